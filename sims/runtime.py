@@ -1,0 +1,149 @@
+"""Taichi start-up, devices, precisions and arrays. The only module that imports taichi.
+
+Everything else says ``from pliant.sims.runtime import ti``. ``start`` is called by whoever allocates first; it initialises
+taichi once per process. Both precisions live side by side on one device: kernels are built per precision and carry their
+own floating-point type (a literal that is not exactly representable in float32 is written ``fp(0.1)`` inside them).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import Any
+
+import numpy as np
+
+os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "False")
+import taichi as ti
+
+DEVICES = ("auto", "cpu", "cuda", "vulkan", "metal")
+PRECISIONS = ("f32", "f64")
+
+_started_device: str | None = None
+
+
+def start(device: str = "auto", *, threads: int | None = None) -> str:
+    """Initialise taichi once and return the device in use ("cpu", "cuda", ...).
+
+    ``device="auto"`` takes whatever is running already, else CUDA where a driver and a card answer, else the CPU.
+    ``threads`` (or the variable ``PLIANT_THREADS``) bounds the CPU threads and counts only on the first call.
+
+    Raises:
+        ValueError: the device is unknown, absent, or another one than the process has started with.
+    """
+    global _started_device
+    if device not in DEVICES:
+        raise ValueError(f"device={device!r} is unknown; allowed: {', '.join(DEVICES)}")
+    if _started_device is not None:
+        if device not in ("auto", _started_device):
+            raise ValueError(
+                f"device={device!r} contradicts {_started_device!r}, with which this process has started taichi; "
+                "use one device per process"
+            )
+        return _started_device
+    wanted = _pick_device() if device == "auto" else device
+    if wanted == "cuda" and not _has_cuda():
+        raise ValueError("device='cuda' is not available: no CUDA driver or card answers; use device='cpu' or 'auto'")
+    if threads is None and os.environ.get("PLIANT_THREADS"):
+        threads = int(os.environ["PLIANT_THREADS"])
+    options: dict[str, Any] = {"log_level": ti.ERROR}
+    if os.environ.get("PLIANT_OFFLINE_CACHE") == "0":
+        options["offline_cache"] = False
+    if threads is not None:
+        if threads < 1:
+            raise ValueError(f"threads={threads} must be at least 1")
+        options["cpu_max_num_threads"] = threads
+    arch = {"cpu": ti.cpu, "cuda": ti.cuda, "vulkan": ti.vulkan, "metal": ti.metal}[wanted]
+    with redirect_stdout(StringIO()):  # taichi prints its banner whatever the log level
+        ti.init(arch=arch, **options)
+    _started_device = wanted
+    return wanted
+
+
+def _has_cuda() -> bool:
+    try:
+        return bool(ti.lang.misc.is_arch_supported(ti.cuda))
+    except Exception:
+        return False
+
+
+def _pick_device() -> str:
+    return "cuda" if _has_cuda() else "cpu"
+
+
+def thread_count() -> int:
+    """CPU threads that taichi may use in this process."""
+    start()
+    return int(ti.lang.impl.current_cfg().cpu_max_num_threads)
+
+
+def float_type(precision: str) -> Any:
+    """The taichi type of a precision ("f32" or "f64").
+
+    Raises:
+        ValueError: the precision is unknown.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
+    return ti.f32 if precision == "f32" else ti.f64
+
+
+def numpy_type(precision: str) -> type[np.floating[Any]]:
+    """The NumPy type of a precision ("f32" or "f64"); ``ValueError`` for any other."""
+    float_type(precision)
+    return np.float32 if precision == "f32" else np.float64
+
+
+class Array:
+    """A flat taichi ndarray with a window onto it from the host.
+
+    On the CPU ``view()`` is the memory itself; on another device it is a copy, and ``write`` sends one back.
+
+    Attributes:
+        device_array: the taichi ndarray, shape (size,), to be passed to kernels.
+    """
+
+    _TYPES = {np.float32: "f32", np.float64: "f64", np.int32: "i32"}
+
+    def __init__(self, size: int, dtype: Any) -> None:
+        device = start()
+        self.size = max(int(size), 1)
+        self.dtype = np.dtype(dtype)
+        self.device_array = ti.ndarray(getattr(ti, self._TYPES[self.dtype.type]), (self.size,))
+        self._host: np.ndarray | None = None
+        if device == "cpu":
+            program = ti.lang.impl.get_runtime().prog
+            address = program.get_ndarray_data_ptr_as_int(self.device_array.arr)
+            buffer = (ctypes.c_char * (self.size * self.dtype.itemsize)).from_address(address)
+            self._host = np.frombuffer(buffer, self.dtype)
+        self.fill(0)
+
+    def fill(self, value: float) -> None:
+        """Set every entry."""
+        if self._host is not None:
+            self._host[:] = value
+        else:
+            self.device_array.fill(value)
+
+    def view(self) -> np.ndarray:
+        """The entries, shape (size,): the memory itself on the CPU (write through it), a copy elsewhere."""
+        return self._host if self._host is not None else self.device_array.to_numpy()
+
+    def write(self, values: np.ndarray) -> None:
+        """Replace all entries by ``values``, shape (size,). A no-op for the array's own ``view()`` on the CPU."""
+        if self._host is not None:
+            if values is not self._host:
+                self._host[:] = values
+        else:
+            self.device_array.from_numpy(np.ascontiguousarray(values, self.dtype))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def free(self) -> None:
+        """Release the device memory; the array and its views must not be used afterwards."""
+        self._host = None
+        self.device_array = None
