@@ -1,0 +1,92 @@
+"""Adjoints of isotropic matrix functions, from the singular value decomposition alone.
+
+With F = U diag(sigma) V^T two kinds of maps occur: G(F) = U diag(g(sigma)) V^T (first Piola stresses, return maps) and
+tau(F) = U diag(t(sigma)) U^T (Kirchhoff stresses). A material is g or t with its Jacobian D; what is common to all is
+here. No derivative of U or V is formed, so nothing blows up where singular values repeat, F = I included.
+"""
+
+import functools
+from types import SimpleNamespace
+
+from pliant.sims.runtime import ti
+
+
+@functools.cache
+def isotropic_functions(dim: int, fp) -> SimpleNamespace:
+    """Taichi functions of one dimension (2 or 3) and floating-point type (ti.f32 or ti.f64).
+
+    In both, U and V (dim, dim) are rotations, sigma (dim,) the signed singular values, ``D[i, j]`` is the derivative of
+    the i-th value with respect to sigma_j. Returns a namespace with
+
+    ``map_adjoint(U, sigma, V, g, D, G_bar) -> F_bar`` for G(F) = U diag(g(sigma)) V^T;
+
+    ``kirchhoff_adjoint(U, sigma, V, t, D, tau_bar) -> F_bar`` for tau(F) = U diag(t(sigma)) U^T.
+    """
+    if dim not in (2, 3):
+        raise ValueError(f"dim={dim!r} must be 2 or 3")
+    epsilon = 1.1920929e-07 if fp == ti.f32 else 2.220446049250313e-16
+    near = epsilon ** (1 / 3)  # where the error of the mean derivative, near^2, meets the cancellation, epsilon / near
+    matrix = ti.types.matrix(dim, dim, fp)
+    pairs = [(i, j) for i in range(dim) for j in range(i + 1, dim)]
+
+    @ti.func
+    def reach(sigma_i):
+        return fp(near) * ti.max(fp(1.0), ti.abs(sigma_i))
+
+    @ti.func
+    def map_adjoint(U, sigma, V, g, D, G_bar):
+        # U^T dF V = dSigma + w Sigma - Sigma v with skew w = U^T dU, v = V^T dV, and likewise for dG with g. The symmetric
+        # part off the diagonal is (w - v)_ij (sigma_j - sigma_i) / 2, the skew part (w + v)_ij (sigma_i + sigma_j) / 2:
+        # dG has the same with g, so each part is multiplied by a divided difference or a ratio of sums:
+        #   X_ii = sum_j D_ji Y_jj                                                           Y = U^T G_bar V
+        #   X_ij = (Y_ij + Y_ji)/2 (g_i - g_j)/(s_i - s_j) + (Y_ij - Y_ji)/2 (g_i + g_j)/(s_i + s_j)    F_bar = U X V^T
+        Y = U.transpose() @ G_bar @ V
+        X = matrix(0)
+        for i in ti.static(range(dim)):
+            for j in ti.static(range(dim)):
+                X[i, i] += D[j, i] * Y[j, j]
+        for i, j in ti.static(pairs):
+            apart = sigma[i] - sigma[j]
+            total = sigma[i] + sigma[j]
+            difference = (D[i, i] - D[i, j] + D[j, j] - D[j, i]) / 2
+            if ti.abs(apart) >= reach(sigma[i]):
+                difference = (g[i] - g[j]) / apart
+            # a map that is smooth at s_i = -s_j has g_i = -g_j there: the same limit with the other sign
+            ratio = (D[i, i] + D[i, j] + D[j, j] + D[j, i]) / 2
+            if ti.abs(total) >= reach(sigma[i]):
+                ratio = (g[i] + g[j]) / total
+            even = (Y[i, j] + Y[j, i]) / 2 * difference
+            odd = (Y[i, j] - Y[j, i]) / 2 * ratio
+            X[i, j] = even + odd
+            X[j, i] = even - odd
+        return U @ X @ V.transpose()
+
+    @ti.func
+    def kirchhoff_adjoint(U, sigma, V, t, D, tau_bar):
+        # With P = U^T dF V and w = U^T dU: sigma_j P_ij + sigma_i P_ji = w_ij (sigma_j^2 - sigma_i^2), and
+        # (U^T dtau U)_ij = w_ij (t_j - t_i) = Q_ij (sigma_j P_ij + sigma_i P_ji), Q_ij = (t_j - t_i)/(sigma_j^2 - sigma_i^2):
+        #   X_ii = sum_j D_ji Y_jj,   X_ij = Q_ij (Y_ij + Y_ji) sigma_j                       Y = U^T tau_bar U
+        Y = U.transpose() @ tau_bar @ U
+        X = matrix(0)
+        for i in ti.static(range(dim)):
+            for j in ti.static(range(dim)):
+                X[i, i] += D[j, i] * Y[j, j]
+        for i, j in ti.static(pairs):
+            apart = sigma[i] - sigma[j]
+            total = sigma[i] + sigma[j]
+            small = reach(sigma[i])
+            numerator = t[i] - t[j]
+            if ti.abs(apart) < small:
+                numerator = (D[i, i] - D[i, j] + D[j, j] - D[j, i]) / 2
+                apart = fp(1.0)
+                if ti.abs(total) < small:  # both values vanish: Q is multiplied by sigma, any finite Q will do
+                    total = small
+            elif ti.abs(total) < small:  # t_i = t_j at s_i = -s_j
+                numerator = (D[i, i] + D[i, j] - D[j, j] - D[j, i]) / 2
+                total = fp(1.0)
+            both = numerator / (apart * total) * (Y[i, j] + Y[j, i])
+            X[i, j] = both * sigma[j]
+            X[j, i] = both * sigma[i]
+        return U @ X @ V.transpose()
+
+    return SimpleNamespace(map_adjoint=map_adjoint, kirchhoff_adjoint=kirchhoff_adjoint)
