@@ -1,0 +1,245 @@
+"""``pliant bench``: what the simulators reach on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import tyro
+from pliant.scripts.errors import CommandError
+
+COLD_START_ENVIRONMENT = "pliant/Crawler3D-v0"
+COLD_START = """
+import json, time
+began = time.perf_counter()
+import gymnasium, numpy
+import pliant.envs
+env = gymnasium.make({env!r}, differentiable=True, precision={precision!r}, device={device!r}).unwrapped
+env.reset(seed=0)
+shape = (env.horizon, env.action_space.shape[0])
+env.value_and_grad(numpy.zeros(shape, numpy.float32), seed=0)
+seconds = time.perf_counter() - began
+print(json.dumps({{"seconds": seconds, "elements": int(env.world.particle_count)}}))
+"""
+
+
+@dataclass
+class Arguments:
+    """Measure the speed of the simulators.
+
+    One row per scene: element-substeps a second forward, time of the reverse sweep (recomputation included) in units of
+    the forward sweep, and the cold start: a fresh process without compiled kernels up to its first whole gradient.
+
+    Examples:
+      pliant bench speed
+      pliant bench speed --json > speed.json
+    """
+
+    what: tyro.conf.Positional[Literal["speed"]] = "speed"
+    """What to measure."""
+    precision: Literal["f32", "f64"] = "f32"
+    """Floating-point type of the simulation."""
+    device: Literal["auto", "cpu", "cuda", "vulkan", "metal"] = "auto"
+    """Where the simulation runs."""
+    repeats: int = 5
+    """Timed repeats per scene; the median counts."""
+    cold_start: bool = True
+    """Measure the cold start too."""
+    json: bool = False
+    """Print a JSON list instead of a table."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A block of neo-Hookean material that falls and lands.
+
+    Attributes:
+        scene: name in the table.
+        batch: worlds B.
+        block: particles along each axis, half a cell apart.
+        cells: grid cells along each axis of the unit cube.
+    """
+
+    scene: str
+    batch: int
+    block: tuple[int, int, int]
+    cells: int
+
+
+CASES = (
+    Case("block 8192, 64^3", 1, (16, 16, 32), 64),
+    Case("block 8192, 64^3", 2, (16, 16, 32), 64),
+    Case("block 1024, 32^3", 16, (8, 8, 16), 32),
+)
+SUBSTEPS, STEPS, TIME_STEP = 20, 5, 1e-4
+
+
+def run(arguments: Arguments) -> int:
+    """Measure all cases and print them."""
+    if arguments.repeats < 1:
+        raise CommandError(f"repeats={arguments.repeats} must be at least 1")
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    rows = []
+    if arguments.cold_start:
+        with console.status(f"cold start of {COLD_START_ENVIRONMENT}"):
+            rows.append(cold_start(precision=arguments.precision, device=arguments.device))
+    for case in CASES:
+        with console.status(f"{case.scene}, batch {case.batch}"):
+            rows.append(speed(case, precision=arguments.precision, device=arguments.device, repeats=arguments.repeats))
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        _print_table(rows)
+    return 0
+
+
+def speed(case: Case, *, precision: str, device: str, repeats: int) -> dict[str, Any]:
+    """Forward and reverse speed of one case through ``World.step`` and ``World.step_adjoint``, warm."""
+    world = build_world(case, precision=precision, device=device)
+    try:
+        controls = _zeros(world)
+        forward, reverse = [], []
+        for repeat in range(repeats + 1):  # the first compiles
+            world.reset()
+            began = time.perf_counter()
+            for _ in range(STEPS):
+                world.step(controls)
+            world.state("position")  # waits for the device
+            middle = time.perf_counter()
+            _reverse_sweep(world)
+            end = time.perf_counter()
+            if repeat:
+                forward.append(middle - began)
+                reverse.append(end - middle)
+        substeps = case.batch * world.particle_count * SUBSTEPS * STEPS
+        return {
+            **_row("mpm", case.scene, case.batch, world.particle_count, precision, world.device),
+            "forward_per_second": substeps / statistics.median(forward),
+            "forward_per_second_range": [substeps / max(forward), substeps / min(forward)],
+            "reverse_over_forward": statistics.median(reverse) / statistics.median(forward),
+            "cold_start_seconds": None,
+        }
+    finally:
+        world.close()
+
+
+def build_world(case: Case, *, precision: str, device: str) -> Any:
+    """A differentiable World of ``case.batch`` blocks."""
+    import numpy as np
+    from pliant.sims.mpm.scene import Body, Scene, Walls
+    from pliant.sims.world import World
+
+    cell = 1.0 / case.cells
+    spacing = 0.5 * cell
+    lattice = np.stack(np.meshgrid(*(np.arange(n) for n in case.block), indexing="ij"), axis=-1).reshape(-1, 3)
+    corner = np.array([0.5, 0.5, 0.0]) - 0.5 * spacing * np.array([*case.block[:2], 0]) + [0.0, 0.0, 4.0 * cell]
+    body = Body(name="block", position=corner + spacing * (lattice + 0.5), volume=spacing**3, youngs_modulus=5e3)
+    scene = Scene(dim=3, grid=(case.cells,) * 3, cell=cell, bodies=[body], walls=Walls())
+    return World(
+        scene,
+        batch=case.batch,
+        substeps=SUBSTEPS,
+        dt=TIME_STEP,
+        device=device,
+        precision=precision,
+        differentiable=True,
+        horizon=STEPS,
+    )
+
+
+def cold_start(*, precision: str, device: str) -> dict[str, Any]:
+    """Seconds from the start of a fresh process, without compiled kernels, to its first whole gradient.
+
+    Raises:
+        CommandError: the process failed.
+    """
+    code = COLD_START.format(env=COLD_START_ENVIRONMENT, precision=precision, device=device)
+    began = time.perf_counter()
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PLIANT_OFFLINE_CACHE": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.perf_counter() - began
+    if process.returncode:
+        last = process.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise CommandError(f"the cold start of {COLD_START_ENVIRONMENT} failed: {last[0]}")
+    elements = json.loads(process.stdout.splitlines()[-1])["elements"]
+    return {
+        **_row("mpm", f"{COLD_START_ENVIRONMENT.split('/')[-1]} small", 1, elements, precision, device),
+        "forward_per_second": None,
+        "forward_per_second_range": None,
+        "reverse_over_forward": None,
+        "cold_start_seconds": seconds,
+    }
+
+
+def _zeros(world: Any) -> Any:
+    import numpy as np
+
+    return np.zeros((world.batch, world.control_size))
+
+
+def _reverse_sweep(world: Any) -> None:
+    import numpy as np
+
+    world.begin_adjoint()
+    for step in reversed(range(STEPS)):
+        world.load_step(step)
+        if step == STEPS - 1:
+            world.add_state_adjoint("position", np.ones((world.batch, world.particle_count, world.dim)))
+        world.step_adjoint(step)
+    world.state_adjoint("position")  # waits for the device
+    world.end_adjoint()
+
+
+def _row(solver: str, scene: str, batch: int, elements: int, precision: str, device: str) -> dict[str, Any]:
+    from pliant.scripts.runs import machine, versions
+
+    return {
+        "solver": solver,
+        "scene": scene,
+        "batch": batch,
+        "elements": elements,
+        "precision": precision,
+        "device": device,
+        "versions": versions(("pliant", "taichi", "numpy")),
+        "machine": machine(),
+    }
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for heading in ("solver", "scene", "device"):
+        table.add_column(heading)
+    for heading in ("batch", "elements", "million forward/s", "range", "reverse/forward", "cold start"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        spread = row["forward_per_second_range"]
+        table.add_row(
+            row["solver"],
+            row["scene"],
+            f"{row['device']} {row['precision']}",
+            str(row["batch"]),
+            f"{row['elements']:,}",
+            "" if row["forward_per_second"] is None else f"{row['forward_per_second'] / 1e6:.2f}",
+            "" if spread is None else f"{spread[0] / 1e6:.2f} to {spread[1] / 1e6:.2f}",
+            "" if row["reverse_over_forward"] is None else f"{row['reverse_over_forward']:.2f}",
+            "" if row["cold_start_seconds"] is None else f"{row['cold_start_seconds']:.1f} s",
+        )
+    Console().print(table)
+    here = rows[0]["machine"]
+    print(f"{here['processor']}, {here['cores']} cores, {here['platform']}, {here['date']}")

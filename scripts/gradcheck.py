@@ -1,0 +1,107 @@
+"""``pliant gradcheck``: analytic gradients against central differences, as a table."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+from pliant.scripts.errors import CommandError
+
+if TYPE_CHECKING:
+    from pliant.policies.gradcheck import GradientRow
+
+
+@dataclass
+class Arguments:
+    """Compare the gradient of an episode with central differences, for actions, initial state and every parameter.
+
+    The exit status is 1 if any error exceeds the tolerance.
+
+    Examples:
+      pliant gradcheck FingerReach
+      pliant gradcheck --all --json > gradients.json
+    """
+
+    environment: tyro.conf.Positional[str] = ""
+    """Environment (see `pliant list`)."""
+    all: bool = False
+    """Check all environments."""
+    precision: Literal["f32", "f64"] = "f64"
+    """f64: against central differences; f32: angle to the float64 gradient."""
+    steps: int = 20
+    """Environment steps of the episode."""
+    directions: int = 2
+    """Random directions per quantity."""
+    seed: int = 0
+    """Seed of the episode, the actions and the directions."""
+    tolerance: float = 0.0
+    """Largest error that passes; 0 takes 1e-4 relative (f64), or 1e-3 for one minus the cosine (f32)."""
+    resolution: Literal["small", "full"] = "small"
+    """Size of the simulation."""
+    json: bool = False
+    """Print a JSON list instead of a table."""
+
+
+def run(arguments: Arguments) -> int:
+    """Check, print, and return 1 if anything failed."""
+    if arguments.all == bool(arguments.environment):
+        raise CommandError("name one environment, or pass --all")
+    from pliant.policies.gradcheck import check_gradients
+    from pliant.scripts.registry import registered_ids, resolve
+    from rich.console import Console
+
+    ids = registered_ids() if arguments.all else [resolve(arguments.environment)]
+    console = Console(stderr=True)
+    rows: list[GradientRow] = []
+    for env_id in ids:
+        with console.status(f"{env_id}: gradient") as status:
+            rows += check_gradients(
+                env_id,
+                precision=arguments.precision,
+                steps=arguments.steps,
+                seed=arguments.seed,
+                directions=arguments.directions,
+                tolerance=arguments.tolerance or None,
+                on_row=lambda row, status=status: status.update(f"{row.environment}: {row.quantity} done"),  # type: ignore[misc]
+                resolution=arguments.resolution,
+            )
+    if arguments.json:
+        plain = [
+            {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+            for row in (row.to_dict() for row in rows)
+        ]
+        print(json.dumps(plain, indent=2))
+    else:
+        _print_table(rows, arguments.precision)
+    return 0 if all(row.passed for row in rows) else 1
+
+
+def _print_table(rows: list[GradientRow], precision: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    wide = precision == "f64"
+    table = Table()
+    table.add_column("environment")
+    table.add_column("quantity")
+    for heading in ("entries", *(("analytic", "differences") if wide else ("norm f32", "norm f64"))):
+        table.add_column(heading, justify="right")
+    table.add_column("relative error" if wide else "1 - cosine", justify="right")
+    table.add_column("")
+    for row in rows:
+        table.add_row(
+            row.environment,
+            row.quantity,
+            f"{row.entries:,}",
+            f"{row.analytic:.6g}",
+            f"{row.numeric:.6g}",
+            f"{row.error:.1e}",
+            "passed" if row.passed else "FAILED",
+            style="" if row.passed else "bold red",
+        )
+    Console().print(table)
+    if rows:
+        print(f"{sum(row.passed for row in rows)} of {len(rows)} passed (tolerance {rows[0].tolerance:g})")

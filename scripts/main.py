@@ -1,0 +1,86 @@
+"""The ``pliant`` command: finds the subcommand and loads only that.
+
+Nothing heavier than the standard library is imported here, so that ``pliant --help`` answers at once; each command
+module keeps its own heavy imports inside its functions for the same reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from pliant.scripts.errors import CommandError
+
+COMMANDS = {
+    "list": "the environments, with their goals and sizes",
+    "demo": "optimise a soft robot by its gradient and write a video, before and after",
+    "optimize": "optimise the actions of one episode, by gradient or by CMA-ES",
+    "gradcheck": "compare analytic gradients with central differences",
+    "replay": "simulate the saved actions of a run again and write the video",
+    "bench": "measure the speed of the simulators on this machine",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return the exit status (0 success, 1 failed, 2 wrong usage, 130 interrupted)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"pliant {version('pliant')}")
+        return 0
+    name, rest = words[0], words[1:]
+    if name not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(COMMANDS)}"
+        print(f"pliant: there is no command {name!r}; {hint}", file=sys.stderr)
+        return 2
+    import tyro
+
+    module = importlib.import_module(f"pliant.scripts.{name}")
+    try:
+        parsed = tyro.cli(module.Arguments, prog=f"pliant {name}", args=rest)
+    except SystemExit as leaving:  # tyro has printed help (0) or what is wrong with the flags (2)
+        return int(leaving.code or 0)
+    try:
+        return int(module.run(parsed) or 0)
+    except KeyboardInterrupt:
+        print(f"pliant {name}: interrupted", file=sys.stderr)
+        return 130
+    except (CommandError, ValueError, OSError, ArithmeticError) as error:
+        if os.environ.get("PLIANT_TRACEBACK") == "1":
+            raise
+        hint = "" if isinstance(error, CommandError) else " (PLIANT_TRACEBACK=1 shows where)"
+        print(f"pliant {name}: {error}{hint}", file=sys.stderr)
+        return 1
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: pliant COMMAND [OPTIONS]",
+            "",
+            "Differentiable simulators of soft things: rewards and analytic gradients.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "pliant COMMAND --help explains the options of a command. To begin:",
+            "",
+            "  pliant demo",
+            "  pliant optimize FingerReach --method gradient --iterations 50 --out runs/finger",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

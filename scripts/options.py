@@ -1,0 +1,32 @@
+"""Flags that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass
+class EnvironmentOptions:
+    """How an environment is made."""
+
+    resolution: Literal["small", "full"] = "small"
+    """Size of the simulation: "small" for a CPU, "full" as in the paper that the task comes from."""
+    precision: Literal["f32", "f64"] = "f32"
+    """Floating-point type of the simulation."""
+    device: Literal["auto", "cpu", "cuda", "vulkan", "metal"] = "auto"
+    """Where the simulation runs."""
+    hard_contact: bool = False
+    """Contact acts only on touch, instead of fading in over a short distance."""
+    memory: str = "2GiB"
+    """Budget for the states that the reverse sweep keeps; the rest is recomputed."""
+
+    def keywords(self) -> dict[str, Any]:
+        """Keyword arguments for ``gymnasium.make``."""
+        return {
+            "resolution": self.resolution,
+            "precision": self.precision,
+            "device": self.device,
+            "soft_contact": not self.hard_contact,
+            "memory": self.memory,
+        }

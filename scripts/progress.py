@@ -1,0 +1,42 @@
+"""Progress bars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def iteration_progress(console: Any, iterations: int, *, label: str) -> Iterator[Callable[[dict[str, float]], None]]:
+    """A bar over iterations; yields the function that takes a row of the history."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("return {task.fields[value]}  score {task.fields[score]}  best {task.fields[best]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as progress:
+        task = progress.add_task(label, total=iterations, value="-", score="-", best="-")
+
+        def show(row: dict[str, float]) -> None:
+            progress.update(
+                task,
+                completed=row["iteration"],
+                value=f"{row['return']:.4g}",
+                score=f"{row['score']:.3f}",
+                best=f"{row['best_score']:.3f}",
+            )
+
+        yield show

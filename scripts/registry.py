@@ -1,0 +1,60 @@
+"""Finding environments by the names that people type."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from pliant.scripts.errors import CommandError
+
+NAMESPACE = "pliant/"
+
+
+def registered_ids() -> list[str]:
+    """All ids of this package, sorted."""
+    import gymnasium
+    import pliant.envs  # noqa: F401  registers the ids
+
+    return sorted(name for name in gymnasium.registry if name.startswith(NAMESPACE))
+
+
+def resolve(name: str) -> str:
+    """The full id for ``FingerReach``, ``FingerReach-v0``, ``pliant/FingerReach-v0`` or any other registered id.
+
+    Raises:
+        CommandError: nothing of that name is registered; the message suggests the nearest names.
+    """
+    import gymnasium
+
+    ids = registered_ids()
+    name = name.removeprefix("pliant.envs:")
+    if name in gymnasium.registry:
+        return name
+    short = {full.removeprefix(NAMESPACE).rsplit("-v", 1)[0].lower(): full for full in ids}
+    wanted = name.removeprefix(NAMESPACE).rsplit("-v", 1)[0].lower()
+    if wanted in short and ("-v" not in name or short[wanted].lower().endswith(name.removeprefix(NAMESPACE).lower())):
+        return short[wanted]
+    near = [short[match] for match in difflib.get_close_matches(wanted, short, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(near)}?" if near else "`pliant list` shows what there is"
+    raise CommandError(f"there is no environment {name!r}; {hint}")
+
+
+def make(env_id: str, **options: Any) -> Any:
+    """``gymnasium.make`` without its wrappers: the environment itself, with ``value_and_grad`` and the like.
+
+    Raises:
+        CommandError: the environment is not one of this package's kind.
+    """
+    import gymnasium
+
+    env = gymnasium.make(env_id, disable_env_checker=True, **options).unwrapped
+    if not hasattr(env, "value_and_grad"):
+        raise CommandError(f"{env_id} is not a differentiable environment: it has no value_and_grad")
+    return env
+
+
+def make_vector(env_id: str, worlds: int, **options: Any) -> Any:
+    """``worlds`` worlds of an environment, stepped together."""
+    import gymnasium
+
+    return gymnasium.make_vec(env_id, num_envs=worlds, vectorization_mode="vector_entry_point", **options).unwrapped
