@@ -70,9 +70,9 @@ class DensityGrid:
         product = weights[0]
         for axis in range(1, self.dim):
             product = (product[:, None] * weights[axis]).reshape(-1, total)
-        density = np.bincount(nodes.ravel(), product.ravel(), minlength=batch * self.node_count)
-        density *= self.volume / self.cell**self.dim
-        return _Splat(nodes, weights, slopes, density.reshape(batch, self.node_count))
+        volumes = np.bincount(nodes.ravel(), product.ravel(), minlength=batch * self.node_count)
+        density = volumes.reshape(batch, self.node_count) * (self.volume / self.cell**self.dim)
+        return _Splat(nodes, weights, slopes, density)
 
     def of(self, view: View) -> np.ndarray:
         """Density of the view's particles, shape (B, node_count), computed once per view."""

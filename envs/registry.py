@@ -1,0 +1,60 @@
+"""The table of all environments. Adding a task to it registers the task and puts it under every test.
+
+Nothing heavy is imported here: sizes stand in the table, and a test compares them with the tasks themselves.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import gymnasium as gym
+
+
+class Entry(NamedTuple):
+    """A registered task.
+
+    Attributes:
+        id: Gymnasium id.
+        task: where the task class is, "module:Class".
+        horizon: environment steps in an episode.
+        action_size: numbers in an action.
+        observation_size: numbers in an observation.
+        summary: the goal in one line.
+    """
+
+    id: str
+    task: str
+    horizon: int
+    action_size: int
+    observation_size: int
+    summary: str
+
+
+ENTRIES = (
+    Entry(
+        "pliant/FingerReach-v0",
+        "pliant.envs.locomotion.finger_reach:FingerReach",
+        horizon=80,
+        action_size=2,
+        observation_size=26,
+        summary="bend a soft finger with two muscles until its tip reaches a point",
+    ),
+)
+
+
+def register(entry: Entry) -> None:
+    """Make an entry known to Gymnasium, for ``gym.make`` and ``gym.make_vec``."""
+    gym.register(
+        id=entry.id,
+        entry_point="pliant.envs.base:TaskEnv",
+        vector_entry_point="pliant.envs.base:TaskVectorEnv",
+        max_episode_steps=entry.horizon,
+        kwargs={"task": entry.task},
+    )
+
+
+def register_all() -> None:
+    """Register every entry that Gymnasium does not know yet."""
+    for entry in ENTRIES:
+        if entry.id not in gym.registry:
+            register(entry)

@@ -1,0 +1,382 @@
+"""A batch of worlds doing one task, forward and reverse; everything of an environment that is not Gymnasium."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pliant.envs.features import Sink, View
+from pliant.envs.task import Task
+from pliant.sims.world import World
+
+OBSERVATION_LIMIT = 10.0
+"""Observations are clipped to [-OBSERVATION_LIMIT, OBSERVATION_LIMIT]; usual values lie within [-1, 1]."""
+
+
+@dataclass
+class Gradient:
+    """Derivatives of a weighted sum of rewards and observations of an episode.
+
+    In the vector environment every array has a leading axis, the world.
+
+    Attributes:
+        actions: with respect to the actions, shape (T, A); zero where an action lay outside [-1, 1].
+        initial_state: with respect to the state after the reset, by name; shapes of the state arrays.
+        parameters: with respect to the physical and design parameters, by name; shapes of the parameters.
+    """
+
+    actions: np.ndarray
+    initial_state: dict[str, np.ndarray]
+    parameters: dict[str, np.ndarray]
+
+
+@dataclass
+class Outcome:
+    """What a step yields, for each of B worlds.
+
+    Attributes:
+        observation: float64, shape (B, O), not clipped.
+        reward: shape (B,).
+        terms: the parts of the reward by name, shape (B,) each.
+        score: in [0, 1], shape (B,).
+    """
+
+    observation: np.ndarray
+    reward: np.ndarray
+    terms: dict[str, np.ndarray]
+    score: np.ndarray
+
+
+class Rollout:
+    """B worlds of one task, stepped together.
+
+    Args:
+        task: the task.
+        batch: B.
+        differentiable: record what the reverse sweep needs.
+        device, precision, soft_contact, memory: as in `pliant.sims.world.World`.
+        parameters: overrides of physical or design parameters by name.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        batch: int,
+        differentiable: bool = False,
+        device: str = "auto",
+        precision: str = "f32",
+        soft_contact: bool = True,
+        memory: str = "2GiB",
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.task, self.batch, self.differentiable = task, batch, differentiable
+        self.world = World(
+            task.scene,
+            batch=batch,
+            substeps=task.substeps[task.resolution],
+            dt=task.dt,
+            device=device,
+            precision=precision,
+            soft_contact=soft_contact,
+            differentiable=differentiable,
+            memory=memory,
+            horizon=task.horizon,
+        )
+        self.control_matrix = np.zeros((self.world.control_size, task.action_size))
+        for name, matrix in task.action.items():
+            self.control_matrix[self.world.control_layout[name]] = matrix
+        self.observation_size = sum(part.feature.size for part in task.observation)
+        self.elapsed = np.zeros(batch, int)
+        self.goal: dict[str, np.ndarray] = {}
+        self._score_start = np.zeros(batch)
+        self._actions: list[np.ndarray] = []  # clipped, (B, A) each
+        self._inside: list[np.ndarray] = []  # where the action given lay in [-1, 1]
+        self._observations: list[np.ndarray] = []
+        self._sweep: _Sweep | None = None
+        for name, value in (parameters or {}).items():
+            self.set_parameter(name, value)
+
+    def close(self) -> None:
+        """Free the memory of the worlds; may be called again."""
+        self.world.close()
+
+    # Parameters
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """Physical parameters of the World and design parameters of the task."""
+        return [*self.world.parameter_names, *self.task.designs]
+
+    def parameter(self, name: str) -> np.ndarray:
+        """Current values, shape (B, ...); of a design parameter the mean over each group, shape (B, groups)."""
+        self._check_name("parameter", name, self.parameter_names)
+        design = self.task.designs.get(name)
+        if design is None:
+            return self.world.parameter(name)
+        values = self.world.parameter(design.parameter)
+        return np.stack([values[:, design.groups == k].mean(axis=1) for k in range(design.count)], axis=1)
+
+    def set_parameter(self, name: str, value: Any) -> None:
+        """Replace the values of all worlds; anything that broadcasts to the shape of ``parameter(name)``.
+
+        Ends a recorded episode: reset before the next step.
+        """
+        self._check_name("parameter", name, self.parameter_names)
+        value = _broadcast(name, value, self.parameter(name).shape)
+        self._leave_sweep()
+        if self.recorded_steps:
+            self.world.reset()
+            self._actions = []
+        design = self.task.designs.get(name)
+        if design is None:
+            self.world.set_parameter(name, value)
+            return
+        values = np.array(self.world.parameter(design.parameter), np.float64)
+        member = design.groups >= 0
+        values[:, member] = value[:, design.groups[member]]
+        self.world.set_parameter(design.parameter, values)
+
+    @staticmethod
+    def _check_name(what: str, name: str, allowed: Sequence[str]) -> None:
+        if name not in allowed:
+            raise ValueError(f"{what} {name!r} is unknown; allowed: {', '.join(allowed)}")
+
+    # Forward
+
+    def reset(
+        self,
+        rngs: Sequence[np.random.Generator],
+        *,
+        worlds: np.ndarray | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> Outcome:
+        """Start new episodes in all worlds, or in those of the mask ``worlds``, shape (B,).
+
+        Args:
+            rngs: the generator of each world; draws its goal, then its initial state.
+            worlds: which worlds.
+            state: overrides of state arrays, anything that broadcasts to (B, ...).
+        """
+        full = worlds is None or bool(worlds.all())
+        if not full and self.differentiable:
+            raise ValueError("reset_mask must hold for every world when differentiable=True: one tape serves the batch")
+        mask = np.ones(self.batch, bool) if worlds is None else worlds
+        for name in state or {}:
+            self._check_name("state", name, self.world.state_names)
+        self._leave_sweep()
+        self.world.reset(None if full else mask)
+        drawn: dict[str, list[np.ndarray]] = {}
+        for b in np.flatnonzero(mask).tolist():
+            for name, value in self.task.make_goal(rngs[b]).items():
+                if name not in self.goal:
+                    self.goal[name] = np.zeros((self.batch, *np.shape(value)))
+                self.goal[name][b] = value
+            for name, value in self.task.make_initial_state(rngs[b]).items():
+                drawn.setdefault(name, [np.zeros(0)] * self.batch)[b] = value
+        for name, values in drawn.items():
+            first = values[int(mask.argmax())]
+            stacked = np.stack([v if m else first for v, m in zip(values, mask, strict=True)])
+            self.world.set_state(name, stacked, None if full else mask)
+        for name, value in (state or {}).items():
+            self.world.set_state(name, _broadcast(name, value, self.world.state(name).shape), None if full else mask)
+        self.elapsed[mask] = 0
+        if full:
+            self._actions, self._inside, self._observations = [], [], []
+        view = self._view(self.world)
+        self._score_start[mask] = self.task.score.metric.value(view)[mask, 0]
+        outcome = self._outcome(view)
+        if self.differentiable:
+            self._observations.append(outcome.observation)
+        return outcome
+
+    def step(self, actions: np.ndarray) -> Outcome:
+        """One environment step of all worlds; ``actions`` of shape (B, A), clipped to [-1, 1].
+
+        Raises:
+            ValueError: wrong shape or not finite.
+            SimulationDiverged: a state is no longer finite or a particle has left the domain.
+        """
+        if self._sweep is not None:
+            raise RuntimeError("a backward sweep is under way; finish it with backward_end(), or reset")
+        actions = check_actions(actions, (self.batch, self.task.action_size))
+        clipped = np.clip(actions, -1.0, 1.0)
+        self.world.step(clipped @ self.control_matrix.T)
+        self.elapsed += 1
+        self._actions.append(clipped)
+        if not self.differentiable:
+            del self._actions[:-2]
+        view = self._view(self.world)
+        outcome = self._outcome(view)
+        if self.differentiable:
+            self._inside.append(clipped == actions)
+            self._observations.append(outcome.observation)
+        return outcome
+
+    def _view(self, world: World, step: int | None = None) -> View:
+        """The view after environment step ``step`` of the tape; of the current state by default."""
+        none = np.zeros((self.batch, self.task.action_size))
+        if step is None:  # worlds may be at different steps; those just reset have had no action
+            last = [self._actions[-k] if len(self._actions) >= k else none for k in (1, 2)]
+            action, previous = (np.where(self.elapsed[:, None] >= k, last[k - 1], 0.0) for k in (1, 2))
+            elapsed = self.elapsed.copy()
+        else:
+            action, previous = (self._actions[step - k] if step >= k else none for k in (1, 2))
+            elapsed = np.full(self.batch, step)
+        return View(
+            arrays=lambda name: world.effector_force if name == "effector_force" else world.state(name),
+            action=action,
+            previous_action=previous,
+            step=elapsed,
+            horizon=self.task.horizon,
+            goal=self.goal,
+        )
+
+    def _outcome(self, view: View) -> Outcome:
+        task = self.task
+        parts = [(part.feature.value(view) - part.offset) / part.scale for part in task.observation]
+        terms = {term.feature.name: term.weight * term.feature.value(view)[:, 0] for term in task.reward}
+        metric = task.score.metric.value(view)[:, 0]
+        goal = self.goal[task.score.goal] if isinstance(task.score.goal, str) else task.score.goal
+        span = goal - self._score_start
+        done = np.divide(metric - self._score_start, span, out=np.ones_like(metric), where=np.abs(span) > 1e-12)
+        reward = np.sum(list(terms.values()), axis=0)
+        return Outcome(np.concatenate(parts, axis=1), reward, terms, np.clip(done, 0.0, 1.0))
+
+    # Reverse
+
+    @property
+    def recorded_steps(self) -> int:
+        """Steps since the reset that a reverse sweep covers."""
+        return len(self._actions) if self.differentiable else 0
+
+    def backward(self, reward_weights: np.ndarray | None, observation_cotangents: np.ndarray | None) -> Gradient:
+        """Gradient of ``sum_t w_t r_t + sum_t <o_t, obs_t>`` for each world.
+
+        ``reward_weights`` broadcasts to (B, T) (default ones); ``observation_cotangents`` has shape (B, T + 1, O), row
+        0 belongs to the observation of the reset (default zeros).
+        """
+        steps, batch = self.recorded_steps, self.batch
+        weights = np.ones((batch, steps)) if reward_weights is None else reward_weights
+        weights = _broadcast("reward_weights", weights, (batch, steps))
+        cotangents = observation_cotangents
+        if cotangents is not None:
+            cotangents = _broadcast("observation_cotangents", cotangents, (batch, steps + 1, self.observation_size))
+        self._leave_sweep()
+        for t in reversed(range(steps)):
+            self.backward_step(weights[:, t], None if cotangents is None else cotangents[:, t + 1])
+        return self.backward_end(None if cotangents is None else cotangents[:, 0])
+
+    def backward_step(self, reward_weight: Any, observation_cotangent: Any) -> np.ndarray:
+        """Go back one step, last first; gradient with respect to that step's action, shape (B, A).
+
+        Args:
+            reward_weight: weight of the step's reward, broadcasts to (B,).
+            observation_cotangent: cotangent of the step's observation, broadcasts to (B, O), or None.
+        """
+        if not self.differentiable:
+            raise RuntimeError("this environment records nothing; make it with differentiable=True")
+        if self._sweep is None:
+            if self.recorded_steps == 0:
+                raise RuntimeError("nothing to differentiate: no step since the last reset")
+            self.world.begin_adjoint()
+            self._sweep = _Sweep(self.recorded_steps, np.zeros((self.batch, self.task.action_size)), [])
+        sweep = self._sweep
+        if sweep.step == 0:
+            raise RuntimeError("every step has been gone back; call backward_end()")
+        weight = _broadcast("reward_weight", reward_weight, (self.batch,))
+        t = sweep.step - 1
+        self.world.load_step(t)
+        view = self._view(self.world, sweep.step)
+        sink = Sink(view)
+        for term in self.task.reward:
+            term.feature.adjoint(view, (term.weight * weight)[:, None], sink)
+        self._add_observation(view, observation_cotangent, sweep.step, sink)
+        self._pour(sink)
+        action_bar = self.world.step_adjoint(t) @ self.control_matrix
+        action_bar = action_bar + sweep.action_bar + sink.cotangents.get("action", 0.0)
+        sweep.action_bar = sink.cotangents.get("previous_action", np.zeros_like(action_bar))
+        gradient = np.where(self._inside[t], action_bar, 0.0)
+        sweep.actions.append(gradient)
+        sweep.step -= 1
+        return gradient.copy()
+
+    def backward_end(self, observation_cotangent: Any = None) -> Gradient:
+        """Finish the sweep after the first step: ``observation_cotangent`` belongs to the observation of the reset."""
+        sweep = self._sweep
+        if sweep is None or sweep.step > 0:
+            left = self.recorded_steps if sweep is None else sweep.step
+            raise RuntimeError(f"{left} steps have not been gone back yet; call backward_step() for each of them first")
+        world = self.world
+        world.load_initial()
+        view = self._view(world, 0)
+        sink = Sink(view)
+        self._add_observation(view, observation_cotangent, 0, sink)
+        self._pour(sink)
+        initial_state = {name: np.array(world.state_adjoint(name)) for name in world.state_names}
+        parameters = {name: np.array(world.parameter_adjoint(name)) for name in world.parameter_names}
+        for name, design in self.task.designs.items():
+            by_particle = parameters[design.parameter]
+            groups = [by_particle[:, design.groups == k].sum(axis=1) for k in range(design.count)]
+            parameters[name] = np.stack(groups, axis=1)
+        world.end_adjoint()
+        self._sweep = None
+        return Gradient(np.stack(sweep.actions[::-1], axis=1), initial_state, parameters)
+
+    def _leave_sweep(self) -> None:
+        if self._sweep is not None:
+            self.world.end_adjoint()
+            self._sweep = None
+
+    def _add_observation(self, view: View, cotangent: Any, step: int, sink: Sink) -> None:
+        if cotangent is None:
+            return
+        cotangent = _broadcast("observation_cotangent", cotangent, (self.batch, self.observation_size))
+        within = np.abs(self._observations[step]) <= OBSERVATION_LIMIT  # beyond it the observation is constant
+        first = 0
+        for part in self.task.observation:
+            columns = slice(first, first + part.feature.size)
+            part.feature.adjoint(view, cotangent[:, columns] * within[:, columns] / part.scale, sink)
+            first = columns.stop
+
+    def _pour(self, sink: Sink) -> None:
+        """Hand the cotangents of state and force to the World."""
+        for name, cotangent in sink.cotangents.items():
+            if name == "effector_force":
+                self.world.add_force_adjoint(cotangent)
+            elif name not in ("action", "previous_action"):
+                self.world.add_state_adjoint(name, cotangent)
+
+
+@dataclass
+class _Sweep:
+    """A reverse sweep under way: steps left, cotangent carried to the action before, gradients so far (last first)."""
+
+    step: int
+    action_bar: np.ndarray
+    actions: list[np.ndarray]
+
+
+def check_actions(actions: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Actions as float64 of the given shape; ``ValueError`` if the shape is wrong or a value is not finite."""
+    actions = np.asarray(actions, np.float64)
+    if actions.shape != shape:
+        raise ValueError(f"action has shape {actions.shape}, must be {shape}")
+    if not np.isfinite(actions).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(actions))[0])
+        raise ValueError(f"action at {where} is {actions[where]}, must be finite")
+    return actions
+
+
+def _broadcast(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A float64 array of the given shape; ``ValueError`` if that cannot be or a value is not finite."""
+    value = np.asarray(value, np.float64)
+    try:
+        result = np.broadcast_to(value, shape)
+    except ValueError:
+        raise ValueError(f"{name} has shape {value.shape}, must broadcast to {shape}") from None
+    if not np.isfinite(value).all():
+        raise ValueError(f"{name} must be finite")
+    return result

@@ -1,0 +1,195 @@
+"""The contract of a task: what one file of ``envs/<family>/`` declares and nothing else.
+
+A task names its scene, how actions become controls, what is observed, what is rewarded, how success is scored, and what
+the seed decides (the goal, the initial state). It holds no kernel and knows neither Gymnasium nor gradients: features
+carry their adjoints (`pliant.envs.features`), `pliant.envs.rollout` steps a batch of worlds, `pliant.envs.base` is the
+Gymnasium face.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+from pliant.envs.features import Feature
+from pliant.sims.mpm.scene import Scene
+
+RESOLUTIONS = ("small", "full")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A feature as part of the observation: ``(value - offset) / scale``, so that usual values lie within [-1, 1]."""
+
+    feature: Feature
+    scale: float = 1.0
+    offset: float | np.ndarray = 0.0
+
+
+@dataclass(frozen=True)
+class Term:
+    """A feature of size 1 as part of the reward of each step: ``weight * value``; costs have negative weights."""
+
+    feature: Feature
+    weight: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """How much of the task is done, in [0, 1]: ``clip((m - m_0) / (m_goal - m_0), 0, 1)`` of a metric m of size 1.
+
+    m_0 is the metric right after the reset; ``goal`` is m_goal, a number or the name of a goal array of shape ().
+    """
+
+    metric: Feature
+    goal: float | str
+
+
+@dataclass(frozen=True)
+class Design:
+    """A design parameter: one number for each group of particles that share a value of a per-particle parameter.
+
+    Args:
+        parameter: the World's parameter, for example "youngs_modulus".
+        groups: the group of each particle, shape (N,), 0 ... count - 1; -1 leaves a particle alone.
+    """
+
+    parameter: str
+    groups: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return int(self.groups.max()) + 1
+
+
+@dataclass(frozen=True)
+class NoConfig:
+    """The configuration of a task that has none."""
+
+
+class Task(ABC):
+    """One task at one resolution. Class attributes and the ``make_`` methods below are the whole declaration.
+
+    Args:
+        resolution: "small" (an episode in seconds on a CPU) or "full".
+        config: overrides of the fields of ``Config``.
+
+    Attributes:
+        summary: the goal in one line.
+        horizon: environment steps in an episode, the same at every resolution.
+        step_time: duration of an environment step [s].
+        substeps: simulation steps in an environment step, by resolution.
+        Config: frozen dataclass of the task's own numbers (SI units); each field is a keyword of the environment.
+        picture_size: width and height of rendered pictures [pixels].
+        camera_box: lower and upper corner of what pictures show [m], or None for the whole domain.
+    """
+
+    summary: ClassVar[str]
+    horizon: ClassVar[int]
+    step_time: ClassVar[float]
+    substeps: ClassVar[Mapping[str, int]]
+    Config: ClassVar[type] = NoConfig
+    picture_size: ClassVar[tuple[int, int]] = (512, 512)
+
+    def __init__(self, *, resolution: str = "small", **config: Any) -> None:
+        if resolution not in RESOLUTIONS:
+            raise ValueError(f"resolution={resolution!r} is unknown; allowed: {', '.join(RESOLUTIONS)}")
+        self.resolution = resolution
+        self.config = make_config(self.Config, config)
+        self.scene = self.make_scene()
+        self.action = {name: np.atleast_2d(np.asarray(m, float)) for name, m in self.make_action().items()}
+        self.action_size = next(iter(self.action.values())).shape[1]
+        self.observation = self.make_observation()
+        self.reward = self.make_reward()
+        self.score = self.make_score()
+        self.designs = self.make_designs()
+        for term in self.reward:
+            if term.feature.size != 1:
+                raise ValueError(f"reward term {term.feature.name!r} has size {term.feature.size}, must be 1")
+        names = [term.feature.name for term in self.reward]
+        if len(set(names)) != len(names):
+            raise ValueError(f"reward terms have the names {names}; each name may stand once")
+
+    @property
+    def dt(self) -> float:
+        """Duration of a substep [s]."""
+        return self.step_time / self.substeps[self.resolution]
+
+    @abstractmethod
+    def make_scene(self) -> Scene:
+        """The scene at ``self.resolution``; the same for every seed."""
+
+    @abstractmethod
+    def make_action(self) -> dict[str, np.ndarray]:
+        """For each control of the World ("muscle_activation", "effector_twist"), the matrix that maps actions to it.
+
+        Shape (numbers of the control, action size): control = matrix @ action, with actions in [-1, 1]. A twist has six
+        rows per effector, velocity [m/s] then angular velocity [rad/s] in the world frame.
+        """
+
+    @abstractmethod
+    def make_observation(self) -> list[Observed]:
+        """What is observed, in this order."""
+
+    @abstractmethod
+    def make_reward(self) -> list[Term]:
+        """What is rewarded after every step; the reward is the sum of the terms."""
+
+    @abstractmethod
+    def make_score(self) -> Score:
+        """How success is measured."""
+
+    def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """The goal's arrays of one world, drawn from ``rng``; the same names and shapes every time."""
+        return {}
+
+    def make_initial_state(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """State arrays of one world that differ from the scene's at this reset, drawn from ``rng``."""
+        return {}
+
+    def make_designs(self) -> dict[str, Design]:
+        """Design parameters by name."""
+        return {}
+
+    def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper corner of what pictures show [m], shape (dim,); by default the domain within its walls."""
+        rim = self.scene.walls.thickness * self.scene.cell
+        return np.full(self.scene.dim, rim), self.scene.size - rim
+
+    def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """What pictures show besides the bodies, "markers" and "ghost" of `pliant.sims.camera`, for one goal."""
+        return {}
+
+
+def make_config(kind: type, overrides: Mapping[str, Any]) -> Any:
+    """An instance of the dataclass ``kind``; every field is a finite number that is not negative.
+
+    Raises:
+        ValueError: a keyword is unknown or its value is out of range.
+    """
+    allowed = {field.name: field.default for field in fields(kind)}
+    for name, value in overrides.items():
+        if name not in allowed:
+            known = ", ".join([*COMMON_OPTIONS, *allowed])
+            raise ValueError(f"keyword {name!r} (value {value!r}) is unknown; allowed: {known}")
+        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if not number or not np.isfinite(value) or value < 0:
+            raise ValueError(f"{name}={value!r} is out of range; allowed: a finite number >= 0")
+    return kind(**overrides)
+
+
+COMMON_OPTIONS = (
+    "differentiable",
+    "device",
+    "precision",
+    "resolution",
+    "soft_contact",
+    "memory",
+    "render_mode",
+    "max_episode_steps",
+    "parameters",
+)
+"""Keyword arguments that every environment takes."""
