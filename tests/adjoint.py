@@ -48,7 +48,7 @@ def check_adjoint(
 
     Args:
         forward: inputs -> outputs, by name. Arrays are fresh copies that it may overwrite and return.
-        adjoint: (inputs, cotangents of all outputs) -> cotangents of the inputs in ``wrt``, in the shapes of the inputs.
+        adjoint: (inputs, cotangents of all outputs) -> cotangents of the inputs in ``wrt``, shaped like them.
         inputs: the point x, arrays by name; floating-point ones are handed on as float64.
         outputs: names of the outputs to check; all that forward returns by default.
         wrt: names of the inputs to perturb; all of floating-point type by default. Others are constants.

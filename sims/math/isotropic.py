@@ -35,9 +35,9 @@ def isotropic_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def map_adjoint(U, sigma, V, g, D, G_bar):
-        # U^T dF V = dSigma + w Sigma - Sigma v with skew w = U^T dU, v = V^T dV, and likewise for dG with g. The symmetric
-        # part off the diagonal is (w - v)_ij (sigma_j - sigma_i) / 2, the skew part (w + v)_ij (sigma_i + sigma_j) / 2:
-        # dG has the same with g, so each part is multiplied by a divided difference or a ratio of sums:
+        # U^T dF V = dSigma + w Sigma - Sigma v with skew w = U^T dU, v = V^T dV, and likewise for dG with g. Off the
+        # diagonal its symmetric part is (w + v)_ij (s_j - s_i)/2, its skew part (w - v)_ij (s_i + s_j)/2. dG has the
+        # same w and v, so each part is multiplied by a divided difference or a ratio of sums:
         #   X_ii = sum_j D_ji Y_jj                                                           Y = U^T G_bar V
         #   X_ij = (Y_ij + Y_ji)/2 (g_i - g_j)/(s_i - s_j) + (Y_ij - Y_ji)/2 (g_i + g_j)/(s_i + s_j)    F_bar = U X V^T
         Y = U.transpose() @ G_bar @ V
@@ -63,9 +63,9 @@ def isotropic_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def kirchhoff_adjoint(U, sigma, V, t, D, tau_bar):
-        # With P = U^T dF V and w = U^T dU: sigma_j P_ij + sigma_i P_ji = w_ij (sigma_j^2 - sigma_i^2), and
-        # (U^T dtau U)_ij = w_ij (t_j - t_i) = Q_ij (sigma_j P_ij + sigma_i P_ji), Q_ij = (t_j - t_i)/(sigma_j^2 - sigma_i^2):
-        #   X_ii = sum_j D_ji Y_jj,   X_ij = Q_ij (Y_ij + Y_ji) sigma_j                       Y = U^T tau_bar U
+        # With P = U^T dF V and w = U^T dU: s_j P_ij + s_i P_ji = w_ij (s_j^2 - s_i^2), and
+        # (U^T dtau U)_ij = w_ij (t_j - t_i) = Q_ij (s_j P_ij + s_i P_ji) with Q_ij = (t_j - t_i)/(s_j^2 - s_i^2):
+        #   X_ii = sum_j D_ji Y_jj,   X_ij = Q_ij (Y_ij + Y_ji) s_j           Y = U^T tau_bar U,   F_bar = U X V^T
         Y = U.transpose() @ tau_bar @ U
         X = matrix(0)
         for i in ti.static(range(dim)):

@@ -37,7 +37,8 @@ def rotation_functions(fp) -> SimpleNamespace:
 
     @ti.func
     def matrix_adjoint(q, R_bar):
-        # R_bar : [v]x = v . a;   w_bar = 2 w tr R_bar + 2 v . a,   v_bar = -2 v tr R_bar + 2 (R_bar + R_bar^T) v + 2 w a
+        # R_bar : [v]x = v . a
+        #   w_bar = 2 w tr R_bar + 2 v . a,   v_bar = -2 v tr R_bar + 2 (R_bar + R_bar^T) v + 2 w a
         v = vector([q[1], q[2], q[3]])
         a = vector([R_bar[2, 1] - R_bar[1, 2], R_bar[0, 2] - R_bar[2, 0], R_bar[1, 0] - R_bar[0, 1]])
         trace = R_bar[0, 0] + R_bar[1, 1] + R_bar[2, 2]

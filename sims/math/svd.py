@@ -76,14 +76,6 @@ def svd_functions(dim: int, fp) -> SimpleNamespace:
         return vector([a[dim + k] for k in ti.static(range(dim))])
 
     @ti.func
-    def column(F, j: ti.template()):
-        w = pair(0)
-        for k in ti.static(range(dim)):
-            w[k] = F[k, j]
-        w[dim + j] = fp(1.0)
-        return w
-
-    @ti.func
     def first_direction(b):
         length = ti.sqrt(b.dot(b))
         u = vector(0)
@@ -94,7 +86,9 @@ def svd_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def svd_2(F):
-        a, b, _turned = orthogonalise(column(F, 0), column(F, 1))
+        a = pair([F[0, 0], F[1, 0], 1, 0])
+        b = pair([F[0, 1], F[1, 1], 0, 1])
+        a, b, _turned = orthogonalise(a, b)
         a, b = order(a, b)
         u, length = first_direction(top(a))
         b_top = top(b)
@@ -106,9 +100,9 @@ def svd_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def svd_3(F):
-        a = column(F, 0)
-        b = column(F, 1)
-        c = column(F, 2)
+        a = pair([F[0, 0], F[1, 0], F[2, 0], 1, 0, 0])
+        b = pair([F[0, 1], F[1, 1], F[2, 1], 0, 1, 0])
+        c = pair([F[0, 2], F[1, 2], F[2, 2], 0, 0, 1])
         step = 0
         quiet = 0  # pairs in a row that were orthogonal already
         while quiet < 3 and step < MAX_ROTATIONS:

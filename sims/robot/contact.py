@@ -57,7 +57,7 @@ def contact_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def respond_adjoint(u, n, kind, mu, u_out_bar):
-        # un = u.n,  t = u - un n,  e = t/|t|,  k = 1 + mu un/|t|,  u_out = k t (SLIP: k = 1; held by friction: u_out = 0)
+        # un = u.n,  t = u - un n,  e = t/|t|,  k = 1 + mu un/|t|,  u_out = k t (SLIP: k = 1; held by friction: 0)
         #   t_bar = k u_out_bar - mu un/|t| (e.u_out_bar) e,   mu_bar = un (e.u_out_bar)
         #   un_bar = mu (e.u_out_bar) - n.t_bar,   u_bar = t_bar + un_bar n,   n_bar = un_bar u - un t_bar
         u_bar = u_out_bar

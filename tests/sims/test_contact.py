@@ -116,5 +116,5 @@ def test_names_and_numbers_map_to_each_other():
     for name, number in CONTACT_KINDS.items():
         assert contact_kind(name) == number
         assert CONTACT_NAMES[number] == name
-    with pytest.raises(ValueError, match="contact='magnetic'.*sticky, slip, separate"):
+    with pytest.raises(ValueError, match=r"contact='magnetic'.*sticky, slip, separate"):
         contact_kind("magnetic")

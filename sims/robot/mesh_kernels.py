@@ -1,0 +1,73 @@
+"""Kernel that measures distances to triangles."""
+# mypy: disable-error-code="valid-type,attr-defined,index"
+
+import functools
+
+from pliant.sims.runtime import ti
+
+
+@functools.cache
+def nearest_kernel():
+    """``nearest(points, upper, corners, balls, normals, distance)`` writes exact signed distances, shape (n,) [m].
+
+    points: (n, 3) [m].  upper: upper bounds of the distances, (n,) [m].  corners: of the triangles, (f, 3, 3) [m].
+    balls: centre and radius of a ball around each triangle, (f, 4) [m]; triangles whose ball lies beyond the nearest so
+    far are skipped.  normals: of face, corners and edges of each triangle, (f, 7, 3), any length.
+    """
+    fp = ti.f64
+    matrix = ti.types.ndarray(fp, 2)
+    stack = ti.types.ndarray(fp, 3)
+    array = ti.types.ndarray(fp, 1)
+
+    @ti.func
+    def row(a: ti.template(), i):
+        return ti.Vector([a[i, 0], a[i, 1], a[i, 2]], dt=fp)
+
+    @ti.func
+    def entry(a: ti.template(), i, j):
+        return ti.Vector([a[i, j, 0], a[i, j, 1], a[i, j, 2]], dt=fp)
+
+    @ti.func
+    def on_triangle(p, a, b, c):
+        """Nearest point of a triangle and its feature: 0 face, 1 to 3 corners, 4 to 6 edges."""
+        ab, bc, ca = b - a, c - b, a - c
+        normal = ab.cross(c - a)
+        # p lies beyond an edge where the edge's outward normal in the plane, edge x normal, has it on its far side
+        best = p - normal * (normal.dot(p - a) / normal.dot(normal))
+        feature = 0
+        least = fp(1e300)
+        for k in ti.static(range(3)):
+            origin, edge = (a, b, c)[k], (ab, bc, ca)[k]
+            if (p - origin).dot(edge.cross(normal)) > 0:
+                s = (p - origin).dot(edge) / edge.dot(edge)
+                candidate = origin + edge * ti.min(ti.max(s, fp(0.0)), fp(1.0))
+                d = (p - candidate).norm_sqr()
+                if d < least:
+                    least = d
+                    best = candidate
+                    feature = 4 + k
+                    if s <= 0:
+                        feature = 1 + k
+                    elif s >= 1:
+                        feature = 1 + (k + 1) % 3
+        return best, feature
+
+    @ti.kernel
+    def nearest(points: matrix, upper: array, corners: stack, balls: matrix, normals: stack, distance: array):
+        for i in range(points.shape[0]):
+            p = row(points, i)
+            bound = upper[i] * fp(1.0000001) + fp(1e-300)
+            least = fp(1e300)
+            side = fp(1.0)
+            for t in range(corners.shape[0]):
+                gap = bound + balls[t, 3]
+                if (p - row(balls, t)).norm_sqr() <= gap * gap:
+                    q, feature = on_triangle(p, entry(corners, t, 0), entry(corners, t, 1), entry(corners, t, 2))
+                    d = (p - q).norm_sqr()
+                    if d < least:
+                        least = d
+                        bound = ti.min(bound, ti.sqrt(d) * fp(1.0000001))
+                        side = (p - q).dot(entry(normals, t, feature))
+            distance[i] = ti.sqrt(least) * (-1 if side < 0 else 1)
+
+    return nearest
