@@ -30,7 +30,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as an .npz file, atomically."""
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **{name: np.asarray(value) for name, value in arrays.items()})
+        np.savez(file, **{name: np.asarray(value) for name, value in arrays.items()})  # type: ignore[arg-type]
 
 
 def load_arrays(path: str | Path, *, required: tuple[str, ...] = ()) -> dict[str, np.ndarray]:

@@ -134,10 +134,10 @@ class _Problem:
         self.env_id, self.options, self.steps, self.seed = env_id, options, steps, seed
         self.plain: Any = None
 
-    def make(self, precision: str, **more: Any) -> Any:
+    def make(self, precision: str, *, differentiable: bool = False) -> Any:
         import gymnasium
 
-        options = self.options | more | {"precision": precision}
+        options = self.options | {"precision": precision, "differentiable": differentiable}
         return gymnasium.make(self.env_id, disable_env_checker=True, **options).unwrapped
 
     def actions(self, env: Any) -> np.ndarray:
@@ -173,22 +173,19 @@ class _Problem:
 
     def value(self, name: str, point: np.ndarray, actions: np.ndarray) -> float:
         """The return with the quantity ``name`` at ``point`` and all others unchanged."""
-        kind, _, array = name.partition(".")
-        if kind == "parameters":
-            env = self.make("f64", parameters={array: point})
-            try:
-                return self._return(env, actions, None)
-            finally:
-                env.close()
         if self.plain is None:
             self.plain = self.make("f64")
+        kind, _, array = name.partition(".")
+        if kind == "actions":
+            return self.plain.evaluate(point, seed=self.seed)
         if kind == "initial_state":
-            return self._return(self.plain, actions, {"state": {array: point}})
-        return self._return(self.plain, point, None)
-
-    def _return(self, env: Any, actions: np.ndarray, options: dict[str, Any] | None) -> float:
-        env.reset(seed=self.seed, options=options)
-        return sum(float(env.step(action)[1]) for action in actions)
+            return self.plain.evaluate(actions, seed=self.seed, options={"state": {array: point}})
+        usual = self.plain.parameter(array)
+        self.plain.set_parameter(array, point)
+        try:
+            return self.plain.evaluate(actions, seed=self.seed)
+        finally:
+            self.plain.set_parameter(array, usual)
 
     def close(self) -> None:
         if self.plain is not None:

@@ -25,7 +25,7 @@ env.reset(seed=0)
 shape = (env.horizon, env.action_space.shape[0])
 env.value_and_grad(numpy.zeros(shape, numpy.float32), seed=0)
 seconds = time.perf_counter() - began
-print(json.dumps({{"seconds": seconds, "elements": int(env.world.particle_count)}}))
+print(json.dumps({{"seconds": seconds, "elements": len(env.state("position"))}}))
 """
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass
@@ -21,9 +20,18 @@ class Arguments:
 
 def run(arguments: Arguments) -> int:
     """Print one line per environment."""
-    from pliant.scripts.registry import registered_ids
+    from pliant.envs import ENTRIES
 
-    rows = [describe(env_id) for env_id in registered_ids()]
+    rows = [
+        {
+            "id": entry.id,
+            "goal": entry.summary,
+            "actions": entry.action_size,
+            "observations": entry.observation_size,
+            "steps": entry.horizon,
+        }
+        for entry in ENTRIES
+    ]
     if arguments.json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -34,23 +42,6 @@ def run(arguments: Arguments) -> int:
     for heading in ("environment", "goal", "actions", "observations", "steps"):
         table.add_column(heading, justify="left" if heading in ("environment", "goal") else "right")
     for row in rows:
-        table.add_row(row["id"], row["goal"], str(row["actions"]), str(row["observations"]), str(row["steps"]))
+        table.add_row(*map(str, row.values()))
     Console().print(table)
     return 0
-
-
-def describe(env_id: str) -> dict[str, Any]:
-    """Id, goal (first line of the docstring), sizes of actions and observations, steps of an episode."""
-    from pliant.scripts.registry import make
-
-    env = make(env_id)
-    try:
-        return {
-            "id": env_id,
-            "goal": (type(env).__doc__ or "").strip().split("\n")[0].rstrip("."),
-            "actions": int(env.action_space.shape[0]),
-            "observations": int(env.observation_space.shape[0]),
-            "steps": int(env.horizon),
-        }
-    finally:
-        env.close()

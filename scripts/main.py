@@ -42,11 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(COMMANDS)}"
         print(f"pliant: there is no command {name!r}; {hint}", file=sys.stderr)
         return 2
+    import inspect
+
     import tyro
 
     module = importlib.import_module(f"pliant.scripts.{name}")
     try:
-        parsed = tyro.cli(module.Arguments, prog=f"pliant {name}", args=rest)
+        description = inspect.cleandoc(module.Arguments.__doc__)  # tyro's own reading of it drops the examples
+        parsed = tyro.cli(module.Arguments, prog=f"pliant {name}", description=description, args=rest)
     except SystemExit as leaving:  # tyro has printed help (0) or what is wrong with the flags (2)
         return int(leaving.code or 0)
     try:
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"pliant {name}: interrupted", file=sys.stderr)
         return 130
-    except (CommandError, ValueError, OSError, ArithmeticError) as error:
+    except (CommandError, ValueError, OSError, RuntimeError) as error:
         if os.environ.get("PLIANT_TRACEBACK") == "1":
             raise
         hint = "" if isinstance(error, CommandError) else " (PLIANT_TRACEBACK=1 shows where)"

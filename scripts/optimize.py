@@ -21,14 +21,8 @@ SECONDS_BETWEEN_CHECKPOINTS = 5.0
 
 
 @dataclass
-class Arguments(EnvironmentOptions, GradientSettings, CmaesSettings):
-    """Optimise the actions of one episode, by the analytic gradient or by CMA-ES.
-
-    Examples:
-      pliant optimize FingerReach --iterations 50 --out runs/finger
-      pliant optimize FingerReach --method cmaes --parametrisation knots --max-simulated-steps 20000
-      pliant optimize FingerReach --iterations 100 --out runs/finger --resume
-    """
+class RunOptions:
+    """What is optimised, how, and where the run is written."""
 
     environment: tyro.conf.Positional[str] = tyro.MISSING
     """Environment, for example FingerReach or pliant/FingerReach-v0 (see `pliant list`)."""
@@ -40,10 +34,21 @@ class Arguments(EnvironmentOptions, GradientSettings, CmaesSettings):
     """Go on with the run in the folder, up to a larger number of iterations or after an interruption."""
     overwrite: bool = False
     """Replace the run that the folder holds."""
-    worlds: int = 0
-    """CMA-ES: candidates simulated at a time, in one batch; 0 takes the whole population, up to 32."""
     video: bool = True
     """Write a video of the episode before and after."""
+    worlds: int = 0
+    """CMA-ES: candidates simulated at a time, in one batch; 0 takes the whole population, up to 32."""
+
+
+@dataclass
+class Arguments(EnvironmentOptions, GradientSettings, CmaesSettings, RunOptions):
+    """Optimise the actions of one episode, by the analytic gradient or by CMA-ES.
+
+    Examples:
+      pliant optimize FingerReach --iterations 50 --out runs/finger
+      pliant optimize FingerReach --method cmaes --parametrisation knots --max-simulated-steps 20000
+      pliant optimize FingerReach --iterations 100 --out runs/finger --resume
+    """
 
 
 def run(arguments: Arguments) -> int:
@@ -122,6 +127,9 @@ def execute(
                     saved = time.monotonic()
 
             result = _optimizer(method)(env, settings, state=state, on_iteration=on_iteration)
+    except KeyboardInterrupt:
+        console.print(f"go on with the same command and --resume; the run so far is in {folder.path}", highlight=False)
+        raise
     finally:
         env.close()
     _write_result(folder, config, result)

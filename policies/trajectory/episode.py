@@ -102,7 +102,8 @@ def episode_shape(env: Any, settings: TrajectorySettings) -> tuple[int, int]:
 
 def time_step(env: Any) -> float:
     """Duration of an environment step [s]."""
-    return float(getattr(env, "time_step", 0.0) or 1.0 / env.metadata["render_fps"])
+    task = getattr(env, "task", None)
+    return 1.0 / env.metadata["render_fps"] if task is None else float(task.step_time)
 
 
 def settle_parametrisation(env: Any, settings: TrajectorySettings, given: Parametrisation | None) -> Parametrisation:

@@ -85,6 +85,13 @@ class FakePointMass(gymnasium.Env):
         value = sum(weight * self.step(action)[1] for weight, action in zip(weights, actions, strict=True))
         return value, self.backward(reward_weights=weights)
 
+    def evaluate(self, actions, *, seed=0, options=None):
+        self.reset(seed=seed, options=options)
+        return sum(self.step(action)[1] for action in actions)
+
+    def set_parameter(self, name, value):
+        self.gain = np.asarray(value, self.dtype)
+
     def state(self, name):
         return self.path[0].copy()
 

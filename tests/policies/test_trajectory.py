@@ -39,7 +39,9 @@ def test_sinusoids_reach_the_closed_form_optimum(env):
 
 
 def test_bounds_are_reached_exactly(fake_env):
-    env = fake_env.FakePointMass(differentiable=True, precision="f64", horizon=2, action_cost=0.0)
+    env = fake_env.FakePointMass(
+        differentiable=True, precision="f64", horizon=2, action_cost=0.0, parameters={"gain": [0.1, 0.1]}
+    )
     result = gradient.optimize(env, GradientSettings(iterations=60, learning_rate=0.2, best_by="return"))
     np.testing.assert_array_equal(result.actions, 1.0)
 
