@@ -63,9 +63,12 @@ def start(device: str = "auto", *, threads: int | None = None) -> str:
 
 
 def _has_cuda() -> bool:
+    """Whether a CUDA driver answers and has a card; asked without taichi, which warns on every machine without one."""
     try:
-        return bool(ti.lang.misc.is_arch_supported(ti.cuda))
-    except Exception:
+        driver = ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
+        count = ctypes.c_int(0)
+        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    except OSError:
         return False
 
 

@@ -30,6 +30,12 @@ def isotropic_functions(dim: int, fp) -> SimpleNamespace:
     pairs = [(i, j) for i in range(dim) for j in range(i + 1, dim)]
 
     @ti.func
+    def quotient(change, twice_slope, gap, sigma_i):
+        """change / gap, or the mean derivative where the gap is too small to divide by."""
+        is_near = ti.abs(gap) < fp(near) * ti.max(fp(1.0), ti.abs(sigma_i))
+        return ti.select(is_near, twice_slope, change) / ti.select(is_near, fp(2.0), gap)
+
+    @ti.func
     def reach(sigma_i):
         return fp(near) * ti.max(fp(1.0), ti.abs(sigma_i))
 
@@ -48,17 +54,15 @@ def isotropic_functions(dim: int, fp) -> SimpleNamespace:
         for i, j in ti.static(pairs):
             apart = sigma[i] - sigma[j]
             total = sigma[i] + sigma[j]
-            difference = (D[i, i] - D[i, j] + D[j, j] - D[j, i]) / 2
-            if ti.abs(apart) >= reach(sigma[i]):
-                difference = (g[i] - g[j]) / apart
+            own = D[i, i] + D[j, j]
+            other = D[i, j] + D[j, i]
+            even = Y[i, j] + Y[j, i]
+            odd = Y[i, j] - Y[j, i]
             # a map that is smooth at s_i = -s_j has g_i = -g_j there: the same limit with the other sign
-            ratio = (D[i, i] + D[i, j] + D[j, j] + D[j, i]) / 2
-            if ti.abs(total) >= reach(sigma[i]):
-                ratio = (g[i] + g[j]) / total
-            even = (Y[i, j] + Y[j, i]) / 2 * difference
-            odd = (Y[i, j] - Y[j, i]) / 2 * ratio
-            X[i, j] = even + odd
-            X[j, i] = even - odd
+            even *= quotient(g[i] - g[j], own - other, apart, sigma[i])
+            odd *= quotient(g[i] + g[j], own + other, total, sigma[i])
+            X[i, j] = (even + odd) / 2
+            X[j, i] = (even - odd) / 2
         return U @ X @ V.transpose()
 
     @ti.func

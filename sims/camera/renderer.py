@@ -1,0 +1,230 @@
+"""Pictures of particles and effectors without a display: a renderer made of Taichi kernels, float32 throughout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pliant.sims.camera import rays, shading, solids, stage, surface
+from pliant.sims.camera.camera import Camera
+from pliant.sims.robot.shapes import pack_shapes
+from pliant.sims.runtime import Array, start, ti
+
+SHADOW_SIZE = 256  # edge of the shadow map, pixels
+SMOOTHING = 3.0  # reach of the skin's filter in particle radii
+BEAD = 0.12  # share of the single particle in the skin's normal
+BACKGROUND = ((0.80, 0.85, 0.90), (0.95, 0.95, 0.94))
+GROUND_COLOR = (0.90, 0.89, 0.87)
+
+Color = Sequence[float]
+
+
+class _Layer:
+    """What each pixel of a picture shows: key, kind, depth along the view, colour, normal."""
+
+    def __init__(self, pixels: int) -> None:
+        self.keys = ti.ndarray(ti.i64, (pixels,))
+        self.kind = Array(pixels, np.int32).device_array
+        # The others are where the filter's first pass leaves its result for the second.
+        self.depth, self.other_depth = (Array(pixels, np.float32).device_array for _ in range(2))
+        self.albedo, self.other_albedo, self.normal = (Array(3 * pixels, np.float32).device_array for _ in range(3))
+
+
+class _Stage:
+    """The empty stage, drawn anew only when the view or the stage changes."""
+
+    def __init__(self, pixels: int) -> None:
+        self.depth = Array(pixels, np.float32).device_array
+        self.albedo, self.color = (Array(3 * pixels, np.float32).device_array for _ in range(2))
+        self.drawn_for = b""
+
+    def update(self, view: np.ndarray, width: int, height: int, look: np.ndarray) -> None:
+        wanted = view.tobytes() + look[shading.STAGE : shading.FLOOR + 3].tobytes()
+        if wanted != self.drawn_for:
+            shading.draw_stage(view, width, height, look, self.depth, self.albedo, self.color)
+            self.drawn_for = wanted
+
+
+class _Shapes:
+    """Records of the last picture's shapes: packed anew only for other ones, since meshes bring many samples."""
+
+    def __init__(self) -> None:
+        self._shapes: list[Any] = []
+        self._records = np.zeros(1, np.float32)
+
+    def records_of(self, shapes: list[Any]) -> np.ndarray:
+        if shapes != self._shapes:
+            self._shapes, self._records = shapes, pack_shapes(shapes).astype(np.float32)
+        return self._records
+
+
+class Renderer:
+    """Draws scenes into pictures of one size; keeps its buffers between calls.
+
+    Args:
+        width, height: size of the picture [pixels], 16 to 4096.
+        samples: the picture is computed this many times finer on each axis and averaged, 1 to 4 (stills: 2).
+    """
+
+    def __init__(self, width: int = 512, height: int = 512, *, samples: int = 1) -> None:
+        for name, value, low, high in (
+            ("width", width, 16, 4096),
+            ("height", height, 16, 4096),
+            ("samples", samples, 1, 4),
+        ):
+            if int(value) != value or not low <= value <= high:
+                raise ValueError(f"{name}={value!r} must be an integer from {low} to {high}")
+        start()
+        self.width, self.height, self.samples = int(width), int(height), int(samples)
+        self._fine_size = (self.width * self.samples, self.height * self.samples)
+        pixels = self._fine_size[0] * self._fine_size[1]
+        self._scene = _Layer(pixels)
+        self._ghost: _Layer | None = None
+        self._stage = _Stage(pixels)
+        self._shapes = _Shapes()
+        self._shadow_keys = ti.ndarray(ti.i64, (SHADOW_SIZE * SHADOW_SIZE,))
+        self._picture = Array(3 * pixels, np.float32).device_array
+
+    def render(
+        self,
+        positions: np.ndarray,
+        colors: np.ndarray | Color,
+        radius: float,
+        camera: Camera,
+        *,
+        surfaces: Sequence[tuple[Any, Sequence[float], Sequence[float], Color]] = (),
+        markers: Sequence[tuple[Sequence[float], float, Color]] = (),
+        ghost: np.ndarray | None = None,
+        ghost_color: Color = (0.25, 0.65, 0.45),
+        ghost_opacity: float = 0.4,
+        ground: float | None = 0.0,
+        ground_color: Color = GROUND_COLOR,
+        background: Color | tuple[Color, Color] = BACKGROUND,
+    ) -> np.ndarray:
+        """One picture, a new array of shape (height, width, 3), uint8.
+
+        Args:
+            positions: particle positions [m], shape (N, dim), dim 2 (y up) or 3 (z up); N may be 0.
+            colors: red, green, blue in 0..1, shape (N, 3), or one colour for all.
+            radius: of a particle [m].
+            camera: the view; ``Camera.frame_scene`` makes one.
+            surfaces: rigid effectors as (shape, position (3,) [m], orientation (w, x, y, z), color), shapes of
+                ``pliant.sims.robot.shapes``; two-dimensional scenes show their cross-section z = 0.
+            markers: translucent spheres (goals) as (position (dim,) [m], radius [m], color).
+            ghost: points drawn as a translucent body (a target shape) [m], shape (K, dim).
+            ghost_color, ghost_opacity: how it is drawn; opacity in 0..1.
+            ground: height of the ground along the up axis [m]; None: no ground.
+            ground_color: its colour.
+            background: one colour, or one for the top and one for the bottom of the picture.
+        """
+        points = stage.checked_points("positions", positions, None)
+        dim = points.shape[1]
+        tints = np.broadcast_to(stage.checked_color("colors", colors, len(points)), (len(points), 3))
+        if not 0.0 < radius < math.inf:
+            raise ValueError(f"radius={radius!r} must be a positive length [m]")
+        if ground is not None and not math.isfinite(ground):
+            raise ValueError(f"ground={ground!r} must be a finite height [m] or None")
+        if not 0.0 <= ghost_opacity <= 1.0:
+            raise ValueError(f"ghost_opacity={ghost_opacity!r} must be in 0..1")
+        goals = stage.pack_markers(markers, dim)
+        look = stage.pack_look(camera, dim, radius, ground)
+        look[shading.FLOOR : shading.FLOOR + 3] = stage.checked_color("ground_color", ground_color, 1) ** 2
+        sky = stage.checked_color("background", background, 2) ** 2
+        look[shading.TOP : shading.TOP + 6] = np.broadcast_to(sky, (2, 3)).ravel()
+        if ghost is not None:
+            ghost = stage.checked_points("ghost", ghost, dim)
+            look[shading.GHOST : shading.GHOST + 3] = stage.checked_color("ghost_color", ghost_color, 1) ** 2
+            look[shading.GHOST_ALPHA] = ghost_opacity
+
+        cloud = stage.Spheres(points, tints, radius)
+        half_thickness = 1.5 * radius if dim == 2 else 0.0
+        rigid = stage.Solids(surfaces, half_thickness, farthest=100.0 * camera.distance)
+        box = stage.bounding_box([*cloud.boxes(), *rigid.boxes()])
+        view = camera.pack(*self._fine_size)
+        look[shading.BUSY : shading.BUSY + 4] = stage.busy_rectangle(view, look, box)
+        self._stage.update(view, *self._fine_size, look)
+        self._draw_layer(self._scene, view, cloud, rigid)
+        if ghost is not None:
+            if self._ghost is None:
+                self._ghost = _Layer(self._fine_size[0] * self._fine_size[1])
+            goal = stage.Spheres(ghost, np.zeros((len(ghost), 3)), radius)
+            self._draw_layer(self._ghost, view, goal, stage.Solids((), 0.0, farthest=1.0))
+        light_view = stage.light_view(look, box, SHADOW_SIZE)
+        self._draw_first(self._shadow_keys, None, light_view, (SHADOW_SIZE, SHADOW_SIZE), cloud, rigid)
+        self._shade(view, look, light_view, goals)
+        image = np.empty(self.height * self.width * 3, np.uint8)
+        shading.draw_image(self.width, self.height, self.samples, self._picture, image)
+        return image.reshape(self.height, self.width, 3)
+
+    def _draw_first(
+        self,
+        keys: ti.Ndarray,
+        normal: ti.Ndarray | None,
+        view: np.ndarray,
+        size: tuple[int, int],
+        cloud: stage.Spheres,
+        rigid: stage.Solids,
+    ) -> None:
+        """What each pixel of a view sees first; effectors leave their ``normal`` if asked to."""
+        rays.draw_spheres(view, *size, cloud.count, cloud.centres, cloud.radius, keys)
+        if rigid.count:
+            solids.draw_solids(
+                view,
+                *size,
+                rigid.count,
+                rigid.pack(view),
+                self._shapes.records_of(rigid.shapes),
+                rigid.half_thickness,
+                rigid.farthest,
+                keys,
+                int(normal is not None),
+                self._scene.normal if normal is None else normal,
+            )
+
+    def _draw_layer(self, layer: _Layer, view: np.ndarray, cloud: stage.Spheres, rigid: stage.Solids) -> None:
+        """Fill a layer: spheres as a smooth skin, effectors, ground."""
+        size = self._fine_size
+        self._draw_first(layer.keys, layer.normal, view, size, cloud, rigid)
+        surface.draw_resolved(
+            size[0] * size[1],
+            layer.keys,
+            cloud.colors,
+            rigid.colors,
+            self._stage.depth,
+            layer.kind,
+            layer.depth,
+            layer.albedo,
+            layer.normal,
+        )
+        reach = SMOOTHING * cloud.radius
+        first, second = (layer.depth, layer.albedo), (layer.other_depth, layer.other_albedo)
+        surface.draw_smoothed(view, *size, 1, reach, layer.kind, *first, *second)
+        surface.draw_smoothed(view, *size, size[0], reach, layer.kind, *second, *first)
+        surface.draw_normals(view, *size, reach, BEAD, cloud.centres, layer.keys, layer.kind, layer.depth, layer.normal)
+
+    def _shade(self, view: np.ndarray, look: np.ndarray, light_view: np.ndarray, goals: np.ndarray) -> None:
+        """From what the pixels show to display colours."""
+        layer, ghost = self._scene, self._ghost or self._scene
+        shading.draw_shaded(
+            view,
+            *self._fine_size,
+            look,
+            layer.kind,
+            layer.depth,
+            layer.albedo,
+            layer.normal,
+            self._stage.albedo,
+            self._stage.color,
+            light_view,
+            SHADOW_SIZE,
+            self._shadow_keys,
+            ghost.kind,
+            ghost.depth,
+            ghost.normal,
+            len(goals) // 7,
+            goals,
+            self._picture,
+        )

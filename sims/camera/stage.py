@@ -1,0 +1,204 @@
+"""The stage of a picture as the shading kernels read it: light, ground, sizes, and what part of it is busy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pliant.sims.camera import shading, solids
+from pliant.sims.camera.camera import Camera
+from pliant.sims.robot.shapes import UNBOUNDED
+
+Box = tuple[np.ndarray, np.ndarray]
+
+
+class Spheres:
+    """Particles packed for the kernels: flat ``centres`` and ``colors``, 3 each, of ``count`` spheres of one radius."""
+
+    def __init__(self, points: np.ndarray, colors: np.ndarray, radius: float) -> None:
+        self.count, self.radius = len(points), radius
+        self.centres, self.colors = _flat_triples(points), _flat_triples(colors)
+
+    def boxes(self) -> list[Box]:
+        """Low and high corner [m] of all together; none of no spheres."""
+        if not self.count:
+            return []
+        centres = self.centres.reshape(-1, 3)
+        return [(centres.min(0) - self.radius, centres.max(0) + self.radius)]
+
+
+class Solids:
+    """Effectors as (shape, position (3,) [m], orientation (w, x, y, z), color), packed for ``solids.draw_solids``."""
+
+    def __init__(
+        self,
+        surfaces: Sequence[tuple[Any, Sequence[float], Sequence[float], Sequence[float]]],
+        half_thickness: float,
+        *,
+        farthest: float,
+    ) -> None:
+        self.count, self.half_thickness, self.farthest = len(surfaces), half_thickness, farthest
+        self.shapes = [shape for shape, *_ in surfaces]
+        self.rows = np.zeros((max(self.count, 1), solids.ROW_SIZE), np.float32)
+        colors = np.zeros((self.count, 3), np.float32)
+        for row, paint, (shape, position, orientation, color) in zip(self.rows, colors, surfaces, strict=False):
+            row[:9] = _rotation(orientation).ravel()
+            row[9:12] = checked_points("surface position", np.reshape(position, (1, -1)), 3)[0]
+            row[solids.RADIUS] = min(shape.bounding_radius, UNBOUNDED)
+            paint[:] = checked_color("surface color", color, 1)
+        self.colors = _flat_triples(colors)
+
+    def boxes(self) -> list[Box]:
+        """Low and high corners [m] of the bounded ones."""
+        bounded = [row for row in self.rows[: self.count] if row[solids.RADIUS] < UNBOUNDED]
+        return [(row[9:12] - row[solids.RADIUS], row[9:12] + row[solids.RADIUS]) for row in bounded]
+
+    def pack(self, view: np.ndarray) -> np.ndarray:
+        """The rows for one view, flat: with the rectangle of pixels that each may cover."""
+        rows = self.rows.copy()
+        for row in rows[: self.count]:
+            rectangle = pixel_rectangle(view, row[None, 9:12], float(row[solids.RADIUS]))
+            row[solids.RECTANGLE : solids.RECTANGLE + 4] = rectangle
+        return rows.ravel()
+
+
+def bounding_box(boxes: Sequence[Box]) -> Box:
+    """Low and high corner [m], shape (3,), of several boxes; a unit cube of none."""
+    if not boxes:
+        return -np.ones(3), np.ones(3)
+    return np.min([low for low, _ in boxes], 0), np.max([high for _, high in boxes], 0)
+
+
+def pack_look(camera: Camera, dim: int, radius: float, ground: float | None) -> np.ndarray:
+    """Light and sizes, shape (LOOK_SIZE,); colours are left 0. The light comes from over the camera's left shoulder."""
+    look = np.zeros(shading.LOOK_SIZE, np.float32)
+    right, _, forward = camera.axes
+    if dim == 3:
+        up = np.array([0.0, 0.0, 1.0])
+        level = forward - up * (forward @ up)
+        level /= max(float(np.linalg.norm(level)), 1e-9)
+        sun = 1.05 * up - 0.6 * right - 0.35 * level
+    else:
+        sun = 0.7 * np.array([0.0, 1.0, 0.0]) - 0.45 * right - 1.3 * forward
+    frame = camera.height_at_target
+    look[shading.SUN : shading.SUN + 3] = sun / np.linalg.norm(sun)
+    look[shading.STAGE] = 0.0 if ground is None else 4.0 - dim
+    look[shading.HEIGHT] = 0.0 if ground is None else ground
+    look[shading.WALL] = 2.0 * radius
+    look[shading.CHECK] = _nice_length(frame / 8.0)
+    look[shading.TARGET : shading.TARGET + 3] = camera.target
+    look[shading.FRAME] = frame
+    look[shading.BIAS] = 1.2 * radius
+    look[shading.SOFTNESS] = 0.018 * frame
+    look[shading.CORNER] = 0.06 * frame
+    look[shading.TAPS :] = np.concatenate([_spiral(shading.SHADOW_TAPS), _spiral(shading.OCCLUSION_TAPS)])
+    return look
+
+
+def light_view(look: np.ndarray, box: Box, size: int) -> np.ndarray:
+    """The packed orthographic view from the light that holds the box, for a square shadow map of ``size`` pixels."""
+    low, high = box
+    centre, reach = (low + high) / 2.0, float(np.linalg.norm(high - low)) / 2.0
+    sun = look[shading.SUN : shading.SUN + 3].astype(float)
+    up = (0.0, 1.0, 0.0) if abs(sun[2]) > 0.9 else (0.0, 0.0, 1.0)
+    return Camera(centre + 2.0 * reach * sun, centre, up=up, frame_height=2.0 * reach).pack(size, size)
+
+
+def busy_rectangle(view: np.ndarray, look: np.ndarray, box: Box) -> np.ndarray:
+    """Left, top, right, bottom [pixels] of the part of the picture in which the box may darken the ground."""
+    low, high = (corner.astype(float) for corner in box)
+    corners = np.stack(np.meshgrid(*np.stack([low, high], -1), indexing="ij"), -1).reshape(8, 3)
+    sun = look[shading.SUN : shading.SUN + 3].astype(float)
+    # Where the corners' shadows fall: on the plane z = height, or on the wall of a two-dimensional scene.
+    level = -look[shading.WALL] if look[shading.STAGE] > 1.5 else look[shading.HEIGHT]
+    shadows = corners - sun * np.maximum((corners[:, 2:] - level) / max(sun[2], 0.05), 0.0)
+    return pixel_rectangle(
+        view, np.concatenate([corners, shadows]), float(look[shading.CORNER] + look[shading.SOFTNESS])
+    )
+
+
+def pixel_rectangle(view: np.ndarray, points: np.ndarray, margin: float) -> np.ndarray:
+    """Left, top, right, bottom [pixels] that hold ``points`` (K, 3) widened by ``margin`` [m]; everything if unsure."""
+    relative = points - view[0:3]
+    depth = relative @ view[9:12]
+    if not np.isfinite(relative).all() or depth.min() <= margin:
+        return np.array([-1e9, -1e9, 1e9, 1e9])
+    flat = view[13] > 0.5
+    scale = view[12] * (np.ones(len(points)) if flat else depth)
+    x, y = view[14] + relative @ view[3:6] / scale, view[15] - relative @ view[6:9] / scale
+    # A ball off the axis looks stretched: by less than the square of its slant, at the depth of its front.
+    slant = 0.0 if flat else view[12] ** 2 * float(np.max((x - view[14]) ** 2 + (y - view[15]) ** 2))
+    wider = 2.0 + margin / (scale.min() - (0.0 if flat else view[12] * margin)) * (1.0 + slant)
+    return np.array([x.min() - wider, y.min() - wider, x.max() + wider, y.max() + wider])
+
+
+def _flat_triples(values: np.ndarray) -> np.ndarray:
+    """Rows as flat float32 triples with z = 0 where they have none; at least one, since kernels take no empty array."""
+    result = np.zeros((max(len(values), 1), 3), np.float32)
+    result[: len(values), : values.shape[1]] = values
+    return result.ravel()
+
+
+def checked_points(name: str, values: Any, dim: int | None) -> np.ndarray:
+    """Finite points [m], shape (count, dim), float32; ``dim=None``: 2 or 3."""
+    points = np.asarray(values, np.float32)
+    allowed = (2, 3) if dim is None else (dim,)
+    if points.ndim != 2 or points.shape[1] not in allowed:
+        dims = " or ".join(str(d) for d in allowed)
+        raise ValueError(f"{name} has shape {points.shape}; allowed: (count, {dims}) [m]")
+    if not np.isfinite(points).all():
+        raise ValueError(f"{name} must be finite; row {int(np.argmin(np.isfinite(points).all(1)))} is not")
+    return points
+
+
+def checked_color(name: str, values: Any, count: int) -> np.ndarray:
+    """One colour (3,) or ``count`` of them, float32 in 0..1."""
+    colors = np.asarray(values, np.float32)
+    if colors.shape not in ((3,), (count, 3)):
+        raise ValueError(f"{name} has shape {colors.shape}; allowed: (3,) or ({count}, 3)")
+    if colors.size and not (colors.min() >= 0.0 and colors.max() <= 1.0):
+        raise ValueError(f"{name} must be in 0..1, is in {colors.min()}..{colors.max()}")
+    return colors
+
+
+def pack_markers(markers: Sequence[tuple[Sequence[float], float, Sequence[float]]], dim: int) -> np.ndarray:
+    """Markers as flat centre (3), radius, linear colour (3) each; at least one entry."""
+    rows = np.zeros((len(markers), 7), np.float32)
+    for row, (position, size, color) in zip(rows, markers, strict=True):
+        point = checked_points("marker position", np.reshape(position, (1, -1)), dim)
+        if not 0.0 < size < math.inf:
+            raise ValueError(f"marker radius={size!r} must be a positive length [m]")
+        row[:dim], row[3], row[4:] = point[0], size, checked_color("marker color", color, 1) ** 2
+    return rows.ravel() if len(rows) else np.zeros(1, np.float32)
+
+
+def _rotation(orientation: Sequence[float]) -> np.ndarray:
+    """Rotation matrix of a quaternion (w, x, y, z), normalised first."""
+    q = np.asarray(orientation, float)
+    length = float(np.linalg.norm(q)) if q.shape == (4,) else 0.0
+    if not 1e-9 < length < math.inf:
+        raise ValueError(f"surface orientation={orientation!r} must be a quaternion (w, x, y, z) other than zero")
+    w, x, y, z = q / length
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def _spiral(count: int) -> np.ndarray:
+    """Points (x, y) spread evenly over the unit disc by the golden angle, flat."""
+    k = np.arange(count)[::-1]  # the outermost first
+    angle, r = k * math.pi * (3.0 - math.sqrt(5.0)), np.sqrt((k + 0.5) / count)
+    return np.stack([r * np.cos(angle), r * np.sin(angle)], -1).ravel()
+
+
+def _nice_length(length: float) -> float:
+    """The nearest of 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(length))
+    return min((1.0, 2.0, 5.0, 10.0), key=lambda f: abs(f - length / power)) * power

@@ -1,0 +1,148 @@
+"""From spheres to a soft surface: depths and colours smoothed on the picture, normals taken from them.
+
+Drawn sphere by sphere a body looks like a heap of beads. A bilateral filter along rows and columns, which never mixes
+across a jump in depth, turns the front of the heap into one skin (screen-space smoothing as for fluids).
+"""
+
+from pliant.sims.camera.rays import (
+    EFFECTOR,
+    EMPTY,
+    FAR,
+    key_depth,
+    key_number,
+    pixel_point,
+    pixel_size,
+    pixels_f32,
+    pixels_i32,
+    pixels_i64,
+    put_triple,
+    to_view,
+    triple,
+    turn_to_world,
+)
+from pliant.sims.runtime import ti
+
+NOTHING, GROUND, PARTICLE, SURFACE = 0, 1, 2, 3  # what a pixel shows; SURFACE + e is effector e
+WIDEST = 16  # pixels on each side that the filter may reach
+
+
+@ti.kernel
+def draw_resolved(
+    count: int,
+    keys: pixels_i64,
+    colors: pixels_f32,
+    solid_colors: pixels_f32,
+    stage_depth: pixels_f32,
+    kind: pixels_i32,
+    depth: pixels_f32,
+    albedo: pixels_f32,
+    normal: pixels_f32,
+):
+    """What each of ``count`` pixels shows: its kind, depth [m] and linear colour, of the ground also its normal.
+
+    ``stage_depth`` is the ground's, FAR where there is none. Colours are squared: gamma 2, close to sRGB, and a
+    square root on the way out.
+    """
+    for p in range(count):
+        key = keys[p]
+        z = stage_depth[p]
+        seen = GROUND if z < FAR else NOTHING
+        if key < ti.i64(EMPTY) and key_depth(key) < z:
+            z = key_depth(key)
+            number = key_number(key)
+            color = ti.Vector([0.0, 0.0, 0.0])
+            if number < EFFECTOR:
+                seen = PARTICLE
+                color = triple(colors, 3 * number)
+            else:
+                seen = SURFACE + number - EFFECTOR
+                color = triple(solid_colors, 3 * (number - EFFECTOR))
+            put_triple(albedo, 3 * p, color * color)
+        elif seen == GROUND:
+            put_triple(normal, 3 * p, ti.Vector([0.0, 0.0, 1.0]))  # the wall's of two-dimensional scenes, too
+        kind[p] = seen
+        depth[p] = z
+
+
+@ti.kernel
+def draw_smoothed(
+    view: pixels_f32,
+    width: int,
+    height: int,
+    step: int,
+    reach: float,
+    kind: pixels_i32,
+    depth: pixels_f32,
+    albedo: pixels_f32,
+    smooth_depth: pixels_f32,
+    smooth_albedo: pixels_f32,
+):
+    """One pass of the filter over particles: along rows (``step`` 1) or columns (``step`` = width).
+
+    ``reach`` [m] is how far the filter reaches on the surface, and half the jump in depth that it respects.
+    """
+    for p in range(width * height):
+        here = depth[p]
+        total_depth = here
+        if kind[p] >= PARTICLE:
+            total_albedo = triple(albedo, 3 * p)
+            if kind[p] == PARTICLE:
+                along, last = p % width, width - 1
+                if step > 1:
+                    along, last = p // width, height - 1
+                n = ti.min(ti.cast(reach / pixel_size(view, here) + 0.5, int), WIDEST, along, last - along)
+                total = 1.0
+                for k in range(1, n + 1):
+                    before, after = p - k * step, p + k * step
+                    # Neighbours count in pairs: one alone would tilt the skin towards it at a silhouette.
+                    if kind[before] == PARTICLE and kind[after] == PARTICLE:
+                        jump = ti.max(ti.abs(depth[before] - here), ti.abs(depth[after] - here)) / (2.0 * reach)
+                        if jump < 1.0:
+                            far = k / (n + 1.0)
+                            weight = (1.0 - far * far) ** 2 * (1.0 - jump * jump) ** 2
+                            total += 2.0 * weight
+                            total_depth += weight * (depth[before] + depth[after])
+                            total_albedo += weight * (triple(albedo, 3 * before) + triple(albedo, 3 * after))
+                total_depth /= total
+                total_albedo /= total
+            put_triple(smooth_albedo, 3 * p, total_albedo)
+        smooth_depth[p] = total_depth
+
+
+@ti.kernel
+def draw_normals(
+    view: pixels_f32,
+    width: int,
+    height: int,
+    reach: float,
+    bead: float,
+    centres: pixels_f32,
+    keys: pixels_i64,
+    kind: pixels_i32,
+    depth: pixels_f32,
+    normal: pixels_f32,
+):
+    """Unit normals, in the world, of the particles' skin; ``bead`` in 0..1 is the share of the single sphere's."""
+    for p in range(width * height):
+        if kind[p] == PARTICLE:
+            x, y, z = p % width, p // width, depth[p]
+            here = pixel_point(view, x, y, z)
+            # Change of position per pixel along the row, then along the column; 0 where no neighbour is on the skin.
+            across, down = ti.Vector([0.0, 0.0, 0.0]), ti.Vector([0.0, 0.0, 0.0])
+            for k in range(4):
+                axis, side = k // 2, 2 * (k % 2) - 1
+                px, py = x + side * (1 - axis), y + side * axis
+                if 0 <= px < width and 0 <= py < height:
+                    q = py * width + px
+                    if kind[q] == PARTICLE and ti.abs(depth[q] - z) < reach:
+                        change = side * (pixel_point(view, px, py, depth[q]) - here)
+                        if axis == 0:
+                            across += change
+                        else:
+                            down += change
+            front = pixel_point(view, x, y, key_depth(keys[p]))
+            n = (front - to_view(view, triple(centres, 3 * key_number(keys[p])))).normalized(1e-12)
+            skin = across.cross(down)  # towards the camera: right, up, forward is a left-handed frame
+            if skin.norm_sqr() > 0.0:
+                n = (skin.normalized() * (1.0 - bead) + n * bead).normalized(1e-12)
+            put_triple(normal, 3 * p, turn_to_world(view, n))

@@ -1,0 +1,129 @@
+"""Which states a recording keeps, and which it recomputes, within a memory budget.
+
+While everything fits, every substep of every step is kept (a *segment* a step). When it no longer does, only the states at
+the start of steps are kept, then those of every second step, every fourth, ...; the reverse sweep recomputes a step's segment
+from the nearest state before it and, on the way, keeps as many states in between as the budget has room for (a form of
+Griewank & Walther's checkpointing, 2000). Any number of steps and substeps is allowed. The recomputation runs the same kernels on
+the same data, so the gradient does not depend on the budget, to the last bit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from pliant.sims.runtime import Array
+
+_UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+
+def parse_memory(memory: str | int) -> int:
+    """Bytes of a budget such as "2GiB", "500MB" or an integer.
+
+    Raises:
+        ValueError: it is neither, or not positive.
+    """
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", str(memory))
+    unit = (match.group(2) or "b").lower() if match else ""
+    try:
+        size = int(float(match.group(1)) * _UNITS[unit]) if match else 0
+    except (KeyError, ValueError):
+        size = 0
+    if size <= 0:
+        raise ValueError(f"memory={memory!r} is not a size; allowed: a positive number with B, KiB, MiB, GiB, kB, MB or GB")
+    return size
+
+
+class Recording:
+    """The states of one recording: T steps of k substeps.
+
+    Args:
+        row: floats of one state of all worlds.  dtype: their NumPy type.  substeps: k.  budget: bytes.
+        horizon: steps that will be recorded, if known: tells at once whether everything fits.
+
+    Raises:
+        ValueError: the budget does not hold one segment and two states.
+    """
+
+    def __init__(self, row: int, dtype: type, substeps: int, budget: int, horizon: int | None) -> None:
+        self.row, self.dtype, self.substeps = row, dtype, substeps
+        self.state_bytes = row * np.dtype(dtype).itemsize
+        self.segment_bytes = (substeps + 1) * self.state_bytes
+        least = self.segment_bytes + 2 * self.state_bytes
+        if budget < least:
+            raise ValueError(
+                f"memory={budget} bytes is too little; one step of {substeps} substeps needs at least {least} bytes"
+            )
+        self.segment_capacity = budget // self.segment_bytes
+        self.state_capacity = (budget - self.segment_bytes) // self.state_bytes
+        self.horizon = horizon
+        self._pool: list[Array] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything recorded; segments are kept for the next recording."""
+        self._pool += getattr(self, "segments", [])
+        self.segments: list[Array] = []
+        self.states: dict[int, np.ndarray] = {}
+        self.steps = 0
+        self.stride = 1
+        self.complete = self.horizon is None or self.horizon <= self.segment_capacity
+
+    def open_segment(self) -> Array | None:
+        """A segment for the next step, or None once only states are kept."""
+        if self.complete and self.steps >= self.segment_capacity:
+            self._thin_segments()
+        if not self.complete:
+            return None
+        segment = self._take()
+        self.segments.append(segment)
+        self.steps += 1
+        return segment
+
+    def keep_state(self, state: Callable[[], np.ndarray]) -> None:
+        """Record a step of which only the state before it, shape (row,), may be kept."""
+        if self.steps % self.stride == 0:
+            self.states[self.steps] = state()
+            if len(self.states) > self.state_capacity:
+                self.stride *= 2
+                self.states = {t: s for t, s in self.states.items() if t % self.stride == 0}
+        self.steps += 1
+
+    def segment_of(self, step: int, replay: Callable[[int, int, dict[int, np.ndarray], set[int], Array], None]) -> Array:
+        """The segment of a step. ``replay(start, step, states, wanted, segment)`` recomputes it where it is not kept: from
+        ``states[start]`` up to ``step``, leaving the states before the steps ``wanted`` in ``states`` on its way."""
+        if self.complete:
+            return self.segments[step]
+        start = max(t for t in self.states if t <= step)
+        self.states = {t: s for t, s in self.states.items() if t <= step}
+        free = self.state_capacity - len(self.states)
+        wanted: set[int] = set()
+        if step - start > 1 and free > 0:
+            spacing = -(-(step - start) // (free + 1))
+            wanted = set(range(start + spacing, step + 1, spacing))
+        if not self.segments:
+            self.segments.append(self._take())
+        replay(start, step, self.states, wanted, self.segments[0])
+        return self.segments[0]
+
+    def free(self) -> None:
+        """Release all memory."""
+        for segment in self.segments + self._pool:
+            segment.free()
+        self.segments, self._pool, self.states = [], [], {}
+
+    def _take(self) -> Array:
+        return self._pool.pop() if self._pool else Array((self.substeps + 1) * self.row, self.dtype)
+
+    def _thin_segments(self) -> None:
+        """Go over from segments to states."""
+        self.complete = False
+        while -(-len(self.segments) // self.stride) > self.state_capacity:
+            self.stride *= 2
+        for t in range(0, len(self.segments), self.stride):
+            self.states[t] = self.segments[t].view()[: self.row].copy()
+        for segment in self.segments:
+            segment.free()
+        self.segments = []

@@ -1,0 +1,140 @@
+"""Kernels that step all worlds through the substeps of one environment step, forward and reverse.
+
+On the CPU one launch does all substeps. A world belongs to a team of ``team`` threads that meet at a barrier after every
+phase; a team of one needs none. The barrier spins on an atomic counter, so all members must be running at once: batch * team
+never exceeds the threads that taichi has. Taichi hands a CPU task at least 512 iterations of an outermost loop, hence TASK.
+"""
+
+from functools import cache
+from itertools import zip_longest
+from types import SimpleNamespace
+from typing import Any
+
+from pliant.sims.mpm.kernels import mpm_phases
+from pliant.sims.robot.effector_kernels import effector_functions
+from pliant.sims.runtime import ti
+from pliant.sims.solver import BARRIER, FRAMES, TEAM, Memory, Phases
+
+TASK = 512
+CACHE_LINE = 16
+"""Integers between the barrier counters of two worlds."""
+
+
+def phases_of(key: tuple[Any, ...], dim: int, fp: Any, has_effectors: bool) -> Phases:
+    """The compiled functions of the part with this key."""
+    if key[0] == "mpm":
+        return mpm_phases(dim, fp, key[1], key[2], has_effectors)
+    return effector_functions(dim, fp, False).phases
+
+
+@cache
+def team_drivers(dim: int, fp: Any, keys: tuple[tuple[Any, ...], ...], has_effectors: bool) -> SimpleNamespace:
+    """``forward`` and ``reverse`` for the parts with these keys."""
+    parts = [phases_of(key, dim, fp, has_effectors) for key in keys]
+    begins = [part.begin for part in parts]
+    forwards = [[p for p in phase if p is not None] for phase in zip_longest(*(part.forward for part in parts))]
+    reverses = [[p for p in phase if p is not None] for phase in zip_longest(*(part.reverse for part in parts))]
+    finishes = [part.finish for part in parts]
+    finish_reverses = [part.finish_reverse for part in parts]
+    floats = ti.types.ndarray(fp, 1)
+    ints = ti.types.ndarray(ti.i32, 1)
+
+    @ti.func
+    def barrier(integers: ti.template(), b, turn):
+        if integers[TEAM] > 1:
+            counter = integers[BARRIER] + b * CACHE_LINE
+            ti.atomic_add(integers[counter], 1)
+            while ti.atomic_add(integers[counter], 0) < turn:
+                pass
+
+    @ti.kernel
+    def forward(
+        frames: floats,
+        parameters: floats,
+        controls: floats,
+        outputs: floats,
+        constants: floats,
+        scratch: floats,
+        integers: ints,
+        batch: ti.i32,
+        team: ti.i32,
+        first: ti.i32,
+        count: ti.i32,
+    ):
+        mem = ti.static(
+            Memory(
+                frames, frames, parameters, parameters, controls, controls, outputs, outputs, constants, scratch, integers
+            )
+        )
+        ti.loop_config(block_dim=TASK)
+        for t in range(batch * team * TASK):
+            if t % TASK == 0:
+                b = t // TASK // team
+                c = t // TASK % team
+                turn = team
+                for begin in ti.static(begins):
+                    begin(mem, b, c, first * batch + b)
+                barrier(integers, b, turn)
+                for s in range(count):
+                    r_in = (first + s) % integers[FRAMES] * batch + b
+                    r_out = (first + s + 1) % integers[FRAMES] * batch + b
+                    for phase in ti.static(forwards):
+                        for step in ti.static(phase):
+                            step(mem, b, c, r_in, r_out, s)
+                        turn += team
+                        barrier(integers, b, turn)
+                for finish in ti.static(finishes):
+                    finish(mem, b, c)
+
+    @ti.kernel
+    def reverse(
+        frames: floats,
+        adjoint: floats,
+        parameters: floats,
+        parameter_adjoint: floats,
+        controls: floats,
+        control_adjoint: floats,
+        outputs: floats,
+        output_adjoint: floats,
+        constants: floats,
+        scratch: floats,
+        integers: ints,
+        batch: ti.i32,
+        team: ti.i32,
+        count: ti.i32,
+    ):
+        mem = ti.static(
+            Memory(
+                frames,
+                adjoint,
+                parameters,
+                parameter_adjoint,
+                controls,
+                control_adjoint,
+                outputs,
+                output_adjoint,
+                constants,
+                scratch,
+                integers,
+            )
+        )
+        ti.loop_config(block_dim=TASK)
+        for t in range(batch * team * TASK):
+            if t % TASK == 0:
+                b = t // TASK // team
+                c = t // TASK % team
+                turn = team
+                for begin in ti.static(begins):
+                    begin(mem, b, c, b)
+                barrier(integers, b, turn)
+                for s in range(count):
+                    r = (count - 1 - s) * batch + b
+                    for phase in ti.static(reverses):
+                        for step in ti.static(phase):
+                            step(mem, b, c, r, r + batch, count - 1 - s)
+                        turn += team
+                        barrier(integers, b, turn)
+                for finish in ti.static(finish_reverses):
+                    finish(mem, b, c)
+
+    return SimpleNamespace(forward=forward, reverse=reverse)

@@ -1,0 +1,123 @@
+"""What happens at a grid node: momentum to velocity, gravity, effectors, walls, and the adjoint of it all."""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from pliant.sims.mpm import state as at
+from pliant.sims.robot import effector as eff
+from pliant.sims.robot.contact import contact_functions
+from pliant.sims.robot.effector_kernels import effector_functions
+from pliant.sims.runtime import ti
+from pliant.sims.solver import DT, PARAMETER, PARTIAL, PARTIAL_OFFSET, SUBSTEPS, TEAM
+
+
+@cache
+def grid_functions(dim: int, fp: Any, has_effectors: bool, atomic: bool) -> SimpleNamespace:
+    """``velocity`` and ``velocity_adjoint`` of a node."""
+    vec = ti.types.vector(dim, fp)
+    mat = ti.types.matrix(dim, dim, fp)
+    law = contact_functions(dim, fp)
+    effector = effector_functions(dim, fp, atomic)
+
+    @ti.func
+    def add(a: ti.template(), o, value):
+        if ti.static(atomic):
+            a[o] += value
+        else:
+            a[o] = a[o] + value
+
+    @ti.func
+    def face_of(mem: ti.template(), node, d):
+        """Index of the wall (2 d: low, 2 d + 1: high) that node lies in along axis d, or -1."""
+        h = ti.static(mem.integers)
+        face = -1
+        if node[d] < h[at.THICKNESS]:
+            face = 2 * d
+        elif node[d] > h[at.EXTENT + d] - h[at.THICKNESS]:
+            face = 2 * d + 1
+        return face
+
+    @ti.func
+    def wall_normal(face, d: ti.template()):
+        n = vec(0.0)
+        n[d] = fp(1.0) - fp(2.0) * (face % 2)
+        return n
+
+    @ti.func
+    def free_velocity(mem: ti.template(), b, momentum, mass):
+        """Momentum over mass, and a substep of gravity."""
+        g = b * mem.integers[PARAMETER] + mem.integers[at.GRAVITY_AT]
+        u = momentum / mass
+        for d in ti.static(range(dim)):
+            u[d] += mem.constants[DT] * mem.parameters[g + d]
+        return u
+
+    @ti.func
+    def velocity(mem: ti.template(), b, c, f, node, momentum, mass):
+        """Velocity of a node of mass > 0 at the end of the substep."""
+        h = ti.static(mem.integers)
+        u = free_velocity(mem, b, momentum, mass)
+        if ti.static(has_effectors):
+            for j in range(h[eff.COUNT]):
+                u = effector.touch(mem, b, c, f, j, node, u, mass, True)
+        for d in ti.static(range(dim)):
+            face = face_of(mem, node, d)
+            if face >= 0:
+                mu = mem.parameters[b * h[PARAMETER] + h[at.WALL_AT] + face]
+                u = law.respond(u, wall_normal(face, d), h[h[at.WALL_KIND_AT] + face], mu)
+        return u
+
+    @ti.func
+    def velocity_adjoint(mem: ti.template(), b, c, f, node, momentum, mass, velocity_bar):
+        """Velocity again, and the cotangents of momentum and mass.
+
+        u = mv / m + dt g: mv_bar = u_bar / m, m_bar = -(u_bar / m) . (mv / m), g_bar = dt u_bar.
+        """
+        h = ti.static(mem.integers)
+        partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT]
+        u_free = free_velocity(mem, b, momentum, mass)
+        u = u_free
+        if ti.static(has_effectors):
+            for j in range(h[eff.COUNT]):
+                u = effector.touch(mem, b, c, f, j, node, u, mass, False)
+        before = mat(0.0)
+        for d in ti.static(range(dim)):
+            for k in ti.static(range(dim)):
+                before[d, k] = u[k]
+            face = face_of(mem, node, d)
+            if face >= 0:
+                mu = mem.parameters[b * h[PARAMETER] + h[at.WALL_AT] + face]
+                u = law.respond(u, wall_normal(face, d), h[h[at.WALL_KIND_AT] + face], mu)
+        u_bar = velocity_bar
+        for e in ti.static(range(dim)):
+            d = ti.static(dim - 1 - e)
+            face = face_of(mem, node, d)
+            if face >= 0:
+                mu = mem.parameters[b * h[PARAMETER] + h[at.WALL_AT] + face]
+                u_d = vec(0.0)
+                for k in ti.static(range(dim)):
+                    u_d[k] = before[d, k]
+                bar, _, mu_bar = law.respond_adjoint(
+                    u_d, wall_normal(face, d), h[h[at.WALL_KIND_AT] + face], mu, u_bar
+                )
+                u_bar = bar
+                add(mem.scratch, partial + dim + face, mu_bar)
+        mass_bar = fp(0.0)
+        if ti.static(has_effectors):
+            force_scale = fp(1.0) / (mem.constants[DT] * h[SUBSTEPS])
+            for e in range(h[eff.COUNT]):
+                j = h[eff.COUNT] - 1 - e
+                u_j = u_free
+                for i in range(j):
+                    u_j = effector.touch(mem, b, c, f, i, node, u_j, mass, False)
+                bar, m_bar = effector.touch_adjoint(mem, b, c, f, j, node, u_j, mass, u_bar, force_scale)
+                u_bar = bar
+                mass_bar += m_bar
+        momentum_bar = u_bar / mass
+        mass_bar -= momentum_bar.dot(momentum) / mass
+        for d in ti.static(range(dim)):
+            add(mem.scratch, partial + d, mem.constants[DT] * u_bar[d])
+        return u, momentum_bar, mass_bar
+
+    return SimpleNamespace(add=add, velocity=velocity, velocity_adjoint=velocity_adjoint)

@@ -1,0 +1,283 @@
+"""Phases of the material point method for a team of threads (see ``sims/solver.py``), forward and reverse.
+
+No atomics: each member scatters its share of the particles to a grid copy of its own and the copies are added, in the
+order of the members, when nodes are updated. Results are therefore the same, bit by bit, for the same team. Only nodes
+inside the bounding box of the particles are visited; particles are taken in the order of their cells.
+"""
+
+from functools import cache
+from typing import Any
+
+from pliant.sims.mpm import state as at
+from pliant.sims.mpm.grid import grid_functions
+from pliant.sims.mpm.transfers import transfer_functions
+from pliant.sims.runtime import ti
+from pliant.sims.solver import CONTROL, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, TEAM, Phases
+
+
+@cache
+def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_effectors: bool) -> Phases:
+    """The phases for the materials ``kinds`` of a scene."""
+    vec = ti.types.vector(dim, fp)
+    ivec = ti.types.vector(dim, ti.i32)
+    transfers = transfer_functions(dim, fp, kinds, has_muscles, False)
+    grid = grid_functions(dim, fp, has_effectors, False)
+    width = dim + 1
+
+    @ti.func
+    def share(mem: ti.template(), c):
+        """First particle of member c's share, within the order (c = team: one past the last)."""
+        return mem.integers[at.COUNT] * c // mem.integers[TEAM]
+
+    @ti.func
+    def ordered(mem: ti.template(), b, i):
+        return mem.integers[mem.integers[at.ORDER_AT] + b * mem.integers[at.COUNT] + i]
+
+    @ti.func
+    def base_of_particle(mem: ti.template(), r, p):
+        h = ti.static(mem.integers)
+        x = transfers.load_vec(mem.frames, r * h[STATE] + h[at.STATE_AT] + p * transfers.record)
+        return transfers.base_of(mem, x)
+
+    @ti.func
+    def row_count(low, high):
+        """Rows (along the last axis) of the box from low to high, both included."""
+        n = high[0] - low[0] + 1
+        if ti.static(dim == 3):
+            n *= high[1] - low[1] + 1
+        return ti.max(n, 0)
+
+    @ti.func
+    def row_node(low, high, r):
+        """First node of row r of a box."""
+        node = low
+        if ti.static(dim == 3):
+            n = high[1] - low[1] + 1
+            node[0] += r // n
+            node[1] += r % n
+        else:
+            node[0] += r
+        return node
+
+    @ti.func
+    def index(mem: ti.template(), node):
+        n = node[0]
+        for d in ti.static(range(1, dim)):
+            n = n * mem.integers[at.EXTENT + d] + node[d]
+        return n
+
+    @ti.func
+    def grid_copy(mem: ti.template(), start, b, c):
+        """First float of member c's copy of a grid that begins at ``start``."""
+        h = ti.static(mem.integers)
+        return start + (b * h[TEAM] + c) * h[at.NODES] * width
+
+    @ti.func
+    def set_box(mem: ti.template(), b, c, r):
+        """Bounding box of the stencils of member c's particles, kept for the other members."""
+        h = ti.static(mem.integers)
+        low = ivec(1 << 20)
+        high = ivec(0)
+        for i in range(share(mem, c), share(mem, c + 1)):
+            base = base_of_particle(mem, r, ordered(mem, b, i))
+            low = ti.min(low, base)
+            high = ti.max(high, base)
+        high += 2
+        o = h[at.BOX_AT] + (b * h[TEAM] + c) * 2 * dim
+        for d in ti.static(range(dim)):
+            h[o + d] = low[d]
+            h[o + dim + d] = high[d]
+        return low, high
+
+    @ti.func
+    def box(mem: ti.template(), b, c):
+        h = ti.static(mem.integers)
+        o = h[at.BOX_AT] + (b * h[TEAM] + c) * 2 * dim
+        low = ivec(0)
+        high = ivec(0)
+        for d in ti.static(range(dim)):
+            low[d] = h[o + d]
+            high[d] = h[o + dim + d]
+        return low, high
+
+    @ti.func
+    def whole_box(mem: ti.template(), b):
+        low = ivec(1 << 20)
+        high = ivec(-1)
+        for c in range(mem.integers[TEAM]):
+            one_low, one_high = box(mem, b, c)
+            low = ti.min(low, one_low)
+            high = ti.max(high, one_high)
+        return low, high
+
+    @ti.func
+    def clear(mem: ti.template(), start, low, high):
+        for r in range(row_count(low, high)):
+            first = start + index(mem, row_node(low, high, r)) * width
+            for n in range(first, first + (high[dim - 1] - low[dim - 1] + 1) * width):
+                mem.scratch[n] = fp(0.0)
+
+    @ti.func
+    def holds(low, high, node):
+        inside = True
+        for d in ti.static(range(dim)):
+            if node[d] < low[d] or node[d] > high[d]:
+                inside = False
+        return inside
+
+    @ti.func
+    def collect(mem: ti.template(), start, b, node):
+        """Sum of the copies of a node's floats: (momentum or its cotangent, mass)."""
+        total = vec(0.0)
+        mass = fp(0.0)
+        n = index(mem, node) * width
+        for c in range(mem.integers[TEAM]):
+            low, high = box(mem, b, c)
+            if holds(low, high, node):
+                o = grid_copy(mem, start, b, c) + n
+                total += transfers.load_vec(mem.scratch, o)
+                mass += mem.scratch[o + dim]
+        return total, mass
+
+    @ti.func
+    def sort_particles(mem: ti.template(), b, r):
+        """Order of the particles by cell (a stable counting sort within the bounding box)."""
+        h = ti.static(mem.integers)
+        count = h[at.COUNT]
+        cells = h[at.CELLS_AT] + b * h[at.NODES]
+        low = ivec(1 << 20)
+        high = ivec(0)
+        for p in range(count):
+            base = base_of_particle(mem, r, p)
+            low = ti.min(low, base)
+            high = ti.max(high, base)
+        for row in range(row_count(low, high)):
+            first = cells + index(mem, row_node(low, high, row))
+            for n in range(first, first + high[dim - 1] - low[dim - 1] + 1):
+                h[n] = 0
+        for p in range(count):
+            n = cells + index(mem, base_of_particle(mem, r, p))
+            h[n] = h[n] + 1
+        total = 0
+        for row in range(row_count(low, high)):
+            first = cells + index(mem, row_node(low, high, row))
+            for n in range(first, first + high[dim - 1] - low[dim - 1] + 1):
+                here = h[n]
+                h[n] = total
+                total += here
+        order = h[at.ORDER_AT] + b * count
+        for p in range(count):
+            n = cells + index(mem, base_of_particle(mem, r, p))
+            h[order + h[n]] = p
+            h[n] = h[n] + 1
+
+    @ti.func
+    def begin(mem: ti.template(), b, c, r):
+        h = ti.static(mem.integers)
+        if c == 0:
+            sort_particles(mem, b, r)
+        o = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT]
+        for i in range(o, o + 3 * dim + h[at.GROUPS]):
+            mem.scratch[i] = fp(0.0)
+
+    @ti.func
+    def particles_to_grid(mem: ti.template(), b, c, r_in, r_out, substep):
+        low, high = set_box(mem, b, c, r_in)
+        g0 = grid_copy(mem, mem.integers[at.GRID_AT], b, c)
+        clear(mem, g0, low, high)
+        for i in range(share(mem, c), share(mem, c + 1)):
+            transfers.scatter(mem, b, g0, r_in, r_out, ordered(mem, b, i))
+
+    @ti.func
+    def update_grid(mem: ti.template(), b, c, r_in, r_out, substep):
+        h = ti.static(mem.integers)
+        low, high = whole_box(mem, b)
+        count = row_count(low, high)
+        g0 = grid_copy(mem, h[at.GRID_AT], b, 0)
+        for row in range(count * c // h[TEAM], count * (c + 1) // h[TEAM]):
+            node = row_node(low, high, row)
+            for k in range(low[dim - 1], high[dim - 1] + 1):
+                node[dim - 1] = k
+                momentum, mass = collect(mem, h[at.GRID_AT], b, node)
+                u = vec(0.0)
+                if mass > 0.0:
+                    u = grid.velocity(mem, b, c, r_in, node, momentum, mass)
+                transfers.store_vec(mem.scratch, g0 + index(mem, node) * width, u)
+
+    @ti.func
+    def grid_to_particles(mem: ti.template(), b, c, r_in, r_out, substep):
+        g0 = grid_copy(mem, mem.integers[at.GRID_AT], b, 0)
+        for i in range(share(mem, c), share(mem, c + 1)):
+            transfers.gather(mem, b, c, g0, r_in, r_out, ordered(mem, b, i), substep)
+
+    @ti.func
+    def scatters_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
+        h = ti.static(mem.integers)
+        low, high = set_box(mem, b, c, r_in)
+        g0 = grid_copy(mem, h[at.GRID_AT], b, c)
+        h0 = grid_copy(mem, h[at.GRID_ADJOINT_AT], b, c)
+        clear(mem, g0, low, high)
+        clear(mem, h0, low, high)
+        for i in range(share(mem, c), share(mem, c + 1)):
+            transfers.scatter_adjoint(mem, b, g0, h0, r_in, ordered(mem, b, i))
+
+    @ti.func
+    def update_grid_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
+        h = ti.static(mem.integers)
+        low, high = whole_box(mem, b)
+        count = row_count(low, high)
+        g0 = grid_copy(mem, h[at.GRID_AT], b, 0)
+        h0 = grid_copy(mem, h[at.GRID_ADJOINT_AT], b, 0)
+        for row in range(count * c // h[TEAM], count * (c + 1) // h[TEAM]):
+            node = row_node(low, high, row)
+            for k in range(low[dim - 1], high[dim - 1] + 1):
+                node[dim - 1] = k
+                momentum, mass = collect(mem, h[at.GRID_AT], b, node)
+                u_bar, _ = collect(mem, h[at.GRID_ADJOINT_AT], b, node)
+                u = vec(0.0)
+                momentum_bar = vec(0.0)
+                mass_bar = fp(0.0)
+                if mass > 0.0:
+                    u, momentum_bar, mass_bar = grid.velocity_adjoint(mem, b, c, r_in, node, momentum, mass, u_bar)
+                n = index(mem, node) * width
+                transfers.store_vec(mem.scratch, g0 + n, u)
+                transfers.store_vec(mem.scratch, h0 + n, momentum_bar)
+                mem.scratch[h0 + n + dim] = mass_bar
+
+    @ti.func
+    def gathers_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
+        h = ti.static(mem.integers)
+        g0 = grid_copy(mem, h[at.GRID_AT], b, 0)
+        h0 = grid_copy(mem, h[at.GRID_ADJOINT_AT], b, 0)
+        for i in range(share(mem, c), share(mem, c + 1)):
+            transfers.gather_adjoint(mem, b, c, g0, h0, r_in, ordered(mem, b, i))
+
+    @ti.func
+    def finish_reverse(mem: ti.template(), b, c):
+        """Adds the members' partial sums to the cotangents of gravity, wall friction and muscle activations."""
+        h = ti.static(mem.integers)
+        if c == 0:
+            for m in range(h[TEAM]):
+                o = h[PARTIAL_OFFSET] + (b * h[TEAM] + m) * h[PARTIAL] + h[at.PARTIAL_AT]
+                q = b * h[PARAMETER]
+                for d in range(dim):
+                    i = q + h[at.GRAVITY_AT] + d
+                    mem.parameter_adjoint[i] = mem.parameter_adjoint[i] + mem.scratch[o + d]
+                for d in range(2 * dim):
+                    i = q + h[at.WALL_AT] + d
+                    mem.parameter_adjoint[i] = mem.parameter_adjoint[i] + mem.scratch[o + dim + d]
+                for g in range(h[at.GROUPS]):
+                    i = b * h[CONTROL] + h[at.ACTIVATION_AT] + g
+                    mem.control_adjoint[i] = mem.control_adjoint[i] + mem.scratch[o + 3 * dim + g]
+
+    @ti.func
+    def finish(mem: ti.template(), b, c):
+        pass
+
+    return Phases(
+        begin=begin,
+        forward=[particles_to_grid, update_grid, grid_to_particles],
+        reverse=[scatters_adjoint, update_grid_adjoint, gathers_adjoint],
+        finish=finish,
+        finish_reverse=finish_reverse,
+    )

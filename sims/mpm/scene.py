@@ -1,0 +1,192 @@
+"""What a scene of the material point method consists of: domain, walls, bodies, effectors. Plain data, validated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pliant.sims.mpm.materials import MATERIALS
+from pliant.sims.robot.contact import CONTACT_KINDS
+from pliant.sims.robot.effector import Effector
+
+MARGIN = 3
+"""Cells between the edge of the grid and the nearest place where a particle may be."""
+
+
+@dataclass
+class Walls:
+    """The faces of the domain, ``thickness`` cells deep.
+
+    kind: "separate" (with Coulomb friction), "slip" or "sticky", one for all faces or one each in the order
+    (low x, high x, low y, high y, ...).  friction: coefficient, one or one each.
+    """
+
+    kind: str | Sequence[str] = "separate"
+    friction: float | Sequence[float] = 0.5
+    thickness: int = 3
+
+    def faces(self, dim: int) -> tuple[np.ndarray, np.ndarray]:
+        """Kinds (2 * dim,) as integers and friction coefficients (2 * dim,)."""
+        names = [self.kind] * (2 * dim) if isinstance(self.kind, str) else list(self.kind)
+        if len(names) != 2 * dim or any(name not in CONTACT_KINDS for name in names):
+            raise ValueError(
+                f"walls: kind={self.kind!r} must be one of {', '.join(CONTACT_KINDS)}, or a list of {2 * dim} of them"
+            )
+        friction = np.asarray(self.friction, float)
+        if friction.shape not in ((), (2 * dim,)) or not np.isfinite(friction).all() or (friction < 0).any():
+            raise ValueError(f"walls: friction={self.friction!r} must be one or {2 * dim} finite numbers >= 0")
+        if not 1 <= self.thickness <= 16:
+            raise ValueError(f"walls: thickness={self.thickness} cells must lie in 1..16")
+        return np.array([CONTACT_KINDS[name] for name in names], np.int32), np.broadcast_to(friction, (2 * dim,)).copy()
+
+
+@dataclass
+class Body:
+    """A group of particles of one material.
+
+    position: (N, dim) [m].  volume: at rest, a number or (N,) [m^dim].  youngs_modulus [Pa], poissons_ratio [-],
+    density [kg/m^dim], yield_stress [Pa] (von Mises, uniaxial): numbers or (N,).  velocity: (dim,) or (N, dim) [m/s].
+    muscle_group: (N,) integers, -1 for none; fibre_direction: (dim,) or (N, dim), normalised here; muscle_strength [Pa].
+    color: (r, g, b) in 0..1 or (N, 3), for rendering.
+    """
+
+    name: str
+    position: np.ndarray
+    volume: float | np.ndarray
+    material: str = "neo_hookean"
+    youngs_modulus: float | np.ndarray = 5e3
+    poissons_ratio: float | np.ndarray = 0.2
+    density: float | np.ndarray = 1e3
+    yield_stress: float | np.ndarray = 100.0
+    velocity: Sequence[float] | np.ndarray | None = None
+    muscle_group: np.ndarray | None = None
+    fibre_direction: Sequence[float] | np.ndarray | None = None
+    muscle_strength: float | np.ndarray = 0.0
+    color: Sequence[float] | np.ndarray = (0.86, 0.47, 0.36)
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def check(self, dim: int) -> None:
+        """Raise ``ValueError`` naming body, argument, value and what is allowed."""
+        where = f"body {self.name!r}"
+        position = np.asarray(self.position, float)
+        if position.ndim != 2 or position.shape[1] != dim or len(position) == 0:
+            raise ValueError(f"{where}: position has shape {position.shape}, must be (N >= 1, {dim})")
+        if self.material not in MATERIALS:
+            raise ValueError(f"{where}: material={self.material!r} is unknown; allowed: {', '.join(MATERIALS)}")
+        limits = {
+            "volume": (0.0, np.inf, False),
+            "youngs_modulus": (0.0, np.inf, False),
+            "poissons_ratio": (-1.0, 0.5, False),
+            "density": (0.0, np.inf, False),
+            "yield_stress": (0.0, np.inf, True),
+            "muscle_strength": (0.0, np.inf, True),
+        }
+        for name, (low, high, closed) in limits.items():
+            check_range(f"{where}: {name}", self.column(name), low, high, closed=closed)
+        if self.muscle_group is not None and np.shape(self.muscle_group) != (len(self),):
+            raise ValueError(f"{where}: muscle_group has shape {np.shape(self.muscle_group)}, must be ({len(self)},)")
+        self.rows("velocity", dim)
+        self.rows("fibre_direction", dim)
+
+    def column(self, name: str) -> np.ndarray:
+        """A scalar quantity per particle, shape (N,)."""
+        value = np.asarray(getattr(self, name), float)
+        if value.shape not in ((), (len(self),)):
+            raise ValueError(f"body {self.name!r}: {name} has shape {value.shape}, must be () or ({len(self)},)")
+        return np.broadcast_to(value, (len(self),))
+
+    def rows(self, name: str, width: int) -> np.ndarray:
+        """A vector quantity per particle, shape (N, width); zero where the body states none."""
+        value = getattr(self, name)
+        value = np.zeros(width) if value is None else np.asarray(value, float)
+        if value.shape not in ((width,), (len(self), width)) or not np.isfinite(value).all():
+            raise ValueError(
+                f"body {self.name!r}: {name} has shape {value.shape}, must be ({width},) or ({len(self)}, {width}) and finite"
+            )
+        return np.broadcast_to(value, (len(self), width))
+
+
+def check_range(what: str, value: np.ndarray, low: float, high: float, *, closed: bool) -> None:
+    """Raise ``ValueError`` unless low < value < high (low <= value if ``closed``) everywhere."""
+    inside = np.isfinite(value) & ((value >= low) if closed else (value > low)) & (value < high)
+    if not inside.all():
+        worst = np.asarray(value)[~inside].ravel()[0]
+        raise ValueError(f"{what}={worst!r} is out of range; allowed: {'[' if closed else '('}{low}, {high})")
+
+
+@dataclass
+class Scene:
+    """A world of the material point method.
+
+    dim: 2 or 3.  grid: cells along each axis; the domain is the box from the origin to ``grid * cell`` and particles keep
+    ``MARGIN`` cells off its edge.  cell: edge of a cell [m].  gravity: (dim,) [m/s^2], default 9.81 down the last axis.
+    """
+
+    dim: int
+    grid: Sequence[int]
+    cell: float
+    bodies: list[Body]
+    effectors: list[Effector] = field(default_factory=list)
+    walls: Walls = field(default_factory=Walls)
+    gravity: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.dim not in (2, 3):
+            raise ValueError(f"dim={self.dim!r} is unknown; allowed: 2, 3")
+        if len(self.grid) != self.dim or any(int(n) != n or not 8 <= n <= 1024 for n in self.grid):
+            raise ValueError(f"grid={self.grid!r} must be {self.dim} integers in 8..1024")
+        if not (np.isfinite(self.cell) and self.cell > 0):
+            raise ValueError(f"cell={self.cell!r} must be a positive length [m]")
+        if not self.bodies:
+            raise ValueError("bodies is empty; a scene needs at least one body")
+        for body in self.bodies:
+            body.check(self.dim)
+        if self.gravity is None:
+            self.gravity = (0.0,) * (self.dim - 1) + (-9.81,)
+        if np.shape(self.gravity) != (self.dim,) or not np.isfinite(self.gravity).all():
+            raise ValueError(f"gravity={self.gravity!r} must be {self.dim} finite numbers [m/s^2]")
+        self.walls.faces(self.dim)
+        for what, names in (("effectors", [e.name for e in self.effectors]), ("bodies", [b.name for b in self.bodies])):
+            if len(set(names)) != len(names):
+                raise ValueError(f"{what} have the names {names}; each name may stand once")
+        self.check_inside(self.position)
+
+    @property
+    def position(self) -> np.ndarray:
+        """All particles in the order of the bodies, shape (N, dim) [m]."""
+        return np.concatenate([np.asarray(body.position, float) for body in self.bodies])
+
+    @property
+    def size(self) -> np.ndarray:
+        """Edges of the domain, shape (dim,) [m]."""
+        return np.asarray(self.grid) * self.cell
+
+    @property
+    def muscle_groups(self) -> int:
+        """Number of muscle activations: one more than the highest group of any body."""
+        groups = [int(np.max(b.muscle_group)) for b in self.bodies if b.muscle_group is not None]
+        return max(groups, default=-1) + 1
+
+    def group(self, name: str) -> slice:
+        """The particles of the body ``name`` within the scene's order."""
+        start = 0
+        for body in self.bodies:
+            if body.name == name:
+                return slice(start, start + len(body))
+            start += len(body)
+        raise ValueError(f"body {name!r} is unknown; bodies: {', '.join(b.name for b in self.bodies)}")
+
+    def check_inside(self, position: np.ndarray) -> None:
+        """Raise ``ValueError`` if a particle lies within ``MARGIN`` - 1 cells of the edge of the domain (or beyond)."""
+        low, high = (MARGIN - 1) * self.cell, self.size - (MARGIN - 1) * self.cell
+        outside = ~((position > low) & (position < high)).all(-1)
+        if outside.any():
+            first = np.argwhere(outside)[0]
+            raise ValueError(
+                f"position of particle {int(first[-1])} is {position[tuple(first)].tolist()}; allowed: strictly between "
+                f"{[low] * self.dim} and {high.tolist()} [m]"
+            )

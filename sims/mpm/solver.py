@@ -1,0 +1,145 @@
+"""The material point method as a part of a World: layout of its state, parameters and memory, and its limits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pliant.sims.mpm import state as at
+from pliant.sims.mpm.materials import MATERIALS
+from pliant.sims.mpm.scene import Scene
+from pliant.sims.solver import Field
+
+COURANT_LIMIT = 0.8
+"""Share of a cell that an elastic wave may cross in a substep (explicit MLS-MPM with quadratic splines)."""
+
+
+def wave_speed(youngs_modulus: np.ndarray, poissons_ratio: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """Speed of longitudinal waves sqrt((lambda + 2 mu) / rho) [m/s]."""
+    nu = np.asarray(poissons_ratio)
+    modulus = np.asarray(youngs_modulus) * (1 - nu) / ((1 + nu) * (1 - 2 * nu))
+    return np.sqrt(modulus / density)
+
+
+def largest_substep(cell: float, youngs_modulus: np.ndarray, poissons_ratio: np.ndarray, density: np.ndarray) -> float:
+    """The longest stable substep [s] of an elastic body at rest on a grid of the given cell [m]."""
+    return COURANT_LIMIT * cell / float(np.max(wave_speed(youngs_modulus, poissons_ratio, density)))
+
+
+class MPMPart:
+    """The bodies of a scene as a part of a World."""
+
+    def __init__(self, scene: Scene, dt: float) -> None:
+        self.scene = scene
+        self.dim = scene.dim
+        self.count = sum(len(body) for body in scene.bodies)
+        self.groups = scene.muscle_groups
+        self.kinds = tuple(sorted({MATERIALS[body.material] for body in scene.bodies}))
+        self.key = ("mpm", self.kinds, self.groups > 0)
+        self.nodes = math.prod(int(n) for n in scene.grid)
+        self.state_size = self.count * at.record_size(self.dim)
+        self.parameter_size = self.count * at.parameter_size(self.dim) + 3 * self.dim
+        self.control_size = self.groups
+        self.output_size = 0
+        self.partial_size = 3 * self.dim + self.groups
+        self.state_fields: list[Field] = []
+        self.parameter_fields: list[Field] = []
+        self.control_fields: list[Field] = []
+        self.output_fields: list[Field] = []
+        for body in scene.bodies:
+            limit = largest_substep(
+                scene.cell, body.column("youngs_modulus"), body.column("poissons_ratio"), body.column("density")
+            )
+            if dt > limit:
+                raise ValueError(
+                    f"dt={dt!r} s is too large for body {body.name!r}: elastic waves allow at most {limit:.3g} s "
+                    f"on cells of {scene.cell:.3g} m"
+                )
+
+    def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
+        """Take the stretches that start at these offsets of each row."""
+        d, n = self.dim, self.count
+        record, stride = at.record_size(d), at.parameter_size(d)
+        self.state_fields = [
+            Field("position", state, (d,), n, record),
+            Field("velocity", state + d, (d,), n, record),
+            Field("affine_velocity", state + 2 * d, (d, d), n, record),
+            Field("deformation_gradient", state + 2 * d + d * d, (d, d), n, record),
+        ]
+        self.particle_at, world_at = parameter, parameter + n * stride
+        self.parameter_fields = [
+            Field("youngs_modulus", parameter + at.YOUNG, (), n, stride),
+            Field("poissons_ratio", parameter + at.POISSON, (), n, stride),
+            Field("density", parameter + at.DENSITY, (), n, stride),
+        ]
+        if MATERIALS["von_mises"] in self.kinds:
+            self.parameter_fields.append(Field("yield_stress", parameter + at.YIELD, (), n, stride))
+        if self.groups:
+            self.parameter_fields.append(Field("muscle_strength", parameter + at.STRENGTH, (), n, stride))
+            self.parameter_fields.append(Field("fibre_direction", parameter + at.FIBRE, (d,), n, stride))
+            self.control_fields = [Field("muscle_activation", control, (self.groups,))]
+        self.gravity_at, self.wall_at = world_at, world_at + d
+        self.parameter_fields.append(Field("gravity", self.gravity_at, (d,)))
+        self.parameter_fields.append(Field("wall_friction", self.wall_at, (2 * d,)))
+        self.control_at = control
+
+    def initial_state(self) -> np.ndarray:
+        """State row, shape (state_size,)."""
+        d = self.dim
+        rows = np.zeros((self.count, at.record_size(d)))
+        rows[:, :d] = self.scene.position
+        rows[:, d : 2 * d] = np.concatenate([body.rows("velocity", d) for body in self.scene.bodies])
+        rows[:, 2 * d + d * d :] = np.eye(d).ravel()
+        return rows.ravel()
+
+    def initial_parameters(self) -> np.ndarray:
+        """Parameter row, shape (parameter_size,)."""
+        d = self.dim
+        rows = np.zeros((self.count, at.parameter_size(d)))
+        columns = (
+            (at.YOUNG, "youngs_modulus"),
+            (at.POISSON, "poissons_ratio"),
+            (at.DENSITY, "density"),
+            (at.YIELD, "yield_stress"),
+            (at.STRENGTH, "muscle_strength"),
+        )
+        for column, name in columns:
+            rows[:, column] = np.concatenate([body.column(name) for body in self.scene.bodies])
+        fibres = np.concatenate([body.rows("fibre_direction", d) for body in self.scene.bodies])
+        norms = np.linalg.norm(fibres, axis=1, keepdims=True)
+        rows[:, at.FIBRE :] = fibres / np.where(norms > 0, norms, 1.0)
+        _, friction = self.scene.walls.faces(d)
+        return np.concatenate([rows.ravel(), np.asarray(self.scene.gravity, float), friction])
+
+    def volumes(self) -> np.ndarray:
+        """Rest volume of each particle, shape (N,) [m^dim]."""
+        return np.concatenate([body.column("volume") for body in self.scene.bodies])
+
+    def info(self) -> np.ndarray:
+        """Material and muscle group of each particle, shape (2 N,) integers."""
+        info = np.full((self.count, 2), -1, np.int32)
+        for body in self.scene.bodies:
+            rows = info[self.scene.group(body.name)]
+            rows[:, 0] = MATERIALS[body.material]
+            if body.muscle_group is not None:
+                rows[:, 1] = body.muscle_group
+        return info.ravel()
+
+    def write_header(self, header: np.ndarray, places: dict[int, int]) -> None:
+        """Fill this part's stretch of the integer header; ``places`` holds what the World has allocated."""
+        entries = {
+            at.COUNT: self.count,
+            at.STATE_AT: self.state_fields[0].offset,
+            at.PARTICLE_AT: self.particle_at,
+            at.NODES: self.nodes,
+            at.ACTIVATION_AT: self.control_at,
+            at.GROUPS: self.groups,
+            at.GRAVITY_AT: self.gravity_at,
+            at.WALL_AT: self.wall_at,
+            at.THICKNESS: self.scene.walls.thickness,
+        }
+        for d, n in enumerate(self.scene.grid):
+            entries[at.EXTENT + d] = int(n)
+        for place, value in {**entries, **places}.items():
+            header[place] = value

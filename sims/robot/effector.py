@@ -1,0 +1,134 @@
+"""Rigid kinematic manipulators: signed distances that move with a prescribed twist and push on what they touch.
+
+An effector's pose (position and quaternion) is state, its twist a control. Contact acts on grid velocities: inside the
+shape (hard), or blended by s = min(exp(-softness * signed distance), 1) around it (soft; Huang et al. 2021, PlasticineLab,
+eq. 4), the velocity relative to the surface answers to the contact law of ``contact.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pliant.sims.robot.contact import CONTACT_KINDS
+from pliant.sims.robot.shapes import RECORD_SIZE as RECORD
+from pliant.sims.robot.shapes import pack_shapes
+from pliant.sims.solver import EFFECTOR_HEADER, Field
+
+POSE, TWIST, FORCE = 7, 6, 3
+
+# Header entries of this part.
+(COUNT, STATE_AT, FRICTION_AT, SOFTNESS_AT, CONTROL_AT, OUTPUT_AT, RECORD_AT, KIND_AT, SOFT, PARTIAL_AT) = range(
+    EFFECTOR_HEADER, EFFECTOR_HEADER + 10
+)
+
+
+@dataclass
+class Effector:
+    """One manipulator.
+
+    shape: one of ``pliant.sims.robot.shapes`` (metres).  position: (3,) [m], in 2-D scenes (x, y) or (x, y, 0).
+    orientation: quaternion (w, x, y, z).  friction: Coulomb coefficient.  contact: "sticky", "slip" or "separate".
+    softness: decay rate of soft contact [1/m].  color: (r, g, b) in 0..1, for rendering only.
+    """
+
+    name: str
+    shape: Any
+    position: Sequence[float]
+    orientation: Sequence[float] = (1.0, 0.0, 0.0, 0.0)
+    friction: float = 0.5
+    contact: str = "separate"
+    softness: float = 666.0
+    color: tuple[float, float, float] = (0.55, 0.58, 0.62)
+    pose: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        position = np.zeros(3)
+        given = np.asarray(self.position, float).ravel()
+        if given.size not in (2, 3) or not np.isfinite(given).all():
+            raise ValueError(f"effector {self.name!r}: position={self.position!r} must be 2 or 3 finite numbers [m]")
+        position[: given.size] = given
+        orientation = np.asarray(self.orientation, float).ravel()
+        norm = float(np.linalg.norm(orientation)) if orientation.size == 4 else 0.0
+        if not np.isfinite(norm) or norm < 1e-9:
+            raise ValueError(
+                f"effector {self.name!r}: orientation={self.orientation!r} must be a quaternion (w, x, y, z)"
+            )
+        if self.contact not in CONTACT_KINDS:
+            raise ValueError(
+                f"effector {self.name!r}: contact={self.contact!r} is unknown; allowed: {', '.join(CONTACT_KINDS)}"
+            )
+        for name in ("friction", "softness"):
+            value = getattr(self, name)
+            if not np.isfinite(value) or value < 0:
+                raise ValueError(f"effector {self.name!r}: {name}={value!r} must be finite and not negative")
+        self.pose = np.concatenate([position, orientation / norm])
+
+
+class EffectorPart:
+    """The effectors of a World as a part of it: poses integrated from twists, contact offered to the solvers."""
+
+    def __init__(self, effectors: Sequence[Effector], *, soft_contact: bool) -> None:
+        self.effectors = list(effectors)
+        self.soft_contact = soft_contact
+        self.count = len(self.effectors)
+        self.key = ("effectors", self.count > 0)
+        self.state_fields = self.parameter_fields = self.control_fields = self.output_fields = []
+        m = self.count
+        self.state_size, self.parameter_size = m * POSE, 2 * m
+        self.control_size, self.output_size, self.partial_size = m * TWIST, m * FORCE, m * (2 + POSE + TWIST + FORCE)
+
+    def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
+        """Take the stretches that start at these offsets of each row."""
+        m = self.count
+        if m == 0:
+            return
+        self.state_fields = [
+            Field("effector_position", state, (3,), m, POSE),
+            Field("effector_orientation", state + 3, (4,), m, POSE),
+        ]
+        self.parameter_fields = [
+            Field("effector_friction", parameter, (m,)),
+            Field("effector_softness", parameter + m, (m,)),
+        ]
+        self.control_fields = [Field("effector_twist", control, (6,), m, TWIST)]
+        self.output_fields = [Field("effector_force", output, (3,), m, FORCE)]
+
+    def constants(self) -> np.ndarray:
+        """Shape records, bounding radii, then the sampled distances of meshes."""
+        return pack_shapes([effector.shape for effector in self.effectors]) if self.count else np.zeros(0)
+
+    def initial_state(self) -> np.ndarray:
+        """Poses, shape (count * 7,)."""
+        return np.concatenate([effector.pose for effector in self.effectors]) if self.count else np.zeros(0)
+
+    def initial_parameters(self) -> np.ndarray:
+        """Friction coefficients, then softnesses, shape (2 * count,)."""
+        return np.array([e.friction for e in self.effectors] + [e.softness for e in self.effectors])
+
+    def write_header(self, header: np.ndarray, *, record_at: int, kind_at: int, partial_at: int) -> None:
+        """Fill this part's stretch of the integer header."""
+        state = self.state_fields[0].offset if self.count else 0
+        friction = self.parameter_fields[0].offset if self.count else 0
+        control = self.control_fields[0].offset if self.count else 0
+        output = self.output_fields[0].offset if self.count else 0
+        for at, value in (
+            (COUNT, self.count),
+            (STATE_AT, state),
+            (FRICTION_AT, friction),
+            (SOFTNESS_AT, friction + self.count),
+            (CONTROL_AT, control),
+            (OUTPUT_AT, output),
+            (RECORD_AT, record_at),
+            (KIND_AT, kind_at),
+            (SOFT, int(self.soft_contact)),
+            (PARTIAL_AT, partial_at),
+        ):
+            header[at] = value
+
+    def kinds(self) -> np.ndarray:
+        """Contact law of each effector as an integer, shape (count,)."""
+        return np.array([CONTACT_KINDS[e.contact] for e in self.effectors], np.int32)
