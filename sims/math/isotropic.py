@@ -8,6 +8,7 @@ here. No derivative of U or V is formed, so nothing blows up where singular valu
 import functools
 from types import SimpleNamespace
 
+from pliant.sims.math.products import product_functions
 from pliant.sims.runtime import ti
 
 
@@ -27,17 +28,27 @@ def isotropic_functions(dim: int, fp) -> SimpleNamespace:
     epsilon = 1.1920929e-07 if fp == ti.f32 else 2.220446049250313e-16
     near = epsilon ** (1 / 3)  # where the error of the mean derivative, near^2, meets the cancellation, epsilon / near
     matrix = ti.types.matrix(dim, dim, fp)
-    pairs = [(i, j) for i in range(dim) for j in range(i + 1, dim)]
-
-    @ti.func
-    def quotient(change, twice_slope, gap, sigma_i):
-        """change / gap, or the mean derivative where the gap is too small to divide by."""
-        is_near = ti.abs(gap) < fp(near) * ti.max(fp(1.0), ti.abs(sigma_i))
-        return ti.select(is_near, twice_slope, change) / ti.select(is_near, fp(2.0), gap)
+    pairs = 1 if dim == 2 else 3
+    product = product_functions(dim, fp)
 
     @ti.func
     def reach(sigma_i):
         return fp(near) * ti.max(fp(1.0), ti.abs(sigma_i))
+
+    @ti.func
+    def quotient(change, twice_slope, gap, sigma_i):
+        """change / gap, or the mean derivative where the gap is too small to divide by."""
+        is_near = ti.abs(gap) < reach(sigma_i)
+        return ti.select(is_near, twice_slope, change) / ti.select(is_near, fp(2.0), gap)
+
+    @ti.func
+    def diagonal(D, Y):
+        """X_ii = sum_j D_ji Y_jj."""
+        X = matrix(0)
+        for i in range(dim):
+            for j in ti.static(range(dim)):
+                X[i, i] += D[j, i] * Y[j, j]
+        return X
 
     @ti.func
     def map_adjoint(U, sigma, V, g, D, G_bar):
@@ -46,12 +57,10 @@ def isotropic_functions(dim: int, fp) -> SimpleNamespace:
         # same w and v, so each part is multiplied by a divided difference or a ratio of sums:
         #   X_ii = sum_j D_ji Y_jj                                                           Y = U^T G_bar V
         #   X_ij = (Y_ij + Y_ji)/2 (g_i - g_j)/(s_i - s_j) + (Y_ij - Y_ji)/2 (g_i + g_j)/(s_i + s_j)    F_bar = U X V^T
-        Y = U.transpose() @ G_bar @ V
-        X = matrix(0)
-        for i in ti.static(range(dim)):
-            for j in ti.static(range(dim)):
-                X[i, i] += D[j, i] * Y[j, j]
-        for i, j in ti.static(pairs):
+        Y = product.multiply(product.transposed_multiply(U, G_bar), V)
+        X = diagonal(D, Y)
+        for i in range(pairs):
+            j = (i + 1) % dim
             apart = sigma[i] - sigma[j]
             total = sigma[i] + sigma[j]
             own = D[i, i] + D[j, j]
@@ -63,19 +72,17 @@ def isotropic_functions(dim: int, fp) -> SimpleNamespace:
             odd *= quotient(g[i] + g[j], own + other, total, sigma[i])
             X[i, j] = (even + odd) / 2
             X[j, i] = (even - odd) / 2
-        return U @ X @ V.transpose()
+        return product.multiply_transposed(product.multiply(U, X), V)
 
     @ti.func
     def kirchhoff_adjoint(U, sigma, V, t, D, tau_bar):
         # With P = U^T dF V and w = U^T dU: s_j P_ij + s_i P_ji = w_ij (s_j^2 - s_i^2), and
         # (U^T dtau U)_ij = w_ij (t_j - t_i) = Q_ij (s_j P_ij + s_i P_ji) with Q_ij = (t_j - t_i)/(s_j^2 - s_i^2):
         #   X_ii = sum_j D_ji Y_jj,   X_ij = Q_ij (Y_ij + Y_ji) s_j           Y = U^T tau_bar U,   F_bar = U X V^T
-        Y = U.transpose() @ tau_bar @ U
-        X = matrix(0)
-        for i in ti.static(range(dim)):
-            for j in ti.static(range(dim)):
-                X[i, i] += D[j, i] * Y[j, j]
-        for i, j in ti.static(pairs):
+        Y = product.multiply(product.transposed_multiply(U, tau_bar), U)
+        X = diagonal(D, Y)
+        for i in range(pairs):
+            j = (i + 1) % dim
             apart = sigma[i] - sigma[j]
             total = sigma[i] + sigma[j]
             small = reach(sigma[i])
@@ -91,6 +98,6 @@ def isotropic_functions(dim: int, fp) -> SimpleNamespace:
             both = numerator / (apart * total) * (Y[i, j] + Y[j, i])
             X[i, j] = both * sigma[j]
             X[j, i] = both * sigma[i]
-        return U @ X @ V.transpose()
+        return product.multiply_transposed(product.multiply(U, X), V)
 
     return SimpleNamespace(map_adjoint=map_adjoint, kirchhoff_adjoint=kirchhoff_adjoint)

@@ -76,6 +76,16 @@ def svd_functions(dim: int, fp) -> SimpleNamespace:
         return vector([a[dim + k] for k in ti.static(range(dim))])
 
     @ti.func
+    def bounded(value, limit):
+        """The value cut to +-limit where rounding took it beyond. Unlike min and max it passes a NaN on."""
+        result = value
+        if value > limit:
+            result = limit
+        elif value < -limit:
+            result = -limit
+        return result
+
+    @ti.func
     def first_direction(b):
         length = ti.sqrt(b.dot(b))
         u = vector(0)
@@ -92,7 +102,7 @@ def svd_functions(dim: int, fp) -> SimpleNamespace:
         a, b = order(a, b)
         u, length = first_direction(top(a))
         b_top = top(b)
-        last = ti.min(ti.max(u[0] * b_top[1] - u[1] * b_top[0], -length), length)
+        last = bounded(u[0] * b_top[1] - u[1] * b_top[0], length)
         v = bottom(a)
         U = matrix([[u[0], -u[1]], [u[1], u[0]]])
         V = matrix([[v[0], -v[1]], [v[1], v[0]]])
@@ -116,7 +126,7 @@ def svd_functions(dim: int, fp) -> SimpleNamespace:
 
         u0, length0 = first_direction(top(a))
         b_top = top(b)
-        length1 = ti.min(ti.sqrt(b_top.dot(b_top)), length0)
+        length1 = bounded(ti.sqrt(b_top.dot(b_top)), length0)
         rest = b_top - u0 * u0.dot(b_top)
         size = ti.sqrt(rest.dot(rest))
         if size <= fp(rank_cut) * length0:  # rank one or zero: any direction perpendicular to u0 serves
@@ -127,7 +137,7 @@ def svd_functions(dim: int, fp) -> SimpleNamespace:
         u1 -= u0 * u0.dot(u1)  # once more: the first projection loses digits when sigma_1 << sigma_0
         u1 /= ti.sqrt(u1.dot(u1))
         u2 = u0.cross(u1)
-        last = ti.min(ti.max(u2.dot(top(c)), -length1), length1)
+        last = bounded(u2.dot(top(c)), length1)
         v0, v1 = bottom(a), bottom(b)
         v2 = v0.cross(v1)
         U = matrix([[u0[k], u1[k], u2[k]] for k in ti.static(range(3))])

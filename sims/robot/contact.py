@@ -49,10 +49,10 @@ def contact_functions(dim: int, fp) -> SimpleNamespace:
                 u_out = u - un * n
                 if kind == SEPARATE:
                     speed = ti.sqrt(u_out.dot(u_out))
-                    if speed > -mu * un:
-                        u_out *= 1 + mu * un / speed
-                    else:
+                    if speed <= -mu * un:
                         u_out = vector(0)
+                    else:
+                        u_out *= 1 + mu * un / speed
         return u_out
 
     @ti.func
@@ -73,15 +73,15 @@ def contact_functions(dim: int, fp) -> SimpleNamespace:
                 if kind == SEPARATE:
                     t = u - un * n
                     speed = ti.sqrt(t.dot(t))
-                    if speed > -mu * un:
+                    if speed <= -mu * un:
+                        t_bar = vector(0)
+                    else:
                         e = t / speed
                         along = e.dot(u_out_bar)
                         loss = mu * un / speed
                         t_bar = (1 + loss) * u_out_bar - loss * along * e
                         un_bar = mu * along
                         mu_bar = un * along
-                    else:
-                        t_bar = vector(0)
                 un_bar -= n.dot(t_bar)
                 u_bar = t_bar + un_bar * n
                 n_bar = un_bar * u - un * t_bar

@@ -139,7 +139,10 @@ def shape_functions(fp) -> SimpleNamespace:
         size = vector([shapes[o + 1], shapes[o + 2], shapes[o + 3]])
         spacing = shapes[o + 7]
         xi = (q - vector([shapes[o + 4], shapes[o + 5], shapes[o + 6]])) / spacing
-        inside = ti.min(ti.max(xi, fp(0.5)), size - fp(1.5))
+        inside = vector([0.5, 0.5, 0.5])
+        for d in ti.static(range(3)):
+            if xi[d] > fp(0.5):  # a NaN stays out of the indices and reaches phi by way of `far`
+                inside[d] = ti.min(xi[d], size[d] - fp(1.5))
         base = ti.min(ti.floor(inside - fp(0.5)), size - 3)
         f = inside - base
         weight = ti.Matrix.zero(fp, 3, 3)  # [tap, axis]
@@ -180,9 +183,9 @@ def shape_functions(fp) -> SimpleNamespace:
         far = ti.sqrt(away.dot(away))
         e = vector(0)
         free = vector([1, 1, 1])  # axes along which the border point follows q
+        phi += far
         if far > 0:
             e = away / far
-            phi += far
             for d in ti.static(range(3)):
                 if away[d] != 0:
                     free[d] = 0

@@ -68,6 +68,12 @@ def test_friction_shortens_the_tangential_velocity_by_mu_times_the_normal_one():
     np.testing.assert_allclose(u_out, np.array([3.0, 4.0, 0.0]) * (5 - 1) / 5)
 
 
+@pytest.mark.parametrize("kind", ["slip", "separate"])
+def test_a_velocity_that_is_not_finite_is_not_hidden(kind):
+    for u in ([np.nan, 0.0, -1.0], [1.0, 0.0, np.nan], [0.0, 0.0, -np.inf]):
+        assert not np.isfinite(respond(u, [0, 0, 1], kind, 0.5)).all()
+
+
 def test_friction_holds_but_does_not_turn_back():
     assert np.all(respond([0.3, 0.4, -2.0], [0, 0, 1], "separate", 0.5) == 0)
 

@@ -119,24 +119,7 @@ def pair(law, dim):
     array = ti.types.ndarray(fp, 3)
 
     @ti.kernel
-    def apply(F: array, G: array):
-        for p in range(F.shape[0]):
-            F_p = ti.Matrix.zero(fp, dim, dim)
-            for i, j in ti.static(ti.ndrange(dim, dim)):
-                F_p[i, j] = F[p, i, j]
-            U, s, V = svd(F_p)
-            g, _D = values(s)
-            right = V
-            if ti.static(kind == "kirchhoff"):
-                right = U
-            for i, j in ti.static(ti.ndrange(dim, dim)):
-                total = fp(0.0)
-                for k in ti.static(range(dim)):
-                    total += U[i, k] * g[k] * right[j, k]
-                G[p, i, j] = total
-
-    @ti.kernel
-    def apply_adjoint(F: array, G_bar: array, F_bar: array):
+    def apply(F: array, G: array, G_bar: array, F_bar: array):
         for p in range(F.shape[0]):
             F_p = ti.Matrix.zero(fp, dim, dim)
             G_bar_p = ti.Matrix.zero(fp, dim, dim)
@@ -146,17 +129,23 @@ def pair(law, dim):
             U, s, V = svd(F_p)
             g, D = values(s)
             F_bar_p = pull_back(U, s, V, g, D, G_bar_p)
+            right = V
+            if ti.static(kind == "kirchhoff"):
+                right = U
             for i, j in ti.static(ti.ndrange(dim, dim)):
                 F_bar[p, i, j] = F_bar_p[i, j]
+                G[p, i, j] = 0
+                for k in range(dim):
+                    G[p, i, j] += U[i, k] * g[k] * right[j, k]
 
     def forward(x):
         G = np.empty_like(x["F"])
-        apply(x["F"], G)
+        apply(x["F"], G, np.zeros_like(G), np.empty_like(G))
         return {"G": G}
 
     def adjoint(x, c):
         F_bar = np.empty_like(x["F"])
-        apply_adjoint(x["F"], c["G"], F_bar)
+        apply(x["F"], np.empty_like(F_bar), c["G"], F_bar)
         return {"F": F_bar}
 
     return forward, adjoint

@@ -248,6 +248,12 @@ def test_degenerate_points_have_unit_normals():
         assert np.isfinite(q_bar).all(), shape
 
 
+@pytest.mark.parametrize("shape", [*CLOSED, "mesh"], indirect=True)
+def test_a_point_that_is_not_a_number_has_no_distance(shape):
+    phi, _normal = evaluate([shape], np.full((1, 3), np.nan))
+    assert np.isnan(phi[0])
+
+
 def test_several_shapes_share_one_array(ball_file, points):
     """Records stay valid beside each other, with two meshes, and behind other data."""
     shapes = [

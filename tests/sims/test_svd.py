@@ -101,6 +101,16 @@ def test_svd_composes_the_matrix_from_rotations_and_sorted_values(case, dim, pre
     assert np.all(np.sign(sigma[clear, -1]) == np.sign(np.linalg.det(F[clear])))
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+def test_svd_of_what_is_not_finite_ends_and_shows_it(dim, precision):
+    F = np.tile(np.eye(dim), (2 * dim * dim, 1, 1))
+    for k, (i, j) in enumerate(np.ndindex(dim, dim)):
+        F[2 * k, i, j], F[2 * k + 1, i, j] = np.nan, np.inf
+    _F, _U, sigma, _V = decompose(F, precision)
+    assert not np.isfinite(sigma).all(axis=1).any()
+
+
 @pytest.mark.parametrize("dim", [1, 4])
 def test_svd_of_another_dimension_is_refused(dim):
     with pytest.raises(ValueError, match=f"dim={dim}"):
