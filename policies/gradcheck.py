@@ -132,13 +132,7 @@ class _Problem:
 
     def __init__(self, env_id: str, options: dict[str, Any], steps: int, seed: int) -> None:
         self.env_id, self.options, self.steps, self.seed = env_id, options, steps, seed
-        self.plain: Any = None
-
-    def make(self, precision: str, *, differentiable: bool = False) -> Any:
-        import gymnasium
-
-        options = self.options | {"precision": precision, "differentiable": differentiable}
-        return gymnasium.make(self.env_id, disable_env_checker=True, **options).unwrapped
+        self.worlds: Any = None
 
     def actions(self, env: Any) -> np.ndarray:
         """Random actions well inside the bounds, exact in float32, shape (steps, A)."""
@@ -148,7 +142,10 @@ class _Problem:
         return random.uniform(-0.8, 0.8, (self.steps, env.action_space.shape[0])).astype(np.float32).astype(np.float64)
 
     def gradient(self, precision: str) -> _Evaluation:
-        env = self.make(precision, differentiable=True)
+        import gymnasium
+
+        options = self.options | {"precision": precision, "differentiable": True}
+        env: Any = gymnasium.make(self.env_id, disable_env_checker=True, **options).unwrapped
         try:
             actions = self.actions(env)
             env.reset(seed=self.seed)
@@ -171,59 +168,65 @@ class _Problem:
         finally:
             env.close()
 
-    def value(self, name: str, point: np.ndarray, actions: np.ndarray) -> float:
-        """The return with the quantity ``name`` at ``point`` and all others unchanged."""
-        if self.plain is None:
-            self.plain = self.make("f64")
+    def values(self, name: str, points: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """Returns, shape (B,), with the quantity ``name`` at each of the points, shape (B, ...), all others unchanged."""
+        batch = len(points)
+        if self.worlds is None or self.worlds.num_envs != batch:
+            self.close()
+            self.worlds = self._make_worlds(batch)
+        seeds = [self.seed] * batch
         kind, _, array = name.partition(".")
         if kind == "actions":
-            return self.plain.evaluate(point, seed=self.seed)
+            return self.worlds.evaluate(points, seed=seeds)
+        repeated = np.broadcast_to(actions, (batch, *actions.shape))
         if kind == "initial_state":
-            return self.plain.evaluate(actions, seed=self.seed, options={"state": {array: point}})
-        usual = self.plain.parameter(array)
-        self.plain.set_parameter(array, point)
+            return self.worlds.evaluate(repeated, seed=seeds, options={"state": {array: points}})
+        usual = self.worlds.parameter(array)
+        self.worlds.set_parameter(array, points)
         try:
-            return self.plain.evaluate(actions, seed=self.seed)
+            return self.worlds.evaluate(repeated, seed=seeds)
         finally:
-            self.plain.set_parameter(array, usual)
+            self.worlds.set_parameter(array, usual)
+
+    def _make_worlds(self, batch: int) -> Any:
+        import gymnasium
+
+        options = self.options | {"precision": "f64"}
+        return gymnasium.make_vec(
+            self.env_id, num_envs=batch, vectorization_mode="vector_entry_point", **options
+        ).unwrapped
 
     def close(self) -> None:
-        if self.plain is not None:
-            self.plain.close()
+        if self.worlds is not None:
+            self.worlds.close()
 
 
 def _compare_differences(
     problem: _Problem, wide: _Evaluation, name: str, directions: int, random: np.random.Generator, tolerance: float
 ) -> GradientRow:
-    """The worst of some random directions."""
+    """The worst of some random directions; all difference quotients of a quantity are simulated in one batch."""
     gradient, point = wide.arrays[name], wide.points[name]
-    actions = wide.points["actions"]
     scale = float(np.abs(point).max(initial=0.0)) or 1.0
-    worst: GradientRow | None = None
-    for _ in range(directions):
-        direction = scale * random.standard_normal(point.shape)
-        if name.endswith("orientation"):  # unit quaternions: along the sphere
-            direction -= point * (direction * point).sum(axis=-1, keepdims=True)
-        analytic = float((gradient * direction).sum())
-        quotients = []
-        for step in STEPS:
-            ahead, behind = point + step * direction, point - step * direction
-            if name.endswith("orientation"):
-                ahead, behind = (q / np.linalg.norm(q, axis=-1, keepdims=True) for q in (ahead, behind))
-            difference = problem.value(name, ahead, actions) - problem.value(name, behind, actions)
-            quotients.append(difference / (2.0 * step))
-        gaps = np.abs(np.diff(quotients))
-        chosen = int(np.argmin(gaps))
-        chosen += int(chosen > 0)  # of the pair that agrees best, the inner one: the least truncation and rounding
-        numeric = quotients[chosen]
+    bearings = scale * random.standard_normal((directions, *point.shape))
+    on_sphere = name.endswith("orientation")  # unit quaternions are perturbed along the sphere
+    if on_sphere:
+        bearings -= point * (bearings * point).sum(axis=-1, keepdims=True)
+    signed = np.multiply.outer([1.0, -1.0], STEPS)
+    points = point + np.multiply.outer(signed, bearings)  # (2, steps, directions, ...)
+    if on_sphere:
+        points /= np.linalg.norm(points, axis=-1, keepdims=True)
+    values = problem.values(name, points.reshape(-1, *point.shape), wide.points["actions"])
+    ahead, behind = values.reshape(2, len(STEPS), directions)
+    quotients = (ahead - behind) / (2.0 * np.array(STEPS)[:, None])
+    rows = []
+    for bearing, column in zip(bearings, quotients.T, strict=True):
+        analytic = float((gradient * bearing).sum())
+        chosen = int(np.argmin(np.abs(np.diff(column)))) + 1  # of the two that agree best, the one of less truncation
+        numeric = float(column[chosen])
         size = max(abs(analytic), abs(numeric), NEGLIGIBLE * wide.scale)
         error = abs(analytic - numeric) / size if size > 0 else 0.0
-        if worst is None or not error <= worst.error:
-            worst = GradientRow(
-                problem.env_id, name, point.size, analytic, numeric, STEPS[chosen], float(error), tolerance
-            )
-    assert worst is not None
-    return worst
+        rows.append(GradientRow(problem.env_id, name, point.size, analytic, numeric, STEPS[chosen], error, tolerance))
+    return max(rows, key=lambda row: np.inf if np.isnan(row.error) else row.error)
 
 
 def _compare_precisions(env_id: str, name: str, narrow: np.ndarray, wide: np.ndarray, tolerance: float) -> GradientRow:

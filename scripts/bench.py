@@ -219,27 +219,25 @@ def _row(solver: str, scene: str, batch: int, elements: int, precision: str, dev
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from pliant.scripts.tables import print_table
 
-    table = Table()
-    for heading in ("solver", "scene", "device"):
-        table.add_column(heading)
-    for heading in ("batch", "elements", "million forward/s", "range", "reverse/forward", "cold start"):
-        table.add_column(heading, justify="right")
+    texts = []
     for row in rows:
         spread = row["forward_per_second_range"]
-        table.add_row(
-            row["solver"],
-            row["scene"],
-            f"{row['device']} {row['precision']}",
-            str(row["batch"]),
-            f"{row['elements']:,}",
-            "" if row["forward_per_second"] is None else f"{row['forward_per_second'] / 1e6:.2f}",
-            "" if spread is None else f"{spread[0] / 1e6:.2f} to {spread[1] / 1e6:.2f}",
-            "" if row["reverse_over_forward"] is None else f"{row['reverse_over_forward']:.2f}",
-            "" if row["cold_start_seconds"] is None else f"{row['cold_start_seconds']:.1f} s",
+        texts.append(
+            [
+                row["solver"],
+                row["scene"],
+                f"{row['device']} {row['precision']}",
+                str(row["batch"]),
+                f"{row['elements']:,}",
+                "" if row["forward_per_second"] is None else f"{row['forward_per_second'] / 1e6:.2f}",
+                "" if spread is None else f"{spread[0] / 1e6:.2f} to {spread[1] / 1e6:.2f}",
+                "" if row["reverse_over_forward"] is None else f"{row['reverse_over_forward']:.2f}",
+                "" if row["cold_start_seconds"] is None else f"{row['cold_start_seconds']:.1f} s",
+            ]
         )
-    Console().print(table)
+    figures = ["batch", "elements", "million forward/s", "range", "reverse/forward", "cold start"]
+    print_table(["solver", "scene", "device", *figures], texts, left=3)
     here = rows[0]["machine"]
     print(f"{here['processor']}, {here['cores']} cores, {here['platform']}, {here['date']}")

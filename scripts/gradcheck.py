@@ -80,28 +80,26 @@ def run(arguments: Arguments) -> int:
 
 
 def _print_table(rows: list[GradientRow], precision: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from pliant.scripts.registry import short_name
+    from pliant.scripts.tables import print_table
 
-    wide = precision == "f64"
-    table = Table()
-    table.add_column("environment")
-    table.add_column("quantity")
-    for heading in ("entries", *(("analytic", "differences") if wide else ("norm f32", "norm f64"))):
-        table.add_column(heading, justify="right")
-    table.add_column("relative error" if wide else "1 - cosine", justify="right")
-    table.add_column("")
-    for row in rows:
-        table.add_row(
-            row.environment,
+    if precision == "f64":
+        values = ["analytic", "differences", "relative error"]
+    else:
+        values = ["norm f32", "norm f64", "1 - cosine"]
+    texts = [
+        [
+            short_name(row.environment),
             row.quantity,
             f"{row.entries:,}",
             f"{row.analytic:.6g}",
             f"{row.numeric:.6g}",
             f"{row.error:.1e}",
             "passed" if row.passed else "FAILED",
-            style="" if row.passed else "bold red",
-        )
-    Console().print(table)
+        ]
+        for row in rows
+    ]
+    failed = [index for index, row in enumerate(rows) if not row.passed]
+    print_table(["environment", "quantity", "entries", *values, ""], texts, left=2, failed=failed)
     if rows:
-        print(f"{sum(row.passed for row in rows)} of {len(rows)} passed (tolerance {rows[0].tolerance:g})")
+        print(f"{len(rows) - len(failed)} of {len(rows)} passed (tolerance {rows[0].tolerance:g})")

@@ -35,13 +35,8 @@ def run(arguments: Arguments) -> int:
     if arguments.json:
         print(json.dumps(rows, indent=2))
         return 0
-    from rich.console import Console
-    from rich.table import Table
+    from pliant.scripts.tables import print_table
 
-    table = Table()
-    for heading in ("environment", "goal", "actions", "observations", "steps"):
-        table.add_column(heading, justify="left" if heading in ("environment", "goal") else "right")
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console().print(table)
+    headings = ["environment", "goal", "actions", "observations", "steps"]
+    print_table(headings, [[str(value) for value in row.values()] for row in rows], left=2)
     return 0

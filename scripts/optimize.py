@@ -57,12 +57,11 @@ def run(arguments: Arguments) -> int:
     check_settings(settings)
     if arguments.worlds < 0:
         raise CommandError(f"worlds={arguments.worlds} must be 0 (automatic) or positive")
-    from pliant.scripts.registry import resolve
+    from pliant.scripts.registry import resolve, short_name
     from pliant.scripts.runs import RunFolder
 
     env_id = resolve(arguments.environment)
-    name = env_id.rsplit("/", 1)[-1].rsplit("-v", 1)[0]
-    folder = RunFolder(arguments.out or f"runs/{name}-{arguments.method}-seed{arguments.seed}")
+    folder = RunFolder(arguments.out or f"runs/{short_name(env_id)}-{arguments.method}-seed{arguments.seed}")
     folder.prepare()
     if folder.holds_run() and not (arguments.resume or arguments.overwrite):
         raise CommandError(f"{folder.path} holds a run already; pass --resume, --overwrite or another --out")
@@ -98,6 +97,7 @@ def execute(
 ) -> Result:
     """Optimise and write all files of the run folder; what ``optimize`` and ``demo`` have in common."""
     from pliant.scripts.progress import iteration_progress
+    from pliant.scripts.registry import short_name
     from pliant.scripts.runs import machine, versions
     from rich.console import Console
 
@@ -117,7 +117,7 @@ def execute(
     saved = time.monotonic()
 
     try:
-        with iteration_progress(console, settings.iterations, label=f"{env_id} {method}") as show:
+        with iteration_progress(console, settings.iterations, label=f"{short_name(env_id)} {method}") as show:
 
             def on_iteration(current: Any, row: dict[str, float]) -> None:
                 nonlocal saved

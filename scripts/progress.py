@@ -23,18 +23,17 @@ def iteration_progress(console: Any, iterations: int, *, label: str) -> Iterator
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("return {task.fields[value]}  score {task.fields[score]}  best {task.fields[best]}"),
+        TextColumn("score {task.fields[score]} best {task.fields[best]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
     ) as progress:
-        task = progress.add_task(label, total=iterations, value="-", score="-", best="-")
+        task = progress.add_task(label, total=iterations, score="-", best="-")
 
         def show(row: dict[str, float]) -> None:
             progress.update(
                 task,
                 completed=row["iteration"],
-                value=f"{row['return']:.4g}",
                 score=f"{row['score']:.3f}",
                 best=f"{row['best_score']:.3f}",
             )

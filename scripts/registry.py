@@ -18,6 +18,11 @@ def registered_ids() -> list[str]:
     return sorted(name for name in gymnasium.registry if name.startswith(NAMESPACE))
 
 
+def short_name(env_id: str) -> str:
+    """``FingerReach`` of ``pliant/FingerReach-v0``."""
+    return env_id.rsplit("/", 1)[-1].rsplit("-v", 1)[0]
+
+
 def resolve(name: str) -> str:
     """The full id for ``FingerReach``, ``FingerReach-v0``, ``pliant/FingerReach-v0`` or any other registered id.
 

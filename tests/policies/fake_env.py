@@ -139,6 +139,22 @@ class FakePointMasses(gymnasium.vector.VectorEnv):
         info = {"score": np.array([info["score"] for info in infos])}
         return np.stack(observations), np.array(rewards), np.array(terminated), np.array(truncated), info
 
+    def evaluate(self, actions, *, seed, options=None):
+        states = ((options or {}).get("state") or {}).get("position", [None] * self.num_envs)
+        return np.array(
+            [
+                env.evaluate(action, seed=s, options=None if state is None else {"state": {"position": state}})
+                for env, action, s, state in zip(self.envs, actions, seed, states, strict=True)
+            ]
+        )
+
+    def parameter(self, name):
+        return np.stack([env.parameter(name) for env in self.envs])
+
+    def set_parameter(self, name, values):
+        for env, value in zip(self.envs, values, strict=True):
+            env.set_parameter(name, value)
+
 
 def register():
     """Register ``ID`` once."""
