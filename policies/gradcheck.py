@@ -169,7 +169,7 @@ class _Problem:
             env.close()
 
     def values(self, name: str, points: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        """Returns, shape (B,), with the quantity ``name`` at each of the points, shape (B, ...), all others unchanged."""
+        """Returns, shape (B,), with ``name`` at each of the points, shape (B, ...), and all else unchanged."""
         batch = len(points)
         if self.worlds is None or self.worlds.num_envs != batch:
             self.close()

@@ -11,7 +11,7 @@ PIPED_WIDTH = 120  # columns where the output is no terminal, which rich would t
 def print_table(
     headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int, failed: Sequence[int] = ()
 ) -> None:
-    """Print rows of texts under headings, the first ``left`` columns aligned left, the rows of index ``failed`` in red."""
+    """Print rows of texts under headings, the first ``left`` columns aligned left, the rows ``failed`` in red."""
     from rich.console import Console
     from rich.table import Table
 
