@@ -74,13 +74,13 @@ class Camera:
         backward /= np.linalg.norm(backward)
         corners = np.array([[lower[0], upper[0]], [lower[1], upper[1]], [lower[2], upper[2]]])
         box = np.stack(np.meshgrid(*corners, indexing="ij"), -1).reshape(8, 3) - centre
-        near = cls(centre + backward, centre, field_of_view=field_of_view)
+        near = cls((centre + backward).tolist(), centre.tolist(), field_of_view=field_of_view)
         right, up, forward = near.axes
         # A corner at depth z = distance + forward·c stays inside if |right·c| <= z tan(half angle), and so for up.
         tangent = math.tan(math.radians(field_of_view / 2.0)) * (1.0 - 2.0 * margin)
         across, along, depth = np.abs(box @ right) / (tangent * aspect), np.abs(box @ up) / tangent, box @ forward
         distance = float(np.max(np.maximum(across, along) - depth))
-        return cls(centre + distance * backward, centre, field_of_view=field_of_view)
+        return cls((centre + distance * backward).tolist(), centre.tolist(), field_of_view=field_of_view)
 
     @property
     def distance(self) -> float:

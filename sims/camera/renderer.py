@@ -86,6 +86,9 @@ class Renderer:
         self._stage = _Stage(pixels)
         self._shapes = _Shapes()
         self._shadow_keys = ti.ndarray(ti.i64, (SHADOW_SIZE * SHADOW_SIZE,))
+        # Two entries per tile of at least 16 pixels, on the shadow map 8.
+        self._tiles = Array(pixels // 64 + 4096, np.int32).device_array
+        self._shadow_tiles = Array(SHADOW_SIZE**2 // 16, np.int32).device_array
         self._picture = Array(3 * pixels, np.float32).device_array
 
     def render(
@@ -144,7 +147,6 @@ class Renderer:
         rigid = stage.Solids(surfaces, half_thickness, farthest=100.0 * camera.distance)
         box = stage.bounding_box([*cloud.boxes(), *rigid.boxes()])
         view = camera.pack(*self._fine_size)
-        look[shading.BUSY : shading.BUSY + 4] = stage.busy_rectangle(view, look, box)
         self._stage.update(view, *self._fine_size, look)
         self._draw_layer(self._scene, view, cloud, rigid)
         if ghost is not None:
@@ -208,10 +210,18 @@ class Renderer:
     def _shade(self, view: np.ndarray, look: np.ndarray, light_view: np.ndarray, goals: np.ndarray) -> None:
         """From what the pixels show to display colours."""
         layer, ghost = self._scene, self._ghost or self._scene
+        width, height = self._fine_size
+        tile = max(16, math.ceil(shading.WIDEST_CORNER * height))
+        shading.draw_tiles(width, height, tile, layer.keys, self._tiles)
+        light_tile = max(8, math.ceil(float(look[shading.SOFTNESS] / light_view[12])))
+        shading.draw_tiles(SHADOW_SIZE, SHADOW_SIZE, light_tile, self._shadow_keys, self._shadow_tiles)
         shading.draw_shaded(
             view,
-            *self._fine_size,
+            width,
+            height,
             look,
+            tile,
+            self._tiles,
             layer.kind,
             layer.depth,
             layer.albedo,
@@ -221,6 +231,8 @@ class Renderer:
             light_view,
             SHADOW_SIZE,
             self._shadow_keys,
+            light_tile,
+            self._shadow_tiles,
             ghost.kind,
             ghost.depth,
             ghost.normal,

@@ -17,7 +17,7 @@ from pliant.sims.camera.rays import (
     triple,
     turn_to_world,
 )
-from pliant.sims.camera.surface import GROUND, PARTICLE
+from pliant.sims.camera.surface import GROUND, NOTHING, PARTICLE
 from pliant.sims.runtime import ti
 
 # Entries of the flat array `look`: what the light and the stage are like.
@@ -34,11 +34,10 @@ SOFTNESS = 20  # radius over which a shadow's edge fades [m]
 BIAS = 21  # a surface this little behind the light's first one is lit [m]
 CORNER = 22  # radius of ambient occlusion [m]
 GHOST, GHOST_ALPHA = 23, 26  # linear colour and opacity of the ghost particles; opacity 0: none
-BUSY = 27  # left, top, right, bottom of the part of the picture [pixels] where the ground may lie in a shadow
-TAPS = 31  # (x, y) on the unit disc: first those of the shadow's edge, then those of ambient occlusion
+TAPS = 27  # (x, y) on the unit disc: first those of the shadow's edge, then those of ambient occlusion
 SHADOW_TAPS, OCCLUSION_TAPS, FIRST_TAPS = 13, 11, 4
 LOOK_SIZE = TAPS + 2 * (SHADOW_TAPS + OCCLUSION_TAPS)
-WIDEST_CORNER = 0.09  # ambient occlusion reaches at most this share of the picture's height
+WIDEST_CORNER = 0.0625  # ambient occlusion reaches at most this share of the picture's height
 
 
 @ti.func
@@ -120,12 +119,34 @@ def draw_stage(
         put_triple(stage_color, 3 * p, color)
 
 
+@ti.kernel
+def draw_tiles(width: int, height: int, tile: int, keys: pixels_i64, tiles: pixels_i32):
+    """Mark with 1 the tiles (squares of ``tile`` pixels) in or next to which the keys show a surface, else with 0.
+
+    ``tiles`` has one entry per tile, row by row, and as many again behind, used in between.
+    """
+    columns, rows = (width + tile - 1) // tile, (height + tile - 1) // tile
+    for i in range(columns * rows):
+        x, y = i % columns * tile, i // columns * tile
+        mark = 0
+        for py in range(y, ti.min(y + tile, height)):
+            for px in range(x, ti.min(x + tile, width)):
+                if keys[py * width + px] < ti.i64(EMPTY):
+                    mark = 1
+        tiles[columns * rows + i] = mark
+    for i in range(columns * rows):
+        x, y = i % columns, i // columns
+        mark = 0
+        for ty in range(ti.max(y - 1, 0), ti.min(y + 2, rows)):
+            for tx in range(ti.max(x - 1, 0), ti.min(x + 2, columns)):
+                mark |= tiles[columns * rows + ty * columns + tx]
+        tiles[i] = mark
+
+
 @ti.func
-def sunlight(look: ti.template(), light_view: ti.template(), light_width, light_keys: ti.template(), point):
-    """Share of the light that reaches a point, 0..1: the part of a disc on the shadow map that is not nearer to it."""
-    q = to_view(light_view, point)
-    x, y = project(light_view, q)
-    reach, fade, first = look[SOFTNESS] / light_view[12], 1.0 / look[BIAS], q[2] - look[BIAS]
+def disc_sunlight(look: ti.template(), light_view: ti.template(), light_width, light_keys: ti.template(), x, y, z):
+    """The part of the disc about pixel (x, y) of the shadow map in which nothing is much nearer than ``z`` [m]."""
+    reach, fade, first = look[SOFTNESS] / light_view[12], 1.0 / look[BIAS], z - look[BIAS]
     lit = 0.0
     taps, k = SHADOW_TAPS, 0
     while k < taps:
@@ -141,6 +162,27 @@ def sunlight(look: ti.template(), light_view: ti.template(), light_width, light_
         if k == FIRST_TAPS and (lit == 0.0 or lit == k):
             taps = k  # the outermost taps agree: no edge of a shadow is near
     return lit / taps
+
+
+@ti.func
+def sunlight(
+    look: ti.template(),
+    light_view: ti.template(),
+    light_width,
+    light_keys: ti.template(),
+    light_tile,
+    light_tiles: ti.template(),
+    point,
+):
+    """Share of the light that reaches a point, 0..1: the part of a disc on the shadow map that is not nearer to it."""
+    q = to_view(light_view, point)
+    x, y = project(light_view, q)
+    lit = 1.0
+    if 0 <= x < light_width and 0 <= y < light_width:
+        columns = (light_width + light_tile - 1) // light_tile
+        if light_tiles[int(y) // light_tile * columns + int(x) // light_tile] != 0:
+            lit = disc_sunlight(look, light_view, light_width, light_keys, x, y, q[2])
+    return lit
 
 
 @ti.func
@@ -192,6 +234,8 @@ def draw_shaded(
     width: int,
     height: int,
     look: pixels_f32,
+    tile: int,
+    tiles: pixels_i32,
     kind: pixels_i32,
     depth: pixels_f32,
     albedo: pixels_f32,
@@ -201,6 +245,8 @@ def draw_shaded(
     light_view: pixels_f32,
     light_width: int,
     light_keys: pixels_i64,
+    light_tile: int,
+    light_tiles: pixels_i32,
     ghost_kind: pixels_i32,
     ghost_depth: pixels_f32,
     ghost_normal: pixels_f32,
@@ -210,21 +256,24 @@ def draw_shaded(
 ):
     """Display colours of the picture in 0..1, shape (height * width * 3,).
 
-    A marker is centre (3) [m], radius [m], linear colour (3).
+    A marker is centre (3) [m], radius [m], linear colour (3). The tiles (``draw_tiles``), as wide as ambient occlusion
+    and the shadow's edge reach, tell where the ground has nothing near.
     """
     for p in range(width * height):
         x, y, z = p % width, p // width, depth[p]
         color = triple(stage_color, 3 * p)
-        busy = look[BUSY] < x < look[BUSY + 2] and look[BUSY + 1] < y < look[BUSY + 3]
-        if kind[p] > GROUND or (kind[p] == GROUND and busy):
+        if kind[p] != NOTHING:
             n = triple(normal, 3 * p)
             point = world_point(view, x, y, z)
-            shadow = sunlight(look, light_view, light_width, light_keys, point)
-            ambient = openness(view, width, height, look, p, n, depth)
+            shadow = sunlight(look, light_view, light_width, light_keys, light_tile, light_tiles, point)
+            ambient = 1.0
+            if tiles[y // tile * ((width + tile - 1) // tile) + x // tile] != 0:
+                ambient = openness(view, width, height, look, p, n, depth)
             if kind[p] == GROUND:
                 base = triple(stage_albedo, 3 * p)
-                change = ground_light(base, shadow, ambient) - ground_light(base, 1.0, 1.0)
-                color += change * stage_share(look, point)
+                if shadow < 1.0 or ambient < 1.0:
+                    change = ground_light(base, shadow, ambient) - ground_light(base, 1.0, 1.0)
+                    color += change * stage_share(look, point)
             else:
                 _, ray = pixel_ray(view, x, y)
                 direction = turn_to_world(view, ray.normalized())

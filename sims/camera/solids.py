@@ -17,32 +17,26 @@ from pliant.sims.robot.shape_kernels import MESH, RECORD_SIZE, shape_functions
 from pliant.sims.runtime import ti
 
 # A row: rotation to the world (9, by rows), position (3) [m], bounding radius [m], left, top, right, bottom [pixels].
-RADIUS, RECTANGLE, ROW_SIZE = 12, 13, 17
+POSITION, RADIUS, RECTANGLE, ROW_SIZE = 9, 12, 13, 17
 STEPS = 80
 
 _shapes = shape_functions(ti.f32)
 
 
 @ti.func
-def solid_distance(rows: ti.template(), records: ti.template(), e, half_thickness, point):
-    """Signed distance [m] and outward unit normal of effector ``e`` at a world point.
+def extrude(phi, normal, height, half_thickness):
+    """Signed distance and unnormalised normal of a cross-section, given by its own, extruded along z; edges rounded.
 
-    With a ``half_thickness`` [m] the solid is its cross-section z = 0, extruded to that on both sides, edges rounded.
+    ``height`` is the point's z [m], counted from the middle of the solid.
     """
-    rotation = ti.Matrix([[rows[ROW_SIZE * e + 3 * i + j] for j in range(3)] for i in range(3)])
-    r = point - triple(rows, ROW_SIZE * e + 9)
-    if half_thickness > 0.0:
-        r[2] = 0.0
-    phi, local_normal = _shapes.distance(records, RECORD_SIZE * e, rotation.transpose() @ r)
-    normal = rotation @ local_normal
-    if half_thickness > 0.0:
-        rounding = 0.8 * half_thickness
-        side = 1.0 if point[2] > 0.0 else -1.0
-        a, b = phi + rounding, side * point[2] - half_thickness + rounding
-        phi = ti.sqrt(ti.max(a, 0.0) ** 2 + ti.max(b, 0.0) ** 2) + ti.min(ti.max(a, b), 0.0) - rounding
-        normal = ti.max(a, 1e-6) * ti.Vector([normal[0], normal[1], 0.0]) + ti.Vector([0.0, 0.0, side * ti.max(b, 0.0)])
-        normal = normal.normalized(1e-12)
-    return phi, normal
+    rounding = 0.8 * half_thickness
+    side = 1.0 if height > 0.0 else -1.0
+    a, b = phi + rounding, side * height - half_thickness + rounding
+    outside_a, outside_b = ti.max(a, 0.0), ti.max(b, 0.0)
+    distance = ti.sqrt(outside_a * outside_a + outside_b * outside_b) + ti.min(ti.max(a, b), 0.0) - rounding
+    return distance, (outside_a + 1e-6) * ti.Vector([normal[0], normal[1], 0.0]) + ti.Vector(
+        [0.0, 0.0, side * outside_b]
+    )
 
 
 @ti.kernel
@@ -66,29 +60,39 @@ def draw_solids(
     for p in range(width * height):
         x, y = p % width, p // width
         for e in range(count):
-            at = ROW_SIZE * e + RECTANGLE
-            if rows[at] <= x <= rows[at + 2] and rows[at + 1] <= y <= rows[at + 3]:
+            at = ROW_SIZE * e
+            if rows[at + RECTANGLE] <= x <= rows[at + RECTANGLE + 2] and (
+                rows[at + RECTANGLE + 1] <= y <= rows[at + RECTANGLE + 3]
+            ):
                 start, direction = pixel_ray(view, x, y)
-                origin = triple(view, 0) + turn_to_world(view, start)
                 ray = turn_to_world(view, direction)
-                stretch = ray.norm()  # metres along the ray per metre of depth
-                bound = rows[ROW_SIZE * e + RADIUS]
+                origin = triple(view, 0) + turn_to_world(view, start) - triple(rows, at + POSITION)
                 # Depths between which the ray is inside the bounding ball.
-                to_centre = triple(rows, ROW_SIZE * e + 9) - origin
-                middle = to_centre.dot(ray) / (stretch * stretch)
-                rest = bound * bound - (to_centre - middle * ray).norm_sqr()
-                half = ti.sqrt(ti.max(rest, 0.0)) / stretch
+                square = ray.norm_sqr()  # its root: metres along the ray per metre of depth
+                middle, bound = -origin.dot(ray) / square, rows[at + RADIUS]
+                rest = bound * bound - (origin + middle * ray).norm_sqr()
+                half = ti.sqrt(ti.max(rest, 0.0) / square)
                 z, last = ti.max(middle - half, NEAR), ti.min(middle + half, farthest, key_depth(keys[p]))
-                step = 0
-                while step < STEPS and z < last and rest > 0.0:
-                    step += 1
-                    phi, n = solid_distance(rows, records, e, half_thickness, origin + z * ray)
-                    if phi < 0.25 * pixel_size(view, z):
-                        key = pack_key(z, EFFECTOR + e)
-                        if key < keys[p]:
-                            keys[p] = key
-                            if keeps_normals != 0:
-                                put_triple(normal, 3 * p, n)
-                        step = STEPS
+                if z < last and rest > 0.0:
+                    rotation = ti.Matrix([[rows[at + 3 * i + j] for j in range(3)] for i in range(3)])
+                    # A two-dimensional scene's solid is the same all along z: a point's distance is that of its foot.
+                    keep_z = 0.0 if half_thickness > 0.0 else 1.0
+                    local_origin = rotation.transpose() @ (origin * ti.Vector([1.0, 1.0, keep_z]))
+                    local_ray = rotation.transpose() @ (ray * ti.Vector([1.0, 1.0, keep_z]))
                     # A mesh's distance beyond its samples is an upper bound only: walk with care.
-                    z += phi / stretch * (0.6 if records[RECORD_SIZE * e] == MESH else 1.0)
+                    pace = (0.6 if records[RECORD_SIZE * e] == MESH else 1.0) / ti.sqrt(square)
+                    step = 0
+                    while step < STEPS and z < last:
+                        step += 1
+                        phi, local_normal = _shapes.distance(records, RECORD_SIZE * e, local_origin + z * local_ray)
+                        n = rotation @ local_normal
+                        if half_thickness > 0.0:
+                            phi, n = extrude(phi, n, origin[2] + z * ray[2], half_thickness)
+                        if phi < 0.25 * pixel_size(view, z):
+                            key = pack_key(z, EFFECTOR + e)
+                            if key < keys[p]:
+                                keys[p] = key
+                                if keeps_normals != 0:
+                                    put_triple(normal, 3 * p, n.normalized(1e-12))
+                            step = STEPS
+                        z += phi * pace

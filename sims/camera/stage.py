@@ -104,19 +104,8 @@ def light_view(look: np.ndarray, box: Box, size: int) -> np.ndarray:
     centre, reach = (low + high) / 2.0, float(np.linalg.norm(high - low)) / 2.0
     sun = look[shading.SUN : shading.SUN + 3].astype(float)
     up = (0.0, 1.0, 0.0) if abs(sun[2]) > 0.9 else (0.0, 0.0, 1.0)
-    return Camera(centre + 2.0 * reach * sun, centre, up=up, frame_height=2.0 * reach).pack(size, size)
-
-
-def busy_rectangle(view: np.ndarray, look: np.ndarray, box: Box) -> np.ndarray:
-    """Left, top, right, bottom [pixels] of the part of the picture in which the box may darken the ground."""
-    low, high = (corner.astype(float) for corner in box)
-    corners = np.stack(np.meshgrid(*np.stack([low, high], -1), indexing="ij"), -1).reshape(8, 3)
-    sun = look[shading.SUN : shading.SUN + 3].astype(float)
-    # Where the corners' shadows fall: on the plane z = height, or on the wall of a two-dimensional scene.
-    level = -look[shading.WALL] if look[shading.STAGE] > 1.5 else look[shading.HEIGHT]
-    shadows = corners - sun * np.maximum((corners[:, 2:] - level) / max(sun[2], 0.05), 0.0)
-    return pixel_rectangle(
-        view, np.concatenate([corners, shadows]), float(look[shading.CORNER] + look[shading.SOFTNESS])
+    return Camera((centre + 2.0 * reach * sun).tolist(), centre.tolist(), up=up, frame_height=2.0 * reach).pack(
+        size, size
     )
 
 

@@ -23,7 +23,7 @@ from pliant.sims.camera.rays import (
 from pliant.sims.runtime import ti
 
 NOTHING, GROUND, PARTICLE, SURFACE = 0, 1, 2, 3  # what a pixel shows; SURFACE + e is effector e
-WIDEST = 16  # pixels on each side that the filter may reach
+WIDEST = 32  # the filter reaches at most one in so many of the picture's height on each side
 
 
 @ti.kernel
@@ -90,7 +90,7 @@ def draw_smoothed(
                 along, last = p % width, width - 1
                 if step > 1:
                     along, last = p // width, height - 1
-                n = ti.min(ti.cast(reach / pixel_size(view, here) + 0.5, int), WIDEST, along, last - along)
+                n = ti.min(ti.cast(reach / pixel_size(view, here) + 0.5, int), height // WIDEST, along, last - along)
                 total = 1.0
                 for k in range(1, n + 1):
                     before, after = p - k * step, p + k * step
