@@ -15,6 +15,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
+
 from pliant.envs.differentiable import DifferentiableFace
 from pliant.envs.rollout import OBSERVATION_LIMIT, Gradient, Outcome, Rollout, check_actions
 from pliant.envs.task import Task

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pliant.envs.pictures import Pictures
+
 from pliant.envs.rollout import Gradient, Outcome, Rollout, check_actions
 from pliant.envs.task import Task, make_config
+
+if TYPE_CHECKING:
+    from pliant.envs.pictures import Pictures
 
 RESET_OPTIONS = ("state",)
 
@@ -229,6 +232,8 @@ class DifferentiableFace:
         if self._last is None:
             raise RuntimeError("call reset() before render()")
         if self._pictures is None:
+            from pliant.envs.pictures import Pictures  # compiles the renderer: only for who looks
+
             self._pictures = Pictures(self.task)
         return self._pictures.draw(self._rollout, world)
 

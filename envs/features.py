@@ -168,7 +168,7 @@ def mean_velocity(rows: np.ndarray | Sequence[int], dim: int, name: str = "mean_
 class Linear(Feature):
     """``matrix @ feature``: components, projections on a direction, differences. ``matrix`` has shape (size, d)."""
 
-    def __init__(self, name: str, feature: Feature, matrix: np.ndarray) -> None:
+    def __init__(self, name: str, feature: Feature, matrix: Sequence[float] | np.ndarray) -> None:
         self.name, self.feature = name, feature
         self.matrix = np.atleast_2d(np.asarray(matrix, np.float64))
         if self.matrix.shape[1] != feature.size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from pliant.envs.rollout import Rollout
 from pliant.envs.task import Task
 from pliant.sims.camera.camera import Camera

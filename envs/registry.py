@@ -39,6 +39,46 @@ ENTRIES = (
         observation_size=26,
         summary="bend a soft finger with two muscles until its tip reaches a point",
     ),
+    Entry(
+        "pliant/ArmReach-v0",
+        "pliant.envs.locomotion.arm_reach:ArmReach",
+        horizon=50,
+        action_size=4,
+        observation_size=51,
+        summary="bend a soft arm with four muscles until its tip reaches a point and stays there",
+    ),
+    Entry(
+        "pliant/Walker2D-v0",
+        "pliant.envs.locomotion.walker_2d:Walker2D",
+        horizon=100,
+        action_size=8,
+        observation_size=42,
+        summary="run to the right on four soft legs in the plane",
+    ),
+    Entry(
+        "pliant/Crawler3D-v0",
+        "pliant.envs.locomotion.crawler_3d:Crawler3D",
+        horizon=60,
+        action_size=8,
+        observation_size=52,
+        summary="run along x on four soft legs",
+    ),
+    Entry(
+        "pliant/Move-v0",
+        "pliant.envs.dough.move:Move",
+        horizon=50,
+        action_size=6,
+        observation_size=59,
+        summary="push a ball of dough to another place with two round manipulators",
+    ),
+    Entry(
+        "pliant/RollingPin-v0",
+        "pliant.envs.dough.rolling_pin:RollingPin",
+        horizon=50,
+        action_size=3,
+        observation_size=54,
+        summary="flatten a block of dough to a rectangle with a rolling pin",
+    ),
 )
 
 

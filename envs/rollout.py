@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from pliant.envs.features import Sink, View
 from pliant.envs.task import Task
 from pliant.sims.world import World

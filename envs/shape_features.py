@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from pliant.envs.features import Feature, Sink, View, as_index
 
 
@@ -36,7 +37,7 @@ class DensityGrid:
     def __init__(
         self,
         *,
-        lower: Sequence[float],
+        lower: Sequence[float] | np.ndarray,
         cell: float,
         counts: Sequence[int],
         rows: np.ndarray | Sequence[int],

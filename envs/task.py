@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
+
 from pliant.envs.features import Feature
 from pliant.sims.mpm.scene import Scene
 

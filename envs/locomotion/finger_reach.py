@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from pliant.envs import features as f
 from pliant.envs.particles import fill_box, nearest
 from pliant.envs.task import Observed, Score, Task, Term
@@ -34,8 +35,8 @@ class FingerReach(Task):
     """
     ## Description
     A two-dimensional soft finger (20 cm long, 5 cm wide, neo-Hookean) hangs from the ceiling, which clamps its upper
-    end. Two muscles run along its left and right half. The goal is to bring the tip to a point drawn from the seed, and
-    to keep it there.
+    end. Two muscles run along its left and right half. The goal is to bring the tip to a point drawn from the seed,
+    and to keep it there.
 
     ## Action Space
     `Box(-1, 1, (2,), float32)`
@@ -65,8 +66,8 @@ class FingerReach(Task):
     distance that has been closed.
 
     ## Starting State
-    The finger hangs straight, at rest. The target lies where the tip of a finger of constant curvature would be that is
-    bent by 0.5 to 1.0 rad to either side and stretched by -2 % to 8 %.
+    The finger hangs straight, at rest. The target lies where the tip of a finger of constant curvature would be that
+    is bent by 0.5 to 1.0 rad to either side and stretched by -2 % to 8 %.
 
     ## Episode End
     Truncation after 80 steps of 10 ms. No termination.

@@ -1,0 +1,183 @@
+"""RollingPin: flatten a block of dough with a rolling pin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pliant.envs import features as f
+from pliant.envs import shape_features as s
+from pliant.envs.particles import fill_box, spread
+from pliant.envs.task import Observed, Score, Task, Term
+from pliant.sims.mpm.scene import Body, Scene, Walls
+from pliant.sims.robot.effector import Effector
+from pliant.sims.robot.shapes import Capsule
+
+CELL = {"small": 0.005, "full": 0.0025}  # [m]
+DOMAIN = (0.18, 0.12, 0.10)  # [m]
+TABLE = 0.015  # [m]
+BLOCK = np.array([0.04, 0.035, 0.0225])  # edges of the dough [m]
+MIDDLE = np.array([0.09, 0.06])  # of the block, on the table [m]
+PIN, HALF_LENGTH = 0.012, 0.03  # radius and half length of the pin [m]
+GAP = 0.004  # between pin and dough at the start [m]
+SPEED, SPIN = 0.1, 8.0  # of the pin [m/s], [rad/s]
+THICKNESS = (0.014, 0.016)  # of the target [m]
+SAMPLES = 12
+ALONG_Y = (np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0)  # turns the pin's own z axis to y (a quarter turn about x)
+
+
+@dataclass(frozen=True)
+class Config:
+    youngs_modulus: float = 5e3  # [Pa]
+    poissons_ratio: float = 0.2
+    density: float = 500.0  # [kg/m^3]
+    yield_stress: float = 100.0  # [Pa]
+    tool_friction: float = 0.5
+    table_friction: float = 0.3
+    density_weight: float = 1.0
+    outside_weight: float = 1.0
+    contact_weight: float = 0.1
+
+
+class RollingPin(Task):
+    """
+    ## Description
+    A block of elastoplastic dough (4 x 3.5 x 2.25 cm; von Mises) lies on a table under a rolling pin. The goal is to
+    flatten it to a rectangle of equal volume. After the RollingPin task of PlasticineLab (Huang et al. 2021), in SI
+    units and at the size of a hand.
+
+    ## Action Space
+    `Box(-1, 1, (3,), float32)`
+
+    | Num | Action | Min | Max | Unit |
+    | --- | --- | --- | --- | --- |
+    | 0 | velocity of the pin along x | -1 | 1 | 0.1 m/s |
+    | 1 | velocity of the pin along z | -1 | 1 | 0.1 m/s |
+    | 2 | spin of the pin about its axis, y | -1 | 1 | 8 rad/s |
+
+    ## Observation Space
+    `Box(-10, 10, (54,), float32)`; usual values lie within [-1, 1].
+
+    | Num | Observation | Unit |
+    | --- | --- | --- |
+    | 0-2 | centre of the dough, relative to the middle of the table's work space | 5 cm |
+    | 3-5 | mean velocity of the dough | 0.1 m/s |
+    | 6-41 | twelve particles, relative to the same point | 5 cm |
+    | 42-44 | position of the pin, relative to the same point | 5 cm |
+    | 45-48 | half extents of the target and its height | 5 cm |
+    | 49-51 | previous action (velocities of the pin) | - |
+    | 52-53 | sin and cos of pi t / T | - |
+
+    ## Rewards
+    - *density*: minus the mismatch of densities, between 0 (target reached) and 1 (disjoint).
+    - *outside*: minus the mean distance of the dough from the target, in target thicknesses (1.5 cm).
+    - *contact*: minus 0.1 times the distance of the pin from the dough, in target thicknesses (1.5 cm).
+
+    `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the incremental soft
+    intersection over union (IoU - IoU_0) / (IoU_max - IoU_0) of dough and target, clipped to [0, 1].
+
+    ## Starting State
+    The block lies on the table, the pin 4 mm above its middle. The target has the block's volume, its middle and its
+    width along y; its thickness of 1.4 to 1.6 cm is drawn from the seed.
+
+    ## Episode End
+    Truncation after 50 steps of 20 ms. No termination.
+
+    ## Arguments
+    The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
+    `yield_stress` [Pa], `tool_friction`, `table_friction`, `density_weight`, `outside_weight`, `contact_weight`.
+
+    ## Version History
+    - v0: first version.
+    """
+
+    summary = "flatten a block of dough to a rectangle with a rolling pin"
+    horizon = 50
+    step_time = 0.02
+    substeps = {"small": 40, "full": 80}
+    Config = Config
+
+    def make_scene(self) -> Scene:
+        config, cell = self.config, CELL[self.resolution]
+        self.spacing = cell / 2
+        self.origin = np.array([*MIDDLE, TABLE])
+        flat = np.array([0.5, 0.5, 0.0])
+        dough = Body(
+            name="dough",
+            position=fill_box(self.origin - BLOCK * flat, self.origin + BLOCK * (1.0 - flat), self.spacing),
+            volume=self.spacing**3,
+            material="von_mises",
+            youngs_modulus=config.youngs_modulus,
+            poissons_ratio=config.poissons_ratio,
+            density=config.density,
+            yield_stress=config.yield_stress,
+        )
+        pin = Effector(
+            "pin",
+            Capsule(PIN, HALF_LENGTH),
+            position=self.origin + [0.0, 0.0, BLOCK[2] + GAP + PIN],
+            orientation=ALONG_Y,
+            friction=config.tool_friction,
+        )
+        walls = Walls(kind="separate", friction=config.table_friction, thickness=round(TABLE / cell))
+        grid = [round(edge / cell) for edge in DOMAIN]
+        return Scene(dim=3, grid=grid, cell=cell, bodies=[dough], effectors=[pin], walls=walls)
+
+    def make_action(self) -> dict[str, np.ndarray]:
+        matrix = np.zeros((6, 3))
+        matrix[0, 0] = matrix[2, 1] = SPEED
+        matrix[4, 2] = SPIN
+        return {"effector_twist": matrix}
+
+    def make_observation(self) -> list[Observed]:
+        rows = np.arange(len(self.scene.position))
+        samples, scale, origin = spread(len(rows), SAMPLES), 0.05, self.origin
+        return [
+            Observed(f.centre(rows, 3), scale=scale, offset=origin),
+            Observed(f.mean_velocity(rows, 3), scale=SPEED),
+            Observed(f.Rows("samples", "position", samples, 3), scale=scale, offset=np.tile(origin, SAMPLES)),
+            Observed(f.Rows("pin", "effector_position", [0], 3), scale=scale, offset=origin),
+            Observed(f.GoalValue("half_extent", 3), scale=scale),
+            Observed(f.GoalValue("thickness", 1), scale=scale),
+            Observed(f.Action(3)),
+            Observed(f.Phase()),
+        ]
+
+    def make_reward(self) -> list[Term]:
+        config, rows, cell = self.config, np.arange(len(self.scene.position)), self.scene.cell
+        self.grid = s.DensityGrid(
+            lower=np.zeros(3), cell=cell, counts=self.scene.grid, rows=rows, volume=self.spacing**3
+        )
+        unit = sum(THICKNESS) / 2
+        outside = s.OutsideBox(rows, centre="target", half_extent="half_extent", smoothing=0.1 * unit)
+        contact = s.ContactDistance(0, rows, reach=PIN, sharpness=2.0 / cell, smoothing=0.1 * unit)
+        return [
+            Term(s.DensityMatch(self.grid, "target_density"), -config.density_weight),
+            Term(outside, -config.outside_weight / unit),
+            Term(contact, -config.contact_weight / unit),
+        ]
+
+    def make_score(self) -> Score:
+        return Score(s.SoftIoU(self.grid, "target_density"), goal="best_iou")
+
+    def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        thickness = rng.uniform(*THICKNESS)
+        half = np.array([BLOCK[0] * BLOCK[2] / thickness, BLOCK[1], thickness]) / 2
+        centre = self.origin + [0.0, 0.0, half[2]]
+        points = fill_box(centre - half, centre + half, self.spacing)
+        grid = self.grid
+        density = grid.density(points[None]) * (len(self.scene.position) / len(points))
+        return {
+            "target": centre,
+            "half_extent": half,
+            "thickness": np.array([thickness]),
+            "target_density": density[0],
+            "best_iou": s.soft_iou(density, density)[0],
+        }
+
+    def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        centre, half = goal["target"], goal["half_extent"]
+        return {"ghost": fill_box(centre - half, centre + half, self.spacing)}

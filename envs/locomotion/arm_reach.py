@@ -1,0 +1,159 @@
+"""ArmReach: a soft arm of three segments that hangs from the ceiling and reaches for a point in space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pliant.envs import features as f
+from pliant.envs.particles import fill_cylinder, nearest
+from pliant.envs.task import Design, Observed, Score, Task, Term
+from pliant.sims.mpm.scene import Body, Scene, Walls
+
+CELL = {"small": 0.015, "full": 0.0075}  # [m]
+RADIUS, LENGTH, CLAMP = 0.03, 0.24, 0.03  # of the arm; CLAMP is the stretch held by the ceiling [m]
+DOMAIN = (0.54, 0.54, 0.42)  # [m]
+CEILING = 0.36  # underside of the ceiling [m]
+BASE = np.array([DOMAIN[0] / 2, DOMAIN[1] / 2, CEILING])
+SEGMENTS = 3
+MUSCLES = 4
+BEND = (0.3, 0.7)  # bending angle at the target [rad]
+STRETCH = (0.98, 1.06)  # length of the arm at the target, relative to rest
+
+
+@dataclass(frozen=True)
+class Config:
+    youngs_modulus: float = 1.5e5  # of every segment; a design parameter of each [Pa]
+    poissons_ratio: float = 0.3
+    density: float = 1000.0  # [kg/m^3]
+    muscle_strength: float = 4e4  # stress at full activation [Pa]
+    speed_weight: float = 0.2
+    action_weight: float = 0.01
+
+
+class ArmReach(Task):
+    """
+    ## Description
+    A soft arm (a neo-Hookean cylinder, 24 cm long, 6 cm thick) hangs from the ceiling, which clamps its upper end.
+    Four muscles run along it, one in each quadrant of its section. The goal is to bring the tip to a point drawn from
+    the seed and to hold it there. The Young's moduli of three equal segments are design parameters:
+    `segment_youngs_modulus` can be set, has a gradient, and so can be optimised together with the motion.
+
+    ## Action Space
+    `Box(-1, 1, (4,), float32)`
+
+    | Num | Action | Min | Max | Unit |
+    | --- | --- | --- | --- | --- |
+    | 0 | activation of the muscle on the +x side (positive contracts) | -1 | 1 | muscle strength |
+    | 1 | +y side | -1 | 1 | muscle strength |
+    | 2 | -x side | -1 | 1 | muscle strength |
+    | 3 | -y side | -1 | 1 | muscle strength |
+
+    ## Observation Space
+    `Box(-10, 10, (51,), float32)`; usual values lie within [-1, 1].
+
+    | Num | Observation | Unit |
+    | --- | --- | --- |
+    | 0-2 | tip position relative to the base | arm length |
+    | 3-5 | tip velocity | 1 m/s |
+    | 6-41 | twelve particles on the surface, four at the end of each segment, relative to the base | arm length |
+    | 42-44 | from tip to target | arm length |
+    | 45-48 | previous action | - |
+    | 49-50 | sin and cos of pi t / T | - |
+
+    ## Rewards
+    - *distance*: minus the distance of the tip from the target in arm lengths.
+    - *tip_speed*: minus 0.2 times the mean square of the tip's velocity components [m^2/s^2].
+    - *action_cost*: minus 0.01 times the mean square of the action.
+
+    `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the share of the initial
+    distance that has been closed.
+
+    ## Starting State
+    The arm hangs straight, at rest. The target lies where the tip of an arm of constant curvature would be that is
+    bent by 0.3 to 0.7 rad in any direction and stretched by -2 % to 6 %.
+
+    ## Episode End
+    Truncation after 50 steps of 20 ms. No termination.
+
+    ## Arguments
+    The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
+    `muscle_strength` [Pa], `speed_weight`, `action_weight`.
+
+    ## Version History
+    - v0: first version.
+    """
+
+    summary = "bend a soft arm with four muscles until its tip reaches a point and stays there"
+    horizon = 50
+    step_time = 0.02
+    substeps = {"small": 40, "full": 80}
+    Config = Config
+
+    def make_scene(self) -> Scene:
+        config, cell = self.config, CELL[self.resolution]
+        spacing = cell / 2
+        position = fill_cylinder(BASE - [0.0, 0.0, LENGTH], RADIUS, LENGTH + CLAMP, spacing)
+        around = np.arctan2(position[:, 1] - BASE[1], position[:, 0] - BASE[0])
+        arm = Body(
+            name="arm",
+            position=position,
+            volume=spacing**3,
+            material="neo_hookean",
+            youngs_modulus=config.youngs_modulus,
+            poissons_ratio=config.poissons_ratio,
+            density=config.density,
+            muscle_group=np.round(around / (np.pi / 2)).astype(int) % MUSCLES,
+            fibre_direction=(0.0, 0.0, 1.0),
+            muscle_strength=config.muscle_strength,
+        )
+        rim = round((DOMAIN[2] - CEILING) / cell)
+        walls = Walls(kind=["slip"] * 5 + ["sticky"], thickness=rim)
+        return Scene(dim=3, grid=[round(edge / cell) for edge in DOMAIN], cell=cell, bodies=[arm], walls=walls)
+
+    def make_action(self) -> dict[str, np.ndarray]:
+        return {"muscle_activation": np.eye(MUSCLES)}
+
+    def make_designs(self) -> dict[str, Design]:
+        below = (CEILING - self.scene.position[:, 2]) / LENGTH
+        segment = np.clip(np.floor(below * SEGMENTS), 0, SEGMENTS - 1).astype(int)
+        return {"segment_youngs_modulus": Design("youngs_modulus", segment)}
+
+    def make_observation(self) -> list[Observed]:
+        position = self.scene.position
+        tip = np.flatnonzero(position[:, 2] < CEILING - 0.9 * LENGTH)
+        around = [(RADIUS, 0.0), (0.0, RADIUS), (-RADIUS, 0.0), (0.0, -RADIUS)]
+        points = [(x, y, -LENGTH * (k + 1) / SEGMENTS) for k in range(SEGMENTS) for x, y in around]
+        samples = nearest(position, BASE + np.array(points))
+        self.offset = f.Offset("offset", f.centre(tip, 3, name="tip"), "target")
+        self.tip_velocity = f.mean_velocity(tip, 3)
+        return [
+            Observed(f.centre(tip, 3, name="tip"), scale=LENGTH, offset=BASE),
+            Observed(self.tip_velocity),
+            Observed(f.Rows("samples", "position", samples, 3), scale=LENGTH, offset=np.tile(BASE, len(samples))),
+            Observed(self.offset, scale=LENGTH),
+            Observed(f.Action(MUSCLES)),
+            Observed(f.Phase()),
+        ]
+
+    def make_reward(self) -> list[Term]:
+        return [
+            Term(f.Distance("distance", self.offset), -1.0 / LENGTH),
+            Term(f.SquaredNorm("tip_speed", self.tip_velocity), -self.config.speed_weight),
+            Term(f.action_cost(MUSCLES), -self.config.action_weight),
+        ]
+
+    def make_score(self) -> Score:
+        return Score(f.Distance("distance", self.offset), goal=0.0)
+
+    def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        angle, direction = rng.uniform(*BEND), rng.uniform(0.0, 2.0 * np.pi)
+        length = 0.95 * LENGTH * rng.uniform(*STRETCH)  # the tip's centre lies half a tip above the end
+        side, down = (1.0 - np.cos(angle)) / angle, np.sin(angle) / angle
+        return {"target": BASE + length * np.array([side * np.cos(direction), side * np.sin(direction), -down])}
+
+    def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return {"markers": [(goal["target"], 0.02, (0.2, 0.6, 0.3))]}
