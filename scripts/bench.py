@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import tyro
+
 from pliant.scripts.errors import CommandError
 
 COLD_START_ENVIRONMENT = "pliant/Crawler3D-v0"
@@ -134,6 +135,7 @@ def speed(case: Case, *, precision: str, device: str, repeats: int) -> dict[str,
 def build_world(case: Case, *, precision: str, device: str) -> Any:
     """A differentiable World of ``case.batch`` blocks."""
     import numpy as np
+
     from pliant.sims.mpm.scene import Body, Scene, Walls
     from pliant.sims.world import World
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import tyro
+
 from pliant.scripts.errors import CommandError
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ def run(arguments: Arguments) -> int:
     """Check, print, and return 1 if anything failed."""
     if arguments.all == bool(arguments.environment):
         raise CommandError("name one environment, or pass --all")
+    from rich.console import Console
+
     from pliant.policies.gradcheck import check_gradients
     from pliant.scripts.registry import registered_ids, resolve
-    from rich.console import Console
 
     ids = registered_ids() if arguments.all else [resolve(arguments.environment)]
     console = Console(stderr=True)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
+
 from pliant.policies.trajectory.settings import CmaesSettings, GradientSettings, TrajectorySettings, check_settings
 from pliant.scripts.errors import CommandError
 from pliant.scripts.options import EnvironmentOptions
@@ -96,10 +97,11 @@ def execute(
     video: bool = True,
 ) -> Result:
     """Optimise and write all files of the run folder; what ``optimize`` and ``demo`` have in common."""
+    from rich.console import Console
+
     from pliant.scripts.progress import iteration_progress
     from pliant.scripts.registry import short_name
     from pliant.scripts.runs import machine, versions
-    from rich.console import Console
 
     console = Console(stderr=True)
     config = {
@@ -152,11 +154,10 @@ def write_before_and_after(
         clips = {}
         for label, sequence in (("before", initial_actions), ("after", actions)):
             frames, _, score = video.record(env, sequence, seed=seed)
-            clips[f"{label}: score {score:.2f}"] = frames
-        rate = video.frame_rate(env)
+            clips[f"{label}: score {score:.2f}   (speed x {video.playing_speed(env, len(sequence)):.2g})"] = frames
     finally:
         env.close()
-    video.write_video(folder.path / "video.mp4", video.side_by_side(clips), frames_per_second=rate)
+    video.write_video(folder.path / "video.mp4", video.side_by_side(clips))
 
 
 def _optimizer(method: str) -> Any:

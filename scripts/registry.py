@@ -13,6 +13,7 @@ NAMESPACE = "pliant/"
 def registered_ids() -> list[str]:
     """All ids of this package, sorted."""
     import gymnasium
+
     import pliant.envs  # noqa: F401  registers the ids
 
     return sorted(name for name in gymnasium.registry if name.startswith(NAMESPACE))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import tyro
+
 from pliant.scripts.errors import CommandError
 
 SCORE_TOLERANCE = 1e-3
@@ -52,11 +53,10 @@ def run(arguments: Arguments) -> int:
                 f"shape {env.action_space.shape}"
             )
         frames, value, score = video.record(env, actions, seed=int(settings.get("seed", 0)))
-        rate = video.frame_rate(env)
     finally:
         env.close()
     path = target.path / "replay.mp4"
-    video.write_video(path, frames, frames_per_second=rate)
+    video.write_video(path, frames)
     print(f"{env_id}: score {score:.3f}, return {value:.4g}; {path}")
     if isinstance(stored, float) and abs(stored - score) > SCORE_TOLERANCE:
         print(f"the run reports a score of {stored:.3f}: versions or device differ from those in config.json")

@@ -7,23 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from pliant.policies.checkpoints import replacing
 from pliant.scripts.errors import CommandError
 
 FRAMES_PER_SECOND = 25
+MOST_FRAMES = 150  # a few seconds to watch, a few seconds to draw
 LABEL_HEIGHT = 28  # pixels
 
 
 def record(env: Any, actions: np.ndarray, *, seed: int) -> tuple[np.ndarray, float, float]:
     """Simulate ``actions``, shape (T, A), on an environment with ``render_mode="rgb_array"``.
 
-    Frames are taken at about ``FRAMES_PER_SECOND`` of simulated time, and at the last step.
+    Every step is a frame, or every second, third ... where that makes more than ``MOST_FRAMES``; the last always is.
 
     Returns:
         Frames, uint8 of shape (F, height, width, 3), the return, and the score at the end.
     """
     env.reset(seed=seed)
-    stride = max(1, round(env.metadata["render_fps"] / FRAMES_PER_SECOND))
+    stride = _stride(len(actions))
     frames = [env.render()]
     value, score = 0.0, np.nan
     for step, action in enumerate(actions, start=1):
@@ -38,9 +40,13 @@ def record(env: Any, actions: np.ndarray, *, seed: int) -> tuple[np.ndarray, flo
     return np.stack(frames), value, score
 
 
-def frame_rate(env: Any) -> float:
-    """Frames per second at which frames of ``record`` play in simulated time."""
-    return env.metadata["render_fps"] / max(1, round(env.metadata["render_fps"] / FRAMES_PER_SECOND))
+def playing_speed(env: Any, steps: int) -> float:
+    """Simulated seconds in a second of the video of an episode of ``steps`` steps."""
+    return _stride(steps) * FRAMES_PER_SECOND / env.metadata["render_fps"]
+
+
+def _stride(steps: int) -> int:
+    return -(-steps // MOST_FRAMES)
 
 
 def side_by_side(clips: dict[str, np.ndarray]) -> np.ndarray:
@@ -68,7 +74,7 @@ def side_by_side(clips: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([np.broadcast_to(strip, (length, *strip.shape)), joined], axis=1)
 
 
-def write_video(path: str | Path, frames: np.ndarray, *, frames_per_second: float) -> None:
+def write_video(path: str | Path, frames: np.ndarray) -> None:
     """Write frames, uint8 of shape (F, height, width, 3), as H.264, atomically; odd sizes lose a row or a column."""
     import imageio_ffmpeg
 
@@ -76,7 +82,7 @@ def write_video(path: str | Path, frames: np.ndarray, *, frames_per_second: floa
     size = (frames.shape[2], frames.shape[1])
     with replacing(path) as temporary:
         writer = imageio_ffmpeg.write_frames(
-            str(temporary), size, fps=frames_per_second, codec="libx264", quality=7, macro_block_size=2
+            str(temporary), size, fps=FRAMES_PER_SECOND, codec="libx264", quality=7, macro_block_size=2
         )
         writer.send(None)
         try:

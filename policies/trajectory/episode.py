@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from pliant.policies.parametrisation import Parametrisation, make_parametrisation
 from pliant.policies.trajectory.settings import TrajectorySettings
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
+
 from pliant.policies.parametrisation import Parametrisation
 from pliant.policies.trajectory.episode import (
     Best,

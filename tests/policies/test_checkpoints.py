@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from pliant.policies.checkpoints import load_arrays, replacing, save_arrays
 
 

@@ -1,6 +1,7 @@
 """The gradient check itself: it passes right gradients and fails wrong ones."""
 
 import pytest
+
 from pliant.policies.gradcheck import check_gradients
 
 

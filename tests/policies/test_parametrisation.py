@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from pliant.policies.parametrisation import knots, make_parametrisation, sequence, sinusoids
 from pliant.policies.trajectory.settings import TrajectorySettings
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import gymnasium
 import numpy as np
 import pytest
+
 from pliant.policies.checkpoints import load_arrays, save_arrays
 from pliant.policies.trajectory import cmaes, gradient
 from pliant.policies.trajectory.episode import HISTORY_COLUMNS

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+
 from pliant.scripts import main as program
 from pliant.scripts.main import COMMANDS, main
 

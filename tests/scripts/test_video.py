@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from pliant.scripts import video
 from pliant.scripts.errors import CommandError
 
@@ -15,9 +16,16 @@ def env(fake_env):
 
 def test_frames_cover_the_episode(env):
     frames, value, score = video.record(env, np.full((20, 2), 0.1), seed=1)
-    assert frames.shape == (11, 49, 65, 3) and frames.dtype == np.uint8  # 50 steps a second, every second one
+    assert frames.shape == (21, 49, 65, 3) and frames.dtype == np.uint8
     assert np.isfinite(value) and 0 < score < 1
-    assert video.frame_rate(env) == 25
+    assert video.playing_speed(env, 20) == 0.5  # 50 steps a second, shown at 25
+
+
+def test_long_episodes_skip_frames(fake_env):
+    env = fake_env.FakePointMass(render_mode="rgb_array", horizon=400)
+    frames, _, _ = video.record(env, np.zeros((400, 2)), seed=1)
+    assert len(frames) == 1 + 400 // 3 + 1
+    assert video.playing_speed(env, 400) == 1.5
 
 
 def test_clips_stand_side_by_side_under_their_labels():
@@ -47,7 +55,7 @@ def test_a_video_of_odd_size_can_be_read_back(tmp_path):
     import imageio_ffmpeg
 
     frames = np.random.default_rng(0).integers(0, 255, (6, 49, 65, 3), np.uint8)
-    video.write_video(tmp_path / "a.mp4", frames, frames_per_second=25)
+    video.write_video(tmp_path / "a.mp4", frames)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
     meta = next(imageio_ffmpeg.read_frames(str(tmp_path / "a.mp4")))
     assert meta["size"] == (64, 48) and meta["fps"] == 25
