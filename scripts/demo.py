@@ -19,7 +19,7 @@ class Arguments:
 
     environment: str = DEMO_ENVIRONMENT
     """Environment (see `pliant list`)."""
-    iterations: int = 60
+    iterations: int = 40
     """Gradient steps at most."""
     seed: int = 0
     """Seed of the episode and of the initial actions."""
@@ -36,7 +36,9 @@ def run(arguments: Arguments) -> int:
     from pliant.scripts.registry import resolve
     from pliant.scripts.runs import RunFolder
 
-    settings = GradientSettings(iterations=arguments.iterations, seed=arguments.seed, target_score=0.95)
+    settings = GradientSettings(
+        iterations=arguments.iterations, learning_rate=0.1, seed=arguments.seed, target_score=0.95
+    )
     check_settings(settings)
     env_id = resolve(arguments.environment)
     folder = RunFolder(arguments.out)
