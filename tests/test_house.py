@@ -1,0 +1,124 @@
+"""The rules of the house: which room imports what, and that the documents say what is so."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("sims", "envs", "policies", "scripts")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def modules(room: str) -> list[Path]:
+    return sorted((ROOT / room).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a file imports anywhere, those for type checking included."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.relative_to(ROOT)}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def offenders(paths: list[Path], forbidden: tuple[str, ...]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in paths
+        for name in sorted(imports(path))
+        if any(name == package or name.startswith(package + ".") for package in forbidden)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("room", "forbidden"),
+    [
+        ("sims", ("gymnasium", "torch", "stable_baselines3", "pliant.envs", "pliant.policies", "pliant.scripts")),
+        ("envs", ("torch", "stable_baselines3", "pliant.policies", "pliant.scripts")),
+        ("policies", ("pliant.scripts",)),
+    ],
+)
+def test_imports_point_one_way(room, forbidden):
+    assert offenders(modules(room), forbidden) == []
+
+
+def test_only_the_runtime_imports_and_starts_taichi():
+    others = [path for room in ROOMS for path in modules(room) if path != ROOT / "sims" / "runtime.py"]
+    assert offenders(others, ("taichi", "quadrants")) == []
+    assert [str(path.relative_to(ROOT)) for path in others if "ti.init(" in path.read_text(encoding="utf-8")] == []
+
+
+def test_only_base_and_registry_know_gymnasium():
+    allowed = {ROOT / "envs" / name for name in ("base.py", "registry.py", "__init__.py")}
+    others = [path for path in modules("envs") if path not in allowed and path.parent != ROOT / "envs" / "vector"]
+    assert offenders(others, ("gymnasium",)) == []
+
+
+def test_importing_the_environments_loads_nothing_heavy():
+    heavy = ("torch", "stable_baselines3", "pybullet", "matplotlib", "cv2", "imageio", "trimesh")
+    program = f"import sys, pliant.envs; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def shell_lines() -> list[str]:
+    return [
+        line
+        for block in re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    (command,) = [line for line in shell_lines() if line.endswith("pytest")]
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert command in [line.strip() for line in script.splitlines()]
+
+
+def test_readme_has_the_demo_command_near_the_top():
+    (command,) = [line for line in shell_lines() if line.endswith("pliant demo")]
+    assert README.splitlines().index(command) < 30
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_example_of_the_readme_runs(number, capsys):
+    exec(compile(EXAMPLES[number], f"README.md, example {number}", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out
+
+
+def test_citation_and_changelog_carry_the_version():
+    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert version in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_every_package_is_listed_for_the_wheel():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    found = {
+        ".".join(("pliant", *path.parent.relative_to(ROOT).parts))
+        for room in ROOMS
+        for path in (ROOT / room).rglob("__init__.py")
+    }
+    listed = set(re.findall(r'"(pliant\.[\w.]+)"', project.split("packages = [")[1].split("]")[0]))
+    assert listed == found
+
+
+def test_constraints_pin_every_dependency():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    pinned = {
+        line.split("==")[0].replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    tables = project.split("dependencies = [")[1].split("[project.scripts]")[0]
+    wanted = set(re.findall(r'"([a-z][\w-]*)(?=>=)', tables))
+    assert wanted and wanted <= pinned
