@@ -17,16 +17,15 @@ from pliant.scripts.errors import CommandError
 
 COLD_START_ENVIRONMENT = "pliant/Crawler3D-v0"
 COLD_START = """
-import json, time
-began = time.perf_counter()
+import json
 import gymnasium, numpy
 import pliant.envs
 env = gymnasium.make({env!r}, differentiable=True, precision={precision!r}, device={device!r}).unwrapped
 env.reset(seed=0)
 shape = (env.horizon, env.action_space.shape[0])
 env.value_and_grad(numpy.zeros(shape, numpy.float32), seed=0)
-seconds = time.perf_counter() - began
-print(json.dumps({{"seconds": seconds, "elements": len(env.state("position"))}}))
+from pliant.sims.runtime import start
+print(json.dumps({{"elements": len(env.state("position")), "device": start()}}))
 """
 
 
@@ -74,9 +73,9 @@ class Case:
 
 
 CASES = (
-    Case("block 8192, 64^3", 1, (16, 16, 32), 64),
-    Case("block 8192, 64^3", 2, (16, 16, 32), 64),
-    Case("block 1024, 32^3", 16, (8, 8, 16), 32),
+    Case("block, 64^3", 1, (16, 16, 32), 64),
+    Case("block, 64^3", 2, (16, 16, 32), 64),
+    Case("block, 32^3", 16, (8, 8, 16), 32),
 )
 SUBSTEPS, STEPS, TIME_STEP = 20, 5, 1e-4
 
@@ -103,11 +102,32 @@ def run(arguments: Arguments) -> int:
 
 
 def speed(case: Case, *, precision: str, device: str, repeats: int) -> dict[str, Any]:
-    """Forward and reverse speed of one case through ``World.step`` and ``World.step_adjoint``, warm."""
-    world = build_world(case, precision=precision, device=device)
+    """Warm speed of one case.
+
+    Forward speed is that of a World that records nothing (evaluation, reinforcement learning); the reverse sweep is
+    compared with the forward steps of the World that recorded them.
+    """
+    forward, _ = _times(build_world(case, precision=precision, device=device, differentiable=False), repeats)
+    world = build_world(case, precision=precision, device=device, differentiable=True)
+    elements, device = world.particle_count, world.device
+    recorded, reverse = _times(world, repeats)
+    substeps = case.batch * elements * SUBSTEPS * STEPS
+    return {
+        **_row("mpm", case.scene, case.batch, elements, precision, device),
+        "forward_per_second": substeps / statistics.median(forward),
+        "forward_per_second_range": [substeps / max(forward), substeps / min(forward)],
+        "reverse_over_forward": statistics.median(reverse) / statistics.median(recorded),
+        "cold_start_seconds": None,
+    }
+
+
+def _times(world: Any, repeats: int) -> tuple[list[float], list[float]]:
+    """Seconds of ``STEPS`` forward steps, and of the reverse sweep over them where the World records; closes it."""
+    import numpy as np
+
+    controls = np.zeros((world.batch, world.control_size))
+    forward, reverse = [], []
     try:
-        controls = _zeros(world)
-        forward, reverse = [], []
         for repeat in range(repeats + 1):  # the first compiles
             world.reset()
             began = time.perf_counter()
@@ -115,25 +135,19 @@ def speed(case: Case, *, precision: str, device: str, repeats: int) -> dict[str,
                 world.step(controls)
             world.state("position")  # waits for the device
             middle = time.perf_counter()
-            _reverse_sweep(world)
+            if world.differentiable:
+                _reverse_sweep(world)
             end = time.perf_counter()
             if repeat:
                 forward.append(middle - began)
                 reverse.append(end - middle)
-        substeps = case.batch * world.particle_count * SUBSTEPS * STEPS
-        return {
-            **_row("mpm", case.scene, case.batch, world.particle_count, precision, world.device),
-            "forward_per_second": substeps / statistics.median(forward),
-            "forward_per_second_range": [substeps / max(forward), substeps / min(forward)],
-            "reverse_over_forward": statistics.median(reverse) / statistics.median(forward),
-            "cold_start_seconds": None,
-        }
     finally:
         world.close()
+    return forward, reverse
 
 
-def build_world(case: Case, *, precision: str, device: str) -> Any:
-    """A differentiable World of ``case.batch`` blocks."""
+def build_world(case: Case, *, precision: str, device: str, differentiable: bool) -> Any:
+    """A World of ``case.batch`` blocks."""
     import numpy as np
 
     from pliant.sims.mpm.scene import Body, Scene, Walls
@@ -152,7 +166,7 @@ def build_world(case: Case, *, precision: str, device: str) -> Any:
         dt=TIME_STEP,
         device=device,
         precision=precision,
-        differentiable=True,
+        differentiable=differentiable,
         horizon=STEPS,
     )
 
@@ -176,20 +190,14 @@ def cold_start(*, precision: str, device: str) -> dict[str, Any]:
     if process.returncode:
         last = process.stderr.strip().splitlines()[-1:] or ["no message"]
         raise CommandError(f"the cold start of {COLD_START_ENVIRONMENT} failed: {last[0]}")
-    elements = json.loads(process.stdout.splitlines()[-1])["elements"]
+    found = json.loads(process.stdout.splitlines()[-1])
     return {
-        **_row("mpm", f"{COLD_START_ENVIRONMENT.split('/')[-1]} small", 1, elements, precision, device),
+        **_row("mpm", "Crawler3D small", 1, found["elements"], precision, found["device"]),
         "forward_per_second": None,
         "forward_per_second_range": None,
         "reverse_over_forward": None,
         "cold_start_seconds": seconds,
     }
-
-
-def _zeros(world: Any) -> Any:
-    import numpy as np
-
-    return np.zeros((world.batch, world.control_size))
 
 
 def _reverse_sweep(world: Any) -> None:
@@ -239,7 +247,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
                 "" if row["cold_start_seconds"] is None else f"{row['cold_start_seconds']:.1f} s",
             ]
         )
-    figures = ["batch", "elements", "million forward/s", "range", "reverse/forward", "cold start"]
+    figures = ["batch", "elements", "forward [1e6/s]", "range", "reverse/fwd.", "cold start"]
     print_table(["solver", "scene", "device", *figures], texts, left=3)
     here = rows[0]["machine"]
     print(f"{here['processor']}, {here['cores']} cores, {here['platform']}, {here['date']}")
