@@ -126,7 +126,7 @@ class Rollout:
         Ends a recorded episode: reset before the next step.
         """
         self._check_name("parameter", name, self.parameter_names)
-        value = _broadcast(name, value, self.parameter(name).shape)
+        value = _broadcast(f"parameter {name!r}", value, self.parameter(name).shape)
         self._leave_sweep()
         if self.recorded_steps:
             self.world.reset()
@@ -182,7 +182,9 @@ class Rollout:
             stacked = np.stack([v if m else first for v, m in zip(values, mask, strict=True)])
             self.world.set_state(name, stacked, None if full else mask)
         for name, value in (state or {}).items():
-            self.world.set_state(name, _broadcast(name, value, self.world.state(name).shape), None if full else mask)
+            self.world.set_state(
+                name, _broadcast(f"state {name!r}", value, self.world.state(name).shape), None if full else mask
+            )
         self.elapsed[mask] = 0
         if full:
             self._actions, self._inside, self._observations = [], [], []

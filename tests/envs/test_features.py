@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+
 from pliant.envs import features as f
 from pliant.envs import shape_features as s
 
