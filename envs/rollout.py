@@ -177,14 +177,13 @@ class Rollout:
                 self.goal[name][b] = value
             for name, value in self.task.make_initial_state(rngs[b]).items():
                 drawn.setdefault(name, [np.zeros(0)] * self.batch)[b] = value
-        for name, values in drawn.items():
-            first = values[int(mask.argmax())]
-            stacked = np.stack([v if m else first for v, m in zip(values, mask, strict=True)])
+        for name, rows in drawn.items():
+            first = rows[int(mask.argmax())]
+            stacked = np.stack([row if m else first for row, m in zip(rows, mask, strict=True)])
             self.world.set_state(name, stacked, None if full else mask)
         for name, value in (state or {}).items():
-            self.world.set_state(
-                name, _broadcast(f"state {name!r}", value, self.world.state(name).shape), None if full else mask
-            )
+            values = _broadcast(f"state {name!r}", value, self.world.state(name).shape)
+            self.world.set_state(name, values, None if full else mask)
         self.elapsed[mask] = 0
         if full:
             self._actions, self._inside, self._observations = [], [], []

@@ -12,14 +12,14 @@ from pliant.envs.task import Observed, Score, Task, Term
 from pliant.sims.mpm.scene import Body, Scene, Walls
 
 CELL = {"small": 0.03, "full": 0.015}  # [m]
-DOMAIN = (1.2, 0.54, 0.42)  # [m]
+DOMAIN = (1.5, 0.54, 0.42)  # [m]
 FLOOR = 0.09  # [m]
 START = (0.15, 0.18)  # low corner of the body [m]
 BODY = (0.24, 0.18, 0.06)  # [m]
 LEG = (0.06, 0.06, 0.09)  # [m]
 LEGS = 4
 ACTIONS = 2 * LEGS
-DISTANCE = 0.3  # travelled for a score of 1 [m]
+DISTANCE = 0.6  # travelled for a score of 1 [m]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Config:
     youngs_modulus: float = 5e4  # [Pa]
     poissons_ratio: float = 0.3
     density: float = 1000.0  # [kg/m^3]
-    muscle_strength: float = 1.2e4  # stress at full activation [Pa]
+    muscle_strength: float = 1e4  # stress at full activation [Pa]
     friction: float = 0.8  # of the floor
     drift_weight: float = 0.2
     action_weight: float = 0.01
@@ -65,7 +65,7 @@ class Crawler3D(Task):
     - *action_cost*: minus 0.01 times the mean square of the action.
 
     `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the distance that the
-    centre of mass has travelled along x, over 0.3 m, clipped to [0, 1].
+    centre of mass has travelled along x, over 0.6 m, clipped to [0, 1].
 
     ## Starting State
     The body stands on the floor and moves as a whole with a horizontal velocity of up to 2 cm/s along x and y, drawn

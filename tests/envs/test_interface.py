@@ -218,7 +218,7 @@ def test_backward_weighs_rewards_and_observations(env: Any) -> None:
     numeric = (objective(actions + step * direction) - objective(actions - step * direction)) / (2 * step)
     assert np.isclose((gradient.actions * direction).sum(), numeric, rtol=1e-5)
     for name, value in start.items():
-        direction = rng.normal(size=value.shape)
+        direction = rng.normal(scale=1e-2, size=value.shape)  # [m], [m/s]
         numeric = (
             objective(actions, {name: value + step * direction}) - objective(actions, {name: value - step * direction})
         ) / (2 * step)
