@@ -32,6 +32,13 @@ def put_triple(a: ti.template(), at, v):
 
 
 @ti.func
+def column_row(p, width):
+    """Column and row of pixel number ``p``: with one division, the dearest operation of many passes."""
+    y = ti.raw_div(p, width)
+    return p - y * width, y
+
+
+@ti.func
 def to_view(view: ti.template(), p):
     """A world point in the view's frame [m]."""
     q = p - triple(view, 0)

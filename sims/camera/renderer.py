@@ -86,9 +86,9 @@ class Renderer:
         self._stage = _Stage(pixels)
         self._shapes = _Shapes()
         self._shadow_keys = ti.ndarray(ti.i64, (SHADOW_SIZE * SHADOW_SIZE,))
-        # Two entries per tile of at least 16 pixels, on the shadow map 8.
-        self._tiles = Array(pixels // 64 + 4096, np.int32).device_array
-        self._shadow_tiles = Array(SHADOW_SIZE**2 // 16, np.int32).device_array
+        self._tiles, self._shadow_tiles = (
+            Array(2 * (size // 64 + 2048), np.int32).device_array for size in (pixels, SHADOW_SIZE**2)
+        )
         self._picture = Array(3 * pixels, np.float32).device_array
 
     def render(
@@ -173,11 +173,13 @@ class Renderer:
         """What each pixel of a view sees first; effectors leave their ``normal`` if asked to."""
         rays.draw_spheres(view, *size, cloud.count, cloud.centres, cloud.radius, keys)
         if rigid.count:
+            rows, window = rigid.pack(view, *size)
             solids.draw_solids(
                 view,
-                *size,
+                size[0],
+                *window,
                 rigid.count,
-                rigid.pack(view),
+                rows,
                 self._shapes.records_of(rigid.shapes),
                 rigid.half_thickness,
                 rigid.farthest,
@@ -211,16 +213,16 @@ class Renderer:
         """From what the pixels show to display colours."""
         layer, ghost = self._scene, self._ghost or self._scene
         width, height = self._fine_size
-        tile = max(16, math.ceil(shading.WIDEST_CORNER * height))
-        shading.draw_tiles(width, height, tile, layer.keys, self._tiles)
-        light_tile = max(8, math.ceil(float(look[shading.SOFTNESS] / light_view[12])))
-        shading.draw_tiles(SHADOW_SIZE, SHADOW_SIZE, light_tile, self._shadow_keys, self._shadow_tiles)
+        shift = _shift(shading.WIDEST_CORNER * height)
+        shading.draw_tiles(width, height, shift, layer.keys, self._tiles)
+        light_shift = _shift(float(look[shading.SOFTNESS] / light_view[12]))
+        shading.draw_tiles(SHADOW_SIZE, SHADOW_SIZE, light_shift, self._shadow_keys, self._shadow_tiles)
         shading.draw_shaded(
             view,
             width,
             height,
             look,
-            tile,
+            shift,
             self._tiles,
             layer.kind,
             layer.depth,
@@ -231,7 +233,7 @@ class Renderer:
             light_view,
             SHADOW_SIZE,
             self._shadow_keys,
-            light_tile,
+            light_shift,
             self._shadow_tiles,
             ghost.kind,
             ghost.depth,
@@ -240,3 +242,8 @@ class Renderer:
             goals,
             self._picture,
         )
+
+
+def _shift(reach: float) -> int:
+    """Binary logarithm of the width [pixels] of tiles at least as wide as ``reach``, and 8."""
+    return max(3, math.ceil(math.log2(reach)))

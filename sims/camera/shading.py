@@ -3,6 +3,7 @@
 from pliant.sims.camera.rays import (
     EMPTY,
     FAR,
+    column_row,
     key_depth,
     pixel_point,
     pixel_ray,
@@ -92,9 +93,10 @@ def draw_stage(
     The ground's checker fades out where its squares are a pixel wide, the stage itself into the background.
     """
     for p in range(width * height):
-        start, ray = pixel_ray(view, p % width, p // width)
+        x, y = column_row(p, width)
+        start, ray = pixel_ray(view, x, y)
         origin, direction = triple(view, 0) + turn_to_world(view, start), turn_to_world(view, ray)
-        color = blend(triple(look, TOP), triple(look, BOTTOM), (p // width + 0.5) / height)
+        color = blend(triple(look, TOP), triple(look, BOTTOM), (y + 0.5) / height)
         base = triple(look, FLOOR)
         z = FAR
         if look[STAGE] > 0.5:
@@ -110,7 +112,8 @@ def draw_stage(
                     point[1] / look[CHECK], foot
                 )
                 if look[STAGE] > 1.5:
-                    base *= 0.62 if below else 1.0 + 0.03 * squares
+                    depth_below = ti.max(look[HEIGHT] - point[1], 0.0) / look[CHECK]
+                    base *= 0.52 + 0.16 / (1.0 + depth_below) if below else 1.0 + 0.03 * squares
                 else:
                     base *= 1.0 + 0.05 * squares
                 color = blend(color, ground_light(base, 1.0, 1.0), stage_share(look, point))
@@ -119,23 +122,34 @@ def draw_stage(
         put_triple(stage_color, 3 * p, color)
 
 
+@ti.func
+def tile_count(size, shift):
+    return (size + (1 << shift) - 1) >> shift
+
+
+@ti.func
+def is_marked(width, shift, tiles: ti.template(), x, y):
+    """Whether the tile of pixel (x, y) is marked."""
+    return tiles[(y >> shift) * tile_count(width, shift) + (x >> shift)] != 0
+
+
 @ti.kernel
-def draw_tiles(width: int, height: int, tile: int, keys: pixels_i64, tiles: pixels_i32):
-    """Mark with 1 the tiles (squares of ``tile`` pixels) in or next to which the keys show a surface, else with 0.
+def draw_tiles(width: int, height: int, shift: int, keys: pixels_i64, tiles: pixels_i32):
+    """Mark with 1 the tiles (squares of 2^shift pixels) in or next to which the keys show a surface, else with 0.
 
     ``tiles`` has one entry per tile, row by row, and as many again behind, used in between.
     """
-    columns, rows = (width + tile - 1) // tile, (height + tile - 1) // tile
+    columns, rows = tile_count(width, shift), tile_count(height, shift)
     for i in range(columns * rows):
-        x, y = i % columns * tile, i // columns * tile
+        x, y = column_row(i, columns)
         mark = 0
-        for py in range(y, ti.min(y + tile, height)):
-            for px in range(x, ti.min(x + tile, width)):
+        for py in range(y << shift, ti.min((y + 1) << shift, height)):
+            for px in range(x << shift, ti.min((x + 1) << shift, width)):
                 if keys[py * width + px] < ti.i64(EMPTY):
                     mark = 1
         tiles[columns * rows + i] = mark
     for i in range(columns * rows):
-        x, y = i % columns, i // columns
+        x, y = column_row(i, columns)
         mark = 0
         for ty in range(ti.max(y - 1, 0), ti.min(y + 2, rows)):
             for tx in range(ti.max(x - 1, 0), ti.min(x + 2, columns)):
@@ -170,7 +184,7 @@ def sunlight(
     light_view: ti.template(),
     light_width,
     light_keys: ti.template(),
-    light_tile,
+    light_shift,
     light_tiles: ti.template(),
     point,
 ):
@@ -179,8 +193,7 @@ def sunlight(
     x, y = project(light_view, q)
     lit = 1.0
     if 0 <= x < light_width and 0 <= y < light_width:
-        columns = (light_width + light_tile - 1) // light_tile
-        if light_tiles[int(y) // light_tile * columns + int(x) // light_tile] != 0:
+        if is_marked(light_width, light_shift, light_tiles, int(x), int(y)):
             lit = disc_sunlight(look, light_view, light_width, light_keys, x, y, q[2])
     return lit
 
@@ -188,7 +201,8 @@ def sunlight(
 @ti.func
 def openness(view: ti.template(), width, height, look: ti.template(), p, n, depth: ti.template()):
     """Ambient light that nearby surfaces leave, 0..1 (obscurance by points of the picture, McGuire et al. 2011)."""
-    radius, x, y = look[CORNER], p % width, p // width
+    radius = look[CORNER]
+    x, y = column_row(p, width)
     here = pixel_point(view, x, y, depth[p])
     normal = ti.Vector([n.dot(triple(view, 3)), n.dot(triple(view, 6)), n.dot(triple(view, 9))])
     reach = ti.min(radius / pixel_size(view, depth[p]), WIDEST_CORNER * height)
@@ -234,7 +248,7 @@ def draw_shaded(
     width: int,
     height: int,
     look: pixels_f32,
-    tile: int,
+    shift: int,
     tiles: pixels_i32,
     kind: pixels_i32,
     depth: pixels_f32,
@@ -245,7 +259,7 @@ def draw_shaded(
     light_view: pixels_f32,
     light_width: int,
     light_keys: pixels_i64,
-    light_tile: int,
+    light_shift: int,
     light_tiles: pixels_i32,
     ghost_kind: pixels_i32,
     ghost_depth: pixels_f32,
@@ -260,14 +274,15 @@ def draw_shaded(
     and the shadow's edge reach, tell where the ground has nothing near.
     """
     for p in range(width * height):
-        x, y, z = p % width, p // width, depth[p]
+        x, y = column_row(p, width)
+        z = depth[p]
         color = triple(stage_color, 3 * p)
         if kind[p] != NOTHING:
             n = triple(normal, 3 * p)
             point = world_point(view, x, y, z)
-            shadow = sunlight(look, light_view, light_width, light_keys, light_tile, light_tiles, point)
+            shadow = sunlight(look, light_view, light_width, light_keys, light_shift, light_tiles, point)
             ambient = 1.0
-            if tiles[y // tile * ((width + tile - 1) // tile) + x // tile] != 0:
+            if is_marked(width, shift, tiles, x, y):
                 ambient = openness(view, width, height, look, p, n, depth)
             if kind[p] == GROUND:
                 base = triple(stage_albedo, 3 * p)
@@ -311,11 +326,12 @@ def draw_image(width: int, height: int, samples: int, picture: pixels_f32, image
     With one sample, jagged edges are softened along their direction, in the manner of FXAA.
     """
     for p in range(width * height):
-        x, y = p % width, p // width
+        x, y = column_row(p, width)
         total = ti.Vector([0.0, 0.0, 0.0])
         if samples > 1:
             for k in range(samples * samples):
-                at = (y * samples + k // samples) * width * samples + x * samples + k % samples
+                column, row = column_row(k, samples)
+                at = (y * samples + row) * width * samples + x * samples + column
                 total += triple(picture, 3 * at)
             total /= samples * samples
         else:

@@ -3,6 +3,7 @@
 from pliant.sims.camera.rays import (
     EFFECTOR,
     NEAR,
+    column_row,
     key_depth,
     pack_key,
     pixel_ray,
@@ -43,7 +44,10 @@ def extrude(phi, normal, height, half_thickness):
 def draw_solids(
     view: pixels_f32,
     width: int,
-    height: int,
+    left: int,
+    top: int,
+    columns: int,
+    lines: int,
     count: int,
     rows: pixels_f32,
     records: pixels_f32,
@@ -55,10 +59,14 @@ def draw_solids(
 ):
     """Draw ``count`` effectors over what the keys show, up to a depth of ``farthest`` [m].
 
+    They lie in the part of the picture that begins at (left, top) [pixels] and has so many columns and lines.
+
     ``normal`` takes their world normals where they are seen, if ``keeps_normals``.
     """
-    for p in range(width * height):
-        x, y = p % width, p // width
+    for i in range(columns * lines):
+        dx, dy = column_row(i, columns)
+        x, y = left + dx, top + dy
+        p = y * width + x
         for e in range(count):
             at = ROW_SIZE * e
             if rows[at + RECTANGLE] <= x <= rows[at + RECTANGLE + 2] and (

@@ -56,13 +56,17 @@ class Solids:
         bounded = [row for row in self.rows[: self.count] if row[solids.RADIUS] < UNBOUNDED]
         return [(row[9:12] - row[solids.RADIUS], row[9:12] + row[solids.RADIUS]) for row in bounded]
 
-    def pack(self, view: np.ndarray) -> np.ndarray:
-        """The rows for one view, flat: with the rectangle of pixels that each may cover."""
+    def pack(self, view: np.ndarray, width: int, height: int) -> tuple[np.ndarray, list[int]]:
+        """The rows for one view, flat, and the window that holds all: left, top, columns, lines [pixels]."""
         rows = self.rows.copy()
         for row in rows[: self.count]:
             rectangle = pixel_rectangle(view, row[None, 9:12], float(row[solids.RADIUS]))
-            row[solids.RECTANGLE : solids.RECTANGLE + 4] = rectangle
-        return rows.ravel()
+            row[solids.RECTANGLE : solids.RECTANGLE + 4] = np.clip(rectangle, -1.0, max(width, height))
+        rectangles = rows[: self.count, solids.RECTANGLE : solids.RECTANGLE + 4]
+        left, top = (max(0, math.floor(edge)) for edge in rectangles[:, :2].min(0))
+        right, bottom = rectangles[:, 2:].max(0)
+        columns, lines = min(width, math.ceil(right)) - left, min(height, math.ceil(bottom)) - top
+        return rows.ravel(), [left, top, max(columns, 0), max(lines, 0)]
 
 
 def bounding_box(boxes: Sequence[Box]) -> Box:

@@ -8,6 +8,7 @@ from pliant.sims.camera.rays import (
     EFFECTOR,
     EMPTY,
     FAR,
+    column_row,
     key_depth,
     key_number,
     pixel_point,
@@ -23,7 +24,7 @@ from pliant.sims.camera.rays import (
 from pliant.sims.runtime import ti
 
 NOTHING, GROUND, PARTICLE, SURFACE = 0, 1, 2, 3  # what a pixel shows; SURFACE + e is effector e
-WIDEST = 32  # the filter reaches at most one in so many of the picture's height on each side
+WIDEST = 20  # the filter reaches at most one in so many of the picture's height on each side
 
 
 @ti.kernel
@@ -87,9 +88,8 @@ def draw_smoothed(
         if kind[p] >= PARTICLE:
             total_albedo = triple(albedo, 3 * p)
             if kind[p] == PARTICLE:
-                along, last = p % width, width - 1
-                if step > 1:
-                    along, last = p // width, height - 1
+                x, y = column_row(p, width)
+                along, last = (x, width - 1) if step == 1 else (y, height - 1)
                 n = ti.min(ti.cast(reach / pixel_size(view, here) + 0.5, int), height // WIDEST, along, last - along)
                 total = 1.0
                 for k in range(1, n + 1):
@@ -125,7 +125,8 @@ def draw_normals(
     """Unit normals, in the world, of the particles' skin; ``bead`` in 0..1 is the share of the single sphere's."""
     for p in range(width * height):
         if kind[p] == PARTICLE:
-            x, y, z = p % width, p // width, depth[p]
+            x, y = column_row(p, width)
+            z = depth[p]
             here = pixel_point(view, x, y, z)
             # Change of position per pixel along the row, then along the column; 0 where no neighbour is on the skin.
             across, down = ti.Vector([0.0, 0.0, 0.0]), ti.Vector([0.0, 0.0, 0.0])
