@@ -26,8 +26,8 @@ HEADER_SIZE = 128
 # The World's own header entries.
 BATCH, TEAM, STATE, PARAMETER, CONTROL, OUTPUT, FRAMES, PARTIAL, PARTIAL_OFFSET, STATUS, BARRIER, SUBSTEPS = range(12)
 
-# First entries of the constants: the substep and the cell.
-DT, CELL = range(2)
+# First entries of the constants: the substep, the cell and its inverse.
+DT, CELL, INVERSE_CELL = range(3)
 CONSTANTS_SIZE = 16
 
 # A status record: substep of the first failure + 1 (0: none), element, code.

@@ -24,6 +24,7 @@ from pliant.sims.solver import (
     DT,
     FRAMES,
     HEADER_SIZE,
+    INVERSE_CELL,
     LEFT_DOMAIN,
     OUTPUT,
     PARAMETER,
@@ -37,7 +38,7 @@ from pliant.sims.solver import (
     Field,
 )
 
-MEMBER_PARTICLES = 1024
+MEMBER_PARTICLES = 2048
 """Particles that a team member must have to be worth its barriers."""
 
 
@@ -168,7 +169,7 @@ class World:
                 raise ValueError(f"batch={b} is too large: the {what} would need {size} floats; allowed: fewer than 2^31")
         shapes_at = CONSTANTS_SIZE + mpm.count
         constants = np.zeros(CONSTANTS_SIZE)
-        constants[DT], constants[CELL] = self.dt, self.scene.cell
+        constants[DT], constants[CELL], constants[INVERSE_CELL] = self.dt, self.scene.cell, 1 / self.scene.cell
         constants = np.concatenate([constants, mpm.volumes(), self._effectors.constants()])
         self._constants = self._array(constants)
         self._scratch = Array(scratch_size, self.dtype)

@@ -10,9 +10,10 @@ from typing import Any
 
 from pliant.sims.mpm import state as at
 from pliant.sims.mpm.grid import grid_functions
+from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.transfers import transfer_functions
 from pliant.sims.runtime import ti
-from pliant.sims.solver import CONTROL, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, TEAM, Phases
+from pliant.sims.solver import CONTROL, INVERSE_CELL, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, TEAM, Phases
 
 
 @cache
@@ -21,6 +22,7 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, has
     vec = ti.types.vector(dim, fp)
     ivec = ti.types.vector(dim, ti.i32)
     transfers = transfer_functions(dim, fp, kinds, has_muscles, False)
+    stencil = stencil_functions(dim, fp, False)
     grid = grid_functions(dim, fp, has_effectors, False)
     width = dim + 1
 
@@ -36,8 +38,8 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, has
     @ti.func
     def base_of_particle(mem: ti.template(), r, p):
         h = ti.static(mem.integers)
-        x = transfers.load_vec(mem.frames, r * h[STATE] + h[at.STATE_AT] + p * transfers.record)
-        return transfers.base_of(mem, x)
+        x = stencil.load_vec(mem.frames, r * h[STATE] + h[at.STATE_AT] + p * transfers.record)
+        return stencil.base_of(mem, x * mem.constants[INVERSE_CELL])
 
     @ti.func
     def row_count(low, high):
@@ -135,7 +137,7 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, has
             low, high = box(mem, b, c)
             if holds(low, high, node):
                 o = grid_copy(mem, start, b, c) + n
-                total += transfers.load_vec(mem.scratch, o)
+                total += stencil.load_vec(mem.scratch, o)
                 mass += mem.scratch[o + dim]
         return total, mass
 
@@ -202,7 +204,7 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, has
                 u = vec(0.0)
                 if mass > 0.0:
                     u = grid.velocity(mem, b, c, r_in, node, momentum, mass)
-                transfers.store_vec(mem.scratch, g0 + index(mem, node) * width, u)
+                stencil.store_vec(mem.scratch, g0 + index(mem, node) * width, u)
 
     @ti.func
     def grid_to_particles(mem: ti.template(), b, c, r_in, r_out, substep):
@@ -240,8 +242,8 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, has
                 if mass > 0.0:
                     u, momentum_bar, mass_bar = grid.velocity_adjoint(mem, b, c, r_in, node, momentum, mass, u_bar)
                 n = index(mem, node) * width
-                transfers.store_vec(mem.scratch, g0 + n, u)
-                transfers.store_vec(mem.scratch, h0 + n, momentum_bar)
+                stencil.store_vec(mem.scratch, g0 + n, u)
+                stencil.store_vec(mem.scratch, h0 + n, momentum_bar)
                 mem.scratch[h0 + n + dim] = mass_bar
 
     @ti.func
@@ -250,7 +252,7 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, has
         g0 = grid_copy(mem, h[at.GRID_AT], b, 0)
         h0 = grid_copy(mem, h[at.GRID_ADJOINT_AT], b, 0)
         for i in range(share(mem, c), share(mem, c + 1)):
-            transfers.gather_adjoint(mem, b, c, g0, h0, r_in, ordered(mem, b, i))
+            transfers.gather_adjoint(mem, b, c, g0, h0, r_in, r_out, ordered(mem, b, i))
 
     @ti.func
     def finish_reverse(mem: ti.template(), b, c):

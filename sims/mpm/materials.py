@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.math.isotropic import isotropic_functions
+from pliant.sims.math.products import product_functions
 from pliant.sims.math.svd import svd_functions
 from pliant.sims.runtime import ti
 
@@ -131,6 +132,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
         return dt, dg, p_bar
 
     iso = isotropic_functions(dim, fp)
+    products = product_functions(dim, fp)
     svd = svd_functions(dim, fp).svd
 
     @ti.func
@@ -139,7 +141,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
         tau = mat(0.0)
         if ti.static(has_direct):
             if kind == NEO_HOOKEAN:
-                tau = mu * (F @ F.transpose())
+                tau = mu * products.multiply_transposed(F, F)
                 pressure = lam * ti.log(F.determinant()) - mu
                 for i in ti.static(range(dim)):
                     tau[i, i] += pressure
@@ -151,13 +153,13 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
                 for i in ti.static(range(dim)):
                     for j in ti.static(range(dim)):
                         scaled[i, j] = U[i, j] * t[j]
-                tau = scaled @ U.transpose()
+                tau = products.multiply_transposed(scaled, U)
                 if ti.static(VON_MISES in kinds):
                     if kind == VON_MISES:
                         for i in ti.static(range(dim)):
                             for j in ti.static(range(dim)):
                                 scaled[i, j] = U[i, j] * g[j]
-                        stored = scaled @ V.transpose()
+                        stored = products.multiply_transposed(scaled, V)
         return stored, tau
 
     @ti.func
@@ -168,8 +170,8 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
             if kind == NEO_HOOKEAN:
                 # <tau_bar, d tau> = mu <tau_bar, dF F^T + F dF^T> + lam tr(tau_bar) <F^-T, dF>
                 trace = tau_bar.trace()
-                F_bar += mu * ((tau_bar + tau_bar.transpose()) @ F) + lam * trace * F.inverse().transpose()
-                b = F @ F.transpose()
+                F_bar += mu * products.multiply(tau_bar + tau_bar.transpose(), F) + lam * trace * F.inverse().transpose()
+                b = products.multiply_transposed(F, F)
                 p_bar[0] = -trace
                 for i in ti.static(range(dim)):
                     for j in ti.static(range(dim)):
@@ -179,8 +181,8 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
             if kind != NEO_HOOKEAN:
                 U, s, V = svd(F)
                 t, g = principal(kind, s, mu, lam, y)
-                Y = U.transpose() @ tau_bar @ U
-                Z = U.transpose() @ stored_bar @ V
+                Y = products.multiply(products.transposed_multiply(U, tau_bar), U)
+                Z = products.multiply(products.transposed_multiply(U, stored_bar), V)
                 t_bar = vec(0.0)
                 g_bar = vec(0.0)
                 for i in ti.static(range(dim)):

@@ -10,13 +10,16 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.math.products import product_functions
 from pliant.sims.mpm import state as at
 from pliant.sims.mpm.materials import material_functions
+from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.runtime import ti
 from pliant.sims.solver import (
     CELL,
     CONTROL,
     DT,
+    INVERSE_CELL,
     LEFT_DOMAIN,
     NOT_FINITE,
     PARAMETER,
@@ -38,112 +41,18 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
     """
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
-    wmat = ti.types.matrix(3, dim, fp)
     material = material_functions(dim, fp, kinds)
+    products = product_functions(dim, fp)
+    stencil = stencil_functions(dim, fp, atomic)
+    load_vec, load_mat, store_vec, store_mat = stencil.load_vec, stencil.load_mat, stencil.store_vec, stencil.store_mat
+    add, apply, apply_transposed, one_plus = stencil.add, stencil.apply, stencil.apply_transposed, stencil.one_plus
+    column, locate, strides, weights = stencil.column, stencil.locate, stencil.strides, stencil.weights
+    multiply, multiply_transposed = products.multiply, products.multiply_transposed
     record, parameters = at.record_size(dim), at.parameter_size(dim)
     width = dim + 1
-    rows = 3 ** (dim - 1)
+    passes = 3 if dim == 3 else 1  # along the second axis of three
+    last = dim - 1
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
-
-    @ti.func
-    def load_vec(a: ti.template(), o):
-        v = vec(0.0)
-        for d in ti.static(range(dim)):
-            v[d] = a[o + d]
-        return v
-
-    @ti.func
-    def load_mat(a: ti.template(), o):
-        m = mat(0.0)
-        for i in ti.static(range(dim)):
-            for j in ti.static(range(dim)):
-                m[i, j] = a[o + dim * i + j]
-        return m
-
-    @ti.func
-    def store_vec(a: ti.template(), o, v):
-        for d in ti.static(range(dim)):
-            a[o + d] = v[d]
-
-    @ti.func
-    def store_mat(a: ti.template(), o, m):
-        for i in ti.static(range(dim)):
-            for j in ti.static(range(dim)):
-                a[o + dim * i + j] = m[i, j]
-
-    @ti.func
-    def add(a: ti.template(), o, value):
-        if ti.static(atomic):
-            a[o] += value
-        else:
-            a[o] = a[o] + value
-
-    @ti.func
-    def identity():
-        m = mat(0.0)
-        for i in ti.static(range(dim)):
-            m[i, i] = fp(1.0)
-        return m
-
-    @ti.func
-    def base_of(mem: ti.template(), x):
-        """Lowest node of a particle's stencil, kept on the grid so that a lost particle cannot touch foreign memory."""
-        xi = x / mem.constants[CELL]
-        base = ti.cast(xi - fp(0.5), ti.i32)
-        for d in ti.static(range(dim)):
-            base[d] = ti.max(0, ti.min(base[d], mem.integers[at.EXTENT + d] - 3))
-        return base
-
-    @ti.func
-    def weights(f):
-        w = wmat(0.0)
-        for d in ti.static(range(dim)):
-            w[0, d] = fp(0.5) * (fp(1.5) - f[d]) ** 2
-            w[1, d] = fp(0.75) - (f[d] - fp(1.0)) ** 2
-            w[2, d] = fp(0.5) * (f[d] - fp(0.5)) ** 2
-        return w
-
-    @ti.func
-    def weight_slopes(f):
-        w = wmat(0.0)
-        for d in ti.static(range(dim)):
-            w[0, d] = f[d] - fp(1.5)
-            w[1, d] = fp(-2.0) * (f[d] - fp(1.0))
-            w[2, d] = f[d] - fp(0.5)
-        return w
-
-    @ti.func
-    def row_node(mem: ti.template(), base, r):
-        """Linear index of the first of the three nodes (along the last axis) of stencil row r."""
-        n = base[0] + r
-        if ti.static(dim == 3):
-            n = (base[0] + r // 3) * mem.integers[at.EXTENT + 1] + base[1] + r % 3
-        return n * mem.integers[at.EXTENT + dim - 1] + base[dim - 1]
-
-    @ti.func
-    def row_weight(w, r):
-        value = w[r, 0]
-        if ti.static(dim == 3):
-            value = w[r // 3, 0] * w[r % 3, 1]
-        return value
-
-    @ti.func
-    def row_offset(r):
-        """Offset of the first node of stencil row r from the base, in cells."""
-        o = vec(0.0)
-        if ti.static(dim == 3):
-            o[0] = r // 3
-            o[1] = r % 3
-        else:
-            o[0] = r
-        return o
-
-    @ti.func
-    def last_column(m):
-        v = vec(0.0)
-        for i in ti.static(range(dim)):
-            v[i] = m[i, dim - 1]
-        return v
 
     @ti.func
     def lame(mem: ti.template(), q):
@@ -169,42 +78,47 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         dt = mem.constants[DT]
         mu, lam = lame(mem, q)
         C = load_mat(mem.frames, i + C_AT)
-        F = (identity() + dt * C) @ load_mat(mem.frames, i + F_AT)
+        F = multiply(one_plus(dt, C), load_mat(mem.frames, i + F_AT))
         stored, tau = material.update(h[h[at.INFO_AT] + 2 * p], F, mu, lam, mem.parameters[q + at.YIELD])
         if ti.static(has_muscles):
             control = activation(mem, b, p)
             if control >= 0:
-                fibre = stored @ load_vec(mem.parameters, q + at.FIBRE)
+                fibre = apply(stored, load_vec(mem.parameters, q + at.FIBRE))
                 tau += (mem.controls[control] * mem.parameters[q + at.STRENGTH]) * fibre.outer_product(fibre)
-        return stored, (fp(-4.0) * dt * volume / mem.constants[CELL] ** 2) * tau + mass * C
+        scale = fp(-4.0) * dt * volume * mem.constants[INVERSE_CELL] * mem.constants[INVERSE_CELL]
+        return stored, scale * tau + mass * C
 
     @ti.func
     def scatter(mem: ti.template(), b, g0, r_in, r_out, p):
         """Particle p to the grid; its deformation gradient to the next frame."""
         h = ti.static(mem.integers)
-        cell = mem.constants[CELL]
-        i = r_in * h[STATE] + h[at.STATE_AT] + p * record
+        i_in = r_in * h[STATE] + h[at.STATE_AT] + p * record
         q = b * h[PARAMETER] + h[at.PARTICLE_AT] + p * parameters
         volume = mem.constants[h[at.VOLUME_AT] + p]
         mass = volume * mem.parameters[q + at.DENSITY]
-        stored, A = affine(mem, b, i, q, p, mass, volume)
+        stored, A = affine(mem, b, i_in, q, p, mass, volume)
         store_mat(mem.frames, r_out * h[STATE] + h[at.STATE_AT] + p * record + F_AT, stored)
-        x = load_vec(mem.frames, i)
-        base = base_of(mem, x)
-        f = x / cell - base
+        first, f = locate(mem, i_in)
+        stride_i, stride_j = strides(mem)
         w = weights(f)
-        A *= cell
-        start = mass * load_vec(mem.frames, i + V_AT) - A @ f
-        step = last_column(A)
-        for r in range(rows):
-            wr = row_weight(w, r)
-            value = start + A @ row_offset(r)
-            n = g0 + row_node(mem, base, r) * width
-            for l in ti.static(range(3)):
-                wl = wr * w[l, dim - 1]
-                for d in ti.static(range(dim)):
-                    add(mem.scratch, n + l * width + d, wl * (value[d] + l * step[d]))
-                add(mem.scratch, n + l * width + dim, wl * mass)
+        A *= mem.constants[CELL]
+        start = mass * load_vec(mem.frames, i_in + V_AT) - apply(A, f)
+        A_i = column(A, 0)
+        A_j = column(A, dim - 2)
+        A_l = column(A, last)
+        for i in range(3):
+            for j in range(passes):
+                wij = w[i, 0]
+                value = start + i * A_i
+                if ti.static(dim == 3):
+                    wij *= w[j, 1]
+                    value += j * A_j
+                n = g0 + first + i * stride_i + j * stride_j
+                for l in ti.static(range(3)):
+                    wl = wij * w[l, last]
+                    for d in ti.static(range(dim)):
+                        add(mem.scratch, n + l * width + d, wl * (value[d] + l * A_l[d]))
+                    add(mem.scratch, n + l * width + dim, wl * mass)
 
     @ti.func
     def gather(mem: ti.template(), b, c, g0, r_in, r_out, p, substep):
@@ -212,35 +126,52 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         h = ti.static(mem.integers)
         cell = mem.constants[CELL]
         dt = mem.constants[DT]
-        i = r_in * h[STATE] + h[at.STATE_AT] + p * record
+        i_in = r_in * h[STATE] + h[at.STATE_AT] + p * record
         o = r_out * h[STATE] + h[at.STATE_AT] + p * record
-        x = load_vec(mem.frames, i)
-        base = base_of(mem, x)
-        f = x / cell - base
+        first, f = locate(mem, i_in)
+        stride_i, stride_j = strides(mem)
         w = weights(f)
         v = vec(0.0)
+        C_i = vec(0.0)
+        C_j = vec(0.0)
+        C_l = vec(0.0)
+        for i in range(3):
+            for j in range(passes):
+                wij = w[i, 0]
+                if ti.static(dim == 3):
+                    wij *= w[j, 1]
+                n = g0 + first + i * stride_i + j * stride_j
+                row = vec(0.0)
+                row_l = vec(0.0)
+                for l in ti.static(range(3)):
+                    e = w[l, last] * load_vec(mem.scratch, n + l * width)
+                    row += e
+                    row_l += l * e
+                row *= wij
+                v += row
+                C_i += i * row
+                C_j += j * row
+                C_l += wij * row_l
+        # C = (4 / cell) sum w u (offset - f)^T, the offsets' part column by column
+        scale = fp(4.0) * mem.constants[INVERSE_CELL]
         C = mat(0.0)
-        for r in range(rows):
-            wr = row_weight(w, r)
-            d0 = row_offset(r) - f
-            n = g0 + row_node(mem, base, r) * width
-            for l in ti.static(range(3)):
-                e = (wr * w[l, dim - 1]) * load_vec(mem.scratch, n + l * width)
-                v += e
-                d = d0
-                d[dim - 1] += l
-                C += e.outer_product(d)
-        x_new = x + dt * v
+        for k in ti.static(range(dim)):
+            C[k, 0] = scale * (C_i[k] - v[k] * f[0])
+            C[k, last] = scale * (C_l[k] - v[k] * f[last])
+            if ti.static(dim == 3):
+                C[k, 1] = scale * (C_j[k] - v[k] * f[1])
+        x_new = load_vec(mem.frames, i_in) + dt * v
         store_vec(mem.frames, o, x_new)
         store_vec(mem.frames, o + V_AT, v)
-        store_mat(mem.frames, o + C_AT, (fp(4.0) / cell) * C)
+        store_mat(mem.frames, o + C_AT, C)
         cause = 0
-        speed = ti.sqrt(v.dot(v))
-        # written so that a NaN fails every comparison
-        if not (speed * dt < cell):
-            cause = TOO_FAST if speed * dt >= cell else NOT_FINITE
+        reach = cell / dt
+        if not v.dot(v) < reach * reach:  # a NaN fails every comparison
+            cause = NOT_FINITE
+            if v.dot(v) >= reach * reach:
+                cause = TOO_FAST
         for d in ti.static(range(dim)):
-            if x_new[d] < fp(1.0) * cell or x_new[d] > (h[at.EXTENT + d] - 2) * cell:
+            if x_new[d] < cell or x_new[d] > (h[at.EXTENT + d] - 2) * cell:
                 cause = LEFT_DOMAIN
         if cause != 0:
             status = h[STATUS] + (b * h[TEAM] + c) * STATUS_SIZE
@@ -254,41 +185,46 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         """Both scatters of the reverse sweep: particle p to the grid as in ``scatter`` (A is kept for ``gather_adjoint``),
         and the adjoint of ``gather``: u_bar_i += w q with q = v'_bar + dt x'_bar + (4 / cell^2) C'_bar d."""
         h = ti.static(mem.integers)
-        cell = mem.constants[CELL]
-        i = r_in * h[STATE] + h[at.STATE_AT] + p * record
+        i_in = r_in * h[STATE] + h[at.STATE_AT] + p * record
         a = b * h[STATE] + h[at.STATE_AT] + p * record
         q = b * h[PARAMETER] + h[at.PARTICLE_AT] + p * parameters
         volume = mem.constants[h[at.VOLUME_AT] + p]
         mass = volume * mem.parameters[q + at.DENSITY]
-        _, A = affine(mem, b, i, q, p, mass, volume)
+        _, A = affine(mem, b, i_in, q, p, mass, volume)
         store_mat(mem.scratch, h[at.AFFINE_AT] + (b * h[at.COUNT] + p) * (dim * dim), A)
-        x = load_vec(mem.frames, i)
-        base = base_of(mem, x)
-        f = x / cell - base
+        first, f = locate(mem, i_in)
+        stride_i, stride_j = strides(mem)
         w = weights(f)
-        A *= cell
-        start = mass * load_vec(mem.frames, i + V_AT) - A @ f
-        step = last_column(A)
-        D = (fp(4.0) / cell) * load_mat(mem.adjoint, a + C_AT)
-        start_bar = load_vec(mem.adjoint, a + V_AT) + mem.constants[DT] * load_vec(mem.adjoint, a) - D @ f
-        step_bar = last_column(D)
-        for r in range(rows):
-            wr = row_weight(w, r)
-            value = start + A @ row_offset(r)
-            value_bar = start_bar + D @ row_offset(r)
-            node = row_node(mem, base, r) * width
-            for l in ti.static(range(3)):
-                wl = wr * w[l, dim - 1]
-                n = g0 + node + l * width
-                m = h0 + node + l * width
-                for d in ti.static(range(dim)):
-                    add(mem.scratch, n + d, wl * (value[d] + l * step[d]))
-                add(mem.scratch, n + dim, wl * mass)
-                for d in ti.static(range(dim)):
-                    add(mem.scratch, m + d, wl * (value_bar[d] + l * step_bar[d]))
+        A *= mem.constants[CELL]
+        start = mass * load_vec(mem.frames, i_in + V_AT) - apply(A, f)
+        D = (fp(4.0) * mem.constants[INVERSE_CELL]) * load_mat(mem.adjoint, a + C_AT)
+        start_bar = (
+            load_vec(mem.adjoint, a + V_AT) + mem.constants[DT] * load_vec(mem.adjoint, a) - apply(D, f)
+        )
+        A_i, A_j, A_l = column(A, 0), column(A, dim - 2), column(A, last)
+        D_i, D_j, D_l = column(D, 0), column(D, dim - 2), column(D, last)
+        for i in range(3):
+            for j in range(passes):
+                wij = w[i, 0]
+                value = start + i * A_i
+                value_bar = start_bar + i * D_i
+                if ti.static(dim == 3):
+                    wij *= w[j, 1]
+                    value += j * A_j
+                    value_bar += j * D_j
+                node = first + i * stride_i + j * stride_j
+                for l in ti.static(range(3)):
+                    wl = wij * w[l, last]
+                    n = g0 + node + l * width
+                    m = h0 + node + l * width
+                    for d in ti.static(range(dim)):
+                        add(mem.scratch, n + d, wl * (value[d] + l * A_l[d]))
+                    add(mem.scratch, n + dim, wl * mass)
+                    for d in ti.static(range(dim)):
+                        add(mem.scratch, m + d, wl * (value_bar[d] + l * D_l[d]))
 
     @ti.func
-    def gather_adjoint(mem: ti.template(), b, c, g0, h0, r_in, p):
+    def gather_adjoint(mem: ti.template(), b, c, g0, h0, r_in, r_out, p):
         """Cotangent of particle p at this frame from that of the next (in place), nodes' velocities u (g0) and the
         cotangents (q, m_bar) of their momenta and masses (h0).
 
@@ -298,122 +234,128 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
             F_bar = (1 + dt C)^T F_t_bar   (F_t: trial deformation gradient),  m_bar = v . sum w q + C : A_bar + sum w m_bar
         """
         h = ti.static(mem.integers)
+        own = ti.static(mem.parameter_adjoint)
         cell = mem.constants[CELL]
+        inverse = mem.constants[INVERSE_CELL]
         dt = mem.constants[DT]
-        i = r_in * h[STATE] + h[at.STATE_AT] + p * record
+        i_in = r_in * h[STATE] + h[at.STATE_AT] + p * record
         a = b * h[STATE] + h[at.STATE_AT] + p * record
         q = b * h[PARAMETER] + h[at.PARTICLE_AT] + p * parameters
         volume = mem.constants[h[at.VOLUME_AT] + p]
         mass = volume * mem.parameters[q + at.DENSITY]
         A = load_mat(mem.scratch, h[at.AFFINE_AT] + (b * h[at.COUNT] + p) * (dim * dim))
-        x = load_vec(mem.frames, i)
-        v = load_vec(mem.frames, i + V_AT)
-        base = base_of(mem, x)
-        f = x / cell - base
+        v = load_vec(mem.frames, i_in + V_AT)
+        first, f = locate(mem, i_in)
+        stride_i, stride_j = strides(mem)
         w = weights(f)
-        dw = weight_slopes(f)
+        dw = stencil.weight_slopes(f)
         x_bar = load_vec(mem.adjoint, a)
-        D = (fp(4.0) / cell) * load_mat(mem.adjoint, a + C_AT)
-        next_bar = load_vec(mem.adjoint, a + V_AT) + dt * x_bar - D @ f
-        value = mass * v - cell * (A @ f)
-        step = cell * last_column(A)
-        step_bar = last_column(D)
+        D = (fp(4.0) * inverse) * load_mat(mem.adjoint, a + C_AT)
+        start_bar = load_vec(mem.adjoint, a + V_AT) + dt * x_bar - apply(D, f)
+        start = mass * v - cell * apply(A, f)
+        A_i, A_j, A_l = cell * column(A, 0), cell * column(A, dim - 2), cell * column(A, last)
+        D_i, D_j, D_l = column(D, 0), column(D, dim - 2), column(D, last)
         along = vec(0.0)
         sum_u = vec(0.0)
         sum_q = vec(0.0)
         sum_m = fp(0.0)
-        moment = mat(0.0)
-        for r in range(rows):
-            offset = row_offset(r)
-            value_r = value + cell * (A @ offset)
-            next_r = next_bar + D @ offset
-            node = row_node(mem, base, r) * width
-            wr = row_weight(w, r)
-            # slopes of the row's weight along the first axes
-            w_0 = dw[r, 0]
-            w_1 = fp(0.0)
+        q_i, q_j, q_l = vec(0.0), vec(0.0), vec(0.0)
+        for i in range(3):
+            for j in range(passes):
+                wij = w[i, 0]
+                slope_i = dw[i, 0]
+                slope_j = fp(0.0)
+                value = start + i * A_i
+                value_bar = start_bar + i * D_i
+                if ti.static(dim == 3):
+                    slope_i *= w[j, 1]
+                    slope_j = wij * dw[j, 1]
+                    wij *= w[j, 1]
+                    value += j * A_j
+                    value_bar += j * D_j
+                node = first + i * stride_i + j * stride_j
+                row_u = vec(0.0)
+                row_q = vec(0.0)
+                row_q_l = vec(0.0)
+                row_m = fp(0.0)
+                row_s = fp(0.0)
+                row_slope = fp(0.0)
+                for l in ti.static(range(3)):
+                    u_n = load_vec(mem.scratch, g0 + node + l * width)
+                    q_n = load_vec(mem.scratch, h0 + node + l * width)
+                    m_n = mem.scratch[h0 + node + l * width + dim]
+                    s = u_n.dot(value_bar + l * D_l) + q_n.dot(value + l * A_l) + m_n * mass
+                    row_s += w[l, last] * s
+                    row_slope += dw[l, last] * s
+                    row_m += w[l, last] * m_n
+                    row_u += w[l, last] * u_n
+                    row_q += w[l, last] * q_n
+                    row_q_l += (l * w[l, last]) * q_n
+                along[0] += slope_i * row_s
+                along[last] += wij * row_slope
+                if ti.static(dim == 3):
+                    along[1] += slope_j * row_s
+                sum_m += wij * row_m
+                sum_u += wij * row_u
+                row_q *= wij
+                sum_q += row_q
+                q_i += i * row_q
+                q_j += j * row_q
+                q_l += wij * row_q_l
+        A_bar = mat(0.0)
+        for k in ti.static(range(dim)):
+            A_bar[k, 0] = cell * (q_i[k] - sum_q[k] * f[0])
+            A_bar[k, last] = cell * (q_l[k] - sum_q[k] * f[last])
             if ti.static(dim == 3):
-                w_0 = dw[r // 3, 0] * w[r % 3, 1]
-                w_1 = w[r // 3, 0] * dw[r % 3, 1]
-            row_u = vec(0.0)
-            row_q = vec(0.0)
-            row_ql = vec(0.0)
-            s_w = fp(0.0)
-            s_dw = fp(0.0)
-            for l in ti.static(range(3)):
-                u_i = load_vec(mem.scratch, g0 + node + l * width)
-                q_i = load_vec(mem.scratch, h0 + node + l * width)
-                m_i = mem.scratch[h0 + node + l * width + dim]
-                wl = w[l, dim - 1]
-                s = u_i.dot(next_r + l * step_bar) + q_i.dot(value_r + l * step) + m_i * mass
-                s_w += wl * s
-                s_dw += dw[l, dim - 1] * s
-                sum_m += wr * wl * m_i
-                row_u += wl * u_i
-                row_q += wl * q_i
-                row_ql += (wl * l) * q_i
-            along[0] += w_0 * s_w
-            if ti.static(dim == 3):
-                along[1] += w_1 * s_w
-            along[dim - 1] += wr * s_dw
-            sum_u += wr * row_u
-            sum_q += wr * row_q
-            moment += (wr * row_q).outer_product(offset - f)
-            for k in ti.static(range(dim)):
-                moment[k, dim - 1] += wr * row_ql[k]
-        A_bar = cell * moment
-        store_vec(mem.adjoint, a, x_bar + (along - D.transpose() @ sum_u) / cell - A.transpose() @ sum_q)
+                A_bar[k, 1] = cell * (q_j[k] - sum_q[k] * f[1])
+        store_vec(
+            mem.adjoint, a, x_bar + inverse * (along - apply_transposed(D, sum_u)) - apply_transposed(A, sum_q)
+        )
         store_vec(mem.adjoint, a + V_AT, mass * sum_q)
-        C = load_mat(mem.frames, i + C_AT)
-        F = load_mat(mem.frames, i + F_AT)
-        grow = identity() + dt * C
-        trial = grow @ F
+        C = load_mat(mem.frames, i_in + C_AT)
+        mass_bar = v.dot(sum_q) + sum_m
+        for j in ti.static(range(dim)):
+            for k in ti.static(range(dim)):
+                mass_bar += C[j, k] * A_bar[j, k]
+        own[q + at.DENSITY] = own[q + at.DENSITY] + volume * mass_bar
+        F = load_mat(mem.frames, i_in + F_AT)
+        grow = one_plus(dt, C)
+        trial = multiply(grow, F)
         mu, lam = lame(mem, q)
-        strength = mem.parameters[q + at.YIELD]
-        tau_bar = (fp(-4.0) * dt * volume / cell**2) * A_bar
+        yielding = mem.parameters[q + at.YIELD]
+        tau_bar = (fp(-4.0) * dt * volume * inverse * inverse) * A_bar
         stored_bar = load_mat(mem.adjoint, a + F_AT)
         kind = h[h[at.INFO_AT] + 2 * p]
         if ti.static(has_muscles):
             control = activation(mem, b, p)
             if control >= 0:
-                # tau += s a f f^T with f = F d
-                stored, _ = material.update(kind, trial, mu, lam, strength)
+                # tau += s a f f^T with f = F' d, F' the stored deformation gradient of the next frame
+                stored = load_mat(mem.frames, r_out * h[STATE] + h[at.STATE_AT] + p * record + F_AT)
                 fibre = load_vec(mem.parameters, q + at.FIBRE)
-                f_now = stored @ fibre
+                f_now = apply(stored, fibre)
                 signal = mem.controls[control]
                 power = mem.parameters[q + at.STRENGTH]
-                pull = f_now.dot(tau_bar @ f_now)
-                f_bar = (signal * power) * ((tau_bar + tau_bar.transpose()) @ f_now)
+                tau_bar_f = apply(tau_bar, f_now)
+                pull = f_now.dot(tau_bar_f)
+                f_bar = (signal * power) * (tau_bar_f + apply_transposed(tau_bar, f_now))
                 stored_bar += f_bar.outer_product(fibre)
-                fibre_bar = stored.transpose() @ f_bar
-                mem.parameter_adjoint[q + at.STRENGTH] = mem.parameter_adjoint[q + at.STRENGTH] + signal * pull
+                fibre_bar = apply_transposed(stored, f_bar)
+                own[q + at.STRENGTH] = own[q + at.STRENGTH] + signal * pull
                 for d in ti.static(range(dim)):
-                    mem.parameter_adjoint[q + at.FIBRE + d] = mem.parameter_adjoint[q + at.FIBRE + d] + fibre_bar[d]
+                    own[q + at.FIBRE + d] = own[q + at.FIBRE + d] + fibre_bar[d]
                 partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT] + 3 * dim
                 add(mem.scratch, partial + h[h[at.INFO_AT] + 2 * p + 1], power * pull)
-        trial_bar, p_bar = material.update_adjoint(kind, trial, mu, lam, strength, stored_bar, tau_bar)
-        store_mat(mem.adjoint, a + C_AT, mass * A_bar + dt * (trial_bar @ F.transpose()))
-        store_mat(mem.adjoint, a + F_AT, grow.transpose() @ trial_bar)
-        mass_bar = v.dot(sum_q) + sum_m
-        for j in ti.static(range(dim)):
-            for k in ti.static(range(dim)):
-                mass_bar += C[j, k] * A_bar[j, k]
+        trial_bar, p_bar = material.update_adjoint(kind, trial, mu, lam, yielding, stored_bar, tau_bar)
+        store_mat(mem.adjoint, a + C_AT, mass * A_bar + dt * multiply_transposed(trial_bar, F))
+        store_mat(mem.adjoint, a + F_AT, products.transposed_multiply(grow, trial_bar))
         young, nu = mem.parameters[q + at.YOUNG], mem.parameters[q + at.POISSON]
         # mu = E / (2 (1 + nu)), lambda = E nu / ((1 + nu)(1 - 2 nu))
-        d_lam = young * (fp(1.0) + fp(2.0) * nu * nu) / ((fp(1.0) + nu) * (fp(1.0) - fp(2.0) * nu)) ** 2
-        own = ti.static(mem.parameter_adjoint)
+        spread = (fp(1.0) + nu) * (fp(1.0) - fp(2.0) * nu)
+        d_lam = young * (fp(1.0) + fp(2.0) * nu * nu) / (spread * spread)
         own[q + at.YOUNG] = own[q + at.YOUNG] + (p_bar[0] * mu + p_bar[1] * lam) / young
         own[q + at.POISSON] = own[q + at.POISSON] + p_bar[1] * d_lam - p_bar[0] * mu / (fp(1.0) + nu)
-        own[q + at.DENSITY] = own[q + at.DENSITY] + volume * mass_bar
         own[q + at.YIELD] = own[q + at.YIELD] + p_bar[2]
 
     return SimpleNamespace(
-        store_vec=store_vec,
-        load_vec=load_vec,
-        base_of=base_of,
-        scatter=scatter,
-        gather=gather,
-        scatter_adjoint=scatter_adjoint,
-        gather_adjoint=gather_adjoint,
-        record=record,
+        scatter=scatter, gather=gather, scatter_adjoint=scatter_adjoint, gather_adjoint=gather_adjoint, record=record
     )

@@ -1,0 +1,139 @@
+"""Small Taichi functions of the transfers: loads and stores of records, stencils of nodes, quadratic B-spline weights."""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from pliant.sims.mpm import state as at
+from pliant.sims.runtime import ti
+from pliant.sims.solver import INVERSE_CELL
+
+
+@cache
+def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
+    """Functions shared by all transfers; ``atomic`` says that threads may share a node (a GPU).
+
+    A stencil has three nodes along each axis. Loops go over ``i`` (first axis) and ``j`` (second axis of three; a single
+    pass in 2-D) and are unrolled along the last axis, whose nodes lie next to each other in memory.
+    """
+    vec = ti.types.vector(dim, fp)
+    mat = ti.types.matrix(dim, dim, fp)
+    wmat = ti.types.matrix(3, dim, fp)
+    width = dim + 1
+
+    @ti.func
+    def load_vec(a: ti.template(), o):
+        v = vec(0.0)
+        for d in ti.static(range(dim)):
+            v[d] = a[o + d]
+        return v
+
+    @ti.func
+    def load_mat(a: ti.template(), o):
+        m = mat(0.0)
+        for i in ti.static(range(dim)):
+            for j in ti.static(range(dim)):
+                m[i, j] = a[o + dim * i + j]
+        return m
+
+    @ti.func
+    def store_vec(a: ti.template(), o, v):
+        for d in ti.static(range(dim)):
+            a[o + d] = v[d]
+
+    @ti.func
+    def store_mat(a: ti.template(), o, m):
+        for i in ti.static(range(dim)):
+            for j in ti.static(range(dim)):
+                a[o + dim * i + j] = m[i, j]
+
+    @ti.func
+    def add(a: ti.template(), o, value):
+        if ti.static(atomic):
+            a[o] += value
+        else:
+            a[o] = a[o] + value
+
+    @ti.func
+    def apply(m, v):
+        """m v; shorter to compile than ``@``."""
+        r = vec(0.0)
+        for i in range(dim):
+            s = m[i, 0] * v[0]
+            for k in ti.static(range(1, dim)):
+                s += m[i, k] * v[k]
+            r[i] = s
+        return r
+
+    @ti.func
+    def apply_transposed(m, v):
+        """m^T v"""
+        r = vec(0.0)
+        for i in range(dim):
+            s = m[0, i] * v[0]
+            for k in ti.static(range(1, dim)):
+                s += m[k, i] * v[k]
+            r[i] = s
+        return r
+
+    @ti.func
+    def one_plus(scale, m):
+        """1 + scale m"""
+        r = scale * m
+        for i in ti.static(range(dim)):
+            r[i, i] += fp(1.0)
+        return r
+
+    @ti.func
+    def column(m, j: ti.template()):
+        v = vec(0.0)
+        for i in ti.static(range(dim)):
+            v[i] = m[i, j]
+        return v
+
+    @ti.func
+    def base_of(mem: ti.template(), xi):
+        """Lowest node of the stencil at xi (in cells), kept on the grid so that a lost particle touches no foreign memory."""
+        base = ti.cast(xi - fp(0.5), ti.i32)
+        for d in ti.static(range(dim)):
+            base[d] = ti.max(0, ti.min(base[d], mem.integers[at.EXTENT + d] - 3))
+        return base
+
+    @ti.func
+    def locate(mem: ti.template(), o):
+        """Index of the first node of the stencil of the particle whose position is at o, and its place f in the stencil."""
+        xi = load_vec(mem.frames, o) * mem.constants[INVERSE_CELL]
+        base = base_of(mem, xi)
+        n = base[0]
+        for d in ti.static(range(1, dim)):
+            n = n * mem.integers[at.EXTENT + d] + base[d]
+        return n * width, xi - base
+
+    @ti.func
+    def strides(mem: ti.template()):
+        """Floats from a node to the next along the first and the second axis of three (the latter unused in 2-D)."""
+        last = mem.integers[at.EXTENT + dim - 1] * width
+        first = last
+        if ti.static(dim == 3):
+            first = last * mem.integers[at.EXTENT + 1]
+        return first, last
+
+    @ti.func
+    def weights(f):
+        w = wmat(0.0)
+        for d in ti.static(range(dim)):
+            w[0, d] = fp(0.5) * (fp(1.5) - f[d]) * (fp(1.5) - f[d])
+            w[1, d] = fp(0.75) - (f[d] - fp(1.0)) * (f[d] - fp(1.0))
+            w[2, d] = fp(0.5) * (f[d] - fp(0.5)) * (f[d] - fp(0.5))
+        return w
+
+    @ti.func
+    def weight_slopes(f):
+        w = wmat(0.0)
+        for d in ti.static(range(dim)):
+            w[0, d] = f[d] - fp(1.5)
+            w[1, d] = fp(2.0) - fp(2.0) * f[d]
+            w[2, d] = f[d] - fp(0.5)
+        return w
+
+    return SimpleNamespace(**{name: value for name, value in locals().items() if hasattr(value, "_is_taichi_function")})
