@@ -36,7 +36,7 @@ BIAS = 21  # a surface this little behind the light's first one is lit [m]
 CORNER = 22  # radius of ambient occlusion [m]
 GHOST, GHOST_ALPHA = 23, 26  # linear colour and opacity of the ghost particles; opacity 0: none
 TAPS = 27  # (x, y) on the unit disc: first those of the shadow's edge, then those of ambient occlusion
-SHADOW_TAPS, OCCLUSION_TAPS, FIRST_TAPS = 13, 11, 4
+SHADOW_TAPS, OCCLUSION_TAPS, FIRST_TAPS = 11, 9, 4
 LOOK_SIZE = TAPS + 2 * (SHADOW_TAPS + OCCLUSION_TAPS)
 WIDEST_CORNER = 0.0625  # ambient occlusion reaches at most this share of the picture's height
 
