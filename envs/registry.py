@@ -50,7 +50,7 @@ ENTRIES = (
     Entry(
         "pliant/Walker2D-v0",
         "pliant.envs.locomotion.walker_2d:Walker2D",
-        horizon=100,
+        horizon=60,
         action_size=8,
         observation_size=42,
         summary="run to the right on four soft legs in the plane",

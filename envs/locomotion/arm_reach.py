@@ -13,14 +13,14 @@ from pliant.envs.particles import fill_cylinder, nearest
 from pliant.envs.task import Design, Observed, Score, Task, Term
 from pliant.sims.mpm.scene import Body, Scene, Walls
 
-CELL = {"small": 0.015, "full": 0.0075}  # [m]
-RADIUS, LENGTH, CLAMP = 0.03, 0.24, 0.03  # of the arm; CLAMP is the stretch held by the ceiling [m]
-DOMAIN = (0.54, 0.54, 0.42)  # [m]
+CELL = {"small": 0.02, "full": 0.01}  # [m]
+RADIUS, LENGTH, CLAMP = 0.03, 0.24, 0.04  # of the arm; CLAMP is the stretch held by the ceiling [m]
+DOMAIN = (0.56, 0.56, 0.44)  # [m]
 CEILING = 0.36  # underside of the ceiling [m]
 BASE = np.array([DOMAIN[0] / 2, DOMAIN[1] / 2, CEILING])
 SEGMENTS = 3
 MUSCLES = 4
-BEND = (0.3, 0.7)  # bending angle at the target [rad]
+BEND = (0.25, 0.55)  # bending angle at the target [rad]
 STRETCH = (0.98, 1.06)  # length of the arm at the target, relative to rest
 
 
@@ -29,7 +29,7 @@ class Config:
     youngs_modulus: float = 1.5e5  # of every segment; a design parameter of each [Pa]
     poissons_ratio: float = 0.3
     density: float = 1000.0  # [kg/m^3]
-    muscle_strength: float = 4e4  # stress at full activation [Pa]
+    muscle_strength: float = 2.5e4  # stress at full activation [Pa]
     speed_weight: float = 0.2
     action_weight: float = 0.01
 
@@ -74,7 +74,7 @@ class ArmReach(Task):
 
     ## Starting State
     The arm hangs straight, at rest. The target lies where the tip of an arm of constant curvature would be that is
-    bent by 0.3 to 0.7 rad in any direction and stretched by -2 % to 6 %.
+    bent by 0.25 to 0.55 rad in any direction and stretched by -2 % to 6 %.
 
     ## Episode End
     Truncation after 50 steps of 20 ms. No termination.
@@ -90,7 +90,7 @@ class ArmReach(Task):
     summary = "bend a soft arm with four muscles until its tip reaches a point and stays there"
     horizon = 50
     step_time = 0.02
-    substeps = {"small": 40, "full": 80}
+    substeps = {"small": 32, "full": 64}
     Config = Config
 
     def make_scene(self) -> Scene:

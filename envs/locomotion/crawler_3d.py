@@ -19,7 +19,7 @@ BODY = (0.24, 0.18, 0.06)  # [m]
 LEG = (0.06, 0.06, 0.09)  # [m]
 LEGS = 4
 ACTIONS = 2 * LEGS
-DISTANCE = 0.6  # travelled for a score of 1 [m]
+DISTANCE = 0.8  # travelled for a score of 1 [m]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Crawler3D(Task):
     - *action_cost*: minus 0.01 times the mean square of the action.
 
     `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the distance that the
-    centre of mass has travelled along x, over 0.6 m, clipped to [0, 1].
+    centre of mass has travelled along x, over 0.8 m, clipped to [0, 1].
 
     ## Starting State
     The body stands on the floor and moves as a whole with a horizontal velocity of up to 2 cm/s along x and y, drawn

@@ -13,12 +13,12 @@ from pliant.envs.particles import fill_box, nearest
 from pliant.envs.task import Observed, Score, Task, Term
 from pliant.sims.mpm.scene import Body, Scene, Walls
 
-CELL = {"small": 0.01, "full": 0.005}  # [m]
-WIDTH, LENGTH, CLAMP = 0.05, 0.20, 0.02  # of the finger; CLAMP is the stretch held by the ceiling [m]
-DOMAIN = (0.52, 0.36)  # [m]
-CEILING = 0.32  # underside of the ceiling [m]
+CELL = {"small": 0.0125, "full": 0.00625}  # [m]
+WIDTH, LENGTH, CLAMP = 0.05, 0.20, 0.025  # of the finger; CLAMP is the stretch held by the ceiling [m]
+DOMAIN = (0.525, 0.3625)  # [m]
+CEILING = 0.3125  # underside of the ceiling [m]
 BASE = np.array([DOMAIN[0] / 2, CEILING])
-BEND = (0.5, 1.0)  # bending angle at the target [rad]
+BEND = (0.4, 0.8)  # bending angle at the target [rad]
 STRETCH = (0.98, 1.08)  # length of the finger at the target, relative to rest
 
 
@@ -27,7 +27,7 @@ class Config:
     youngs_modulus: float = 1e5  # [Pa]
     poissons_ratio: float = 0.3
     density: float = 1000.0  # [kg/m^2]
-    muscle_strength: float = 2.5e4  # stress at full activation [Pa]
+    muscle_strength: float = 1.5e4  # stress at full activation [Pa]
     action_weight: float = 0.01
 
 
@@ -67,7 +67,7 @@ class FingerReach(Task):
 
     ## Starting State
     The finger hangs straight, at rest. The target lies where the tip of a finger of constant curvature would be that
-    is bent by 0.5 to 1.0 rad to either side and stretched by -2 % to 8 %.
+    is bent by 0.4 to 0.8 rad to either side and stretched by -2 % to 8 %.
 
     ## Episode End
     Truncation after 80 steps of 10 ms. No termination.
@@ -83,7 +83,7 @@ class FingerReach(Task):
     summary = "bend a soft finger with two muscles until its tip reaches a point"
     horizon = 80
     step_time = 0.01
-    substeps = {"small": 40, "full": 80}
+    substeps = {"small": 25, "full": 50}
     Config = Config
 
     def make_scene(self) -> Scene:

@@ -11,15 +11,15 @@ from pliant.envs.particles import fill_box, nearest
 from pliant.envs.task import Observed, Score, Task, Term
 from pliant.sims.mpm.scene import Body, Scene, Walls
 
-CELL = {"small": 0.02, "full": 0.01}  # [m]
-DOMAIN = (2.0, 0.5)  # [m]
-FLOOR = 0.06  # [m]
+CELL = {"small": 0.03, "full": 0.015}  # [m]
+DOMAIN = (1.8, 0.48)  # [m]
+FLOOR = 0.09  # [m]
 START = 0.14  # left end of the body [m]
-BODY = (0.42, 0.08)  # [m]
-LEG = (0.06, 0.12)  # [m]
+BODY = (0.42, 0.09)  # [m]
+LEG = (0.06, 0.09)  # [m]
 LEGS = 4
 ACTIONS = 2 * LEGS
-DISTANCE = 0.5  # travelled for a score of 1 [m]
+DISTANCE = 0.7  # travelled for a score of 1 [m]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Config:
 class Walker2D(Task):
     """
     ## Description
-    A two-dimensional soft body (a bar of 42 cm on four legs of 12 cm, neo-Hookean) stands on a floor with friction.
+    A two-dimensional soft body (a bar of 42 cm on four legs of 9 cm, neo-Hookean) stands on a floor with friction.
     Each leg has a muscle along its front half and one along its rear half. The goal is to run to the right as far as
     possible.
 
@@ -64,13 +64,13 @@ class Walker2D(Task):
     - *action_cost*: minus 0.01 times the mean square of the action.
 
     `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the distance that the
-    centre of mass has travelled to the right, over 0.5 m, clipped to [0, 1].
+    centre of mass has travelled to the right, over 0.7 m, clipped to [0, 1].
 
     ## Starting State
     The body stands on the floor and moves as a whole with a horizontal velocity of up to 2 cm/s, drawn from the seed.
 
     ## Episode End
-    Truncation after 100 steps of 20 ms. No termination.
+    Truncation after 60 steps of 20 ms. No termination.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^2],
@@ -81,15 +81,15 @@ class Walker2D(Task):
     """
 
     summary = "run to the right on four soft legs in the plane"
-    horizon = 100
+    horizon = 60
     step_time = 0.02
-    substeps = {"small": 25, "full": 50}
+    substeps = {"small": 20, "full": 40}
     Config = Config
     picture_size = (768, 256)
 
     def make_scene(self) -> Scene:
         config, cell = self.config, CELL[self.resolution]
-        spacing = cell / 2
+        spacing = cell / 3
         top = FLOOR + LEG[1]
         parts, groups = [fill_box((START, top), (START + BODY[0], top + BODY[1]), spacing)], []
         groups.append(np.full(len(parts[0]), -1))
