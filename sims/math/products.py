@@ -21,8 +21,8 @@ def product_functions(dim: int, fp) -> SimpleNamespace:
     @ti.func
     def multiply(A, B):
         C = matrix(0)
-        for i in range(dim):
-            for j in range(dim):
+        for i in ti.static(range(dim)):
+            for j in ti.static(range(dim)):
                 s = A[i, 0] * B[0, j]
                 for k in ti.static(range(1, dim)):
                     s += A[i, k] * B[k, j]
@@ -32,8 +32,8 @@ def product_functions(dim: int, fp) -> SimpleNamespace:
     @ti.func
     def multiply_transposed(A, B):
         C = matrix(0)
-        for i in range(dim):
-            for j in range(dim):
+        for i in ti.static(range(dim)):
+            for j in ti.static(range(dim)):
                 s = A[i, 0] * B[j, 0]
                 for k in ti.static(range(1, dim)):
                     s += A[i, k] * B[j, k]
@@ -43,8 +43,8 @@ def product_functions(dim: int, fp) -> SimpleNamespace:
     @ti.func
     def transposed_multiply(A, B):
         C = matrix(0)
-        for i in range(dim):
-            for j in range(dim):
+        for i in ti.static(range(dim)):
+            for j in ti.static(range(dim)):
                 s = A[0, i] * B[0, j]
                 for k in ti.static(range(1, dim)):
                     s += A[k, i] * B[k, j]

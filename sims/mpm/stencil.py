@@ -55,25 +55,47 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
             a[o] = a[o] + value
 
     @ti.func
+    def accumulate(a: ti.template(), o, w_0, w_1, w_2, value, step, mass):
+        """Adds w_l (value + l step, mass) to the three nodes in a row from o on.
+
+        All loads stand before all stores: the compiler cannot know that a store leaves the array's address as it is.
+        """
+        if ti.static(atomic):
+            w = ti.Vector([w_0, w_1, w_2])
+            for l in ti.static(range(3)):
+                for d in ti.static(range(dim)):
+                    a[o + l * width + d] += w[l] * (value[d] + l * step[d])
+                a[o + l * width + dim] += w[l] * mass
+        else:
+            w = ti.Vector([w_0, w_1, w_2])
+            row = ti.Vector.zero(fp, 3 * width)
+            for n in ti.static(range(3 * width)):
+                row[n] = a[o + n]
+            for l in ti.static(range(3)):
+                for d in ti.static(range(dim)):
+                    row[l * width + d] += w[l] * (value[d] + l * step[d])
+                row[l * width + dim] += w[l] * mass
+            for n in ti.static(range(3 * width)):
+                a[o + n] = row[n]
+
+    @ti.func
     def apply(m, v):
-        """m v; shorter to compile than ``@``."""
+        """m v"""
         r = vec(0.0)
-        for i in range(dim):
-            s = m[i, 0] * v[0]
+        for i in ti.static(range(dim)):
+            r[i] = m[i, 0] * v[0]
             for k in ti.static(range(1, dim)):
-                s += m[i, k] * v[k]
-            r[i] = s
+                r[i] += m[i, k] * v[k]
         return r
 
     @ti.func
     def apply_transposed(m, v):
         """m^T v"""
         r = vec(0.0)
-        for i in range(dim):
-            s = m[0, i] * v[0]
+        for i in ti.static(range(dim)):
+            r[i] = m[0, i] * v[0]
             for k in ti.static(range(1, dim)):
-                s += m[k, i] * v[k]
-            r[i] = s
+                r[i] += m[k, i] * v[k]
         return r
 
     @ti.func

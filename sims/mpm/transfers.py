@@ -114,11 +114,9 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                     wij *= w[j, 1]
                     value += j * A_j
                 n = g0 + first + i * stride_i + j * stride_j
-                for l in ti.static(range(3)):
-                    wl = wij * w[l, last]
-                    for d in ti.static(range(dim)):
-                        add(mem.scratch, n + l * width + d, wl * (value[d] + l * A_l[d]))
-                    add(mem.scratch, n + l * width + dim, wl * mass)
+                stencil.accumulate(
+                    mem.scratch, n, wij * w[0, last], wij * w[1, last], wij * w[2, last], value, A_l, mass
+                )
 
     @ti.func
     def gather(mem: ti.template(), b, c, g0, r_in, r_out, p, substep):
@@ -213,15 +211,9 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                     value += j * A_j
                     value_bar += j * D_j
                 node = first + i * stride_i + j * stride_j
-                for l in ti.static(range(3)):
-                    wl = wij * w[l, last]
-                    n = g0 + node + l * width
-                    m = h0 + node + l * width
-                    for d in ti.static(range(dim)):
-                        add(mem.scratch, n + d, wl * (value[d] + l * A_l[d]))
-                    add(mem.scratch, n + dim, wl * mass)
-                    for d in ti.static(range(dim)):
-                        add(mem.scratch, m + d, wl * (value_bar[d] + l * D_l[d]))
+                w_0, w_1, w_2 = wij * w[0, last], wij * w[1, last], wij * w[2, last]
+                stencil.accumulate(mem.scratch, g0 + node, w_0, w_1, w_2, value, A_l, mass)
+                stencil.accumulate(mem.scratch, h0 + node, w_0, w_1, w_2, value_bar, D_l, fp(0.0))
 
     @ti.func
     def gather_adjoint(mem: ti.template(), b, c, g0, h0, r_in, r_out, p):
