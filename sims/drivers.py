@@ -13,7 +13,7 @@ from typing import Any
 from pliant.sims.mpm.kernels import mpm_phases
 from pliant.sims.robot.effector_kernels import effector_functions
 from pliant.sims.runtime import ti
-from pliant.sims.solver import BARRIER, FRAMES, TEAM, Memory, Phases
+from pliant.sims.solver import BARRIER, FRAMES, LANES, TEAM, Memory, Phases
 
 TASK = 512
 CACHE_LINE = 16
@@ -37,6 +37,7 @@ def team_drivers(dim: int, fp: Any, keys: tuple[tuple[Any, ...], ...], has_effec
     finishes = [part.finish for part in parts]
     finish_reverses = [part.finish_reverse for part in parts]
     floats = ti.types.ndarray(fp, 1)
+    nodes = ti.types.ndarray(ti.types.vector(LANES, fp), 1)
     ints = ti.types.ndarray(ti.i32, 1)
 
     @ti.func
@@ -54,6 +55,7 @@ def team_drivers(dim: int, fp: Any, keys: tuple[tuple[Any, ...], ...], has_effec
         controls: floats,
         outputs: floats,
         constants: floats,
+        grid: nodes,
         scratch: floats,
         integers: ints,
         batch: ti.i32,
@@ -63,7 +65,7 @@ def team_drivers(dim: int, fp: Any, keys: tuple[tuple[Any, ...], ...], has_effec
     ):
         mem = ti.static(
             Memory(
-                frames, frames, parameters, parameters, controls, controls, outputs, outputs, constants, scratch, integers
+                frames, frames, parameters, parameters, controls, controls, outputs, outputs, constants, grid, grid, scratch, integers
             )
         )
         ti.loop_config(block_dim=TASK)
@@ -97,6 +99,8 @@ def team_drivers(dim: int, fp: Any, keys: tuple[tuple[Any, ...], ...], has_effec
         outputs: floats,
         output_adjoint: floats,
         constants: floats,
+        grid: nodes,
+        grid_adjoint: nodes,
         scratch: floats,
         integers: ints,
         batch: ti.i32,
@@ -114,6 +118,8 @@ def team_drivers(dim: int, fp: Any, keys: tuple[tuple[Any, ...], ...], has_effec
                 outputs,
                 output_adjoint,
                 constants,
+                grid,
+                grid_adjoint,
                 scratch,
                 integers,
             )

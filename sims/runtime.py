@@ -106,16 +106,18 @@ class Array:
     On the CPU ``view()`` is the memory itself; on another device it is a copy, and ``write`` sends one back.
 
     Attributes:
-        device_array: the taichi ndarray, shape (size,), to be passed to kernels.
+        device_array: the taichi ndarray, shape (size,), to be passed to kernels; its elements are vectors if ``lanes`` > 1.
     """
 
     _TYPES = {np.float32: "f32", np.float64: "f64", np.int32: "i32"}
 
-    def __init__(self, size: int, dtype: Any) -> None:
+    def __init__(self, size: int, dtype: Any, *, lanes: int = 1) -> None:
         device = start()
-        self.size = max(int(size), 1)
+        elements = max(int(size), 1)
+        self.size = elements * lanes
         self.dtype = np.dtype(dtype)
-        self.device_array = ti.ndarray(getattr(ti, self._TYPES[self.dtype.type]), (self.size,))
+        scalar = getattr(ti, self._TYPES[self.dtype.type])
+        self.device_array = ti.ndarray(ti.types.vector(lanes, scalar) if lanes > 1 else scalar, (elements,))
         self._host: np.ndarray | None = None
         if device == "cpu":
             program = ti.lang.impl.get_runtime().prog

@@ -30,6 +30,8 @@ BATCH, TEAM, STATE, PARAMETER, CONTROL, OUTPUT, FRAMES, PARTIAL, PARTIAL_OFFSET,
 DT, CELL, INVERSE_CELL = range(3)
 CONSTANTS_SIZE = 16
 
+LANES = 4
+
 # A status record: substep of the first failure + 1 (0: none), element, code.
 STATUS_SIZE = 3
 LEFT_DOMAIN, NOT_FINITE, TOO_FAST = 1, 2, 3
@@ -46,7 +48,9 @@ class Memory(NamedTuple):
     frames: states, ((frame * batch + world) * state size + field offset).
     adjoint: cotangent of one state, (world * state size + field offset).
     parameters, parameter_adjoint, controls, control_adjoint, outputs, output_adjoint: (world * size + offset).
-    constants: floats that do not change (step, cell, volumes, shapes).  scratch: grids and partial sums.
+    constants: floats that do not change (step, cell, volumes, shapes).  scratch: partial sums and the like.
+    grid, grid_adjoint: nodes, elements of LANES floats (momentum or velocity, then mass in the last): as vector elements their
+    accesses become vector instructions, which flat floats do not (their addresses are not known to be consecutive).
     integers: header, indices, barrier counters, status.
     """
 
@@ -59,6 +63,8 @@ class Memory(NamedTuple):
     outputs: Any
     output_adjoint: Any
     constants: Any
+    grid: Any
+    grid_adjoint: Any
     scratch: Any
     integers: Any
 

@@ -25,6 +25,7 @@ from pliant.sims.solver import (
     FRAMES,
     HEADER_SIZE,
     INVERSE_CELL,
+    LANES,
     LEFT_DOMAIN,
     OUTPUT,
     PARAMETER,
@@ -146,11 +147,9 @@ class World:
     def _allocate(self) -> None:
         b, sizes, mpm, dim = self.batch, self._sizes, self._mpm, self.dim
         copies = b * self._team
-        grid = copies * mpm.nodes * (dim + 1)
-        scratch = {"grid": grid, "affine": 0, "grid_adjoint": 0, "partial": copies * sizes.partial}
-        if self.differentiable:
-            scratch |= {"affine": b * mpm.count * dim * dim, "grid_adjoint": grid}
-        scratch_at, scratch_size = _stack(scratch)
+        nodes = copies * mpm.nodes
+        affine = b * mpm.count * dim * dim if self.differentiable else 0
+        scratch_at, scratch_size = _stack({"affine": affine, "partial": copies * sizes.partial})
         integers_at, integers_size = _stack(
             {
                 "header": HEADER_SIZE,
@@ -164,7 +163,7 @@ class World:
                 "cells": b * mpm.nodes,
             }
         )
-        for what, size in (("grid", scratch_size), ("recording", (self.substeps + 1) * b * sizes.state)):
+        for what, size in (("grid", nodes * LANES), ("recording", (self.substeps + 1) * b * sizes.state)):
             if size >= 2**31:
                 raise ValueError(f"batch={b} is too large: the {what} would need {size} floats; allowed: fewer than 2^31")
         shapes_at = CONSTANTS_SIZE + mpm.count
@@ -172,6 +171,7 @@ class World:
         constants[DT], constants[CELL], constants[INVERSE_CELL] = self.dt, self.scene.cell, 1 / self.scene.cell
         constants = np.concatenate([constants, mpm.volumes(), self._effectors.constants()])
         self._constants = self._array(constants)
+        self._grid = Array(nodes, self.dtype, lanes=LANES)
         self._scratch = Array(scratch_size, self.dtype)
         self._integers = Array(integers_size, np.int32)
         self._live = Array(2 * b * sizes.state, self.dtype)
@@ -179,6 +179,7 @@ class World:
         self._controls = Array(b * sizes.control, self.dtype)
         self._outputs = Array(b * sizes.output, self.dtype)
         if self.differentiable:
+            self._grid_adjoint = Array(nodes, self.dtype, lanes=LANES)
             self._adjoint = Array(b * sizes.state, self.dtype)
             self._parameter_adjoint = Array(b * sizes.parameter, self.dtype)
             self._control_adjoint = Array(b * sizes.control, self.dtype)
@@ -209,8 +210,6 @@ class World:
         mpm.write_header(
             header,
             {
-                mpm_at.GRID_AT: scratch_at["grid"],
-                mpm_at.GRID_ADJOINT_AT: scratch_at["grid_adjoint"],
                 mpm_at.AFFINE_AT: scratch_at["affine"],
                 mpm_at.ORDER_AT: integers_at["order"],
                 mpm_at.CELLS_AT: integers_at["cells"],
@@ -429,6 +428,7 @@ class World:
             self._controls.device_array,
             self._outputs.device_array,
             self._constants.device_array,
+            self._grid.device_array,
             self._scratch.device_array,
             self._integers.device_array,
             self.batch,
@@ -540,6 +540,8 @@ class World:
             self._outputs.device_array,
             self._output_adjoint.device_array,
             self._constants.device_array,
+            self._grid.device_array,
+            self._grid_adjoint.device_array,
             self._scratch.device_array,
             self._integers.device_array,
             self.batch,

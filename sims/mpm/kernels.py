@@ -13,7 +13,7 @@ from pliant.sims.mpm.grid import grid_functions
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.transfers import transfer_functions
 from pliant.sims.runtime import ti
-from pliant.sims.solver import CONTROL, INVERSE_CELL, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, TEAM, Phases
+from pliant.sims.solver import CONTROL, INVERSE_CELL, LANES, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, TEAM, Phases
 
 
 @cache
@@ -24,7 +24,7 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, has
     transfers = transfer_functions(dim, fp, kinds, has_muscles, False)
     stencil = stencil_functions(dim, fp, False)
     grid = grid_functions(dim, fp, has_effectors, False)
-    width = dim + 1
+    v4 = ti.types.vector(LANES, fp)
 
     @ti.func
     def share(mem: ti.template(), c):
@@ -69,10 +69,10 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, has
         return n
 
     @ti.func
-    def grid_copy(mem: ti.template(), start, b, c):
-        """First float of member c's copy of a grid that begins at ``start``."""
+    def copy_at(mem: ti.template(), b, c):
+        """First node of member c's copy of the grid."""
         h = ti.static(mem.integers)
-        return start + (b * h[TEAM] + c) * h[at.NODES] * width
+        return (b * h[TEAM] + c) * h[at.NODES]
 
     @ti.func
     def set_box(mem: ti.template(), b, c, r):
@@ -113,11 +113,11 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, has
         return low, high
 
     @ti.func
-    def clear(mem: ti.template(), start, low, high):
+    def clear(mem: ti.template(), grid: ti.template(), n0, low, high):
         for r in range(row_count(low, high)):
-            first = start + index(mem, row_node(low, high, r)) * width
-            for n in range(first, first + (high[dim - 1] - low[dim - 1] + 1) * width):
-                mem.scratch[n] = fp(0.0)
+            first = n0 + index(mem, row_node(low, high, r))
+            for n in range(first, first + (high[dim - 1] - low[dim - 1] + 1)):
+                grid[n] = v4(0.0)
 
     @ti.func
     def holds(low, high, node):
@@ -128,18 +128,15 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, has
         return inside
 
     @ti.func
-    def collect(mem: ti.template(), start, b, node):
-        """Sum of the copies of a node's floats: (momentum or its cotangent, mass)."""
-        total = vec(0.0)
-        mass = fp(0.0)
-        n = index(mem, node) * width
+    def collect(mem: ti.template(), grid: ti.template(), b, node):
+        """Sum of the members' copies of a node."""
+        total = v4(0.0)
+        n = index(mem, node)
         for c in range(mem.integers[TEAM]):
             low, high = box(mem, b, c)
             if holds(low, high, node):
-                o = grid_copy(mem, start, b, c) + n
-                total += stencil.load_vec(mem.scratch, o)
-                mass += mem.scratch[o + dim]
-        return total, mass
+                total += grid[copy_at(mem, b, c) + n]
+        return total
 
     @ti.func
     def sort_particles(mem: ti.template(), b, r):
@@ -185,74 +182,72 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, has
     @ti.func
     def particles_to_grid(mem: ti.template(), b, c, r_in, r_out, substep):
         low, high = set_box(mem, b, c, r_in)
-        g0 = grid_copy(mem, mem.integers[at.GRID_AT], b, c)
-        clear(mem, g0, low, high)
+        n0 = copy_at(mem, b, c)
+        clear(mem, mem.grid, n0, low, high)
         for i in range(share(mem, c), share(mem, c + 1)):
-            transfers.scatter(mem, b, g0, r_in, r_out, ordered(mem, b, i))
+            transfers.scatter(mem, b, n0, r_in, r_out, ordered(mem, b, i))
 
     @ti.func
     def update_grid(mem: ti.template(), b, c, r_in, r_out, substep):
         h = ti.static(mem.integers)
         low, high = whole_box(mem, b)
         count = row_count(low, high)
-        g0 = grid_copy(mem, h[at.GRID_AT], b, 0)
+        n0 = copy_at(mem, b, 0)
         for row in range(count * c // h[TEAM], count * (c + 1) // h[TEAM]):
             node = row_node(low, high, row)
             for k in range(low[dim - 1], high[dim - 1] + 1):
                 node[dim - 1] = k
-                momentum, mass = collect(mem, h[at.GRID_AT], b, node)
+                total = collect(mem, mem.grid, b, node)
+                mass = total[LANES - 1]
                 u = vec(0.0)
                 if mass > 0.0:
-                    u = grid.velocity(mem, b, c, r_in, node, momentum, mass)
-                stencil.store_vec(mem.scratch, g0 + index(mem, node) * width, u)
+                    u = grid.velocity(mem, b, c, r_in, node, stencil.narrow(total), mass)
+                mem.grid[n0 + index(mem, node)] = stencil.widen(u, mass)
 
     @ti.func
     def grid_to_particles(mem: ti.template(), b, c, r_in, r_out, substep):
-        g0 = grid_copy(mem, mem.integers[at.GRID_AT], b, 0)
+        n0 = copy_at(mem, b, 0)
         for i in range(share(mem, c), share(mem, c + 1)):
-            transfers.gather(mem, b, c, g0, r_in, r_out, ordered(mem, b, i), substep)
+            transfers.gather(mem, b, c, n0, r_in, r_out, ordered(mem, b, i), substep)
 
     @ti.func
     def scatters_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
-        h = ti.static(mem.integers)
         low, high = set_box(mem, b, c, r_in)
-        g0 = grid_copy(mem, h[at.GRID_AT], b, c)
-        h0 = grid_copy(mem, h[at.GRID_ADJOINT_AT], b, c)
-        clear(mem, g0, low, high)
-        clear(mem, h0, low, high)
+        n0 = copy_at(mem, b, c)
+        clear(mem, mem.grid, n0, low, high)
+        clear(mem, mem.grid_adjoint, n0, low, high)
         for i in range(share(mem, c), share(mem, c + 1)):
-            transfers.scatter_adjoint(mem, b, g0, h0, r_in, ordered(mem, b, i))
+            transfers.scatter_adjoint(mem, b, n0, r_in, ordered(mem, b, i))
 
     @ti.func
     def update_grid_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
         h = ti.static(mem.integers)
         low, high = whole_box(mem, b)
         count = row_count(low, high)
-        g0 = grid_copy(mem, h[at.GRID_AT], b, 0)
-        h0 = grid_copy(mem, h[at.GRID_ADJOINT_AT], b, 0)
+        n0 = copy_at(mem, b, 0)
         for row in range(count * c // h[TEAM], count * (c + 1) // h[TEAM]):
             node = row_node(low, high, row)
             for k in range(low[dim - 1], high[dim - 1] + 1):
                 node[dim - 1] = k
-                momentum, mass = collect(mem, h[at.GRID_AT], b, node)
-                u_bar, _ = collect(mem, h[at.GRID_ADJOINT_AT], b, node)
+                total = collect(mem, mem.grid, b, node)
+                total_bar = collect(mem, mem.grid_adjoint, b, node)
+                mass = total[LANES - 1]
                 u = vec(0.0)
                 momentum_bar = vec(0.0)
                 mass_bar = fp(0.0)
                 if mass > 0.0:
-                    u, momentum_bar, mass_bar = grid.velocity_adjoint(mem, b, c, r_in, node, momentum, mass, u_bar)
-                n = index(mem, node) * width
-                stencil.store_vec(mem.scratch, g0 + n, u)
-                stencil.store_vec(mem.scratch, h0 + n, momentum_bar)
-                mem.scratch[h0 + n + dim] = mass_bar
+                    u, momentum_bar, mass_bar = grid.velocity_adjoint(
+                        mem, b, c, r_in, node, stencil.narrow(total), mass, stencil.narrow(total_bar)
+                    )
+                n = n0 + index(mem, node)
+                mem.grid[n] = stencil.widen(u, mass)
+                mem.grid_adjoint[n] = stencil.widen(momentum_bar, mass_bar)
 
     @ti.func
     def gathers_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
-        h = ti.static(mem.integers)
-        g0 = grid_copy(mem, h[at.GRID_AT], b, 0)
-        h0 = grid_copy(mem, h[at.GRID_ADJOINT_AT], b, 0)
+        n0 = copy_at(mem, b, 0)
         for i in range(share(mem, c), share(mem, c + 1)):
-            transfers.gather_adjoint(mem, b, c, g0, h0, r_in, r_out, ordered(mem, b, i))
+            transfers.gather_adjoint(mem, b, c, n0, r_in, r_out, ordered(mem, b, i))
 
     @ti.func
     def finish_reverse(mem: ti.template(), b, c):

@@ -9,8 +9,6 @@ from pliant.sims.solver import MPM_HEADER
     STATE_AT,
     PARTICLE_AT,
     NODES,
-    GRID_AT,
-    GRID_ADJOINT_AT,
     AFFINE_AT,
     ORDER_AT,
     CELLS_AT,
@@ -25,7 +23,7 @@ from pliant.sims.solver import MPM_HEADER
     VOLUME_AT,
     PARTIAL_AT,
     EXTENT,
-) = range(MPM_HEADER, MPM_HEADER + 20)
+) = range(MPM_HEADER, MPM_HEADER + 18)
 # EXTENT is the first of three entries: nodes along each axis.
 
 # Entries of a particle's parameter record; the fibre direction (dim) follows.

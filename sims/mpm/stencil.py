@@ -6,7 +6,7 @@ from typing import Any
 
 from pliant.sims.mpm import state as at
 from pliant.sims.runtime import ti
-from pliant.sims.solver import INVERSE_CELL
+from pliant.sims.solver import INVERSE_CELL, LANES
 
 
 @cache
@@ -19,7 +19,7 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
     wmat = ti.types.matrix(3, dim, fp)
-    width = dim + 1
+    v4 = ti.types.vector(LANES, fp)
 
     @ti.func
     def load_vec(a: ti.template(), o):
@@ -55,28 +55,21 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
             a[o] = a[o] + value
 
     @ti.func
-    def accumulate(a: ti.template(), o, w_0, w_1, w_2, value, step, mass):
-        """Adds w_l (value + l step, mass) to the three nodes in a row from o on.
+    def widen(v, last):
+        """v in the first lanes of a node's vector and ``last`` in its last lane."""
+        w = v4(0.0)
+        for d in ti.static(range(dim)):
+            w[d] = v[d]
+        w[LANES - 1] = last
+        return w
 
-        All loads stand before all stores: the compiler cannot know that a store leaves the array's address as it is.
-        """
-        if ti.static(atomic):
-            w = ti.Vector([w_0, w_1, w_2])
-            for l in ti.static(range(3)):
-                for d in ti.static(range(dim)):
-                    a[o + l * width + d] += w[l] * (value[d] + l * step[d])
-                a[o + l * width + dim] += w[l] * mass
-        else:
-            w = ti.Vector([w_0, w_1, w_2])
-            row = ti.Vector.zero(fp, 3 * width)
-            for n in ti.static(range(3 * width)):
-                row[n] = a[o + n]
-            for l in ti.static(range(3)):
-                for d in ti.static(range(dim)):
-                    row[l * width + d] += w[l] * (value[d] + l * step[d])
-                row[l * width + dim] += w[l] * mass
-            for n in ti.static(range(3 * width)):
-                a[o + n] = row[n]
+    @ti.func
+    def narrow(w):
+        """The first lanes of a node's vector."""
+        v = vec(0.0)
+        for d in ti.static(range(dim)):
+            v[d] = w[d]
+        return v
 
     @ti.func
     def apply(m, v):
@@ -129,12 +122,12 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
         n = base[0]
         for d in ti.static(range(1, dim)):
             n = n * mem.integers[at.EXTENT + d] + base[d]
-        return n * width, xi - base
+        return n, xi - base
 
     @ti.func
     def strides(mem: ti.template()):
-        """Floats from a node to the next along the first and the second axis of three (the latter unused in 2-D)."""
-        last = mem.integers[at.EXTENT + dim - 1] * width
+        """Nodes from one to the next along the first and the second axis of three (the latter unused in 2-D)."""
+        last = mem.integers[at.EXTENT + dim - 1]
         first = last
         if ti.static(dim == 3):
             first = last * mem.integers[at.EXTENT + 1]

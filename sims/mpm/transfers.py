@@ -20,6 +20,7 @@ from pliant.sims.solver import (
     CONTROL,
     DT,
     INVERSE_CELL,
+    LANES,
     LEFT_DOMAIN,
     NOT_FINITE,
     PARAMETER,
@@ -37,7 +38,7 @@ from pliant.sims.solver import (
 def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, atomic: bool) -> SimpleNamespace:
     """``scatter``, ``gather`` and, for the reverse sweep, ``scatter_adjoint`` (both scatters at once) and ``gather_adjoint``.
 
-    Rows r are (frame * batch + world); g0 and h0 are the first floats of the grid and of its cotangent.
+    Rows r are (frame * batch + world); n0 is the first node of the world's (or the member's) grid.
     """
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
@@ -47,9 +48,9 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
     load_vec, load_mat, store_vec, store_mat = stencil.load_vec, stencil.load_mat, stencil.store_vec, stencil.store_mat
     add, apply, apply_transposed, one_plus = stencil.add, stencil.apply, stencil.apply_transposed, stencil.one_plus
     column, locate, strides, weights = stencil.column, stencil.locate, stencil.strides, stencil.weights
+    widen, narrow = stencil.widen, stencil.narrow
     multiply, multiply_transposed = products.multiply, products.multiply_transposed
     record, parameters = at.record_size(dim), at.parameter_size(dim)
-    width = dim + 1
     passes = 3 if dim == 3 else 1  # along the second axis of three
     last = dim - 1
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
@@ -89,7 +90,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         return stored, scale * tau + mass * C
 
     @ti.func
-    def scatter(mem: ti.template(), b, g0, r_in, r_out, p):
+    def scatter(mem: ti.template(), b, n0, r_in, r_out, p):
         """Particle p to the grid; its deformation gradient to the next frame."""
         h = ti.static(mem.integers)
         i_in = r_in * h[STATE] + h[at.STATE_AT] + p * record
@@ -103,9 +104,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         w = weights(f)
         A *= mem.constants[CELL]
         start = mass * load_vec(mem.frames, i_in + V_AT) - apply(A, f)
-        A_i = column(A, 0)
-        A_j = column(A, dim - 2)
-        A_l = column(A, last)
+        A_i, A_j, A_l = column(A, 0), column(A, dim - 2), column(A, last)
         for i in range(3):
             for j in range(passes):
                 wij = w[i, 0]
@@ -113,13 +112,13 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                 if ti.static(dim == 3):
                     wij *= w[j, 1]
                     value += j * A_j
-                n = g0 + first + i * stride_i + j * stride_j
-                stencil.accumulate(
-                    mem.scratch, n, wij * w[0, last], wij * w[1, last], wij * w[2, last], value, A_l, mass
-                )
+                n = n0 + first + i * stride_i + j * stride_j
+                for l in ti.static(range(3)):
+                    wl = wij * w[l, last]
+                    add(mem.grid, n + l, widen(wl * (value + l * A_l), wl * mass))
 
     @ti.func
-    def gather(mem: ti.template(), b, c, g0, r_in, r_out, p, substep):
+    def gather(mem: ti.template(), b, c, n0, r_in, r_out, p, substep):
         """Particle p from the grid, to the next frame."""
         h = ti.static(mem.integers)
         cell = mem.constants[CELL]
@@ -138,11 +137,11 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                 wij = w[i, 0]
                 if ti.static(dim == 3):
                     wij *= w[j, 1]
-                n = g0 + first + i * stride_i + j * stride_j
+                n = n0 + first + i * stride_i + j * stride_j
                 row = vec(0.0)
                 row_l = vec(0.0)
                 for l in ti.static(range(3)):
-                    e = w[l, last] * load_vec(mem.scratch, n + l * width)
+                    e = w[l, last] * narrow(mem.grid[n + l])
                     row += e
                     row_l += l * e
                 row *= wij
@@ -179,7 +178,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                 h[status + 2] = cause
 
     @ti.func
-    def scatter_adjoint(mem: ti.template(), b, g0, h0, r_in, p):
+    def scatter_adjoint(mem: ti.template(), b, n0, r_in, p):
         """Both scatters of the reverse sweep: particle p to the grid as in ``scatter`` (A is kept for ``gather_adjoint``),
         and the adjoint of ``gather``: u_bar_i += w q with q = v'_bar + dt x'_bar + (4 / cell^2) C'_bar d."""
         h = ti.static(mem.integers)
@@ -196,9 +195,8 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         A *= mem.constants[CELL]
         start = mass * load_vec(mem.frames, i_in + V_AT) - apply(A, f)
         D = (fp(4.0) * mem.constants[INVERSE_CELL]) * load_mat(mem.adjoint, a + C_AT)
-        start_bar = (
-            load_vec(mem.adjoint, a + V_AT) + mem.constants[DT] * load_vec(mem.adjoint, a) - apply(D, f)
-        )
+        v_bar = load_vec(mem.adjoint, a + V_AT) + mem.constants[DT] * load_vec(mem.adjoint, a)
+        start_bar = v_bar - apply(D, f)
         A_i, A_j, A_l = column(A, 0), column(A, dim - 2), column(A, last)
         D_i, D_j, D_l = column(D, 0), column(D, dim - 2), column(D, last)
         for i in range(3):
@@ -210,15 +208,16 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                     wij *= w[j, 1]
                     value += j * A_j
                     value_bar += j * D_j
-                node = first + i * stride_i + j * stride_j
-                w_0, w_1, w_2 = wij * w[0, last], wij * w[1, last], wij * w[2, last]
-                stencil.accumulate(mem.scratch, g0 + node, w_0, w_1, w_2, value, A_l, mass)
-                stencil.accumulate(mem.scratch, h0 + node, w_0, w_1, w_2, value_bar, D_l, fp(0.0))
+                n = n0 + first + i * stride_i + j * stride_j
+                for l in ti.static(range(3)):
+                    wl = wij * w[l, last]
+                    add(mem.grid, n + l, widen(wl * (value + l * A_l), wl * mass))
+                    add(mem.grid_adjoint, n + l, widen(wl * (value_bar + l * D_l), fp(0.0)))
 
     @ti.func
-    def gather_adjoint(mem: ti.template(), b, c, g0, h0, r_in, r_out, p):
-        """Cotangent of particle p at this frame from that of the next (in place), nodes' velocities u (g0) and the
-        cotangents (q, m_bar) of their momenta and masses (h0).
+    def gather_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, p):
+        """Cotangent of particle p at this frame from that of the next (in place), nodes' velocities u and the
+        cotangents (q, m_bar) of their momenta and masses.
 
             x_bar = x'_bar + (1/cell) [sum (u . (v'_bar + dt x'_bar + D d) + q . (m v + A d) + m_bar m) grad w - D^T sum w u]
                     - A^T sum w q,   D = (4 / cell^2) C'_bar, d in cells where D and A are scaled by cell
@@ -248,9 +247,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         A_i, A_j, A_l = cell * column(A, 0), cell * column(A, dim - 2), cell * column(A, last)
         D_i, D_j, D_l = column(D, 0), column(D, dim - 2), column(D, last)
         along = vec(0.0)
-        sum_u = vec(0.0)
-        sum_q = vec(0.0)
-        sum_m = fp(0.0)
+        sum_u, sum_q, sum_m = vec(0.0), vec(0.0), fp(0.0)
         q_i, q_j, q_l = vec(0.0), vec(0.0), vec(0.0)
         for i in range(3):
             for j in range(passes):
@@ -265,24 +262,22 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                     wij *= w[j, 1]
                     value += j * A_j
                     value_bar += j * D_j
-                node = first + i * stride_i + j * stride_j
-                row_u = vec(0.0)
-                row_q = vec(0.0)
-                row_q_l = vec(0.0)
-                row_m = fp(0.0)
-                row_s = fp(0.0)
-                row_slope = fp(0.0)
+                n = n0 + first + i * stride_i + j * stride_j
+                row_u, row_q, row_q_l = vec(0.0), vec(0.0), vec(0.0)
+                row_m, row_s, row_slope = fp(0.0), fp(0.0), fp(0.0)
                 for l in ti.static(range(3)):
-                    u_n = load_vec(mem.scratch, g0 + node + l * width)
-                    q_n = load_vec(mem.scratch, h0 + node + l * width)
-                    m_n = mem.scratch[h0 + node + l * width + dim]
+                    u_n = narrow(mem.grid[n + l])
+                    node_bar = mem.grid_adjoint[n + l]
+                    q_n = narrow(node_bar)
+                    m_n = node_bar[LANES - 1]
                     s = u_n.dot(value_bar + l * D_l) + q_n.dot(value + l * A_l) + m_n * mass
                     row_s += w[l, last] * s
                     row_slope += dw[l, last] * s
                     row_m += w[l, last] * m_n
                     row_u += w[l, last] * u_n
-                    row_q += w[l, last] * q_n
-                    row_q_l += (l * w[l, last]) * q_n
+                    e = w[l, last] * q_n
+                    row_q += e
+                    row_q_l += l * e
                 along[0] += slope_i * row_s
                 along[last] += wij * row_slope
                 if ti.static(dim == 3):
