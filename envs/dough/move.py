@@ -20,7 +20,7 @@ CELL = {"small": 0.005, "full": 0.0025}  # [m]
 DOMAIN = (0.20, 0.12, 0.10)  # [m]
 TABLE = 0.015  # [m]
 RADIUS = 0.019  # of the ball [m]
-START = np.array([0.07, 0.06, TABLE + RADIUS])  # centre of the ball
+PLACE = (0.07, 0.06)  # of the ball on the table [m]
 TOOL = 0.01  # radius of a manipulator [m]
 GAP = 0.004  # between manipulator and ball at the start [m]
 SPEED = 0.1  # of a manipulator [m/s]
@@ -33,7 +33,7 @@ SAMPLES = 12
 class Config:
     youngs_modulus: float = 5e3  # [Pa]
     poissons_ratio: float = 0.2
-    density: float = 500.0  # [kg/m^3]
+    density: float = 300.0  # [kg/m^3]
     yield_stress: float = 200.0  # [Pa]
     tool_friction: float = 0.9
     table_friction: float = 0.2
@@ -96,15 +96,16 @@ class Move(Task):
     summary = "push a ball of dough to another place with two round manipulators"
     horizon = 50
     step_time = 0.02
-    substeps = {"small": 40, "full": 80}
+    substeps = {"small": 25, "full": 50}
     Config = Config
 
     def make_scene(self) -> Scene:
         config, cell = self.config, CELL[self.resolution]
         self.spacing = cell / 2
+        self.start = np.array([*PLACE, TABLE + RADIUS - cell / 2])  # dough rests half a cell below the surface nodes
         dough = Body(
             name="dough",
-            position=fill_ball(START, RADIUS, self.spacing),
+            position=fill_ball(self.start, RADIUS, self.spacing),
             volume=self.spacing**3,
             material="von_mises",
             youngs_modulus=config.youngs_modulus,
@@ -115,7 +116,7 @@ class Move(Task):
         away = np.array([RADIUS + GAP + TOOL, 0.0, 0.0])
         tools = [
             Effector(name, Sphere(TOOL), position=place, friction=config.tool_friction)
-            for name, place in (("left", START - away), ("right", START + away))
+            for name, place in (("left", self.start - away), ("right", self.start + away))
         ]
         walls = Walls(kind="separate", friction=config.table_friction, thickness=round(TABLE / cell))
         grid = [round(edge / cell) for edge in DOMAIN]
@@ -132,10 +133,10 @@ class Move(Task):
         middle = f.centre(rows, 3)
         scale = SHIFT[1]
         return [
-            Observed(middle, scale=scale, offset=START),
+            Observed(middle, scale=scale, offset=self.start),
             Observed(f.mean_velocity(rows, 3), scale=SPEED),
-            Observed(f.Rows("samples", "position", samples, 3), scale=scale, offset=np.tile(START, SAMPLES)),
-            Observed(f.Rows("tools", "effector_position", [0, 1], 3), scale=scale, offset=np.tile(START, 2)),
+            Observed(f.Rows("samples", "position", samples, 3), scale=scale, offset=np.tile(self.start, SAMPLES)),
+            Observed(f.Rows("tools", "effector_position", [0, 1], 3), scale=scale, offset=np.tile(self.start, 2)),
             Observed(f.Offset("offset", middle, "target"), scale=scale),
             Observed(f.Action(6)),
             Observed(f.Phase()),
@@ -162,9 +163,13 @@ class Move(Task):
         return Score(s.SoftIoU(self.grid, "target_density"), goal="best_iou")
 
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        target = START + [rng.uniform(*SHIFT), rng.uniform(-SIDE, SIDE), 0.0]
-        density = self.grid.density((self.scene.position + target - START)[None])
+        target = self.start + [rng.uniform(*SHIFT), rng.uniform(-SIDE, SIDE), 0.0]
+        density = self.grid.density((self.scene.position + target - self.start)[None])
         return {"target": target, "target_density": density[0], "best_iou": s.soft_iou(density, density)[0]}
 
+    def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
+        reach = np.array([RADIUS + GAP + 2 * TOOL, RADIUS + SIDE, RADIUS])
+        return self.start - reach, self.start + reach + [SHIFT[1], 0.0, 0.0]
+
     def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return {"ghost": self.scene.position + goal["target"] - START}
+        return {"ghost": self.scene.position + goal["target"] - self.start}

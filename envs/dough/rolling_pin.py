@@ -21,10 +21,10 @@ DOMAIN = (0.18, 0.12, 0.10)  # [m]
 TABLE = 0.015  # [m]
 BLOCK = np.array([0.04, 0.035, 0.0225])  # edges of the dough [m]
 MIDDLE = np.array([0.09, 0.06])  # of the block, on the table [m]
-PIN, HALF_LENGTH = 0.012, 0.03  # radius and half length of the pin [m]
+PIN, HALF_LENGTH = 0.01, 0.025  # radius and half length of the pin [m]
 GAP = 0.004  # between pin and dough at the start [m]
 SPEED, SPIN = 0.1, 8.0  # of the pin [m/s], [rad/s]
-THICKNESS = (0.014, 0.016)  # of the target [m]
+THICKNESS = (0.011, 0.013)  # of the target [m]
 SAMPLES = 12
 ALONG_Y = (np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0)  # turns the pin's own z axis to y (a quarter turn about x)
 
@@ -33,8 +33,8 @@ ALONG_Y = (np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0)  # turns the pin's own z axis t
 class Config:
     youngs_modulus: float = 5e3  # [Pa]
     poissons_ratio: float = 0.2
-    density: float = 500.0  # [kg/m^3]
-    yield_stress: float = 100.0  # [Pa]
+    density: float = 300.0  # [kg/m^3]
+    yield_stress: float = 200.0  # [Pa]
     tool_friction: float = 0.5
     table_friction: float = 0.3
     density_weight: float = 1.0
@@ -73,15 +73,15 @@ class RollingPin(Task):
 
     ## Rewards
     - *density*: minus the mismatch of densities, between 0 (target reached) and 1 (disjoint).
-    - *outside*: minus the mean distance of the dough from the target, in target thicknesses (1.5 cm).
-    - *contact*: minus 0.1 times the distance of the pin from the dough, in target thicknesses (1.5 cm).
+    - *outside*: minus the mean distance of the dough from the target, in target thicknesses (1.2 cm).
+    - *contact*: minus 0.1 times the distance of the pin from the dough, in target thicknesses (1.2 cm).
 
     `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the incremental soft
     intersection over union (IoU - IoU_0) / (IoU_max - IoU_0) of dough and target, clipped to [0, 1].
 
     ## Starting State
     The block lies on the table, the pin 4 mm above its middle. The target has the block's volume, its middle and its
-    width along y; its thickness of 1.4 to 1.6 cm is drawn from the seed.
+    width along y; its thickness of 1.1 to 1.3 cm is drawn from the seed.
 
     ## Episode End
     Truncation after 50 steps of 20 ms. No termination.
@@ -97,13 +97,13 @@ class RollingPin(Task):
     summary = "flatten a block of dough to a rectangle with a rolling pin"
     horizon = 50
     step_time = 0.02
-    substeps = {"small": 40, "full": 80}
+    substeps = {"small": 25, "full": 50}
     Config = Config
 
     def make_scene(self) -> Scene:
         config, cell = self.config, CELL[self.resolution]
         self.spacing = cell / 2
-        self.origin = np.array([*MIDDLE, TABLE])
+        self.origin = np.array([*MIDDLE, TABLE - cell / 2])  # dough rests half a cell below the surface nodes
         flat = np.array([0.5, 0.5, 0.0])
         dough = Body(
             name="dough",
@@ -177,6 +177,9 @@ class RollingPin(Task):
             "target_density": density[0],
             "best_iou": s.soft_iou(density, density)[0],
         }
+
+    def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.origin - [0.055, 0.035, 0.0], self.origin + [0.055, 0.035, 0.05]
 
     def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
         centre, half = goal["target"], goal["half_extent"]
