@@ -1,10 +1,11 @@
 """Which states a recording keeps, and which it recomputes, within a memory budget.
 
-While everything fits, every substep of every step is kept (a *segment* a step). When it no longer does, only the states at
-the start of steps are kept, then those of every second step, every fourth, ...; the reverse sweep recomputes a step's segment
-from the nearest state before it and, on the way, keeps as many states in between as the budget has room for (a form of
-Griewank & Walther's checkpointing, 2000). Any number of steps and substeps is allowed. The recomputation runs the same kernels on
-the same data, so the gradient does not depend on the budget, to the last bit.
+While everything fits, every substep of every step is kept (a *segment* a step). When it no longer does, only the
+states at the start of steps are kept, then those of every second step, every fourth, ...; the reverse sweep
+recomputes a step's segment from the nearest state before it and, on the way, keeps as many states in between as the
+budget has room for (a form of Griewank & Walther's checkpointing, 2000). Any number of steps and substeps is allowed.
+The recomputation runs the same kernels on the same data, so the gradient does not depend on the budget, to the last
+bit.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def parse_memory(memory: str | int) -> int:
     except (KeyError, ValueError):
         size = 0
     if size <= 0:
-        raise ValueError(f"memory={memory!r} is not a size; allowed: a positive number with B, KiB, MiB, GiB, kB, MB or GB")
+        raise ValueError(
+            f"memory={memory!r} is not a size; allowed: a positive number with B, KiB, MiB, GiB, kB, MB or GB"
+        )
     return size
 
 
@@ -91,8 +94,11 @@ class Recording:
                 self.states = {t: s for t, s in self.states.items() if t % self.stride == 0}
         self.steps += 1
 
-    def segment_of(self, step: int, replay: Callable[[int, int, dict[int, np.ndarray], set[int], Array], None]) -> Array:
-        """The segment of a step. ``replay(start, step, states, wanted, segment)`` recomputes it where it is not kept: from
+    def segment_of(
+        self, step: int, replay: Callable[[int, int, dict[int, np.ndarray], set[int], Array], None]
+    ) -> Array:
+        """The segment of a step. ``replay(start, step, states, wanted, segment)`` recomputes it where it is not kept:
+        from
         ``states[start]`` up to ``step``, leaving the states before the steps ``wanted`` in ``states`` on its way."""
         if self.complete:
             return self.segments[step]

@@ -1,8 +1,9 @@
 """Kernels that step all worlds through the substeps of one environment step, forward and reverse.
 
-On the CPU one launch does all substeps. A world belongs to a team of ``team`` threads that meet at a barrier after every
-phase; a team of one needs none. The barrier spins on an atomic counter, so all members must be running at once: batch * team
-never exceeds the threads that taichi has. Taichi hands a CPU task at least 512 iterations of an outermost loop, hence TASK.
+On the CPU one launch does all substeps. A world belongs to a team of ``team`` threads that meet at a barrier after
+every phase; a team of one needs none. The barrier spins on an atomic counter, so all members must be running at once:
+batch * team never exceeds the threads that taichi has. Taichi hands a CPU task at least 512 iterations of an
+outermost loop, hence TASK.
 """
 
 from functools import cache
@@ -10,27 +11,26 @@ from itertools import zip_longest
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.layout import CACHE_LINE
 from pliant.sims.mpm.kernels import mpm_phases
 from pliant.sims.robot.effector_kernels import effector_functions
 from pliant.sims.runtime import ti
 from pliant.sims.solver import BARRIER, FRAMES, LANES, TEAM, Memory, Phases
 
 TASK = 512
-CACHE_LINE = 16
-"""Integers between the barrier counters of two worlds."""
 
 
-def phases_of(key: tuple[Any, ...], dim: int, fp: Any, has_effectors: bool) -> Phases:
+def phases_of(key: tuple[Any, ...], dim: int, fp: Any, shape_kinds: tuple[int, ...]) -> Phases:
     """The compiled functions of the part with this key."""
     if key[0] == "mpm":
-        return mpm_phases(dim, fp, key[1], key[2], has_effectors)
-    return effector_functions(dim, fp, False).phases
+        return mpm_phases(dim, fp, key[1], key[2], shape_kinds)
+    return effector_functions(dim, fp, shape_kinds, False).phases
 
 
 @cache
-def team_drivers(dim: int, fp: Any, keys: tuple[tuple[Any, ...], ...], has_effectors: bool) -> SimpleNamespace:
+def team_drivers(dim: int, fp: Any, keys: tuple[tuple[Any, ...], ...], shape_kinds: tuple[int, ...]) -> SimpleNamespace:
     """``forward`` and ``reverse`` for the parts with these keys."""
-    parts = [phases_of(key, dim, fp, has_effectors) for key in keys]
+    parts = [phases_of(key, dim, fp, shape_kinds) for key in keys]
     begins = [part.begin for part in parts]
     forwards = [[p for p in phase if p is not None] for phase in zip_longest(*(part.forward for part in parts))]
     reverses = [[p for p in phase if p is not None] for phase in zip_longest(*(part.reverse for part in parts))]
@@ -65,7 +65,19 @@ def team_drivers(dim: int, fp: Any, keys: tuple[tuple[Any, ...], ...], has_effec
     ):
         mem = ti.static(
             Memory(
-                frames, frames, parameters, parameters, controls, controls, outputs, outputs, constants, grid, grid, scratch, integers
+                frames,
+                frames,
+                parameters,
+                parameters,
+                controls,
+                controls,
+                outputs,
+                outputs,
+                constants,
+                grid,
+                grid,
+                scratch,
+                integers,
             )
         )
         ti.loop_config(block_dim=TASK)

@@ -1,8 +1,9 @@
 """Taichi start-up, devices, precisions and arrays. The only module that imports taichi.
 
-Everything else says ``from pliant.sims.runtime import ti``. ``start`` is called by whoever allocates first; it initialises
-taichi once per process. Both precisions live side by side on one device: kernels are built per precision and carry their
-own floating-point type (a literal that is not exactly representable in float32 is written ``fp(0.1)`` inside them).
+Everything else says ``from pliant.sims.runtime import ti``. ``start`` is called by whoever allocates first; it
+initialises taichi once per process. Both precisions live side by side on one device: kernels are built per precision
+and carry their own floating-point type (a literal that is not exactly representable in float32 is written ``fp(0.1)``
+inside them).
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ class Array:
     On the CPU ``view()`` is the memory itself; on another device it is a copy, and ``write`` sends one back.
 
     Attributes:
-        device_array: the taichi ndarray, shape (size,), to be passed to kernels; its elements are vectors if ``lanes`` > 1.
+        device_array: the taichi ndarray, shape (size,), to be passed to kernels; its elements are vectors if
+        ``lanes`` > 1.
     """
 
     _TYPES = {np.float32: "f32", np.float64: "f64", np.int32: "i32"}

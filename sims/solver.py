@@ -1,9 +1,9 @@
 """The contract that each solver and coupling of a World meets, and the memory they share.
 
-A World is a few *parts* (a solver, a set of manipulators, ...) that are stepped together. All state of one world lies in one
-row of floats, so that a checkpoint is one copy and a kernel launch passes few arguments; each part owns a stretch of that
-row and says what is in it (`Field`). Likewise for parameters (quantities with a gradient), controls (what actions become)
-and outputs (what is read out of a step, such as contact forces).
+A World is a few *parts* (a solver, a set of manipulators, ...) that are stepped together. All state of one world lies
+in one row of floats, so that a checkpoint is one copy and a kernel launch passes few arguments; each part owns a
+stretch of that row and says what is in it (`Field`). Likewise for parameters (quantities with a gradient), controls
+(what actions become) and outputs (what is read out of a step, such as contact forces).
 
 A part offers *phases*: Taichi functions that a *team* of threads executes together, with a barrier after each phase.
 Member ``c`` of ``team`` members does its share of the work of world ``b``; with one member the team is a single thread.
@@ -49,8 +49,7 @@ class Memory(NamedTuple):
     adjoint: cotangent of one state, (world * state size + field offset).
     parameters, parameter_adjoint, controls, control_adjoint, outputs, output_adjoint: (world * size + offset).
     constants: floats that do not change (step, cell, volumes, shapes).  scratch: partial sums and the like.
-    grid, grid_adjoint: nodes, elements of LANES floats (momentum or velocity, then mass in the last): as vector elements their
-    accesses become vector instructions, which flat floats do not (their addresses are not known to be consecutive).
+    grid, grid_adjoint: nodes, elements of LANES floats: momentum or velocity in the first lanes, mass in the last.
     integers: header, indices, barrier counters, status.
     """
 
@@ -73,7 +72,8 @@ class Memory(NamedTuple):
 class Field:
     """A named array inside a row: element ``i`` starts at ``offset + i * stride`` and has ``shape`` entries.
 
-    ``count`` is None for a quantity of the whole world (gravity), else the number of elements (particles, manipulators).
+    ``count`` is None for a quantity of the whole world (gravity), else the number of elements (particles,
+    manipulators).
     """
 
     name: str
@@ -122,17 +122,19 @@ class Part(Protocol):
 
     def initial_state(self) -> np.ndarray:
         """The state row at reset, shape (state_size,)."""
+        ...
 
     def initial_parameters(self) -> np.ndarray:
         """The parameter row, shape (parameter_size,)."""
+        ...
 
 
 class Phases(NamedTuple):
     """The Taichi functions of a part (arguments: memory, world b, member c, then as named).
 
-    begin(row): before the first substep.  forward[i](row_in, row_out, substep), reverse[i](row_in, row_out, substep): a barrier
-    follows each.  finish(), finish_reverse(): after the last substep.  Rows are frame * batch + world. Lists may differ in
-    length between parts: the i-th phases of all parts run side by side.
+    begin(row): before the first substep.  forward[i](row_in, row_out, substep), reverse[i](row_in, row_out, substep):
+    a barrier follows each.  finish(), finish_reverse(): after the last substep.  Rows are frame * batch + world.
+    Lists may differ in length between parts: the i-th phases of all parts run side by side.
     """
 
     begin: Any

@@ -13,12 +13,13 @@ from pliant.sims.solver import DT, PARAMETER, PARTIAL, PARTIAL_OFFSET, SUBSTEPS,
 
 
 @cache
-def grid_functions(dim: int, fp: Any, has_effectors: bool, atomic: bool) -> SimpleNamespace:
-    """``velocity`` and ``velocity_adjoint`` of a node."""
+def grid_functions(dim: int, fp: Any, shape_kinds: tuple[int, ...], atomic: bool) -> SimpleNamespace:
+    """``velocity`` and ``velocity_adjoint`` of a node, in a scene with effectors of these kinds of shapes (or none)."""
+    has_effectors = len(shape_kinds) > 0
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
     law = contact_functions(dim, fp)
-    effector = effector_functions(dim, fp, atomic)
+    effector = effector_functions(dim, fp, shape_kinds, atomic)
 
     @ti.func
     def add(a: ti.template(), o, value):
@@ -69,18 +70,10 @@ def grid_functions(dim: int, fp: Any, has_effectors: bool, atomic: bool) -> Simp
         return u
 
     @ti.func
-    def velocity_adjoint(mem: ti.template(), b, c, f, node, momentum, mass, velocity_bar):
-        """Velocity again, and the cotangents of momentum and mass.
-
-        u = mv / m + dt g: mv_bar = u_bar / m, m_bar = -(u_bar / m) . (mv / m), g_bar = dt u_bar.
-        """
+    def through_walls(mem: ti.template(), b, partial, node, u_in, velocity_bar):
+        """Velocity after the walls, and the cotangent of the velocity before them."""
         h = ti.static(mem.integers)
-        partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT]
-        u_free = free_velocity(mem, b, momentum, mass)
-        u = u_free
-        if ti.static(has_effectors):
-            for j in range(h[eff.COUNT]):
-                u = effector.touch(mem, b, c, f, j, node, u, mass, False)
+        u = u_in
         before = mat(0.0)
         for d in ti.static(range(dim)):
             for k in ti.static(range(dim)):
@@ -98,22 +91,41 @@ def grid_functions(dim: int, fp: Any, has_effectors: bool, atomic: bool) -> Simp
                 u_d = vec(0.0)
                 for k in ti.static(range(dim)):
                     u_d[k] = before[d, k]
-                bar, _, mu_bar = law.respond_adjoint(
-                    u_d, wall_normal(face, d), h[h[at.WALL_KIND_AT] + face], mu, u_bar
-                )
+                bar, _, mu_bar = law.respond_adjoint(u_d, wall_normal(face, d), h[h[at.WALL_KIND_AT] + face], mu, u_bar)
                 u_bar = bar
                 add(mem.scratch, partial + dim + face, mu_bar)
-        mass_bar = fp(0.0)
+        return u, u_bar
+
+    @ti.func
+    def velocity_adjoint(mem: ti.template(), b, c, f, node, momentum, mass, velocity_bar):
+        """Velocity again, and the cotangents of momentum and mass.
+
+        u = mv / m + dt g: mv_bar = u_bar / m, m_bar = -(u_bar / m) . (mv / m), g_bar = dt u_bar.
+        """
+        h = ti.static(mem.integers)
+        partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT]
+        u_free = free_velocity(mem, b, momentum, mass)
+        count = 0
         if ti.static(has_effectors):
-            force_scale = fp(1.0) / (mem.constants[DT] * h[SUBSTEPS])
-            for e in range(h[eff.COUNT]):
-                j = h[eff.COUNT] - 1 - e
-                u_j = u_free
-                for i in range(j):
-                    u_j = effector.touch(mem, b, c, f, i, node, u_j, mass, False)
-                bar, m_bar = effector.touch_adjoint(mem, b, c, f, j, node, u_j, mass, u_bar, force_scale)
-                u_bar = bar
-                mass_bar += m_bar
+            count = h[eff.COUNT]
+        force_scale = fp(1.0) / (mem.constants[DT] * h[SUBSTEPS])
+        u_bar = velocity_bar
+        mass_bar = fp(0.0)
+        u = u_free
+        # Pass 0 goes through all effectors and the walls, forward and back; pass e > 0 goes forward as far as effector
+        # count - e and back through it. One loop, so that the compiler sees each contact function once.
+        for e in range(count + 1):
+            stop = count - e
+            u_e = u_free
+            if ti.static(has_effectors):
+                for j in range(stop):
+                    u_e = effector.touch(mem, b, c, f, j, node, u_e, mass, False)
+                if e > 0:
+                    bar, m_bar = effector.touch_adjoint(mem, b, c, f, stop, node, u_e, mass, u_bar, force_scale)
+                    u_bar = bar
+                    mass_bar += m_bar
+            if e == 0:
+                u, u_bar = through_walls(mem, b, partial, node, u_e, u_bar)
         momentum_bar = u_bar / mass
         mass_bar -= momentum_bar.dot(momentum) / mass
         for d in ti.static(range(dim)):

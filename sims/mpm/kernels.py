@@ -17,13 +17,13 @@ from pliant.sims.solver import CONTROL, INVERSE_CELL, LANES, PARAMETER, PARTIAL,
 
 
 @cache
-def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_effectors: bool) -> Phases:
+def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, shape_kinds: tuple[int, ...]) -> Phases:
     """The phases for the materials ``kinds`` of a scene."""
     vec = ti.types.vector(dim, fp)
     ivec = ti.types.vector(dim, ti.i32)
     transfers = transfer_functions(dim, fp, kinds, has_muscles, False)
     stencil = stencil_functions(dim, fp, False)
-    grid = grid_functions(dim, fp, has_effectors, False)
+    grid = grid_functions(dim, fp, shape_kinds, False)
     v4 = ti.types.vector(LANES, fp)
 
     @ti.func

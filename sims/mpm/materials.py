@@ -1,8 +1,9 @@
 """Constitutive laws of the material point method: Kirchhoff stress and return map, each with its adjoint.
 
-A material maps the trial deformation gradient F to the stored one and to the Kirchhoff stress tau. Isotropic laws are two short
-functions of the principal stretches sigma (F = U diag(sigma) V^T): the principal stresses t with stored stretches g, and their
-derivatives; one pair of formulas (KIRCHHOFF and MAP adjoints in ``sims/math/isotropic.py``) does the rest.
+A material maps the trial deformation gradient F to the stored one and to the Kirchhoff stress tau. Isotropic laws are
+two short functions of the principal stretches sigma (F = U diag(sigma) V^T): the principal stresses t with stored
+stretches g, and their derivatives; one pair of formulas (KIRCHHOFF and MAP adjoints in ``sims/math/isotropic.py``)
+does the rest.
 
     neo_hookean      tau = mu (F F^T - 1) + lambda ln J                        (Bonet & Wood 2008, eq. 6.28)
     fixed_corotated  t_i = 2 mu (s_i - 1) s_i + lambda (J - 1) J                (Stomakhin et al. 2012)
@@ -33,8 +34,8 @@ MATERIALS = {
 def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
     """``update`` and ``update_adjoint`` for the materials ``kinds`` (sorted) that a scene contains.
 
-    update(kind, F, mu, lam, strength) -> (stored F, tau); update_adjoint(kind, F, mu, lam, strength, stored_bar, tau_bar) ->
-    (F_bar, parameter_bar) with parameter_bar = (mu_bar, lambda_bar, yield_bar).
+    update(kind, F, mu, lam, strength) -> (stored F, tau); update_adjoint(kind, F, mu, lam, strength, stored_bar,
+    tau_bar) -> (F_bar, parameter_bar) with parameter_bar = (mu_bar, lambda_bar, yield_bar).
     """
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
@@ -170,7 +171,9 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
             if kind == NEO_HOOKEAN:
                 # <tau_bar, d tau> = mu <tau_bar, dF F^T + F dF^T> + lam tr(tau_bar) <F^-T, dF>
                 trace = tau_bar.trace()
-                F_bar += mu * products.multiply(tau_bar + tau_bar.transpose(), F) + lam * trace * F.inverse().transpose()
+                F_bar += (
+                    mu * products.multiply(tau_bar + tau_bar.transpose(), F) + lam * trace * F.inverse().transpose()
+                )
                 b = products.multiply_transposed(F, F)
                 p_bar[0] = -trace
                 for i in ti.static(range(dim)):

@@ -48,7 +48,8 @@ class Body:
 
     position: (N, dim) [m].  volume: at rest, a number or (N,) [m^dim].  youngs_modulus [Pa], poissons_ratio [-],
     density [kg/m^dim], yield_stress [Pa] (von Mises, uniaxial): numbers or (N,).  velocity: (dim,) or (N, dim) [m/s].
-    muscle_group: (N,) integers, -1 for none; fibre_direction: (dim,) or (N, dim), normalised here; muscle_strength [Pa].
+    muscle_group: (N,) integers, -1 for none; fibre_direction: (dim,) or (N, dim), normalised here; muscle_strength
+    [Pa].
     color: (r, g, b) in 0..1 or (N, 3), for rendering.
     """
 
@@ -105,7 +106,8 @@ class Body:
         value = np.zeros(width) if value is None else np.asarray(value, float)
         if value.shape not in ((width,), (len(self), width)) or not np.isfinite(value).all():
             raise ValueError(
-                f"body {self.name!r}: {name} has shape {value.shape}, must be ({width},) or ({len(self)}, {width}) and finite"
+                f"body {self.name!r}: {name} has shape {value.shape}, must be ({width},) or ({len(self)}, {width}), "
+                "all finite"
             )
         return np.broadcast_to(value, (len(self), width))
 
@@ -122,7 +124,8 @@ def check_range(what: str, value: np.ndarray, low: float, high: float, *, closed
 class Scene:
     """A world of the material point method.
 
-    dim: 2 or 3.  grid: cells along each axis; the domain is the box from the origin to ``grid * cell`` and particles keep
+    dim: 2 or 3.  grid: cells along each axis; the domain is the box from the origin to ``grid * cell`` and particles
+    keep
     ``MARGIN`` cells off its edge.  cell: edge of a cell [m].  gravity: (dim,) [m/s^2], default 9.81 down the last axis.
     """
 
@@ -187,6 +190,6 @@ class Scene:
         if outside.any():
             first = np.argwhere(outside)[0]
             raise ValueError(
-                f"position of particle {int(first[-1])} is {position[tuple(first)].tolist()}; allowed: strictly between "
-                f"{[low] * self.dim} and {high.tolist()} [m]"
+                f"position of particle {int(first[-1])} is {position[tuple(first)].tolist()}; allowed: strictly "
+                f"between {[low] * self.dim} and {high.tolist()} [m]"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class MPMPart:
         self.count = sum(len(body) for body in scene.bodies)
         self.groups = scene.muscle_groups
         self.kinds = tuple(sorted({MATERIALS[body.material] for body in scene.bodies}))
-        self.key = ("mpm", self.kinds, self.groups > 0)
+        self.key: tuple[Any, ...] = ("mpm", self.kinds, self.groups > 0)
         self.nodes = math.prod(int(n) for n in scene.grid)
         self.state_size = self.count * at.record_size(self.dim)
         self.parameter_size = self.count * at.parameter_size(self.dim) + 3 * self.dim

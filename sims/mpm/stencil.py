@@ -1,4 +1,4 @@
-"""Small Taichi functions of the transfers: loads and stores of records, stencils of nodes, quadratic B-spline weights."""
+"""Small Taichi functions of the transfers: records in memory, stencils of nodes, quadratic B-spline weights."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -13,8 +13,8 @@ from pliant.sims.solver import INVERSE_CELL, LANES
 def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
     """Functions shared by all transfers; ``atomic`` says that threads may share a node (a GPU).
 
-    A stencil has three nodes along each axis. Loops go over ``i`` (first axis) and ``j`` (second axis of three; a single
-    pass in 2-D) and are unrolled along the last axis, whose nodes lie next to each other in memory.
+    A stencil has three nodes along each axis. Loops go over ``i`` (first axis) and ``j`` (second axis of three; a
+    single pass in 2-D) and are unrolled along the last axis, whose nodes lie next to each other in memory.
     """
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
@@ -108,7 +108,7 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
 
     @ti.func
     def base_of(mem: ti.template(), xi):
-        """Lowest node of the stencil at xi (in cells), kept on the grid so that a lost particle touches no foreign memory."""
+        """Lowest node of the stencil at xi (in cells), kept on the grid: a lost particle touches no foreign memory."""
         base = ti.cast(xi - fp(0.5), ti.i32)
         for d in ti.static(range(dim)):
             base[d] = ti.max(0, ti.min(base[d], mem.integers[at.EXTENT + d] - 3))
@@ -116,7 +116,7 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
 
     @ti.func
     def locate(mem: ti.template(), o):
-        """Index of the first node of the stencil of the particle whose position is at o, and its place f in the stencil."""
+        """First node of the stencil of the particle whose position is at o, and the place f of the particle in it."""
         xi = load_vec(mem.frames, o) * mem.constants[INVERSE_CELL]
         base = base_of(mem, xi)
         n = base[0]

@@ -1,6 +1,7 @@
 """Transfers of one particle to and from the grid, forward and adjoint (KERNELS: MLS-MPM, Hu et al. 2018, with APIC).
 
-With x in cells xi = x / cell, base = floor(xi - 1/2), f = xi - base, quadratic B-spline weights w = prod N(f), d = (offset - f) cell:
+With x in cells xi = x / cell, base = floor(xi - 1/2), f = xi - base, quadratic B-spline weights w = prod N(f), d =
+(offset - f) cell:
 
     to the grid     (mv)_i += w (m v + A d),  m_i += w m,   A = -dt V (4 / cell^2) tau + m C
     from the grid   v' = sum w u_i,  C' = (4 / cell^2) sum w u_i d^T,  x' = x + dt v'
@@ -36,7 +37,8 @@ from pliant.sims.solver import (
 
 @cache
 def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, atomic: bool) -> SimpleNamespace:
-    """``scatter``, ``gather`` and, for the reverse sweep, ``scatter_adjoint`` (both scatters at once) and ``gather_adjoint``.
+    """``scatter``, ``gather`` and, for the reverse sweep, ``scatter_adjoint`` (both scatters at once) and
+    ``gather_adjoint``.
 
     Rows r are (frame * batch + world); n0 is the first node of the world's (or the member's) grid.
     """
@@ -179,8 +181,9 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
 
     @ti.func
     def scatter_adjoint(mem: ti.template(), b, n0, r_in, p):
-        """Both scatters of the reverse sweep: particle p to the grid as in ``scatter`` (A is kept for ``gather_adjoint``),
-        and the adjoint of ``gather``: u_bar_i += w q with q = v'_bar + dt x'_bar + (4 / cell^2) C'_bar d."""
+        """Both scatters of the reverse sweep: particle p to the grid as in ``scatter`` (A is kept for
+        ``gather_adjoint``), and the adjoint of ``gather``: u_bar_i += w q with q = v'_bar + dt x'_bar + (4 / cell^2)
+        C'_bar d."""
         h = ti.static(mem.integers)
         i_in = r_in * h[STATE] + h[at.STATE_AT] + p * record
         a = b * h[STATE] + h[at.STATE_AT] + p * record
@@ -219,10 +222,13 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         """Cotangent of particle p at this frame from that of the next (in place), nodes' velocities u and the
         cotangents (q, m_bar) of their momenta and masses.
 
-            x_bar = x'_bar + (1/cell) [sum (u . (v'_bar + dt x'_bar + D d) + q . (m v + A d) + m_bar m) grad w - D^T sum w u]
+            x_bar = x'_bar + (1/cell) [sum (u . (v'_bar + dt x'_bar + D d) + q . (m v + A d) + m_bar m) grad w - D^T
+            sum w u]
                     - A^T sum w q,   D = (4 / cell^2) C'_bar, d in cells where D and A are scaled by cell
-            v_bar = m sum w q,  A_bar = sum w q d^T,  tau_bar = -dt V (4 / cell^2) A_bar,  C_bar = m A_bar + dt F_t_bar F^T
-            F_bar = (1 + dt C)^T F_t_bar   (F_t: trial deformation gradient),  m_bar = v . sum w q + C : A_bar + sum w m_bar
+            v_bar = m sum w q,  A_bar = sum w q d^T,  tau_bar = -dt V (4 / cell^2) A_bar,  C_bar = m A_bar + dt
+            F_t_bar F^T
+            F_bar = (1 + dt C)^T F_t_bar   (F_t: trial deformation gradient),  m_bar = v . sum w q + C : A_bar + sum w
+            m_bar
         """
         h = ti.static(mem.integers)
         own = ti.static(mem.parameter_adjoint)
@@ -295,9 +301,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
             A_bar[k, last] = cell * (q_l[k] - sum_q[k] * f[last])
             if ti.static(dim == 3):
                 A_bar[k, 1] = cell * (q_j[k] - sum_q[k] * f[1])
-        store_vec(
-            mem.adjoint, a, x_bar + inverse * (along - apply_transposed(D, sum_u)) - apply_transposed(A, sum_q)
-        )
+        store_vec(mem.adjoint, a, x_bar + inverse * (along - apply_transposed(D, sum_u)) - apply_transposed(A, sum_q))
         store_vec(mem.adjoint, a + V_AT, mass * sum_q)
         C = load_mat(mem.frames, i_in + C_AT)
         mass_bar = v.dot(sum_q) + sum_m

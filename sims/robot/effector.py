@@ -1,8 +1,8 @@
 """Rigid kinematic manipulators: signed distances that move with a prescribed twist and push on what they touch.
 
 An effector's pose (position and quaternion) is state, its twist a control. Contact acts on grid velocities: inside the
-shape (hard), or blended by s = min(exp(-softness * signed distance), 1) around it (soft; Huang et al. 2021, PlasticineLab,
-eq. 4), the velocity relative to the surface answers to the contact law of ``contact.py``.
+shape (hard), or blended by s = min(exp(-softness * signed distance), 1) around it (soft; Huang et al. 2021,
+PlasticineLab, eq. 4), the velocity relative to the surface answers to the contact law of ``contact.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.robot.contact import CONTACT_KINDS
-from pliant.sims.robot.shapes import RECORD_SIZE as RECORD
 from pliant.sims.robot.shapes import pack_shapes
 from pliant.sims.solver import EFFECTOR_HEADER, Field
 
@@ -75,8 +74,12 @@ class EffectorPart:
         self.effectors = list(effectors)
         self.soft_contact = soft_contact
         self.count = len(self.effectors)
-        self.key = ("effectors", self.count > 0)
-        self.state_fields = self.parameter_fields = self.control_fields = self.output_fields = []
+        self.shape_kinds = tuple(sorted({int(effector.shape.record()[0]) for effector in self.effectors}))
+        self.key: tuple[Any, ...] = ("effectors", self.shape_kinds)
+        self.state_fields: list[Field] = []
+        self.parameter_fields: list[Field] = []
+        self.control_fields: list[Field] = []
+        self.output_fields: list[Field] = []
         m = self.count
         self.state_size, self.parameter_size = m * POSE, 2 * m
         self.control_size, self.output_size, self.partial_size = m * TWIST, m * FORCE, m * (2 + POSE + TWIST + FORCE)

@@ -7,9 +7,21 @@ from typing import Any
 from pliant.sims.math.rotation import rotation_functions
 from pliant.sims.robot import effector as eff
 from pliant.sims.robot.contact import contact_functions
-from pliant.sims.robot.shapes import shape_functions
+from pliant.sims.robot.shape_kernels import RECORD_SIZE, shape_functions
 from pliant.sims.runtime import ti
-from pliant.sims.solver import CELL, CONTROL, DT, OUTPUT, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, SUBSTEPS, TEAM, Phases
+from pliant.sims.solver import (
+    CELL,
+    CONTROL,
+    DT,
+    OUTPUT,
+    PARAMETER,
+    PARTIAL,
+    PARTIAL_OFFSET,
+    STATE,
+    SUBSTEPS,
+    TEAM,
+    Phases,
+)
 
 # exp(-30) = 1e-13: beyond this many decay lengths soft contact is dropped.
 REACH = 30.0
@@ -18,16 +30,17 @@ P_FRICTION, P_SOFTNESS, P_POSE, P_TWIST, P_FORCE, P_SIZE = 0, 1, 2, 9, 15, 18
 
 
 @cache
-def effector_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
+def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) -> SimpleNamespace:
     """Contact of one node with one effector, and the phases of the effector part.
 
-    ``atomic``: partial sums are shared between threads (a GPU), not one per team member.
+    ``kinds``: the kinds of shapes that occur.  ``atomic``: partial sums are shared between threads (a GPU), not one
+    per team member.
     """
     vec = ti.types.vector(dim, fp)
     vec3 = ti.types.vector(3, fp)
     vec4 = ti.types.vector(4, fp)
     rotation = rotation_functions(fp)
-    shapes = shape_functions(fp)
+    shapes = shape_functions(fp, kinds)
     law = contact_functions(dim, fp)
 
     @ti.func
@@ -77,10 +90,10 @@ def effector_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
 
     @ti.func
     def approach(mem: ti.template(), b, pose, j, x):
-        """Softness, arm from the effector's centre to x (3-vector), and whether x can be in contact (bounding sphere)."""
+        """Softness, arm from the effector's centre to x (3-vector), whether x can be in contact (bounding sphere)."""
         h = ti.static(mem.integers)
         softness = mem.parameters[b * h[PARAMETER] + h[eff.SOFTNESS_AT] + j]
-        reach = mem.constants[h[eff.RECORD_AT] + h[eff.COUNT] * eff.RECORD + j]
+        reach = mem.constants[h[eff.RECORD_AT] + h[eff.COUNT] * RECORD_SIZE + j]
         if h[eff.SOFT] != 0:
             reach += REACH / ti.max(softness, fp(1e-6))
         r = x - load3(mem.frames, pose)
@@ -95,7 +108,7 @@ def effector_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
         softness, r, is_near = approach(mem, b, pose, j, widen(node * mem.constants[CELL]))
         if is_near:
             R = rotation.matrix(load4(mem.frames, pose + 3))
-            phi, n_local = shapes.distance(mem.constants, h[eff.RECORD_AT] + j * eff.RECORD, R.transpose() @ r)
+            phi, n_local = shapes.distance(mem.constants, h[eff.RECORD_AT] + j * RECORD_SIZE, R.transpose() @ r)
             s = blend(h[eff.SOFT], softness, phi)
             if s > 0.0:
                 twist = b * h[CONTROL] + h[eff.CONTROL_AT] + j * eff.TWIST
@@ -125,7 +138,7 @@ def effector_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
             q = load4(mem.frames, pose + 3)
             R = rotation.matrix(q)
             local = R.transpose() @ r
-            record = h[eff.RECORD_AT] + j * eff.RECORD
+            record = h[eff.RECORD_AT] + j * RECORD_SIZE
             phi, n_local = shapes.distance(mem.constants, record, local)
             s = blend(h[eff.SOFT], softness, phi)
             if s > 0.0:
@@ -186,7 +199,7 @@ def effector_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
 
     @ti.func
     def integrate_adjoint(mem: ti.template(), b, c, f_in, f_out, substep):
-        """Pose cotangent of this frame from the next one's and from the nodes in contact (partial sums, which it empties)."""
+        """Pose cotangent of this frame from the next one's and from the nodes in contact (empties the partial sums)."""
         if c == 0:
             h = ti.static(mem.integers)
             dt = mem.constants[DT]

@@ -21,13 +21,13 @@ from types import SimpleNamespace
 
 from pliant.sims.runtime import ti
 
-ROUND, CYLINDER, BOX, HALF_SPACE, MESH = range(5)
+ROUND, CYLINDER, BOX, HALF_SPACE, MESH = KINDS = tuple(range(5))
 RECORD_SIZE = 16
 
 
 @functools.cache
-def shape_functions(fp) -> SimpleNamespace:
-    """Taichi functions of one floating-point type (ti.f32 or ti.f64).
+def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
+    """Taichi functions of one floating-point type (ti.f32 or ti.f64) for the ``kinds`` of shapes that occur.
 
     ``shapes`` is a flat array (``ti.template()``), ``o`` where the shape's record begins, ``q`` (3,) a point in the
     frame of the shape [m]. Returns a namespace with
@@ -215,14 +215,18 @@ def shape_functions(fp) -> SimpleNamespace:
         phi = q[2]
         gradient = vector([0, 0, 1])
         product = vector(0)
-        if kind == ROUND:
-            phi, gradient, product = round_solid(shapes, o, q, m)
-        elif kind == BOX:
-            phi, gradient, product = box(shapes, o, q, m)
-        elif kind == CYLINDER:
-            phi, gradient, product = cylinder(shapes, o, q, m)
-        elif kind == MESH:
-            phi, gradient, product = spline(shapes, o, q, m, second)
+        if ti.static(ROUND in kinds):
+            if kind == ROUND:
+                phi, gradient, product = round_solid(shapes, o, q, m)
+        if ti.static(BOX in kinds):
+            if kind == BOX:
+                phi, gradient, product = box(shapes, o, q, m)
+        if ti.static(CYLINDER in kinds):
+            if kind == CYLINDER:
+                phi, gradient, product = cylinder(shapes, o, q, m)
+        if ti.static(MESH in kinds):
+            if kind == MESH:
+                phi, gradient, product = spline(shapes, o, q, m, second)
         return phi, gradient, product
 
     @ti.func

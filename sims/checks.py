@@ -1,0 +1,55 @@
+"""Checks of what is put into a World, and what is raised when a simulation diverges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pliant.sims.solver import Field
+
+
+class SimulationDiverged(RuntimeError):
+    """A state or a gradient is no longer finite, or a particle left the domain.
+
+    Attributes:
+        step, substep: where (substep is None for a gradient).  array: which quantity.  world: index in the batch.
+        cause: the likely reason.
+    """
+
+    def __init__(self, step: int, substep: int | None, array: str, world: int, cause: str) -> None:
+        self.step, self.substep, self.array, self.world, self.cause = step, substep, array, world, cause
+        at = f"step {step}" + ("" if substep is None else f", substep {substep}")
+        super().__init__(f"simulation diverged at {at} in {array} of world {world}: {cause}")
+
+
+def look_up(fields: dict[str, Field], name: str, what: str) -> Field:
+    """The field ``name``; a ``ValueError`` lists the names there are."""
+    if name not in fields:
+        raise ValueError(f"{what} {name!r} is unknown; this scene has: {', '.join(fields)}")
+    return fields[name]
+
+
+def fit(values: Any, window: np.ndarray, name: str) -> np.ndarray:
+    """``values`` broadcast to the shape of ``window``, or a ``ValueError``: wrong shape, not finite."""
+    array = np.asarray(values, float)
+    try:
+        array = np.broadcast_to(array, window.shape)
+    except ValueError:
+        raise ValueError(f"{name} has shape {array.shape}, which does not broadcast to {window.shape}") from None
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} contains a value that is not finite")
+    return array
+
+
+def check_parameter(name: str, values: np.ndarray) -> None:
+    """Raise ``ValueError`` if a parameter is out of its physical range."""
+    if name in ("youngs_modulus", "density") and (values <= 0).any():
+        raise ValueError(f"parameter {name!r}={float(values.min())} must be positive")
+    if name == "poissons_ratio" and ((values <= -1) | (values >= 0.5)).any():
+        raise ValueError(
+            f"parameter {name!r} must lie in (-1, 0.5); given {float(values.min())}..{float(values.max())}"
+        )
+    if name in ("yield_stress", "muscle_strength", "wall_friction", "effector_friction", "effector_softness"):
+        if (values < 0).any():
+            raise ValueError(f"parameter {name!r}={float(values.min())} must not be negative")
