@@ -108,7 +108,7 @@ class Recording:
         wanted: set[int] = set()
         if step - start > 1 and free > 0:
             spacing = -(-(step - start) // (free + 1))
-            wanted = set(range(start + spacing, step + 1, spacing))
+            wanted = set(range(start + spacing, step, spacing))
         if not self.segments:
             self.segments.append(self._take())
         replay(start, step, self.states, wanted, self.segments[0])

@@ -42,14 +42,9 @@ def fit(values: Any, window: np.ndarray, name: str) -> np.ndarray:
     return array
 
 
-def check_parameter(name: str, values: np.ndarray) -> None:
-    """Raise ``ValueError`` if a parameter is out of its physical range."""
-    if name in ("youngs_modulus", "density") and (values <= 0).any():
-        raise ValueError(f"parameter {name!r}={float(values.min())} must be positive")
-    if name == "poissons_ratio" and ((values <= -1) | (values >= 0.5)).any():
-        raise ValueError(
-            f"parameter {name!r} must lie in (-1, 0.5); given {float(values.min())}..{float(values.max())}"
-        )
-    if name in ("yield_stress", "muscle_strength", "wall_friction", "effector_friction", "effector_softness"):
-        if (values < 0).any():
-            raise ValueError(f"parameter {name!r}={float(values.min())} must not be negative")
+def add_cotangent(window: np.ndarray, cotangent: Any, name: str) -> None:
+    """Add a cotangent with as many entries as ``window`` to it; a ``ValueError`` if it has more or fewer."""
+    array = np.asarray(cotangent, window.dtype)
+    if array.size != window.size:
+        raise ValueError(f"cotangent of {name} has shape {array.shape}, must be {window.shape}")
+    window += array.reshape(window.shape)

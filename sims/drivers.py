@@ -6,31 +6,30 @@ batch * team never exceeds the threads that taichi has. Taichi hands a CPU task 
 outermost loop, hence TASK.
 """
 
-from functools import cache
+from collections.abc import Sequence
 from itertools import zip_longest
 from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.layout import CACHE_LINE
-from pliant.sims.mpm.kernels import mpm_phases
-from pliant.sims.robot.effector_kernels import effector_functions
 from pliant.sims.runtime import ti
-from pliant.sims.solver import BARRIER, FRAMES, LANES, TEAM, Memory, Phases
+from pliant.sims.solver import BARRIER, FRAMES, LANES, TEAM, Memory, Part, Phases
 
 TASK = 512
 
 
-def phases_of(key: tuple[Any, ...], dim: int, fp: Any, shape_kinds: tuple[int, ...]) -> Phases:
-    """The compiled functions of the part with this key."""
-    if key[0] == "mpm":
-        return mpm_phases(dim, fp, key[1], key[2], shape_kinds)
-    return effector_functions(dim, fp, shape_kinds, False).phases
+_compiled: dict[Any, SimpleNamespace] = {}
 
 
-@cache
-def team_drivers(dim: int, fp: Any, keys: tuple[tuple[Any, ...], ...], shape_kinds: tuple[int, ...]) -> SimpleNamespace:
-    """``forward`` and ``reverse`` for the parts with these keys."""
-    parts = [phases_of(key, dim, fp, shape_kinds) for key in keys]
+def team_drivers(dim: int, fp: Any, parts: Sequence[Part]) -> SimpleNamespace:
+    """``forward`` and ``reverse`` for these parts; made once for parts of the same keys."""
+    key = (dim, fp, tuple(part.key for part in parts))
+    if key not in _compiled:
+        _compiled[key] = _make_drivers(fp, [part.phases(dim, fp) for part in parts])
+    return _compiled[key]
+
+
+def _make_drivers(fp: Any, parts: list[Phases]) -> SimpleNamespace:
     begins = [part.begin for part in parts]
     forwards = [[p for p in phase if p is not None] for phase in zip_longest(*(part.forward for part in parts))]
     reverses = [[p for p in phase if p is not None] for phase in zip_longest(*(part.reverse for part in parts))]

@@ -6,20 +6,15 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from pliant.sims.mpm import state as mpm_at
-from pliant.sims.mpm.solver import MPMPart
-from pliant.sims.robot.effector import EffectorPart
 from pliant.sims.runtime import Array, numpy_type
 from pliant.sims.solver import (
     BARRIER,
     BATCH,
-    CELL,
     CONSTANTS_SIZE,
     CONTROL,
     DT,
     FRAMES,
     HEADER_SIZE,
-    INVERSE_CELL,
     LANES,
     OUTPUT,
     PARAMETER,
@@ -30,8 +25,8 @@ from pliant.sims.solver import (
     STATUS_SIZE,
     SUBSTEPS,
     TEAM,
-    Field,
     Part,
+    Places,
 )
 
 CACHE_LINE = 16
@@ -39,8 +34,7 @@ CACHE_LINE = 16
 
 
 class WorldMemory:
-    """Arrays of ``batch`` worlds made of the parts ``mpm`` and ``effectors``, and the header that tells kernels their
-    places.
+    """Arrays of ``batch`` worlds made of ``parts``, and the header that tells kernels their places.
 
     Attributes:
         live: the two frames that steps without a recording go back and forth between.
@@ -54,8 +48,7 @@ class WorldMemory:
 
     def __init__(
         self,
-        mpm: MPMPart,
-        effectors: EffectorPart,
+        parts: list[Part],
         *,
         batch: int,
         team: int,
@@ -65,39 +58,59 @@ class WorldMemory:
         differentiable: bool,
     ) -> None:
         self.batch, self.team, self.dtype = batch, team, numpy_type(precision)
-        parts: list[Part] = [effectors, mpm]
         self.sizes, partial_at = lay_out(parts)
-        self.state_fields = {f.name: f for part in reversed(parts) for f in part.state_fields}
-        self.parameter_fields = {f.name: f for part in reversed(parts) for f in part.parameter_fields}
-        self.output_fields = {f.name: f for part in parts for f in part.output_fields}
-        self.control_fields = {f.name: f for part in parts for f in part.control_fields}
-        sizes, copies, dim, cell = self.sizes, batch * team, mpm.dim, mpm.scene.cell
-        nodes = copies * mpm.nodes
-        affine = batch * mpm.count * dim * dim if differentiable else 0
-        scratch_at, scratch_size = _stack({"affine": affine, "partial": copies * sizes.partial})
-        at, integers_size = _stack(
-            {
-                "header": HEADER_SIZE,
-                "barrier": batch * CACHE_LINE,
-                "status": copies * STATUS_SIZE,
-                "wall_kinds": 2 * dim,
-                "effector_kinds": effectors.count,
-                "info": 2 * mpm.count,
-                "order": batch * mpm.count,
-                "box": copies * 2 * dim,
-                "cells": batch * mpm.nodes,
-            }
-        )
+        sizes, copies = self.sizes, batch * team
+        needs = [part.needs(batch=batch, team=team, differentiable=differentiable) for part in parts]
+        nodes = copies * max(need.nodes for need in needs)
         for what, size in (("grid", nodes * LANES), ("recording", (substeps + 1) * batch * sizes.state)):
             if size >= 2**31:
                 raise ValueError(f"batch={batch} is too large: the {what} would need {size} floats; allowed: < 2^31")
-        shapes_at = CONSTANTS_SIZE + mpm.count
-        constants = np.zeros(CONSTANTS_SIZE)
-        constants[DT], constants[CELL], constants[INVERSE_CELL] = dt, cell, 1 / cell
-        self.constants = self._array(np.concatenate([constants, mpm.volumes(), effectors.constants()]))
+        head = np.zeros(CONSTANTS_SIZE)
+        head[DT] = dt
+        for need in needs:
+            for entry, value in need.common.items():
+                head[entry] = value
+        constants_at, _ = _stack([CONSTANTS_SIZE] + [len(need.constants) for need in needs])
+        self.constants = self._array(np.concatenate([head] + [need.constants for need in needs]))
+        stretches: list[tuple[int, str, np.ndarray | int]] = [
+            (-1, "header", HEADER_SIZE),
+            (-1, "barrier", batch * CACHE_LINE),
+            (-1, "status", copies * STATUS_SIZE),
+        ]
+        stretches += [(k, name, value) for k, need in enumerate(needs) for name, value in need.integers.items()]
+        integers_at, integers_size = _stack([v if isinstance(v, int) else len(v) for _, _, v in stretches])
+        integers = np.zeros(integers_size, np.int32)
+        places = [Places(constants_at[k + 1], partial_at[k], {}, {}) for k in range(len(parts))]
+        own: dict[str, int] = {}
+        for (k, name, content), start in zip(stretches, integers_at, strict=True):
+            if not isinstance(content, int):
+                integers[start : start + len(content)] = content
+            (places[k].integers if k >= 0 else own)[name] = start
+        floats = [(k, name, size) for k, need in enumerate(needs) for name, size in need.scratch.items()]
+        scratch_at, scratch_size = _stack([copies * sizes.partial] + [size for _, _, size in floats])
+        for (k, name, _), start in zip(floats, scratch_at[1:], strict=True):
+            places[k].scratch[name] = start
+        for entry, value in (
+            (BATCH, batch),
+            (TEAM, team),
+            (STATE, sizes.state),
+            (PARAMETER, sizes.parameter),
+            (CONTROL, sizes.control),
+            (OUTPUT, sizes.output),
+            (FRAMES, 2),
+            (PARTIAL, sizes.partial),
+            (PARTIAL_OFFSET, scratch_at[0]),
+            (STATUS, own["status"]),
+            (BARRIER, own["barrier"]),
+            (SUBSTEPS, substeps),
+        ):
+            integers[entry] = value
+        for part, place in zip(parts, places, strict=True):
+            part.write_header(integers, place)
+        self.integers = Array(integers_size, np.int32)
+        self.integers.write(integers)
         self.grid = Array(nodes, self.dtype, lanes=LANES)
         self.scratch = Array(scratch_size, self.dtype)
-        self.integers = Array(integers_size, np.int32)
         self.live = Array(2 * batch * sizes.state, self.dtype)
         self.parameters = self._array(np.tile(np.concatenate([p.initial_parameters() for p in parts]), batch))
         self.controls = Array(batch * sizes.control, self.dtype)
@@ -109,47 +122,8 @@ class WorldMemory:
             self.control_adjoint = Array(batch * sizes.control, self.dtype)
             self.output_adjoint = Array(batch * sizes.output, self.dtype)
         self.initial = np.tile(np.concatenate([p.initial_state() for p in parts]), (batch, 1)).astype(self.dtype)
-        header = np.zeros(integers_size, np.int32)
-        for entry, value in (
-            (BATCH, batch),
-            (TEAM, team),
-            (STATE, sizes.state),
-            (PARAMETER, sizes.parameter),
-            (CONTROL, sizes.control),
-            (OUTPUT, sizes.output),
-            (FRAMES, 2),
-            (PARTIAL, sizes.partial),
-            (PARTIAL_OFFSET, scratch_at["partial"]),
-            (STATUS, at["status"]),
-            (BARRIER, at["barrier"]),
-            (SUBSTEPS, substeps),
-        ):
-            header[entry] = value
-        effectors.write_header(
-            header, record_at=shapes_at, kind_at=at["effector_kinds"], partial_at=partial_at[effectors]
-        )
-        mpm.write_header(
-            header,
-            {
-                mpm_at.AFFINE_AT: scratch_at["affine"],
-                mpm_at.ORDER_AT: at["order"],
-                mpm_at.CELLS_AT: at["cells"],
-                mpm_at.BOX_AT: at["box"],
-                mpm_at.WALL_KIND_AT: at["wall_kinds"],
-                mpm_at.INFO_AT: at["info"],
-                mpm_at.VOLUME_AT: CONSTANTS_SIZE,
-                mpm_at.PARTIAL_AT: partial_at[mpm],
-            },
-        )
-        for place, values in (
-            ("wall_kinds", mpm.scene.walls.faces(dim)[0]),
-            ("effector_kinds", effectors.kinds()),
-            ("info", mpm.info()),
-        ):
-            header[at[place] : at[place] + len(values)] = values
-        self.integers.write(header)
-        self._barrier = slice(at["barrier"], at["barrier"] + batch * CACHE_LINE)
-        self._status = slice(at["status"], at["status"] + copies * STATUS_SIZE)
+        self._barrier = slice(own["barrier"], own["barrier"] + batch * CACHE_LINE)
+        self._status = slice(own["status"], own["status"] + copies * STATUS_SIZE)
 
     def _array(self, values: np.ndarray) -> Array:
         array = Array(len(values), self.dtype)
@@ -199,30 +173,19 @@ class WorldMemory:
         self.initial = np.zeros((0, 0))
 
 
-def lay_out(parts: list[Part]) -> tuple[SimpleNamespace, dict[Part, int]]:
+def lay_out(parts: list[Part]) -> tuple[SimpleNamespace, list[int]]:
     """Give each part its stretches of the rows; returns the rows' sizes and where each part's partial sums begin."""
     sizes = SimpleNamespace(state=0, parameter=0, control=0, output=0, partial=0)
-    partial_at: dict[Part, int] = {}
+    partial_at = []
     for part in parts:
         part.lay_out(sizes.state, sizes.parameter, sizes.control, sizes.output)
-        partial_at[part] = sizes.partial
+        partial_at.append(sizes.partial)
         for name in vars(sizes):
             setattr(sizes, name, getattr(sizes, name) + getattr(part, f"{name}_size"))
     return sizes, partial_at
 
 
-def control_slices(fields: dict[str, Field]) -> dict[str, slice]:
-    """Columns of the controls that each control field takes."""
-    return {
-        name: slice(f.offset, f.offset + int(np.prod(f.shape, dtype=int)) * (f.count or 1))
-        for name, f in fields.items()
-    }
-
-
-def _stack(sizes: dict[str, int]) -> tuple[dict[str, int], int]:
+def _stack(sizes: list[int]) -> tuple[list[int], int]:
     """Offsets of stretches laid one after the other, and their total."""
-    offsets, total = {}, 0
-    for name, size in sizes.items():
-        offsets[name] = total
-        total += size
-    return offsets, total
+    offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).tolist()
+    return offsets[:-1], offsets[-1]

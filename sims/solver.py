@@ -12,7 +12,9 @@ The same functions therefore serve a batch of small worlds (a thread each) and o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,7 +23,8 @@ import numpy as np
 WORLD_HEADER = 0
 MPM_HEADER = 16
 EFFECTOR_HEADER = 64
-HEADER_SIZE = 128
+FREE_HEADER = 128  # to HEADER_SIZE: for parts from outside the package
+HEADER_SIZE = 192
 
 # The World's own header entries.
 BATCH, TEAM, STATE, PARAMETER, CONTROL, OUTPUT, FRAMES, PARTIAL, PARTIAL_OFFSET, STATUS, BARRIER, SUBSTEPS = range(12)
@@ -82,6 +85,11 @@ class Field:
     count: int | None = None
     stride: int = 0
 
+    @property
+    def columns(self) -> slice:
+        """Columns of the row that the field takes, if its elements lie close together."""
+        return slice(self.offset, self.offset + int(np.prod(self.shape, dtype=int)) * (self.count or 1))
+
     def of(self, rows: np.ndarray) -> np.ndarray:
         """The field as a window onto ``rows``, shape (B, row size): (B, count, *shape) or (B, *shape)."""
         size = int(np.prod(self.shape, dtype=int))
@@ -101,32 +109,30 @@ class Field:
         )
 
 
-class Part(Protocol):
-    """A solver or a coupling, as the World sees it."""
+@dataclass
+class Needs:
+    """Memory that a part asks of the World beyond its rows.
 
-    key: tuple[Any, ...]
-    """What the compiled functions depend on (never sizes: kernels compile once per dimension and precision)."""
+    constants: floats that do not change.  common: values of the first entries of the constants (CELL, ...).
+    integers: arrays of int32 by name, or how many zeros.  scratch: floats by name.  nodes: of a grid, for each member
+    of each team; the grid belongs to the one part that asks for nodes.
+    """
 
-    state_size: int
-    parameter_size: int
-    control_size: int
-    output_size: int
-    partial_size: int
-    state_fields: list[Field]
-    parameter_fields: list[Field]
-    control_fields: list[Field]
-    output_fields: list[Field]
+    constants: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    common: dict[int, float] = field(default_factory=dict)
+    integers: dict[str, np.ndarray | int] = field(default_factory=dict)
+    scratch: dict[str, int] = field(default_factory=dict)
+    nodes: int = 0
 
-    def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
-        """Take the stretches of the rows that start at these offsets and name what is in them."""
 
-    def initial_state(self) -> np.ndarray:
-        """The state row at reset, shape (state_size,)."""
-        ...
+@dataclass
+class Places:
+    """Where the World has put what a part asked for; ``partial``: its stretch within a member's partial sums."""
 
-    def initial_parameters(self) -> np.ndarray:
-        """The parameter row, shape (parameter_size,)."""
-        ...
+    constants: int
+    partial: int
+    integers: dict[str, int]
+    scratch: dict[str, int]
 
 
 class Phases(NamedTuple):
@@ -142,3 +148,65 @@ class Phases(NamedTuple):
     reverse: list[Any]
     finish: Any
     finish_reverse: Any
+
+
+class Part(ABC):
+    """A solver or a coupling, as the World sees it. Sizes count floats of one world; a part without a kind has size 0.
+
+    key: what the compiled functions depend on (never sizes: kernels compile once per dimension and precision).
+    elements: how many things the work is shared out by (particles, edges); 0 for a coupling.
+    """
+
+    key: tuple[Any, ...]
+    elements: int = 0
+    state_size: int = 0
+    parameter_size: int = 0
+    control_size: int = 0
+    output_size: int = 0
+    partial_size: int = 0
+    state_fields: Sequence[Field] = ()
+    parameter_fields: Sequence[Field] = ()
+    control_fields: Sequence[Field] = ()
+    output_fields: Sequence[Field] = ()
+
+    @abstractmethod
+    def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
+        """Take the stretches of the rows that start at these offsets and name what is in them."""
+
+    @abstractmethod
+    def initial_state(self) -> np.ndarray:
+        """The state row at reset, shape (state_size,)."""
+
+    @abstractmethod
+    def write_header(self, header: np.ndarray, places: Places) -> None:
+        """Fill this part's stretch of the integer header."""
+
+    @abstractmethod
+    def phases(self, dim: int, fp: Any) -> Phases:
+        """The compiled functions; equal keys must give equal functions."""
+
+    def initial_parameters(self) -> np.ndarray:
+        """The parameter row, shape (parameter_size,)."""
+        return np.zeros(self.parameter_size)
+
+    def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
+        """Memory beyond the rows."""
+        return Needs()
+
+    def check_state(self, name: str, values: np.ndarray) -> None:
+        """Raise ``ValueError`` if values (B, ...) of one of this part's state fields are not allowed."""
+        return None
+
+    def check_parameters(self, name: str, values: dict[str, np.ndarray]) -> None:
+        """Raise ``ValueError`` if this part's parameters, of which ``name`` has just been changed, are not allowed."""
+        return None
+
+
+class Model(Protocol):
+    """What a World is made of: a scene, or any object that offers these."""
+
+    dim: int
+
+    def parts(self, *, dt: float, soft_contact: bool) -> list[Part]:
+        """The parts in the order in which the i-th phases run."""
+        ...

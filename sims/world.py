@@ -7,24 +7,21 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.checkpoint import Recording, parse_memory
-from pliant.sims.checks import SimulationDiverged, check_parameter, fit, look_up
+from pliant.sims.checks import SimulationDiverged, add_cotangent, fit, look_up
 from pliant.sims.drivers import team_drivers
-from pliant.sims.layout import WorldMemory, control_slices
-from pliant.sims.mpm.scene import Scene
-from pliant.sims.mpm.solver import COURANT_LIMIT, MPMPart, largest_substep
-from pliant.sims.robot.effector import EffectorPart
+from pliant.sims.layout import WorldMemory
 from pliant.sims.runtime import Array, float_type, numpy_type, start, thread_count
-from pliant.sims.solver import CAUSES, LEFT_DOMAIN
+from pliant.sims.solver import CAUSES, LEFT_DOMAIN, Model, Part
 
-MEMBER_PARTICLES = 2048
-"""Particles that a team member must have to be worth its barriers."""
+MEMBER_ELEMENTS = 2048
+"""Particles (or other elements) that a team member must have to be worth its barriers."""
 
 
 class World:
     """``batch`` copies of a scene, stepped by the same kernels, each with its own state, parameters and controls.
 
     Args:
-        scene: what is simulated.
+        scene: what is simulated: a ``Scene``, or another object that offers parts.
         batch: number of worlds B.
         substeps: k, substeps a step.
         dt: duration of a substep [s]; checked against the elastic wave speed.
@@ -40,7 +37,7 @@ class World:
 
     def __init__(
         self,
-        scene: Scene,
+        scene: Model,
         *,
         batch: int = 1,
         substeps: int,
@@ -58,18 +55,17 @@ class World:
             raise ValueError(f"substeps={substeps!r} must be an integer >= 1")
         if not (np.isfinite(dt) and dt > 0):
             raise ValueError(f"dt={dt!r} must be a positive duration [s]")
+        if horizon is not None and (int(horizon) != horizon or horizon < 1):
+            raise ValueError(f"horizon={horizon!r} must be an integer >= 1, or None")
         self.scene, self.batch, self.substeps, self.dt = scene, int(batch), int(substeps), float(dt)
         self.dim, self.precision, self.differentiable = scene.dim, precision, bool(differentiable)
         self.dtype, fp = numpy_type(precision), float_type(precision)
         budget = parse_memory(memory)
-        self._mpm = MPMPart(scene, self.dt)
-        self._effectors = EffectorPart(scene.effectors, soft_contact=soft_contact)
+        self._parts = scene.parts(dt=self.dt, soft_contact=soft_contact)
         self.device = start(device)
-        self.particle_count, self.effector_count = self._mpm.count, self._effectors.count
         self._team = self._pick_team()
         self._memory = WorldMemory(
-            self._mpm,
-            self._effectors,
+            self._parts,
             batch=self.batch,
             team=self._team,
             substeps=self.substeps,
@@ -78,24 +74,27 @@ class World:
             differentiable=self.differentiable,
         )
         self._sizes = self._memory.sizes
-        self._state_fields, self._parameter_fields = self._memory.state_fields, self._memory.parameter_fields
-        self._output_fields = self._memory.output_fields
-        self.control_layout = control_slices(self._memory.control_fields)
+        # solvers come after what they are coupled to; their names come first
+        self._state_fields = {f.name: f for part in reversed(self._parts) for f in part.state_fields}
+        self._parameter_fields = {f.name: f for part in reversed(self._parts) for f in part.parameter_fields}
+        self._output_fields = {f.name: f for part in self._parts for f in part.output_fields}
+        self.control_layout = {f.name: f.columns for part in self._parts for f in part.control_fields}
         row = self.batch * self._sizes.state
         self._recording = Recording(row, self.dtype, self.substeps, budget, horizon) if self.differentiable else None
-        keys = tuple(part.key for part in (self._effectors, self._mpm) if part is self._mpm or self.effector_count)
-        self._drivers = team_drivers(self.dim, fp, keys, self._effectors.shape_kinds)
-        self._closed = False
+        self._drivers = team_drivers(self.dim, fp, self._parts)
+        self._closed = self._diverged = False
         self._current = 0
         self._recorded_controls: list[np.ndarray] = []
         self._recorded_outputs: list[np.ndarray] = []
-        self._loaded: int | None = None
+        self._loaded: int | None = None  # step that is shown in a reverse sweep
+        self._reversed: int | None = None  # step that was reversed last
         self.step_count = 0
         self.reset()
 
     def _pick_team(self) -> int:
         """Threads a world: as many as the machine has to spare and the particles can feed."""
-        return max(1, min(thread_count() // self.batch, self.particle_count // MEMBER_PARTICLES))
+        elements = sum(part.elements for part in self._parts)
+        return max(1, min(thread_count() // self.batch, elements // MEMBER_ELEMENTS))
 
     # ------------------------------------------------------------------ state, parameters, controls
 
@@ -103,6 +102,20 @@ class World:
     def time_step(self) -> float:
         """Duration of a step [s]."""
         return self.substeps * self.dt
+
+    @property
+    def particle_count(self) -> int:
+        """Particles of one world, N."""
+        return self._count("position")
+
+    @property
+    def effector_count(self) -> int:
+        """Effectors of one world, M."""
+        return self._count("effector_position")
+
+    def _count(self, name: str) -> int:
+        field = self._state_fields.get(name)
+        return (field.count or 0) if field else 0
 
     @property
     def control_size(self) -> int:
@@ -119,6 +132,7 @@ class World:
 
     def state(self, name: str) -> np.ndarray:
         """A quantity of the current (or loaded) state, shape (B, N, ...) [SI]; a copy."""
+        self._check_open()
         return look_up(self._state_fields, name, "state").of(self._shown).copy()
 
     def set_state(self, name: str, values: Any, worlds: np.ndarray | None = None) -> None:
@@ -127,18 +141,19 @@ class World:
         Raises:
             ValueError: unknown name, wrong shape, not finite, outside the domain, or in the middle of a recording.
         """
+        self._check_open()
         field = look_up(self._state_fields, name, "state")
         if self.differentiable and self.step_count:
             raise ValueError(f"state {name!r} can be set before the first step of a recording only; reset first")
         state = self._memory.frame(self._memory.live, self._current).copy()
         window = field.of(state)
         window[self._mask(worlds)] = fit(values, window, name)[self._mask(worlds)]
-        if name == "position":
-            self.scene.check_inside(window)
+        self._owner(name).check_state(name, window)
         self._show(state)
 
     def parameter(self, name: str) -> np.ndarray:
         """A parameter, shape (B, N), (B, N, dim) or (B, ...) [SI]; a copy."""
+        self._check_open()
         field = look_up(self._parameter_fields, name, "parameter")
         return field.of(self._memory.rows("parameters", self._sizes.parameter)).copy()
 
@@ -148,27 +163,25 @@ class World:
         Raises:
             ValueError: unknown name, wrong shape, not finite, out of range, or unstable with the World's dt.
         """
+        self._check_open()
         field = look_up(self._parameter_fields, name, "parameter")
         if self.differentiable and self.step_count:
             raise ValueError(f"parameter {name!r} can be set before the first step of a recording only; reset first")
         rows = self._memory.rows("parameters", self._sizes.parameter).copy()
         window = field.of(rows)
         window[...] = fit(values, window, name)
-        check_parameter(name, window)
-        elastic = [
-            self._parameter_fields[n].of(rows).astype(float) for n in ("youngs_modulus", "poissons_ratio", "density")
-        ]
-        limit = largest_substep(self.scene.cell, *elastic)
-        if self.dt > limit * (1 + 1e-6):
-            raise ValueError(
-                f"parameter {name!r}: elastic waves would cross more than {COURANT_LIMIT} cells in dt={self.dt} s; "
-                f"with these values dt may be at most {limit:.3g} s"
-            )
+        owner = self._owner(name)
+        owner.check_parameters(name, {f.name: f.of(rows) for f in owner.parameter_fields})
         self._memory.write(self._memory.parameters, 0, rows)
+
+    def _owner(self, name: str) -> Part:
+        """The part that a state or parameter belongs to."""
+        return next(p for p in self._parts if any(f.name == name for f in (*p.state_fields, *p.parameter_fields)))
 
     @property
     def effector_force(self) -> np.ndarray:
         """Mean force of the particles on each effector over the last (or loaded) step, shape (B, M, 3) [N]; a copy."""
+        self._check_open()
         if not self.effector_count:
             return np.zeros((self.batch, 0, 3), self.dtype)
         return self._output_fields["effector_force"].of(self._shown_outputs).copy()
@@ -205,7 +218,8 @@ class World:
             state = self._memory.initial
             self._current = 0
             self.step_count = 0
-            self._loaded = None
+            self._diverged = False
+            self._loaded = self._reversed = None
             self._recorded_controls, self._recorded_outputs = [], []
             if self._recording:
                 self._recording.clear()
@@ -219,6 +233,8 @@ class World:
             ValueError: wrong shape, or not finite.  SimulationDiverged: the state diverged; the World wants a reset.
         """
         self._check_open()
+        if self._diverged:
+            raise ValueError("step: the state has diverged; reset() all worlds first")
         values = np.ascontiguousarray(controls, self.dtype)
         if values.shape != (self.batch, self.control_size):
             raise ValueError(f"controls have shape {values.shape}, must be ({self.batch}, {self.control_size})")
@@ -284,6 +300,7 @@ class World:
         b, c = min(failed.tolist(), key=lambda i: int(status[i[0], i[1], 0]))
         substep, particle, code = (int(v) for v in status[b, c])
         array = "position" if code == LEFT_DOMAIN else "velocity"
+        self._diverged = True
         raise SimulationDiverged(self.step_count, substep - 1, f"{array} of particle {particle}", b, CAUSES[code])
 
     # ------------------------------------------------------------------ reverse
@@ -301,15 +318,14 @@ class World:
         self._end_outputs = self._shown_outputs.copy()
         for name in ("adjoint", "parameter_adjoint", "control_adjoint", "output_adjoint"):
             getattr(self._memory, name).fill(0)
-        self._loaded = self.step_count
+        self._loaded = self._reversed = self.step_count
 
     def load_step(self, step: int) -> None:
         """Show the state right after ``step`` (recomputed if it was not kept); steps are loaded last first."""
         recording = self._check_recording()
-        if self._loaded is None or step != self._loaded - 1:
-            raise ValueError(
-                f"step={step} cannot be loaded; the next one in the reverse sweep is {(self._loaded or 0) - 1}"
-            )
+        if self._reversed is None or step != self._reversed - 1:
+            following = "begin_adjoint() first" if self._reversed is None else f"the next one is {self._reversed - 1}"
+            raise ValueError(f"step={step} cannot be loaded in the reverse sweep; {following}")
         segment = recording.segment_of(step, self._replay)
         self._segment = segment
         self._shown = self._memory.frame(segment, self.substeps)
@@ -332,25 +348,25 @@ class World:
         self._check_recording()
         if self.step_count == 0:
             return
-        if self._loaded != 0:
+        if self._reversed != 0:
             raise ValueError("load_initial: step 0 has not been reversed yet")
         self._shown = self._memory.frame(self._segment, 0)
 
     def add_state_adjoint(self, name: str, cotangent: Any) -> None:
         """Add to the cotangent of a quantity of the state shown, shape (B, N, ...)."""
+        self._check_recording()
         field = look_up(self._state_fields, name, "state")
         rows = self._memory.rows("adjoint", self._sizes.state)
-        window = field.of(rows)
-        window += np.asarray(cotangent, self.dtype).reshape(window.shape)
+        add_cotangent(field.of(rows), cotangent, name)
         if self.device != "cpu":
             self._memory.write(self._memory.adjoint, 0, rows)
 
     def add_force_adjoint(self, cotangent: Any) -> None:
         """Add to the cotangent of ``effector_force`` of the step loaded, shape (B, M, 3)."""
+        self._check_recording()
         if self.effector_count:
             rows = self._memory.rows("output_adjoint", self._sizes.output)
-            window = self._output_fields["effector_force"].of(rows)
-            window += np.asarray(cotangent, self.dtype).reshape(window.shape)
+            add_cotangent(self._output_fields["effector_force"].of(rows), cotangent, "effector_force")
             if self.device != "cpu":
                 self._memory.write(self._memory.output_adjoint, 0, rows)
 
@@ -364,7 +380,7 @@ class World:
             SimulationDiverged: a cotangent is not finite.
         """
         self._check_recording()
-        if step != self._loaded:
+        if step != self._loaded or step == self._reversed:
             raise ValueError(f"step={step} is not loaded; load_step({step}) first")
         memory = self._memory
         memory.prepare_launch()
@@ -388,6 +404,7 @@ class World:
             self.substeps,
         )
         memory.output_adjoint.fill(0)
+        self._reversed = step
         self._check_adjoint(step)
         return self._memory.rows("control_adjoint", self._sizes.control).copy()
 
@@ -425,7 +442,7 @@ class World:
         self._current = 0
         self._show(self._end_state)
         self._shown_outputs = self._end_outputs
-        self._loaded = None
+        self._loaded = self._reversed = None
 
     # ------------------------------------------------------------------ end
 
@@ -441,4 +458,5 @@ class World:
         if self._recording:
             self._recording.free()
         self._shown = self._shown_outputs = np.zeros((0, 0))
+        self._recorded_controls, self._recorded_outputs = [], []
         self._memory.free()

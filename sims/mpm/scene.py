@@ -9,7 +9,8 @@ import numpy as np
 
 from pliant.sims.mpm.materials import MATERIALS
 from pliant.sims.robot.contact import CONTACT_KINDS
-from pliant.sims.robot.effector import Effector
+from pliant.sims.robot.effector import Effector, EffectorPart
+from pliant.sims.solver import Part
 
 MARGIN = 3
 """Cells between the edge of the grid and the nearest place where a particle may be."""
@@ -193,3 +194,16 @@ class Scene:
                 f"position of particle {int(first[-1])} is {position[tuple(first)].tolist()}; allowed: strictly "
                 f"between {[low] * self.dim} and {high.tolist()} [m]"
             )
+
+    def parts(self, *, dt: float, soft_contact: bool) -> list[Part]:
+        """The scene as the World takes it: effectors, if there are any, and the bodies.
+
+        Raises:
+            ValueError: ``dt`` [s] is too large for the elastic waves of a body.
+        """
+        from pliant.sims.mpm.solver import MPMPart
+
+        if not self.effectors:
+            return [MPMPart(self, dt)]
+        effectors = EffectorPart(self.effectors, soft_contact=soft_contact)
+        return [effectors, MPMPart(self, dt, effectors.shape_kinds)]

@@ -10,7 +10,7 @@ import numpy as np
 from pliant.sims.mpm import state as at
 from pliant.sims.mpm.materials import MATERIALS
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.solver import Field
+from pliant.sims.solver import CELL, INVERSE_CELL, Field, Needs, Part, Phases, Places
 
 COURANT_LIMIT = 0.8
 """Share of a cell that an elastic wave may cross in a substep (explicit MLS-MPM with quadratic splines)."""
@@ -28,26 +28,22 @@ def largest_substep(cell: float, youngs_modulus: np.ndarray, poissons_ratio: np.
     return COURANT_LIMIT * cell / float(np.max(wave_speed(youngs_modulus, poissons_ratio, density)))
 
 
-class MPMPart:
+class MPMPart(Part):
     """The bodies of a scene as a part of a World."""
 
-    def __init__(self, scene: Scene, dt: float) -> None:
+    def __init__(self, scene: Scene, dt: float, shape_kinds: tuple[int, ...] = ()) -> None:
         self.scene = scene
         self.dim = scene.dim
-        self.count = sum(len(body) for body in scene.bodies)
+        self.dt = dt
+        self.elements = self.count = sum(len(body) for body in scene.bodies)
         self.groups = scene.muscle_groups
         self.kinds = tuple(sorted({MATERIALS[body.material] for body in scene.bodies}))
-        self.key: tuple[Any, ...] = ("mpm", self.kinds, self.groups > 0)
+        self.key: tuple[Any, ...] = ("mpm", self.kinds, self.groups > 0, shape_kinds)
         self.nodes = math.prod(int(n) for n in scene.grid)
         self.state_size = self.count * at.record_size(self.dim)
         self.parameter_size = self.count * at.parameter_size(self.dim) + 3 * self.dim
         self.control_size = self.groups
-        self.output_size = 0
         self.partial_size = 3 * self.dim + self.groups
-        self.state_fields: list[Field] = []
-        self.parameter_fields: list[Field] = []
-        self.control_fields: list[Field] = []
-        self.output_fields: list[Field] = []
         for body in scene.bodies:
             limit = largest_substep(
                 scene.cell, body.column("youngs_modulus"), body.column("poissons_ratio"), body.column("density")
@@ -113,9 +109,22 @@ class MPMPart:
         _, friction = self.scene.walls.faces(d)
         return np.concatenate([rows.ravel(), np.asarray(self.scene.gravity, float), friction])
 
-    def volumes(self) -> np.ndarray:
-        """Rest volume of each particle, shape (N,) [m^dim]."""
-        return np.concatenate([body.column("volume") for body in self.scene.bodies])
+    def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
+        """Rest volumes; a grid copy and a bounding box for each member; particles sorted by cell in each world."""
+        d, n, cell = self.dim, self.count, self.scene.cell
+        return Needs(
+            constants=np.concatenate([body.column("volume") for body in self.scene.bodies]),
+            common={CELL: cell, INVERSE_CELL: 1 / cell},
+            integers={
+                "wall_kinds": self.scene.walls.faces(d)[0],
+                "info": self.info(),
+                "order": batch * n,
+                "box": batch * team * 2 * d,
+                "cells": batch * self.nodes,
+            },
+            scratch={"affine": batch * n * d * d if differentiable else 0},
+            nodes=self.nodes,
+        )
 
     def info(self) -> np.ndarray:
         """Material and muscle group of each particle, shape (2 N,) integers."""
@@ -127,8 +136,8 @@ class MPMPart:
                 rows[:, 1] = body.muscle_group
         return info.ravel()
 
-    def write_header(self, header: np.ndarray, places: dict[int, int]) -> None:
-        """Fill this part's stretch of the integer header; ``places`` holds what the World has allocated."""
+    def write_header(self, header: np.ndarray, places: Places) -> None:
+        """Fill this part's stretch of the integer header."""
         entries = {
             at.COUNT: self.count,
             at.STATE_AT: self.state_fields[0].offset,
@@ -139,8 +148,45 @@ class MPMPart:
             at.GRAVITY_AT: self.gravity_at,
             at.WALL_AT: self.wall_at,
             at.THICKNESS: self.scene.walls.thickness,
+            at.AFFINE_AT: places.scratch["affine"],
+            at.ORDER_AT: places.integers["order"],
+            at.CELLS_AT: places.integers["cells"],
+            at.BOX_AT: places.integers["box"],
+            at.WALL_KIND_AT: places.integers["wall_kinds"],
+            at.INFO_AT: places.integers["info"],
+            at.VOLUME_AT: places.constants,
+            at.PARTIAL_AT: places.partial,
         }
         for d, n in enumerate(self.scene.grid):
             entries[at.EXTENT + d] = int(n)
-        for place, value in {**entries, **places}.items():
+        for place, value in entries.items():
             header[place] = value
+
+    def phases(self, dim: int, fp: Any) -> Phases:
+        """Particles to grid, grid, grid to particles, and back."""
+        from pliant.sims.mpm.kernels import mpm_phases
+
+        return mpm_phases(dim, fp, *self.key[1:])
+
+    def check_state(self, name: str, values: np.ndarray) -> None:
+        """Particles lie inside the domain."""
+        if name == "position":
+            self.scene.check_inside(values)
+
+    def check_parameters(self, name: str, values: dict[str, np.ndarray]) -> None:
+        """Parameters are physical, and the substep resolves elastic waves."""
+        low, high = float(values[name].min()), float(values[name].max())
+        if name in ("youngs_modulus", "density") and low <= 0:
+            raise ValueError(f"parameter {name!r}={low} must be positive")
+        if name == "poissons_ratio" and not (-1 < low and high < 0.5):
+            raise ValueError(f"parameter {name!r} must lie in (-1, 0.5); given {low}..{high}")
+        if name in ("yield_stress", "muscle_strength", "wall_friction") and low < 0:
+            raise ValueError(f"parameter {name!r}={low} must not be negative")
+        limit = largest_substep(
+            self.scene.cell, *(values[n].astype(float) for n in ("youngs_modulus", "poissons_ratio", "density"))
+        )
+        if self.dt > limit * (1 + 1e-6):
+            raise ValueError(
+                f"parameter {name!r}: elastic waves would cross more than {COURANT_LIMIT} cells in dt={self.dt} s; "
+                f"with these values dt may be at most {limit:.3g} s"
+            )

@@ -15,7 +15,7 @@ import numpy as np
 
 from pliant.sims.robot.contact import CONTACT_KINDS
 from pliant.sims.robot.shapes import pack_shapes
-from pliant.sims.solver import EFFECTOR_HEADER, Field
+from pliant.sims.solver import EFFECTOR_HEADER, Field, Needs, Part, Phases, Places
 
 POSE, TWIST, FORCE = 7, 6, 3
 
@@ -67,7 +67,7 @@ class Effector:
         self.pose = np.concatenate([position, orientation / norm])
 
 
-class EffectorPart:
+class EffectorPart(Part):
     """The effectors of a World as a part of it: poses integrated from twists, contact offered to the solvers."""
 
     def __init__(self, effectors: Sequence[Effector], *, soft_contact: bool) -> None:
@@ -76,10 +76,6 @@ class EffectorPart:
         self.count = len(self.effectors)
         self.shape_kinds = tuple(sorted({int(effector.shape.record()[0]) for effector in self.effectors}))
         self.key: tuple[Any, ...] = ("effectors", self.shape_kinds)
-        self.state_fields: list[Field] = []
-        self.parameter_fields: list[Field] = []
-        self.control_fields: list[Field] = []
-        self.output_fields: list[Field] = []
         m = self.count
         self.state_size, self.parameter_size = m * POSE, 2 * m
         self.control_size, self.output_size, self.partial_size = m * TWIST, m * FORCE, m * (2 + POSE + TWIST + FORCE)
@@ -87,8 +83,6 @@ class EffectorPart:
     def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
         """Take the stretches that start at these offsets of each row."""
         m = self.count
-        if m == 0:
-            return
         self.state_fields = [
             Field("effector_position", state, (3,), m, POSE),
             Field("effector_orientation", state + 3, (4,), m, POSE),
@@ -100,38 +94,43 @@ class EffectorPart:
         self.control_fields = [Field("effector_twist", control, (6,), m, TWIST)]
         self.output_fields = [Field("effector_force", output, (3,), m, FORCE)]
 
-    def constants(self) -> np.ndarray:
-        """Shape records, bounding radii, then the sampled distances of meshes."""
-        return pack_shapes([effector.shape for effector in self.effectors]) if self.count else np.zeros(0)
+    def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
+        """Shape records, bounding radii and sampled distances of meshes; contact laws."""
+        kinds = np.array([CONTACT_KINDS[e.contact] for e in self.effectors], np.int32)
+        return Needs(constants=pack_shapes([e.shape for e in self.effectors]), integers={"effector_kinds": kinds})
 
     def initial_state(self) -> np.ndarray:
         """Poses, shape (count * 7,)."""
-        return np.concatenate([effector.pose for effector in self.effectors]) if self.count else np.zeros(0)
+        return np.concatenate([effector.pose for effector in self.effectors])
 
     def initial_parameters(self) -> np.ndarray:
         """Friction coefficients, then softnesses, shape (2 * count,)."""
         return np.array([e.friction for e in self.effectors] + [e.softness for e in self.effectors])
 
-    def write_header(self, header: np.ndarray, *, record_at: int, kind_at: int, partial_at: int) -> None:
+    def write_header(self, header: np.ndarray, places: Places) -> None:
         """Fill this part's stretch of the integer header."""
-        state = self.state_fields[0].offset if self.count else 0
-        friction = self.parameter_fields[0].offset if self.count else 0
-        control = self.control_fields[0].offset if self.count else 0
-        output = self.output_fields[0].offset if self.count else 0
+        friction = self.parameter_fields[0].offset
         for at, value in (
             (COUNT, self.count),
-            (STATE_AT, state),
+            (STATE_AT, self.state_fields[0].offset),
             (FRICTION_AT, friction),
             (SOFTNESS_AT, friction + self.count),
-            (CONTROL_AT, control),
-            (OUTPUT_AT, output),
-            (RECORD_AT, record_at),
-            (KIND_AT, kind_at),
+            (CONTROL_AT, self.control_fields[0].offset),
+            (OUTPUT_AT, self.output_fields[0].offset),
+            (RECORD_AT, places.constants),
+            (KIND_AT, places.integers["effector_kinds"]),
             (SOFT, int(self.soft_contact)),
-            (PARTIAL_AT, partial_at),
+            (PARTIAL_AT, places.partial),
         ):
             header[at] = value
 
-    def kinds(self) -> np.ndarray:
-        """Contact law of each effector as an integer, shape (count,)."""
-        return np.array([CONTACT_KINDS[e.contact] for e in self.effectors], np.int32)
+    def phases(self, dim: int, fp: Any) -> Phases:
+        """Pose integration and its adjoint; contact itself is called by the solver whose nodes are touched."""
+        from pliant.sims.robot.effector_kernels import effector_functions
+
+        return effector_functions(dim, fp, self.shape_kinds, False).phases
+
+    def check_parameters(self, name: str, values: dict[str, np.ndarray]) -> None:
+        """Friction and softness are not negative."""
+        if (values[name] < 0).any():
+            raise ValueError(f"parameter {name!r}={float(values[name].min())} must not be negative")
