@@ -71,27 +71,20 @@ def idle(world: World) -> np.ndarray:
     return np.zeros((world.batch, world.control_size))
 
 
-def settle(world: World, *, peaks: int, limit: int = 100_000) -> None:
-    """Bring a world to rest by kinetic damping: whenever the kinetic energy falls, velocities are set to zero.
+def settle(world: World, *, rate: float, duration: float) -> None:
+    """Bring a world to rest: for ``duration`` [s] all velocities decay at ``rate`` [1/s] besides what the solver does.
 
-    (Cundall's dynamic relaxation: in equilibrium of one mode the kinetic energy peaks.)
+    A mode of angular frequency w is damped critically by rate = 2 w.
     """
-    energy, found = 0.0, 0
-    for _ in range(limit):
+    keep = np.exp(-rate * world.time_step)
+    for _ in range(round(duration / world.time_step)):
         world.step(idle(world))
-        latest = kinetic_energy(world)
-        if latest < energy:
-            world.set_state("velocity", 0.0)
-            world.set_state("affine_velocity", 0.0)
-            latest, found = 0.0, found + 1
-            if found == peaks:
-                return
-        energy = latest
-    raise AssertionError(f"{limit} steps saw {found} of {peaks} peaks of the kinetic energy")
+        for name in ("velocity", "affine_velocity"):
+            world.set_state(name, keep * world.state(name))
 
 
 def frequency(world: World, signal: Callable[[World], float], *, crossings: int, limit: int = 100_000) -> float:
-    """Frequency [Hz] of a signal from the mean gap between ``crossings`` changes of sign, each found by interpolation."""
+    """Frequency [Hz] of a signal from the mean gap between ``crossings`` changes of sign, found by interpolation."""
     times: list[float] = []
     before = signal(world)
     for n in range(1, limit):

@@ -51,7 +51,7 @@ def tumbling(dim, material, *, substeps):
 @pytest.mark.parametrize("material", ["neo_hookean", "fixed_corotated"])
 @pytest.mark.parametrize("dim", [2, 3])
 def test_momentum_is_conserved_without_gravity_and_walls(dim, material):
-    """Linear and angular momentum of a body that spins and vibrates: 1e-5 relative, float32, after each 100 of 1,000 substeps."""
+    """Linear and angular momentum of a body that spins and vibrates: 1e-5 relative, float32, over 1,000 substeps."""
     world = tumbling(dim, material, substeps=100)
     linear, angular = momentum(world), angular_momentum(world)
     strain = 0.0
@@ -84,7 +84,7 @@ def energy(world, young, poisson):
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_a_bouncing_body_gains_no_energy(dim):
-    """Total energy never rises by more than 1e-3 of the energy of the fall over two seconds of bouncing; some is lost."""
+    """Total energy never rises by more than 1e-3 of that of the fall over two seconds of bouncing; some is lost."""
     young, poisson = 1e5, 0.3
     height = 0.2
     position, volume = block([0.375] * (dim - 1) + [3 * CELL + height], [0.25] * dim, CELL / 2)
@@ -102,7 +102,7 @@ def test_a_bouncing_body_gains_no_energy(dim):
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_a_free_vibrating_body_gains_no_energy(dim):
-    """Total energy of a body that spins and vibrates freely never rises by more than 1e-3 of itself over 1,000 substeps."""
+    """Total energy of a body that spins and vibrates never rises by more than 1e-3 of itself over 1,000 substeps."""
     world = tumbling(dim, "neo_hookean", substeps=5)
     energies = [energy(world, 1e4, 0.3)]
     for _ in range(200):
