@@ -21,10 +21,10 @@ DOMAIN = (0.18, 0.12, 0.10)  # [m]
 TABLE = 0.015  # [m]
 BLOCK = np.array([0.04, 0.035, 0.0225])  # edges of the dough [m]
 MIDDLE = np.array([0.09, 0.06])  # of the block, on the table [m]
-PIN, HALF_LENGTH = 0.01, 0.025  # radius and half length of the pin [m]
+PIN, HALF_LENGTH = 0.02, 0.02  # radius and half length of the pin [m]
 GAP = 0.004  # between pin and dough at the start [m]
-SPEED, SPIN = 0.1, 8.0  # of the pin [m/s], [rad/s]
-THICKNESS = (0.011, 0.013)  # of the target [m]
+SPEED, DESCENT, SPIN = 0.1, 0.05, 5.0  # of the pin along x and z [m/s], about its axis [rad/s]
+THICKNESS = (0.013, 0.015)  # of the target [m]
 SAMPLES = 12
 ALONG_Y = (np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0)  # turns the pin's own z axis to y (a quarter turn about x)
 
@@ -34,7 +34,7 @@ class Config:
     youngs_modulus: float = 5e3  # [Pa]
     poissons_ratio: float = 0.2
     density: float = 300.0  # [kg/m^3]
-    yield_stress: float = 200.0  # [Pa]
+    yield_stress: float = 100.0  # [Pa]
     tool_friction: float = 0.5
     table_friction: float = 0.3
     density_weight: float = 1.0
@@ -55,8 +55,8 @@ class RollingPin(Task):
     | Num | Action | Min | Max | Unit |
     | --- | --- | --- | --- | --- |
     | 0 | velocity of the pin along x | -1 | 1 | 0.1 m/s |
-    | 1 | velocity of the pin along z | -1 | 1 | 0.1 m/s |
-    | 2 | spin of the pin about its axis, y | -1 | 1 | 8 rad/s |
+    | 1 | velocity of the pin along z | -1 | 1 | 0.05 m/s |
+    | 2 | spin of the pin about its axis, y | -1 | 1 | 5 rad/s |
 
     ## Observation Space
     `Box(-10, 10, (54,), float32)`; usual values lie within [-1, 1].
@@ -73,15 +73,15 @@ class RollingPin(Task):
 
     ## Rewards
     - *density*: minus the mismatch of densities, between 0 (target reached) and 1 (disjoint).
-    - *outside*: minus the mean distance of the dough from the target, in target thicknesses (1.2 cm).
-    - *contact*: minus 0.1 times the distance of the pin from the dough, in target thicknesses (1.2 cm).
+    - *outside*: minus the mean distance of the dough from the target, in target thicknesses (1.4 cm).
+    - *contact*: minus 0.1 times the distance of the pin from the dough, in target thicknesses (1.4 cm).
 
     `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the incremental soft
     intersection over union (IoU - IoU_0) / (IoU_max - IoU_0) of dough and target, clipped to [0, 1].
 
     ## Starting State
     The block lies on the table, the pin 4 mm above its middle. The target has the block's volume, its middle and its
-    width along y; its thickness of 1.1 to 1.3 cm is drawn from the seed.
+    width along y; its thickness of 1.3 to 1.5 cm is drawn from the seed.
 
     ## Episode End
     Truncation after 50 steps of 20 ms. No termination.
@@ -128,7 +128,8 @@ class RollingPin(Task):
 
     def make_action(self) -> dict[str, np.ndarray]:
         matrix = np.zeros((6, 3))
-        matrix[0, 0] = matrix[2, 1] = SPEED
+        matrix[0, 0] = SPEED
+        matrix[2, 1] = DESCENT
         matrix[4, 2] = SPIN
         return {"effector_twist": matrix}
 
