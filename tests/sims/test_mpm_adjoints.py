@@ -127,19 +127,19 @@ ARRAYS = (
 )  # fmt: skip
 
 
-def memory(*arrays):
+def memory_of(*arrays):
     """A World's memory from its ``ARRAYS``; whatever else there is (grids) is not used here."""
     return Memory(**{**dict.fromkeys(Memory._fields), **dict(zip(ARRAYS, arrays, strict=True))})
 
 
 @functools.cache
-def node_kernels(dim):
+def node_kernels(dim, shape_kinds):
     """The functions of a node and of effector j (j = -1: of the node with all effectors and walls) on a World's arrays.
 
     World 0, member 0, frames 0 and 1; nodes (K, dim) with values (K, dim + 1): velocity or momentum, and mass.
     """
-    grid = grid_functions(dim, ti.f64, True, False)
-    effector = effector_functions(dim, ti.f64, False)
+    grid = grid_functions(dim, ti.f64, shape_kinds, False)
+    effector = effector_functions(dim, ti.f64, shape_kinds, False)
     integrate, integrate_adjoint = effector.phases.forward[0], effector.phases.reverse[-1]
 
     @ti.func
@@ -161,7 +161,7 @@ def node_kernels(dim):
         f0: FLOATS, f1: FLOATS, f2: FLOATS, f3: FLOATS, f4: FLOATS, f5: FLOATS, f6: FLOATS, f7: FLOATS, f8: FLOATS,
         f9: FLOATS, integers: INTEGERS, j: ti.i32, nodes: NODES, values: TABLE, out: TABLE,
     ):  # fmt: skip
-        mem = ti.static(memory(f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, integers))
+        mem = ti.static(memory_of(f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, integers))
         ti.loop_config(serialize=True)
         for k in range(nodes.shape[0]):
             u = ti.Vector.zero(ti.f64, dim)
@@ -178,7 +178,7 @@ def node_kernels(dim):
         f9: FLOATS, integers: INTEGERS, j: ti.i32, force_scale: ti.f64, nodes: NODES, values: TABLE, out_bar: TABLE,
         bar: TABLE,
     ):  # fmt: skip
-        mem = ti.static(memory(f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, integers))
+        mem = ti.static(memory_of(f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, integers))
         ti.loop_config(serialize=True)
         for k in range(nodes.shape[0]):
             u_bar = ti.Vector.zero(ti.f64, dim)
@@ -201,7 +201,7 @@ def node_kernels(dim):
         f0: FLOATS, f1: FLOATS, f2: FLOATS, f3: FLOATS, f4: FLOATS, f5: FLOATS, f6: FLOATS, f7: FLOATS, f8: FLOATS,
         f9: FLOATS, integers: INTEGERS, reverse: ti.i32,
     ):  # fmt: skip
-        mem = ti.static(memory(f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, integers))
+        mem = ti.static(memory_of(f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, integers))
         for _ in range(1):
             if reverse == 0:
                 integrate(mem, 0, 0, 0, 1, 0)
@@ -235,7 +235,9 @@ class Bench:
         ]
         scene.walls = Walls("separate", friction=0.1 + 0.1 * np.arange(2 * dim), thickness=3)
         self.world = w = small_world(dim, scene=scene)
-        self.header = w._integers.view()
+        self.memory = memory = w._memory
+        self.header = memory.integers.view()
+        self.kernels = node_kernels(dim, w._effectors.shape_kinds)
         self.arrays = [
             getattr(w, f"_{name}").device_array
             for name in (
@@ -267,12 +269,12 @@ class Bench:
             w.set_state(name, x[name])
         for name in self.names:
             w.set_parameter(name, x[name])
-        w._controls.view()[w.control_layout["effector_twist"]] = x["twist"]
-        w._scratch.fill(0)
+        self.memory.controls.view()[w.control_layout["effector_twist"]] = x["twist"]
+        self.memory.scratch.fill(0)
 
     def partials(self):
         """The partial sums of the effectors (M, 18) and of the grid (3 dim,)."""
-        h, scratch, m = self.header, self.world._scratch.view(), self.world.effector_count
+        h, scratch, m = self.header, self.memory.scratch.view(), self.world.effector_count
         o, g = h[PARTIAL_OFFSET] + h[eff.PARTIAL_AT], h[PARTIAL_OFFSET] + h[at.PARTIAL_AT]
         return scratch[o : o + m * P_SIZE].reshape(m, P_SIZE).copy(), scratch[g : g + 3 * self.dim].copy()
 
@@ -281,7 +283,7 @@ class Bench:
         w, h = self.world, self.header
         h[h[eff.KIND_AT] : h[eff.KIND_AT] + w.effector_count] = laws
         h[eff.SOFT] = int(soft)
-        forward_kernel, adjoint_kernel, _ = node_kernels(self.dim)
+        forward_kernel, adjoint_kernel, _ = self.kernels
 
         def forward(x):
             self.load(x)
@@ -291,7 +293,7 @@ class Bench:
 
         def adjoint(x, c):
             self.load(x)
-            force = w._output_adjoint.view()
+            force = self.memory.output_adjoint.view()
             force[:] = c["force"].ravel()
             bar = np.empty_like(self.values)
             adjoint_kernel(
@@ -353,26 +355,26 @@ def test_velocity_adjoint(bench, soft, wall):
 
 
 def test_integrate_adjoint(bench):
-    w, poses = bench.world, node_kernels(bench.dim)[2]
+    w, memory, poses = bench.world, bench.memory, bench.kernels[2]
     size = 7 * w.effector_count
     start = bench.header[eff.STATE_AT]
-    row = w._sizes.state
+    row = memory.sizes.state
 
     def forward(x):
         bench.load({**bench.point(), **x})
         poses(*bench.arrays, 0)
-        return {"pose": w._live.view()[row + start : row + start + size].reshape(-1, 7).copy()}
+        return {"pose": memory.live.view()[row + start : row + start + size].reshape(-1, 7).copy()}
 
     def adjoint(x, c):
         bench.load({**bench.point(), **x})
-        w._adjoint.view()[start : start + size] = c["pose"].ravel()
-        w._control_adjoint.fill(0)
+        memory.adjoint.view()[start : start + size] = c["pose"].ravel()
+        memory.control_adjoint.fill(0)
         poses(*bench.arrays, 1)
-        pose = w._adjoint.view()[start : start + size].reshape(-1, 7)
+        pose = memory.adjoint.view()[start : start + size].reshape(-1, 7)
         return {
             "effector_position": pose[:, :3],
             "effector_orientation": pose[:, 3:],
-            "twist": w._control_adjoint.view()[w.control_layout["effector_twist"]],
+            "twist": memory.control_adjoint.view()[w.control_layout["effector_twist"]],
         }
 
     point = {name: bench.point()[name] for name in ("effector_position", "effector_orientation", "twist")}

@@ -459,7 +459,7 @@ def test_a_world_that_diverged_wants_a_reset(plane):
     world, controls = plane
     world.reset()
     velocity = world.state("velocity")
-    velocity[0, 0] = 400.0
+    velocity[0, 0] = 4000.0
     world.set_state("velocity", velocity)
     with pytest.raises(SimulationDiverged):
         world.step(controls[0])
@@ -495,9 +495,9 @@ def test_memory_returns_after_close():
     scene = small_scene(2)
 
     def cycle():
-        world = small_world(2, scene=scene, substeps=200)  # 10 MB of states
+        world = small_world(2, scene=scene, substeps=200)  # half a megabyte a step
         controls = np.zeros((1, world.control_size))
-        for _ in range(4):
+        for _ in range(2):
             world.step(controls)
         world.close()
 
