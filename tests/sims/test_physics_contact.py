@@ -25,7 +25,8 @@ def slide(slope, *, kind="separate", effector=None, soft=False):
     """Acceleration [m/s^2] and travel [cells] in 0.8 s of a stiff, flat block on an incline, tan(angle) = ``slope``.
 
     The floor is level and gravity inclined. The block is brought to rest on it first, then the incline is raised within
-    another 0.8 s: tilted at once, an elastic block swings past its equilibrium and pulls on the floor twice as hard.
+    another 0.8 s: tilted at once, an elastic block swings past its equilibrium and pulls on the floor twice as hard. It is
+    stiff because rubbing feeds the vibrations of a soft one (flutter by Coulomb friction).
     """
     low = 3 * CELL if effector is None else 5 * CELL
     position, volume = block([0.5, low], [0.75, 0.125], CELL / 2)

@@ -37,7 +37,7 @@ def test_ballistic_flight_is_exact_to_rounding(dim, precision):
 
 
 def tumbling(dim, material, *, substeps):
-    """A soft block, neither square nor centred, that drifts, spins and vibrates by some 15 % of its size."""
+    """A soft block, neither square nor centred, that drifts, spins and vibrates by some 7 % of its size."""
     position, volume = block([0.375] * dim, [0.25, 0.1875, 0.125][:dim], CELL / 2)
     r = position - position.mean(0)
     velocity = np.array([0.05, 0.08, -0.06])[:dim] + 3 * r * np.array([1, -1, 0.5])[:dim]
