@@ -25,26 +25,26 @@ def slide(slope, *, kind="separate", effector=None, soft=False):
     """Acceleration [m/s^2] and travel [cells] in 0.8 s of a stiff, flat block on an incline, tan(angle) = ``slope``.
 
     The floor is level and gravity inclined. The block is brought to rest on it first, then the incline is raised within
-    another 0.8 s: tilted at once, an elastic block swings past its equilibrium and pulls on the floor twice as hard. It is
-    stiff because rubbing feeds the vibrations of a soft one (flutter by Coulomb friction).
+    another 0.8 s: tilted at once, an elastic block swings past its equilibrium and pulls on the floor twice as hard. It
+    is stiff because rubbing feeds the vibrations of a soft one (flutter by Coulomb friction).
     """
     low = 3 * CELL if effector is None else 5 * CELL
     position, volume = block([0.5, low], [0.75, 0.125], CELL / 2)
     body = Body("block", position, volume, youngs_modulus=1e6, poissons_ratio=0.3)
     walls = Walls(kind, FRICTION if effector is None else 0.0)
     scene = Scene(2, (96, 16), CELL, [body], [] if effector is None else [effector], walls)
-    world = World(scene, substeps=5, dt=5e-4, soft_contact=soft)
+    world = World(scene, substeps=10, dt=5e-4, soft_contact=soft)
     normal = GRAVITY / np.hypot(1, slope)
     world.set_parameter("gravity", (0, -normal))
-    settle(world, rate=40, duration=0.8)
-    for share in np.linspace(0, 1, 320):
+    settle(world, rate=40, duration=0.5)
+    for share in np.linspace(0, 1, 160):
         world.set_parameter("gravity", (share * slope * normal, -normal))
         world.step(idle(world))
     start, velocities = of(world, "position")[:, 0].mean(), []
-    for _ in range(320):
+    for _ in range(160):
         world.step(idle(world))
         velocities.append(of(world, "velocity")[:, 0].mean())
-    acceleration = np.polyfit(world.time_step * np.arange(320), velocities, 1)[0]
+    acceleration = np.polyfit(world.time_step * np.arange(160), velocities, 1)[0]
     return acceleration, (of(world, "position")[:, 0].mean() - start) / CELL
 
 
