@@ -20,6 +20,7 @@ from pliant.sims.solver import (
     PARAMETER,
     PARTIAL,
     PARTIAL_OFFSET,
+    RECORDS,
     STATE,
     STATUS,
     STATUS_SIZE,
@@ -35,6 +36,8 @@ CACHE_LINE = 16
 
 class WorldMemory:
     """Arrays of ``batch`` worlds made of ``parts``, and the header that tells kernels their places.
+
+    A world is worked on by ``team`` threads with a grid each, of which ``records`` in all may report a failure.
 
     Attributes:
         live: the two frames that steps without a recording go back and forth between.
@@ -52,12 +55,13 @@ class WorldMemory:
         *,
         batch: int,
         team: int,
+        records: int,
         substeps: int,
         dt: float,
         precision: str,
         differentiable: bool,
     ) -> None:
-        self.batch, self.team, self.dtype = batch, team, numpy_type(precision)
+        self.batch, self.records, self.dtype = batch, records, numpy_type(precision)
         self.sizes, partial_at = lay_out(parts)
         sizes, copies = self.sizes, batch * team
         needs = [part.needs(batch=batch, team=team, differentiable=differentiable) for part in parts]
@@ -75,7 +79,7 @@ class WorldMemory:
         stretches: list[tuple[int, str, np.ndarray | int]] = [
             (-1, "header", HEADER_SIZE),
             (-1, "barrier", batch * CACHE_LINE),
-            (-1, "status", copies * STATUS_SIZE),
+            (-1, "status", batch * records * STATUS_SIZE),
         ]
         stretches += [(k, name, value) for k, need in enumerate(needs) for name, value in need.integers.items()]
         integers_at, integers_size = _stack([v if isinstance(v, int) else len(v) for _, _, v in stretches])
@@ -103,6 +107,7 @@ class WorldMemory:
             (STATUS, own["status"]),
             (BARRIER, own["barrier"]),
             (SUBSTEPS, substeps),
+            (RECORDS, records),
         ):
             integers[entry] = value
         for part, place in zip(parts, places, strict=True):
@@ -123,7 +128,7 @@ class WorldMemory:
             self.output_adjoint = Array(batch * sizes.output, self.dtype)
         self.initial = np.tile(np.concatenate([p.initial_state() for p in parts]), (batch, 1)).astype(self.dtype)
         self._barrier = slice(own["barrier"], own["barrier"] + batch * CACHE_LINE)
-        self._status = slice(own["status"], own["status"] + copies * STATUS_SIZE)
+        self._status = slice(own["status"], own["status"] + batch * records * STATUS_SIZE)
 
     def _array(self, values: np.ndarray) -> Array:
         array = Array(len(values), self.dtype)
@@ -161,8 +166,8 @@ class WorldMemory:
         self.integers.write(integers)
 
     def status(self) -> np.ndarray:
-        """First failures: (B, team, STATUS_SIZE)."""
-        return self.integers.view()[self._status].reshape(self.batch, self.team, STATUS_SIZE)
+        """First failures: (B, records, STATUS_SIZE)."""
+        return self.integers.view()[self._status].reshape(self.batch, self.records, STATUS_SIZE)
 
     def free(self) -> None:
         """Release all arrays."""

@@ -28,6 +28,7 @@ HEADER_SIZE = 192
 
 # The World's own header entries.
 BATCH, TEAM, STATE, PARAMETER, CONTROL, OUTPUT, FRAMES, PARTIAL, PARTIAL_OFFSET, STATUS, BARRIER, SUBSTEPS = range(12)
+RECORDS = 12  # status records a world: one for each thread that may report a failure
 
 # First entries of the constants: the substep, the cell and its inverse.
 DT, CELL, INVERSE_CELL = range(3)
@@ -150,6 +151,24 @@ class Phases(NamedTuple):
     finish_reverse: Any
 
 
+class Pass(NamedTuple):
+    """Work that a device of very many threads shares out: body(memory, b, i, row_in, row_out, substep) for each i in
+    range(count(memory)) of each world b. What several i touch is updated atomically."""
+
+    count: Any
+    body: Any
+
+
+class Passes(NamedTuple):
+    """``Phases`` for such a device: each phase is a list of passes, one after the other."""
+
+    begin: list[Pass]
+    forward: list[list[Pass]]
+    reverse: list[list[Pass]]
+    finish: list[Pass]
+    finish_reverse: list[Pass]
+
+
 class Part(ABC):
     """A solver or a coupling, as the World sees it. Sizes count floats of one world; a part without a kind has size 0.
 
@@ -184,6 +203,10 @@ class Part(ABC):
     @abstractmethod
     def phases(self, dim: int, fp: Any) -> Phases:
         """The compiled functions; equal keys must give equal functions."""
+
+    def passes(self, dim: int, fp: Any) -> Passes | None:
+        """The same for a GPU; None: there one thread a world runs each phase (fine for a few elements)."""
+        return None
 
     def initial_parameters(self) -> np.ndarray:
         """The parameter row, shape (parameter_size,)."""

@@ -9,6 +9,7 @@ import numpy as np
 from pliant.sims.checkpoint import Recording, parse_memory
 from pliant.sims.checks import SimulationDiverged, add_cotangent, fit, look_up
 from pliant.sims.drivers import team_drivers
+from pliant.sims.elements import element_drivers
 from pliant.sims.layout import WorldMemory
 from pliant.sims.runtime import Array, float_type, numpy_type, start, thread_count
 from pliant.sims.solver import CAUSES, LEFT_DOMAIN, Model, Part
@@ -63,11 +64,15 @@ class World:
         budget = parse_memory(memory)
         self._parts = scene.parts(dt=self.dt, soft_contact=soft_contact)
         self.device = start(device)
-        self._team = self._pick_team()
+        on_cpu = self.device == "cpu"
+        elements = sum(part.elements for part in self._parts)
+        # CPU threads: as many a world as the machine has to spare and the elements can feed
+        self._team = max(1, min(thread_count() // self.batch, elements // MEMBER_ELEMENTS)) if on_cpu else 1
         self._memory = WorldMemory(
             self._parts,
             batch=self.batch,
             team=self._team,
+            records=self._team if on_cpu else max(1, elements),
             substeps=self.substeps,
             dt=self.dt,
             precision=precision,
@@ -81,7 +86,7 @@ class World:
         self.control_layout = {f.name: f.columns for part in self._parts for f in part.control_fields}
         row = self.batch * self._sizes.state
         self._recording = Recording(row, self.dtype, self.substeps, budget, horizon) if self.differentiable else None
-        self._drivers = team_drivers(self.dim, fp, self._parts)
+        self._drivers = (team_drivers if on_cpu else element_drivers)(self.dim, fp, self._parts)
         self._closed = self._diverged = False
         self._current = 0
         self._recorded_controls: list[np.ndarray] = []
@@ -90,11 +95,6 @@ class World:
         self._reversed: int | None = None  # step that was reversed last
         self.step_count = 0
         self.reset()
-
-    def _pick_team(self) -> int:
-        """Threads a world: as many as the machine has to spare and the particles can feed."""
-        elements = sum(part.elements for part in self._parts)
-        return max(1, min(thread_count() // self.batch, elements // MEMBER_ELEMENTS))
 
     # ------------------------------------------------------------------ state, parameters, controls
 

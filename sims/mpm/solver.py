@@ -10,7 +10,7 @@ import numpy as np
 from pliant.sims.mpm import state as at
 from pliant.sims.mpm.materials import MATERIALS
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.solver import CELL, INVERSE_CELL, Field, Needs, Part, Phases, Places
+from pliant.sims.solver import CELL, INVERSE_CELL, Field, Needs, Part, Passes, Phases, Places
 
 COURANT_LIMIT = 0.8
 """Share of a cell that an elastic wave may cross in a substep (explicit MLS-MPM with quadratic splines)."""
@@ -167,6 +167,12 @@ class MPMPart(Part):
         from pliant.sims.mpm.kernels import mpm_phases
 
         return mpm_phases(dim, fp, *self.key[1:])
+
+    def passes(self, dim: int, fp: Any) -> Passes:
+        """The same with a thread for each particle and node."""
+        from pliant.sims.mpm.passes import mpm_passes
+
+        return mpm_passes(dim, fp, *self.key[1:])
 
     def check_state(self, name: str, values: np.ndarray) -> None:
         """Particles lie inside the domain."""

@@ -27,6 +27,7 @@ from pliant.sims.solver import (
     PARAMETER,
     PARTIAL,
     PARTIAL_OFFSET,
+    RECORDS,
     STATE,
     STATUS,
     STATUS_SIZE,
@@ -173,7 +174,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
             if x_new[d] < cell or x_new[d] > (h[at.EXTENT + d] - 2) * cell:
                 cause = LEFT_DOMAIN
         if cause != 0:
-            status = h[STATUS] + (b * h[TEAM] + c) * STATUS_SIZE
+            status = h[STATUS] + (b * h[RECORDS] + c) * STATUS_SIZE
             if h[status] == 0:
                 h[status] = substep + 1
                 h[status + 1] = p

@@ -1,0 +1,263 @@
+"""Passes of the material point method for a device of very many threads (see ``sims/elements.py``), and back.
+
+The same functions of a particle and of a node as in ``kernels.py``, in their atomic variants. Each world has one grid
+and one bounding box; node passes visit the nodes in the box. Particles of a cell stand together in the order, the cells
+in the order in which threads came to claim their stretches.
+"""
+
+from functools import cache
+from typing import Any
+
+from pliant.sims.layout import CACHE_LINE
+from pliant.sims.mpm import state as at
+from pliant.sims.mpm.grid import grid_functions
+from pliant.sims.mpm.kernels import mpm_phases
+from pliant.sims.mpm.stencil import stencil_functions
+from pliant.sims.mpm.transfers import transfer_functions
+from pliant.sims.runtime import ti
+from pliant.sims.solver import (
+    BARRIER,
+    INVERSE_CELL,
+    LANES,
+    PARTIAL,
+    PARTIAL_OFFSET,
+    STATE,
+    Pass,
+    Passes,
+)
+
+NODE_THREADS = 1 << 15
+"""Threads a world that share the nodes of its box (fewer where the grid has fewer nodes)."""
+
+
+@cache
+def mpm_passes(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, shape_kinds: tuple[int, ...]) -> Passes:
+    """The passes for the materials ``kinds`` of a scene with effectors of ``shape_kinds``."""
+    vec = ti.types.vector(dim, fp)
+    ivec = ti.types.vector(dim, ti.i32)
+    v4 = ti.types.vector(LANES, fp)
+    transfers = transfer_functions(dim, fp, kinds, has_muscles, True)
+    stencil = stencil_functions(dim, fp, True)
+    grid = grid_functions(dim, fp, shape_kinds, True)
+    finish_world = mpm_phases(dim, fp, kinds, has_muscles, shape_kinds).finish_reverse
+
+    @ti.func
+    def worlds(mem: ti.template()):
+        return 1
+
+    @ti.func
+    def particles(mem: ti.template()):
+        return mem.integers[at.COUNT]
+
+    @ti.func
+    def node_threads(mem: ti.template()):
+        return ti.min(mem.integers[at.NODES], NODE_THREADS)
+
+    @ti.func
+    def ordered(mem: ti.template(), b, i):
+        return mem.integers[mem.integers[at.ORDER_AT] + b * mem.integers[at.COUNT] + i]
+
+    @ti.func
+    def base_of_particle(mem: ti.template(), r, p):
+        h = ti.static(mem.integers)
+        x = stencil.load_vec(mem.frames, r * h[STATE] + h[at.STATE_AT] + p * transfers.record)
+        return stencil.base_of(mem, x * mem.constants[INVERSE_CELL])
+
+    @ti.func
+    def index(mem: ti.template(), node):
+        n = node[0]
+        for d in ti.static(range(1, dim)):
+            n = n * mem.integers[at.EXTENT + d] + node[d]
+        return n
+
+    @ti.func
+    def box(mem: ti.template(), b):
+        """Lowest node of world b's box, its nodes along each axis, and their number."""
+        h = ti.static(mem.integers)
+        o = h[at.BOX_AT] + b * 2 * dim
+        low = ivec(0)
+        extent = ivec(0)
+        volume = 1
+        for d in ti.static(range(dim)):
+            low[d] = h[o + d]
+            extent[d] = h[o + dim + d] - low[d] + 1
+            volume *= extent[d]
+        return low, extent, volume
+
+    @ti.func
+    def node_of(low, extent, k):
+        """The k-th node of a box, the last axis fastest."""
+        node = low
+        rest = k
+        for e in ti.static(range(dim)):
+            d = ti.static(dim - 1 - e)
+            node[d] += rest % extent[d]
+            rest = rest // extent[d]
+        return node
+
+    @ti.func
+    def reset_box(mem: ti.template(), b, i, r_in, r_out, substep):
+        o = mem.integers[at.BOX_AT] + b * 2 * dim
+        for d in ti.static(range(dim)):
+            mem.integers[o + d] = 1 << 20
+            mem.integers[o + dim + d] = 0
+
+    @ti.func
+    def grow_box(mem: ti.template(), b, i, r_in, r_out, substep):
+        """Takes particle i's stencil into the box; most particles find it wide enough and leave it alone."""
+        o = mem.integers[at.BOX_AT] + b * 2 * dim
+        base = base_of_particle(mem, r_in, i)
+        for d in ti.static(range(dim)):
+            if base[d] < mem.integers[o + d]:
+                ti.atomic_min(mem.integers[o + d], base[d])
+            if base[d] + 2 > mem.integers[o + dim + d]:
+                ti.atomic_max(mem.integers[o + dim + d], base[d] + 2)
+
+    # ------------------------------------------------------------------ order of the particles
+
+    @ti.func
+    def claimed(mem: ti.template(), b):
+        """Where world b counts the places of the order that are taken: its barrier's counter, unused otherwise."""
+        return mem.integers[BARRIER] + b * CACHE_LINE
+
+    @ti.func
+    def begin_world(mem: ti.template(), b, i, r_in, r_out, substep):
+        h = ti.static(mem.integers)
+        reset_box(mem, b, i, r_in, r_out, substep)
+        h[claimed(mem, b)] = 0
+        o = h[PARTIAL_OFFSET] + b * h[PARTIAL] + h[at.PARTIAL_AT]
+        for n in range(o, o + 3 * dim + h[at.GROUPS]):
+            mem.scratch[n] = fp(0.0)
+
+    @ti.func
+    def empty_cells(mem: ti.template(), b, i, r_in, r_out, substep):
+        cells = mem.integers[at.CELLS_AT] + b * mem.integers[at.NODES]
+        low, extent, volume = box(mem, b)
+        stride = node_threads(mem)
+        for m in range((volume - i + stride - 1) // stride):
+            mem.integers[cells + index(mem, node_of(low, extent, i + m * stride))] = 0
+
+    @ti.func
+    def count_particle(mem: ti.template(), b, i, r_in, r_out, substep):
+        cells = mem.integers[at.CELLS_AT] + b * mem.integers[at.NODES]
+        ti.atomic_add(mem.integers[cells + index(mem, base_of_particle(mem, r_in, i))], 1)
+
+    @ti.func
+    def claim_places(mem: ti.template(), b, i, r_in, r_out, substep):
+        """Each cell takes as many places of the order as it has particles: its count becomes its first place."""
+        cells = mem.integers[at.CELLS_AT] + b * mem.integers[at.NODES]
+        low, extent, volume = box(mem, b)
+        stride = node_threads(mem)
+        for m in range((volume - i + stride - 1) // stride):
+            n = cells + index(mem, node_of(low, extent, i + m * stride))
+            if mem.integers[n] > 0:
+                mem.integers[n] = ti.atomic_add(mem.integers[claimed(mem, b)], mem.integers[n])
+
+    @ti.func
+    def place_particle(mem: ti.template(), b, i, r_in, r_out, substep):
+        h = ti.static(mem.integers)
+        cells = h[at.CELLS_AT] + b * h[at.NODES]
+        place = ti.atomic_add(h[cells + index(mem, base_of_particle(mem, r_in, i))], 1)
+        h[h[at.ORDER_AT] + b * h[at.COUNT] + place] = i
+
+    # ------------------------------------------------------------------ forward
+
+    @ti.func
+    def clear(mem: ti.template(), b, i, r_in, r_out, substep):
+        n0 = b * mem.integers[at.NODES]
+        low, extent, volume = box(mem, b)
+        stride = node_threads(mem)
+        for m in range((volume - i + stride - 1) // stride):
+            mem.grid[n0 + index(mem, node_of(low, extent, i + m * stride))] = v4(0.0)
+
+    @ti.func
+    def scatter(mem: ti.template(), b, i, r_in, r_out, substep):
+        transfers.scatter(mem, b, b * mem.integers[at.NODES], r_in, r_out, ordered(mem, b, i))
+
+    @ti.func
+    def update(mem: ti.template(), b, i, r_in, r_out, substep):
+        n0 = b * mem.integers[at.NODES]
+        low, extent, volume = box(mem, b)
+        stride = node_threads(mem)
+        for m in range((volume - i + stride - 1) // stride):
+            node = node_of(low, extent, i + m * stride)
+            n = n0 + index(mem, node)
+            total = mem.grid[n]
+            mass = total[LANES - 1]
+            u = vec(0.0)
+            if mass > 0.0:
+                u = grid.velocity(mem, b, 0, r_in, node, stencil.narrow(total), mass)
+            mem.grid[n] = stencil.widen(u, mass)
+
+    @ti.func
+    def gather(mem: ti.template(), b, i, r_in, r_out, substep):
+        p = ordered(mem, b, i)
+        transfers.gather(mem, b, p, b * mem.integers[at.NODES], r_in, r_out, p, substep)  # a status record each
+
+    # ------------------------------------------------------------------ reverse
+
+    @ti.func
+    def clear_both(mem: ti.template(), b, i, r_in, r_out, substep):
+        n0 = b * mem.integers[at.NODES]
+        low, extent, volume = box(mem, b)
+        stride = node_threads(mem)
+        for m in range((volume - i + stride - 1) // stride):
+            n = n0 + index(mem, node_of(low, extent, i + m * stride))
+            mem.grid[n] = v4(0.0)
+            mem.grid_adjoint[n] = v4(0.0)
+
+    @ti.func
+    def scatter_adjoint(mem: ti.template(), b, i, r_in, r_out, substep):
+        transfers.scatter_adjoint(mem, b, b * mem.integers[at.NODES], r_in, ordered(mem, b, i))
+
+    @ti.func
+    def update_adjoint(mem: ti.template(), b, i, r_in, r_out, substep):
+        n0 = b * mem.integers[at.NODES]
+        low, extent, volume = box(mem, b)
+        stride = node_threads(mem)
+        for m in range((volume - i + stride - 1) // stride):
+            node = node_of(low, extent, i + m * stride)
+            n = n0 + index(mem, node)
+            total = mem.grid[n]
+            mass = total[LANES - 1]
+            u = vec(0.0)
+            momentum_bar = vec(0.0)
+            mass_bar = fp(0.0)
+            if mass > 0.0:
+                u, momentum_bar, mass_bar = grid.velocity_adjoint(
+                    mem, b, 0, r_in, node, stencil.narrow(total), mass, stencil.narrow(mem.grid_adjoint[n])
+                )
+            mem.grid[n] = stencil.widen(u, mass)
+            mem.grid_adjoint[n] = stencil.widen(momentum_bar, mass_bar)
+
+    @ti.func
+    def gather_adjoint(mem: ti.template(), b, i, r_in, r_out, substep):
+        transfers.gather_adjoint(mem, b, 0, b * mem.integers[at.NODES], r_in, r_out, ordered(mem, b, i))
+
+    @ti.func
+    def finish_reverse(mem: ti.template(), b, i, r_in, r_out, substep):
+        finish_world(mem, b, 0)
+
+    find_box = [Pass(worlds, reset_box), Pass(particles, grow_box)]
+    return Passes(
+        begin=[
+            Pass(worlds, begin_world),
+            Pass(particles, grow_box),
+            Pass(node_threads, empty_cells),
+            Pass(particles, count_particle),
+            Pass(node_threads, claim_places),
+            Pass(particles, place_particle),
+        ],
+        forward=[
+            [*find_box, Pass(node_threads, clear), Pass(particles, scatter)],
+            [Pass(node_threads, update)],
+            [Pass(particles, gather)],
+        ],
+        reverse=[
+            [*find_box, Pass(node_threads, clear_both), Pass(particles, scatter_adjoint)],
+            [Pass(node_threads, update_adjoint)],
+            [Pass(particles, gather_adjoint)],
+        ],
+        finish=[],
+        finish_reverse=[Pass(worlds, finish_reverse)],
+    )
