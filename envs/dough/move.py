@@ -16,9 +16,9 @@ from pliant.sims.mpm.scene import Body, Scene, Walls
 from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.shapes import Sphere
 
-CELL = {"small": 0.005, "full": 0.0025}  # [m]
-DOMAIN = (0.20, 0.12, 0.10)  # [m]
-TABLE = 0.015  # [m]
+CELL = {"small": 0.006, "full": 0.003}  # [m]
+DOMAIN = (0.204, 0.12, 0.09)  # [m]
+TABLE = 0.018  # [m]
 RADIUS = 0.019  # of the ball [m]
 PLACE = (0.07, 0.06)  # of the ball on the table [m]
 TOOL = 0.01  # radius of a manipulator [m]

@@ -16,10 +16,10 @@ from pliant.sims.mpm.scene import Body, Scene, Walls
 from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.shapes import Capsule
 
-CELL = {"small": 0.005, "full": 0.0025}  # [m]
-DOMAIN = (0.18, 0.12, 0.10)  # [m]
-TABLE = 0.015  # [m]
-BLOCK = np.array([0.04, 0.035, 0.0225])  # edges of the dough [m]
+CELL = {"small": 0.006, "full": 0.003}  # [m]
+DOMAIN = (0.18, 0.12, 0.108)  # [m]
+TABLE = 0.018  # [m]
+BLOCK = np.array([0.042, 0.036, 0.024])  # edges of the dough [m]
 MIDDLE = np.array([0.09, 0.06])  # of the block, on the table [m]
 PIN, HALF_LENGTH = 0.02, 0.02  # radius and half length of the pin [m]
 GAP = 0.004  # between pin and dough at the start [m]
@@ -45,7 +45,7 @@ class Config:
 class RollingPin(Task):
     """
     ## Description
-    A block of elastoplastic dough (4 x 3.5 x 2.25 cm; von Mises) lies on a table under a rolling pin. The goal is to
+    A block of elastoplastic dough (4.2 x 3.6 x 2.4 cm; von Mises) lies on a table under a rolling pin. The goal is to
     flatten it to a rectangle of equal volume. After the RollingPin task of PlasticineLab (Huang et al. 2021), in SI
     units and at the size of a hand.
 
