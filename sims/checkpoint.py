@@ -129,7 +129,7 @@ class Recording:
         while -(-len(self.segments) // self.stride) > self.state_capacity:
             self.stride *= 2
         for t in range(0, len(self.segments), self.stride):
-            self.states[t] = self.segments[t].view()[: self.row].copy()
+            self.states[t] = self.segments[t].read(0, self.row).copy()
         for segment in self.segments:
             segment.free()
         self.segments = []

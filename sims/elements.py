@@ -68,7 +68,7 @@ def serial_passes(phases: Phases) -> Passes:
 
 def _make_drivers(fp: Any, parts: list[Passes]) -> SimpleNamespace:
     begins = list(chain(*(part.begin for part in parts)))
-    begin, begin_reverse = _make_kernel(fp, begins, True), _make_kernel(fp, begins, False)
+    begin = _make_kernel(fp, begins, True)
     forward_substep = _make_kernel(fp, _side_by_side([part.forward for part in parts]), True)
     reverse_substep = _make_kernel(fp, _side_by_side([part.reverse for part in parts]), False)
     finish = _make_kernel(fp, list(chain(*(part.finish for part in parts))), True)
@@ -119,7 +119,7 @@ def _make_drivers(fp: Any, parts: list[Passes]) -> SimpleNamespace:
             frames, adjoint, parameters, parameter_adjoint, controls, control_adjoint, outputs, output_adjoint,
             constants, grid, grid_adjoint, scratch, integers,
         )  # fmt: skip
-        begin_reverse(*memory, batch, 0, 0)
+        begin(*memory, batch, 0, 0)
         for s in reversed(range(count)):
             reverse_substep(*memory, batch, s, s)
         finish_reverse(*memory, batch, 0, 0)

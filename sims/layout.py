@@ -127,8 +127,8 @@ class WorldMemory:
             self.control_adjoint = Array(batch * sizes.control, self.dtype)
             self.output_adjoint = Array(batch * sizes.output, self.dtype)
         self.initial = np.tile(np.concatenate([p.initial_state() for p in parts]), (batch, 1)).astype(self.dtype)
-        self._barrier = slice(own["barrier"], own["barrier"] + batch * CACHE_LINE)
-        self._status = slice(own["status"], own["status"] + batch * records * STATUS_SIZE)
+        self._barrier_at, self._no_barrier = own["barrier"], np.zeros(batch * CACHE_LINE, np.int32)
+        self._status_at, self._no_status = own["status"], np.zeros(batch * records * STATUS_SIZE, np.int32)
 
     def _array(self, values: np.ndarray) -> Array:
         array = Array(len(values), self.dtype)
@@ -137,37 +137,27 @@ class WorldMemory:
 
     def rows(self, name: str, size: int) -> np.ndarray:
         """The array ``name`` as (B, size): a window on the CPU, a copy elsewhere."""
-        return getattr(self, name).view()[: self.batch * size].reshape(self.batch, size)
+        return getattr(self, name).read(0, self.batch * size).reshape(self.batch, size)
 
     def frame(self, array: Array, frame: int) -> np.ndarray:
         """One frame of an array of states, (B, state size): a window on the CPU, a copy elsewhere."""
         n = self.batch * self.sizes.state
-        return array.view()[frame * n : (frame + 1) * n].reshape(self.batch, -1)
+        return array.read(frame * n, n).reshape(self.batch, -1)
 
     def write_frame(self, array: Array, frame: int, state: np.ndarray) -> None:
         """Overwrite one frame of an array of states by (B, state size)."""
-        n = self.batch * self.sizes.state
-        self.write(array, frame * n, state)
-
-    @staticmethod
-    def write(array: Array, start: int, values: np.ndarray) -> None:
-        """Overwrite the stretch of an array that begins at ``start``."""
-        view = array.view()
-        view[start : start + values.size] = values.ravel()
-        array.write(view)
+        array.overwrite(frame * self.batch * self.sizes.state, state)
 
     def prepare_launch(self, frames: int | None = None) -> None:
         """Reset barriers and status; ``frames``: of the array that the launch will step through."""
-        integers = self.integers.view()
-        integers[self._barrier] = 0
-        integers[self._status] = 0
+        self.integers.overwrite(self._barrier_at, self._no_barrier)
+        self.integers.overwrite(self._status_at, self._no_status)
         if frames is not None:
-            integers[FRAMES] = frames
-        self.integers.write(integers)
+            self.integers.overwrite(FRAMES, np.array([frames], np.int32))
 
     def status(self) -> np.ndarray:
         """First failures: (B, records, STATUS_SIZE)."""
-        return self.integers.view()[self._status].reshape(self.batch, self.records, STATUS_SIZE)
+        return self.integers.read(self._status_at, self._no_status.size).reshape(self.batch, self.records, STATUS_SIZE)
 
     def free(self) -> None:
         """Release all arrays."""

@@ -6,9 +6,8 @@ and carry their own floating-point type (a literal that is not exactly represent
 inside them).
 """
 
-from __future__ import annotations
-
 import ctypes
+import functools
 import os
 from contextlib import redirect_stdout
 from io import StringIO
@@ -101,24 +100,51 @@ def numpy_type(precision: str) -> type[np.floating[Any]]:
     return np.float32 if precision == "f32" else np.float64
 
 
+_TYPES: dict[Any, Any] = {np.float32: ti.f32, np.float64: ti.f64, np.int32: ti.i32}
+
+
+@functools.lru_cache(maxsize=8)
+def _stage(dtype: type, count: int) -> Any:
+    """A device array that stretches of others pass through on their way to and from the host."""
+    return ti.ndarray(_TYPES[dtype], (count,))
+
+
+@functools.cache
+def _copier(dtype: type) -> Any:
+    """A kernel that copies a stretch from one device array to another."""
+    scalar = _TYPES[dtype]
+
+    @ti.kernel
+    def copy(
+        source: ti.types.ndarray(scalar, 1),
+        target: ti.types.ndarray(scalar, 1),
+        source_at: ti.i32,
+        target_at: ti.i32,
+        count: ti.i32,
+    ):
+        for i in range(count):
+            target[target_at + i] = source[source_at + i]
+
+    return copy
+
+
 class Array:
     """A flat taichi ndarray with a window onto it from the host.
 
-    On the CPU ``view()`` is the memory itself; on another device it is a copy, and ``write`` sends one back.
+    On the CPU ``view()`` and ``read()`` are the memory itself; on another device they are copies, and ``write`` and
+    ``overwrite`` send one back. Only the stretch that is read or overwritten crosses to or from the device.
 
     Attributes:
         device_array: the taichi ndarray, shape (size,), to be passed to kernels; its elements are vectors if
         ``lanes`` > 1.
     """
 
-    _TYPES = {np.float32: "f32", np.float64: "f64", np.int32: "i32"}
-
     def __init__(self, size: int, dtype: Any, *, lanes: int = 1) -> None:
         device = start()
         elements = max(int(size), 1)
         self.size = elements * lanes
         self.dtype = np.dtype(dtype)
-        scalar = getattr(ti, self._TYPES[self.dtype.type])
+        scalar = _TYPES[self.dtype.type]
         self.device_array = ti.ndarray(ti.types.vector(lanes, scalar) if lanes > 1 else scalar, (elements,))
         self._host: np.ndarray | None = None
         if device == "cpu":
@@ -146,6 +172,25 @@ class Array:
                 self._host[:] = values
         else:
             self.device_array.from_numpy(np.ascontiguousarray(values, self.dtype))
+
+    def read(self, start: int, count: int) -> np.ndarray:
+        """The ``count`` entries from ``start`` on: the memory itself on the CPU, a copy elsewhere."""
+        if self._host is not None:
+            return self._host[start : start + count]
+        if count == 0:
+            return np.zeros(0, self.dtype)
+        stage = _stage(self.dtype.type, count)
+        _copier(self.dtype.type)(self.device_array, stage, start, 0, count)
+        return stage.to_numpy()
+
+    def overwrite(self, start: int, values: np.ndarray) -> None:
+        """Replace the entries from ``start`` on by ``values``, of any shape."""
+        if self._host is not None:
+            self._host[start : start + values.size] = values.ravel()
+        elif values.size:
+            stage = _stage(self.dtype.type, values.size)
+            stage.from_numpy(np.ascontiguousarray(values.ravel(), self.dtype))
+            _copier(self.dtype.type)(stage, self.device_array, 0, start, values.size)
 
     @property
     def nbytes(self) -> int:

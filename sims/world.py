@@ -172,7 +172,7 @@ class World:
         window[...] = fit(values, window, name)
         owner = self._owner(name)
         owner.check_parameters(name, {f.name: f.of(rows) for f in owner.parameter_fields})
-        self._memory.write(self._memory.parameters, 0, rows)
+        self._memory.parameters.overwrite(0, rows)
 
     def _owner(self, name: str) -> Part:
         """The part that a state or parameter belongs to."""
@@ -256,7 +256,7 @@ class World:
 
     def _write_controls(self, values: np.ndarray) -> None:
         if self.control_size:
-            self._memory.write(self._memory.controls, 0, values)
+            self._memory.controls.overwrite(0, values)
 
     def _advance(self, segment: Array | None) -> None:
         """One step from the current state, through a segment that keeps all substeps or through the two live frames."""
@@ -359,7 +359,7 @@ class World:
         rows = self._memory.rows("adjoint", self._sizes.state)
         add_cotangent(field.of(rows), cotangent, name)
         if self.device != "cpu":
-            self._memory.write(self._memory.adjoint, 0, rows)
+            self._memory.adjoint.overwrite(0, rows)
 
     def add_force_adjoint(self, cotangent: Any) -> None:
         """Add to the cotangent of ``effector_force`` of the step loaded, shape (B, M, 3)."""
@@ -368,7 +368,7 @@ class World:
             rows = self._memory.rows("output_adjoint", self._sizes.output)
             add_cotangent(self._output_fields["effector_force"].of(rows), cotangent, "effector_force")
             if self.device != "cpu":
-                self._memory.write(self._memory.output_adjoint, 0, rows)
+                self._memory.output_adjoint.overwrite(0, rows)
 
     def step_adjoint(self, step: int) -> np.ndarray:
         """Reverse the loaded step: the state's cotangent becomes that of the state before it.
