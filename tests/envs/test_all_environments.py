@@ -118,7 +118,7 @@ def test_gradients_agree_with_central_differences(entry: Entry) -> None:
         numeric = (plus - minus) / (2 * step)
         assert abs(analytic - numeric) <= 1e-4 * max(abs(numeric), 1e-6 * abs(value)), name
 
-    direction, step = rng.normal(size=actions.shape), 1e-5
+    direction, step = rng.normal(size=actions.shape), 1e-6  # small: contact makes kinks
     plus, minus = (env.evaluate(actions + s * direction, seed=1, discount=0.9) for s in (step, -step))
     check("actions", (gradient.actions * direction).sum(), plus, minus, step)
 
