@@ -130,6 +130,16 @@ class EffectorPart(Part):
 
         return effector_functions(dim, fp, self.shape_kinds, False).phases
 
+    def check_state(self, name: str, values: np.ndarray) -> None:
+        """Orientations are unit quaternions, to a tenth (a longer one would enlarge the shape)."""
+        if name == "effector_orientation":
+            lengths = np.linalg.norm(values, axis=-1)
+            if (abs(lengths - 1) > 0.1).any():
+                worst = float(lengths.ravel()[np.argmax(abs(lengths - 1))])
+                raise ValueError(
+                    f"effector_orientation must be unit quaternions (w, x, y, z); one has length {worst:.3g}"
+                )
+
     def check_parameters(self, name: str, values: dict[str, np.ndarray]) -> None:
         """Friction and softness are not negative."""
         if (values[name] < 0).any():

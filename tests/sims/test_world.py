@@ -325,6 +325,8 @@ def test_bad_construction(make, message):
         (lambda w, c: w.set_state("velocity", np.inf), "velocity contains a value that is not finite"),
         (lambda w, c: w.set_state("position", 0.01), "position of particle 0 is"),
         (lambda w, c: w.set_state("velocity", 0.0, [True, False]), "worlds="),
+        (lambda w, c: w.set_state("effector_orientation", 1.0), "effector_orientation must be unit .* length 2"),
+        (lambda w, c: w.set_parameter("effector_softness", -1.0), "parameter 'effector_softness'=-1.0 must not be"),
         (lambda w, c: w.set_parameter("density", -1.0), "parameter 'density'=-1.0 must be positive"),
         (lambda w, c: w.set_parameter("poissons_ratio", 0.5), "parameter 'poissons_ratio' must lie in"),
         (lambda w, c: w.set_parameter("wall_friction", -1.0), "parameter 'wall_friction'=-1.0 must not be negative"),
