@@ -381,7 +381,9 @@ def test_integrate_adjoint(bench):
 
 @pytest.mark.parametrize("soft", [True, False], ids=["soft", "hard"])
 @pytest.mark.parametrize("dim", DIMS)
-def test_a_whole_substep_scatter_adjoint_velocity_adjoint_gather_adjoint(dim, soft):
+def test_a_whole_substep(dim, soft):
+    """scatter_adjoint, velocity_adjoint and gather_adjoint by way of scatters_adjoint, update_grid_adjoint and
+    gathers_adjoint: every state, parameter and control against every state and the force."""
     w = small_world(dim, substeps=1, soft_contact=soft)
     rng = np.random.default_rng(5)
     w.set_state("affine_velocity", 5.0 * rng.standard_normal(w.state("affine_velocity").shape))
