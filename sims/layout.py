@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,16 @@ from pliant.sims.solver import (
 
 CACHE_LINE = 16
 """Integers between the barrier counters of two worlds."""
+
+
+FORWARD_ARRAYS = ("parameters", "controls", "outputs", "constants", "grid", "scratch", "integers")
+"""What the forward kernel takes after the frames."""
+
+REVERSE_ARRAYS = (
+    *("adjoint", "parameters", "parameter_adjoint", "controls", "control_adjoint", "outputs", "output_adjoint"),
+    *("constants", "grid", "grid_adjoint", "scratch", "integers"),
+)
+"""What the reverse kernel takes after the frames."""
 
 
 class WorldMemory:
@@ -134,6 +145,10 @@ class WorldMemory:
         array = Array(len(values), self.dtype)
         array.write(values.astype(self.dtype))
         return array
+
+    def arguments(self, names: tuple[str, ...]) -> tuple[Any, ...]:
+        """The taichi ndarrays of these names, to be passed to a kernel."""
+        return tuple(getattr(self, name).device_array for name in names)
 
     def rows(self, name: str, size: int) -> np.ndarray:
         """The array ``name`` as (B, size): a window on the CPU, a copy elsewhere."""

@@ -10,7 +10,7 @@ from pliant.sims.checkpoint import Recording, parse_memory
 from pliant.sims.checks import SimulationDiverged, add_cotangent, fit, look_up
 from pliant.sims.drivers import team_drivers
 from pliant.sims.elements import element_drivers
-from pliant.sims.layout import WorldMemory
+from pliant.sims.layout import FORWARD_ARRAYS, REVERSE_ARRAYS, WorldMemory
 from pliant.sims.runtime import Array, float_type, numpy_type, start, thread_count
 from pliant.sims.solver import CAUSES, LEFT_DOMAIN, Model, Part
 
@@ -278,13 +278,7 @@ class World:
         memory.prepare_launch(count)
         self._drivers.forward(
             frames.device_array,
-            memory.parameters.device_array,
-            memory.controls.device_array,
-            memory.outputs.device_array,
-            memory.constants.device_array,
-            memory.grid.device_array,
-            memory.scratch.device_array,
-            memory.integers.device_array,
+            *memory.arguments(FORWARD_ARRAYS),
             self.batch,
             self._team,
             first,
@@ -387,18 +381,7 @@ class World:
         memory.control_adjoint.fill(0)
         self._drivers.reverse(
             self._segment.device_array,
-            memory.adjoint.device_array,
-            memory.parameters.device_array,
-            memory.parameter_adjoint.device_array,
-            memory.controls.device_array,
-            memory.control_adjoint.device_array,
-            memory.outputs.device_array,
-            memory.output_adjoint.device_array,
-            memory.constants.device_array,
-            memory.grid.device_array,
-            memory.grid_adjoint.device_array,
-            memory.scratch.device_array,
-            memory.integers.device_array,
+            *memory.arguments(REVERSE_ARRAYS),
             self.batch,
             self._team,
             self.substeps,
