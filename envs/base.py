@@ -167,7 +167,7 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
             parameters=parameters,
             config=config,
         )
-        self.metadata["autoreset_mode"] = self.autoreset_mode
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}  # this environment's, not the class's
         self.single_action_space = _action_space(self.task)
         self.single_observation_space = _observation_space(self._rollout)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
