@@ -66,7 +66,7 @@ def side_by_side(clips: dict[str, np.ndarray]) -> np.ndarray:
     joined = np.concatenate(padded, axis=2)
     try:
         strip = np.concatenate(
-            [_label(text, frames.shape[2]) for text, frames in zip(clips, padded, strict=True)], axis=1
+            [label(text, frames.shape[2]) for text, frames in zip(clips, padded, strict=True)], axis=1
         )
     except CommandError as error:
         print(f"{error}; the video has no labels", file=sys.stderr)
@@ -110,7 +110,7 @@ def import_opencv() -> Any:
     return cv2
 
 
-def _label(text: str, width: int) -> np.ndarray:
+def label(text: str, width: int) -> np.ndarray:
     """A strip with the text in white on dark grey, uint8 of shape (LABEL_HEIGHT, width, 3)."""
     cv2 = import_opencv()
     strip = np.full((LABEL_HEIGHT, width, 3), 32, np.uint8)

@@ -1,0 +1,132 @@
+"""``pliant gallery``: a picture of every environment, tiled into one image."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pliant.scripts.errors import CommandError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+COLUMNS = 3
+GAP = 6  # white pixels between tiles
+SAMPLES = 2  # pictures are drawn this many times finer on each axis and averaged
+STEPS = 25  # of the episode that leads to a picture
+SWING = 0.3  # amplitude of the first actions
+ITERATIONS = 4  # of the gradient, each moving the actions by a root mean square of STRIDE
+STRIDE = 0.4
+MARGIN = 0.3  # around a body seen close up, in parts of its extent
+SIZES = (64, 1024)
+
+
+@dataclass
+class Arguments:
+    """Draw every environment after a few gradient steps on a short episode, all in one image.
+
+    Example:
+      pliant gallery --out gallery.png
+    """
+
+    out: str = "gallery.png"
+    """Image to write (.png); an earlier one is replaced."""
+    size: int = 360
+    """Width and height of each picture in pixels."""
+
+
+def run(arguments: Arguments) -> int:
+    """Draw, tile and write."""
+    out = Path(arguments.out)
+    if out.suffix != ".png":
+        raise CommandError(f"out={arguments.out!r} must end in .png")
+    if not out.parent.is_dir():
+        raise CommandError(f"out={arguments.out!r} lies in a folder that does not exist")
+    if not SIZES[0] <= arguments.size <= SIZES[1]:
+        raise CommandError(f"size={arguments.size} is out of range; it must be from {SIZES[0]} to {SIZES[1]}")
+    import imageio.v3 as imageio
+
+    from pliant.envs import ENTRIES
+    from pliant.policies.checkpoints import replacing
+
+    pictures = {}
+    for entry in ENTRIES:
+        print(entry.id, flush=True)
+        pictures[entry.id] = portrait(entry.id, arguments.size)
+    image = tiled(captioned(pictures))
+    with replacing(out) as temporary:
+        imageio.imwrite(temporary, image, optimize=True)
+    print(out)
+    return 0
+
+
+def portrait(env_id: str, size: int) -> np.ndarray:
+    """The end of the best short episode that a few gradient steps find from sinusoidal actions.
+
+    Returns:
+        uint8 of shape (size, size, 3).
+    """
+    import numpy as np
+
+    from pliant.scripts.registry import make
+
+    env = make(env_id, render_mode="rgb_array", differentiable=True)
+    try:
+        count = env.action_space.shape[0]
+        phase = np.arange(STEPS)[:, None] / STEPS + np.arange(count) / count
+        actions = SWING * np.sin(2 * np.pi * phase)
+        best, best_score = actions, -np.inf
+        for _ in range(ITERATIONS):
+            _, gradient = env.value_and_grad(actions, seed=0)
+            if env.score > best_score:
+                best, best_score = actions, env.score
+            scale = max(np.sqrt(np.mean(gradient.actions**2)), np.finfo(float).tiny)
+            actions = np.clip(actions + STRIDE * gradient.actions / scale, -1, 1)
+        env.evaluate(best, seed=0)
+        _frame(env, SAMPLES * size)
+        fine = env.render().reshape(size, SAMPLES, size, SAMPLES, 3)
+        return fine.mean(axis=(1, 3)).round().astype(np.uint8)
+    finally:
+        env.close()
+
+
+def _frame(env: Any, size: int) -> None:
+    """Make the next pictures square, and close up where there is nothing to see but the body itself."""
+    import numpy as np
+
+    env.task.picture_size = (size, size)
+    if not env.task.make_goal(np.random.default_rng(0)):
+        position = env.state("position")
+        low, high = position.min(axis=0), position.max(axis=0)
+        rim = MARGIN * (high - low)
+        env.task.camera_box = lambda: (low - rim, high + rim)
+
+
+def captioned(pictures: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Each picture above its name; without OpenCV the pictures alone, and one sentence on stderr."""
+    import numpy as np
+
+    from pliant.scripts.video import label
+
+    try:
+        return [np.concatenate([picture, label(name, picture.shape[1])]) for name, picture in pictures.items()]
+    except CommandError as error:
+        print(f"{error}; the gallery has no captions", file=sys.stderr)
+        return list(pictures.values())
+
+
+def tiled(tiles: Sequence[np.ndarray]) -> np.ndarray:
+    """Tiles of one shape (h, w, 3), uint8, in rows of ``COLUMNS`` on white with a gap between them."""
+    import numpy as np
+
+    height, width, _ = tiles[0].shape
+    columns = min(COLUMNS, len(tiles))
+    rows = -(-len(tiles) // columns)
+    image = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8)
+    for number, tile in enumerate(tiles):
+        top, left = number // columns * (height + GAP), number % columns * (width + GAP)
+        image[top : top + height, left : left + width] = tile
+    return image
