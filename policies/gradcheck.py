@@ -19,7 +19,7 @@ import numpy as np
 
 TOLERANCE = 1e-4
 COSINE_TOLERANCE = 1e-3
-STEPS = (1e-5, 1e-6, 1e-7, 1e-8)
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 """Relative steps h of the central differences, in units of the largest entry of the array."""
 
 NEGLIGIBLE = 1e-6
