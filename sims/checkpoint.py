@@ -97,9 +97,11 @@ class Recording:
     def segment_of(
         self, step: int, replay: Callable[[int, int, dict[int, np.ndarray], set[int], Array], None]
     ) -> Array:
-        """The segment of a step. ``replay(start, step, states, wanted, segment)`` recomputes it where it is not kept:
-        from
-        ``states[start]`` up to ``step``, leaving the states before the steps ``wanted`` in ``states`` on its way."""
+        """The segment of a step.
+
+        ``replay(start, step, states, wanted, segment)`` recomputes it where it is not kept: from ``states[start]`` up
+        to ``step``, leaving the states before the steps ``wanted`` in ``states`` on its way.
+        """
         if self.complete:
             return self.segments[step]
         start = max(t for t in self.states if t <= step)

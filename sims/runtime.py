@@ -48,7 +48,8 @@ def start(device: str = "auto", *, threads: int | None = None) -> str:
         raise ValueError("device='cuda' is not available: no CUDA driver or card answers; use device='cpu' or 'auto'")
     if threads is None and os.environ.get("PLIANT_THREADS"):
         threads = int(os.environ["PLIANT_THREADS"])
-    # The control-flow pass doubles to quadruples compile times and leaves the speed of the kernels as it is (measured).
+    # Measured: the control-flow pass doubles to quadruples compile times and leaves the speed as it is; level 1 (common
+    # subexpressions) takes another 1.7 to 3 times for kernels that are 5 to 10 % faster.
     options: dict[str, Any] = {"log_level": ti.ERROR, "cfg_optimization": False, "opt_level": 0}
     if os.environ.get("PLIANT_OFFLINE_CACHE") == "0":
         options["offline_cache"] = False
@@ -191,10 +192,6 @@ class Array:
             stage = _stage(self.dtype.type, values.size)
             stage.from_numpy(np.ascontiguousarray(values.ravel(), self.dtype))
             _copier(self.dtype.type)(stage, self.device_array, 0, start, values.size)
-
-    @property
-    def nbytes(self) -> int:
-        return self.size * self.dtype.itemsize
 
     def free(self) -> None:
         """Release the device memory; the array and its views must not be used afterwards."""

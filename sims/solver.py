@@ -19,8 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-# Stretches of the integer header: the World's own, then one stretch a part.
-WORLD_HEADER = 0
+# Stretches of the integer header: the World's own from 0 on, then one stretch a part.
 MPM_HEADER = 16
 EFFECTOR_HEADER = 64
 FREE_HEADER = 128  # to HEADER_SIZE: for parts from outside the package

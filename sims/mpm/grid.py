@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.mpm import state as at
+from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.robot import effector as eff
 from pliant.sims.robot.contact import contact_functions
 from pliant.sims.robot.effector_kernels import effector_functions
@@ -20,13 +21,7 @@ def grid_functions(dim: int, fp: Any, shape_kinds: tuple[int, ...], atomic: bool
     mat = ti.types.matrix(dim, dim, fp)
     law = contact_functions(dim, fp)
     effector = effector_functions(dim, fp, shape_kinds, atomic)
-
-    @ti.func
-    def add(a: ti.template(), o, value):
-        if ti.static(atomic):
-            a[o] += value
-        else:
-            a[o] = a[o] + value
+    add = stencil_functions(dim, fp, atomic).add
 
     @ti.func
     def face_of(mem: ti.template(), node, d):
