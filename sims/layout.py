@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
@@ -138,17 +137,19 @@ class WorldMemory:
             self.control_adjoint = Array(batch * sizes.control, self.dtype)
             self.output_adjoint = Array(batch * sizes.output, self.dtype)
         self.initial = np.tile(np.concatenate([p.initial_state() for p in parts]), (batch, 1)).astype(self.dtype)
-        self._barrier_at, self._no_barrier = own["barrier"], np.zeros(batch * CACHE_LINE, np.int32)
-        self._status_at, self._no_status = own["status"], np.zeros(batch * records * STATUS_SIZE, np.int32)
+        self._frames = 2  # as in the header
+        self._barrier_at, self._status_at = own["barrier"], own["status"]
+        self._status_size = batch * records * STATUS_SIZE
+        self._clean = np.zeros(own["status"] - own["barrier"] + self._status_size, np.int32)
 
     def _array(self, values: np.ndarray) -> Array:
         array = Array(len(values), self.dtype)
         array.write(values.astype(self.dtype))
         return array
 
-    def arguments(self, names: tuple[str, ...]) -> tuple[Any, ...]:
-        """The taichi ndarrays of these names, to be passed to a kernel."""
-        return tuple(getattr(self, name).device_array for name in names)
+    def arrays(self, names: tuple[str, ...]) -> list[Array]:
+        """The arrays of these names, to be bound to a kernel."""
+        return [getattr(self, name) for name in names]
 
     def rows(self, name: str, size: int) -> np.ndarray:
         """The array ``name`` as (B, size): a window on the CPU, a copy elsewhere."""
@@ -165,14 +166,14 @@ class WorldMemory:
 
     def prepare_launch(self, frames: int | None = None) -> None:
         """Reset barriers and status; ``frames``: of the array that the launch will step through."""
-        self.integers.overwrite(self._barrier_at, self._no_barrier)
-        self.integers.overwrite(self._status_at, self._no_status)
-        if frames is not None:
+        self.integers.overwrite(self._barrier_at, self._clean)  # the status follows the barriers
+        if frames is not None and frames != self._frames:
             self.integers.overwrite(FRAMES, np.array([frames], np.int32))
+            self._frames = frames
 
     def status(self) -> np.ndarray:
         """First failures: (B, records, STATUS_SIZE)."""
-        return self.integers.read(self._status_at, self._no_status.size).reshape(self.batch, self.records, STATUS_SIZE)
+        return self.integers.read(self._status_at, self._status_size).reshape(self.batch, self.records, STATUS_SIZE)
 
     def free(self) -> None:
         """Release all arrays."""

@@ -9,6 +9,7 @@ inside them).
 import ctypes
 import functools
 import os
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
@@ -138,6 +139,7 @@ class Array:
     Attributes:
         device_array: the taichi ndarray, shape (size,), to be passed to kernels; its elements are vectors if
         ``lanes`` > 1.
+        address: of the memory, on the CPU; None elsewhere and once freed.
     """
 
     def __init__(self, size: int, dtype: Any, *, lanes: int = 1) -> None:
@@ -147,11 +149,11 @@ class Array:
         self.dtype = np.dtype(dtype)
         scalar = _TYPES[self.dtype.type]
         self.device_array = ti.ndarray(ti.types.vector(lanes, scalar) if lanes > 1 else scalar, (elements,))
+        self.address: int | None = None
         self._host: np.ndarray | None = None
         if device == "cpu":
-            program = ti.lang.impl.get_runtime().prog
-            address = program.get_ndarray_data_ptr_as_int(self.device_array.arr)
-            buffer = (ctypes.c_char * (self.size * self.dtype.itemsize)).from_address(address)
+            self.address = ti.lang.impl.get_runtime().prog.get_ndarray_data_ptr_as_int(self.device_array.arr)
+            buffer = (ctypes.c_char * (self.size * self.dtype.itemsize)).from_address(self.address)
             self._host = np.frombuffer(buffer, self.dtype)
         self.fill(0)
 
@@ -195,5 +197,66 @@ class Array:
 
     def free(self) -> None:
         """Release the device memory; the array and its views must not be used afterwards."""
-        self._host = None
+        self._host = self.address = None
         self.device_array = None
+
+
+class Launch:
+    """A kernel bound to its arrays, to be called again and again: with one array in front of them and integers behind.
+
+    An ordinary call looks at every argument anew, in Python, which costs several times what a small scene's physics
+    does. Here the first call is an ordinary one and compiles; on the CPU the later ones reuse its compiled code and an
+    argument buffer that holds the addresses of the arrays. Elsewhere (taichi frees the buffer's copy on the device
+    after the launch), with another taichi than the one whose inside this relies on, and for a plain function instead of
+    a kernel, every call is an ordinary one.
+
+    The bound arrays stay allocated for as long as the Launch exists, even after ``Array.free``.
+
+    Args:
+        kernel: a taichi kernel, or a function that calls some; takes (array, *arrays, *numbers).
+        arrays: what comes after the first argument.
+    """
+
+    def __init__(self, kernel: Callable[..., None], arrays: Sequence[Array]) -> None:
+        self._kernel = kernel
+        self._arrays = tuple(array.device_array for array in arrays)
+        self._held = tuple(arrays)
+        self._call: Callable[[], None] | None = None
+        self._context: Any = None
+        self._numbers: tuple[int, ...] = ()
+        self._ordinary = start() != "cpu" or ti.__version__[:2] != (1, 7) or not hasattr(kernel, "_primal")
+
+    def __call__(self, front: Array, *numbers: int) -> None:
+        """Run the kernel; ``front``: its first argument, of the same type at every call."""
+        if self._call is None:
+            self._kernel(front.device_array, *self._arrays, *numbers)
+            if not self._ordinary:
+                self._prepare(front, numbers)
+            return
+        _pass_array(self._context, 0, front)
+        if numbers != self._numbers:
+            for i, number in enumerate(numbers, 1 + len(self._arrays)):
+                self._context.set_arg_int((i,), number)
+            self._numbers = numbers
+        self._call()
+
+    def _prepare(self, front: Array, numbers: tuple[int, ...]) -> None:
+        kernel, program = self._kernel._primal, ti.lang.impl.get_runtime().prog  # type: ignore[attr-defined]
+        found = kernel.compiled_kernels[kernel.ensure_compiled(front.device_array, *self._arrays, *numbers)]
+        compiled = program.compile_kernel(program.config(), program.get_device_caps(), found)
+        self._context = found.make_launch_context()
+        for i, array in enumerate(self._held, 1):
+            _pass_array(self._context, i, array)
+        self._call = functools.partial(program.launch_kernel, compiled, self._context)
+
+
+def _pass_array(context: Any, index: int, array: Array) -> None:
+    """Put an array into an argument buffer as bare memory.
+
+    A taichi ndarray would have to be put there before every launch: the launch replaces it by its address.
+    """
+    if array.address is None:
+        raise RuntimeError("an array that has been freed is passed to a kernel")
+    context.set_arg_external_array_with_shape(
+        (index,), array.address, array.size * array.dtype.itemsize, array.device_array.shape, 0
+    )

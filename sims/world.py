@@ -11,7 +11,7 @@ from pliant.sims.checks import SimulationDiverged, add_cotangent, fit, look_up
 from pliant.sims.drivers import team_drivers
 from pliant.sims.elements import element_drivers
 from pliant.sims.layout import FORWARD_ARRAYS, REVERSE_ARRAYS, WorldMemory
-from pliant.sims.runtime import Array, float_type, numpy_type, start, thread_count
+from pliant.sims.runtime import Array, Launch, float_type, numpy_type, start, thread_count
 from pliant.sims.solver import CAUSES, LEFT_DOMAIN, Model, Part
 
 MEMBER_ELEMENTS = 2048
@@ -86,7 +86,10 @@ class World:
         self.control_layout = {f.name: f.columns for part in self._parts for f in part.control_fields}
         row = self.batch * self._sizes.state
         self._recording = Recording(row, self.dtype, self.substeps, budget, horizon) if self.differentiable else None
-        self._drivers = (team_drivers if on_cpu else element_drivers)(self.dim, fp, self._parts)
+        drivers = (team_drivers if on_cpu else element_drivers)(self.dim, fp, self._parts)
+        self._forward = Launch(drivers.forward, self._memory.arrays(FORWARD_ARRAYS))
+        if self.differentiable:
+            self._reverse = Launch(drivers.reverse, self._memory.arrays(REVERSE_ARRAYS))
         self._closed = self._diverged = False
         self._current = 0
         self._recorded_controls: list[np.ndarray] = []
@@ -276,14 +279,7 @@ class World:
     def _launch(self, frames: Array, first: int, count: int) -> None:
         memory = self._memory
         memory.prepare_launch(count)
-        self._drivers.forward(
-            frames.device_array,
-            *memory.arguments(FORWARD_ARRAYS),
-            self.batch,
-            self._team,
-            first,
-            self.substeps,
-        )
+        self._forward(frames, self.batch, self._team, first, self.substeps)
         self._check_status()
 
     def _check_status(self) -> None:
@@ -379,13 +375,7 @@ class World:
         memory = self._memory
         memory.prepare_launch()
         memory.control_adjoint.fill(0)
-        self._drivers.reverse(
-            self._segment.device_array,
-            *memory.arguments(REVERSE_ARRAYS),
-            self.batch,
-            self._team,
-            self.substeps,
-        )
+        self._reverse(self._segment, self.batch, self._team, self.substeps)
         memory.output_adjoint.fill(0)
         self._reversed = step
         self._check_adjoint(step)
@@ -442,4 +432,7 @@ class World:
             self._recording.free()
         self._shown = self._shown_outputs = np.zeros((0, 0))
         self._recorded_controls, self._recorded_outputs = [], []
+        del self._forward  # the launches hold the arrays
+        if self.differentiable:
+            del self._reverse
         self._memory.free()
