@@ -15,6 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -22,6 +23,7 @@ import numpy as np
 # Stretches of the integer header: the World's own from 0 on, then one stretch a part.
 MPM_HEADER = 16
 EFFECTOR_HEADER = 64
+ROD_HEADER = 96
 FREE_HEADER = 128  # to HEADER_SIZE: for parts from outside the package
 HEADER_SIZE = 192
 
@@ -37,11 +39,12 @@ LANES = 4
 
 # A status record: substep of the first failure + 1 (0: none), element, code.
 STATUS_SIZE = 3
-LEFT_DOMAIN, NOT_FINITE, TOO_FAST = 1, 2, 3
+LEFT_DOMAIN, NOT_FINITE, TOO_FAST, NOT_CONVERGED = 1, 2, 3, 4
 CAUSES = {
     LEFT_DOMAIN: "a particle left the domain",
     NOT_FINITE: "a value is not finite; the substep is too large or an element has inverted",
     TOO_FAST: "a particle crossed more than one cell in a substep",
+    NOT_CONVERGED: "the implicit step did not converge; the substep is too large or a clamp tears the rod",
 }
 
 
@@ -88,24 +91,20 @@ class Field:
     @property
     def columns(self) -> slice:
         """Columns of the row that the field takes, if its elements lie close together."""
-        return slice(self.offset, self.offset + int(np.prod(self.shape, dtype=int)) * (self.count or 1))
+        return slice(self.offset, self.offset + prod(self.shape) * (self.count or 1))
 
     def of(self, rows: np.ndarray) -> np.ndarray:
-        """The field as a window onto ``rows``, shape (B, row size): (B, count, *shape) or (B, *shape)."""
-        size = int(np.prod(self.shape, dtype=int))
-        item = rows.itemsize
+        """The field as a window onto contiguous ``rows``, shape (B, row size): (B, count, *shape) or (B, *shape)."""
         if self.count is None:
-            return rows[:, self.offset : self.offset + size].reshape(len(rows), *self.shape)
-        window = np.lib.stride_tricks.as_strided(
-            rows[:, self.offset :],
-            (len(rows), self.count, size),
-            (rows.strides[0], self.stride * item, item),
-        )
-        if len(self.shape) < 2:
-            return window if self.shape else window[:, :, 0]
-        inner = tuple(int(np.prod(self.shape[i + 1 :], dtype=int)) * item for i in range(len(self.shape)))
-        return np.lib.stride_tricks.as_strided(
-            window, (len(rows), self.count, *self.shape), (rows.strides[0], self.stride * item, *inner)
+            return rows[:, self.offset : self.offset + prod(self.shape)].reshape(len(rows), *self.shape)
+        item = rows.itemsize
+        inner = tuple(prod(self.shape[i + 1 :]) * item for i in range(len(self.shape)))
+        return np.ndarray(
+            (len(rows), self.count, *self.shape),
+            rows.dtype,
+            rows,
+            self.offset * item,
+            (rows.strides[0], self.stride * item, *inner),
         )
 
 
