@@ -1,0 +1,302 @@
+"""Adjoint of an implicit step of a rod.
+
+The step solves R(z; p) = 0 for z, the new positions and frames; p is all else (old state, clamps, parameters). For a
+cotangent z_bar the multiplier solves the same symmetric system, (dR/dz) l = z_bar, and p_bar = -(dR/dp)^T l. Held
+unknowns have no equation: what is left of their cotangent, z_bar - (dR/dz) l, goes to what holds them. Only the
+factors of the strains' derivatives depend on p, never these themselves, so no third derivative occurs.
+"""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from pliant.sims.rod import state as at
+from pliant.sims.rod.assembly import assembly_functions
+from pliant.sims.rod.clamps import clamp_functions
+from pliant.sims.robot import effector as eff
+from pliant.sims.runtime import ti
+from pliant.sims.solver import PARAMETER, STATE
+
+
+@cache
+def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> SimpleNamespace:
+    """``step_adjoint(mem, b, r_in, r_out, substep)``: turns the cotangent of row r_out into that of row r_in."""
+    rod = assembly_functions(fp, kinds, has_effectors)
+    clamps = clamp_functions(fp, has_effectors)
+    joint, tree = rod.joint, rod.tree
+    vec3 = ti.types.vector(3, fp)
+
+    @ti.func
+    def add(a: ti.template(), o, value):
+        a[o] = a[o] + value
+
+    @ti.func
+    def sow(mem: ti.template(), b, r_in, r_out, second):
+        """Cotangents of the new positions and turns, from positions, velocities and directors.
+
+        A director turns by the angle about its tangent and is carried along by its edge: dm = m2 dtheta - t (m.dt).
+        """
+        h = ti.static(mem.integers)
+        _old, new, _params, work = rod.places(mem, b, r_in, r_out)
+        adj = b * h[STATE] + h[at.STATE_AT]
+        s, _last, _before = rod.scheme(mem, second)
+        for i in range(h[at.COUNT]):
+            o = tree.entry(work, i, at.SEED)
+            a = rod.field(adj, i, 0)
+            x_bar = rod.load3(mem.adjoint, a + at.POSITION) + s * rod.load3(mem.adjoint, a + at.VELOCITY)
+            rod.store3(mem.scratch, o, x_bar)
+            mem.scratch[o + 3] = fp(0.0)
+            for k in range(at.STATE_RECORD):
+                mem.scratch[tree.entry(work, i, at.COTANGENT) + k] = fp(0.0)
+        for i in range(1, h[at.COUNT]):
+            t, eps = rod.edge(mem, new, i)
+            m, _m = rod.director(mem, new, i, t)
+            m_bar = rod.load3(mem.adjoint, rod.field(adj, i, at.DIRECTOR))
+            o = tree.entry(work, i, at.SEED)
+            e_bar = -m_bar.dot(t) / eps * m
+            rod.add3(mem.scratch, o, e_bar)
+            rod.add3(mem.scratch, tree.entry(work, rod.parent_of(mem, i), at.SEED), -e_bar)
+            add(mem.scratch, o + 3, m_bar.dot(t.cross(m)))
+
+    @ti.func
+    def multiply_block(mem: ti.template(), block, left, right, transposed):
+        """seed(left) -= block @ multiplier(right), or with the transposed block."""
+        for r in range(4):
+            total = fp(0.0)
+            for c in range(4):
+                k = 4 * r + c
+                if transposed == 1:
+                    k = 4 * c + r
+                total += mem.scratch[block + k] * mem.scratch[right + at.MULTIPLIER + c]
+            add(mem.scratch, left + at.SEED + r, -total)
+
+    @ti.func
+    def solve(mem: ti.template(), work):
+        """The multiplier; the seeds become z_bar - (dR/dz) l."""
+        h = ti.static(mem.integers)
+        for i in range(h[at.COUNT]):
+            o = tree.entry(work, i, 0)
+            for k in range(at.RIGHT):
+                mem.scratch[o + at.FACTORS + k] = mem.scratch[o + k]
+            for k in range(4):
+                mem.scratch[o + at.FACTORS + at.RIGHT + k] = mem.scratch[o + at.SEED + k]
+        tree.solve(mem, work, at.FACTORS)
+        for i in range(h[at.COUNT]):
+            o = tree.entry(work, i, 0)
+            q = o
+            block = at.BLOCK
+            levels = 1
+            p = rod.parent_of(mem, i)
+            if p >= 0:
+                levels = 2
+                if rod.parent_of(mem, p) >= 0:
+                    levels = 3
+            for level in range(levels):
+                if level == 1:
+                    q = tree.entry(work, p, 0)
+                    block = at.PARENT_BLOCK
+                if level == 2:
+                    q = tree.entry(work, rod.parent_of(mem, p), 0)
+                    block = at.GRAND_BLOCK
+                multiply_block(mem, o + block, o, q, 0)
+                if level > 0:
+                    multiply_block(mem, o + block, q, o, 1)
+
+    @ti.func
+    def edges(mem: ti.template(), b, r_in, r_out, second):
+        """Stretching, bending and twisting: with l_e the multiplier's stretching of an edge and sigma_k its strain k,
+
+        l.F = -sum_edges l_e K/L (eps - L) - sum_joints sigma_k w_k,  w = (B/l)(q - q0 l + s eta (q - q_o)).
+        """
+        h = ti.static(mem.integers)
+        old, new, params, work = rod.places(mem, b, r_in, r_out)
+        adj = b * h[STATE] + h[at.STATE_AT]
+        s, last, before = rod.scheme(mem, second)
+        bars = ti.static(mem.parameter_adjoint)
+        for i in range(1, h[at.COUNT]):
+            p = rod.parent_of(mem, i)
+            g = rod.parent_of(mem, p)
+            oi = tree.entry(work, i, 0)
+            op = tree.entry(work, p, 0)
+            t, eps = rod.edge(mem, new, i)
+            rest = mem.parameters[rod.parameter(params, i, at.REST_LENGTH)]
+            K = mem.parameters[rod.parameter(params, i, at.STRETCH)]
+            l_f = rod.load3(mem.scratch, oi + at.MULTIPLIER) - rod.load3(mem.scratch, op + at.MULTIPLIER)
+            stretching = t.dot(l_f)
+            add(bars, rod.parameter(params, i, at.STRETCH), -stretching * (eps - rest) / rest)
+            rest_bar = stretching * K * eps / (rest * rest)
+            if g >= 0:
+                og = tree.entry(work, g, 0)
+                l_e = rod.load3(mem.scratch, op + at.MULTIPLIER) - rod.load3(mem.scratch, og + at.MULTIPLIER)
+                f = rod.field(old, i, 0)
+                strain = rod.load3(mem.frames, rod.field(new, i, at.STRAIN))
+                earlier = last * rod.load3(mem.frames, f + at.STRAIN)
+                earlier += before * rod.load3(mem.frames, f + at.OLD_STRAIN)
+                w, stiffness, viscous, natural, length = rod.moments(mem, params, i, p, s, strain, earlier)
+                earlier_bar = vec3(0)
+                length_bar = fp(0.0)
+                for k in ti.static(range(3)):
+                    kept = oi + at.DERIVATIVES + 8 * k
+                    w_bar = -rod.load3(mem.scratch, kept).dot(l_e) - rod.load3(mem.scratch, kept + 3).dot(l_f)
+                    w_bar -= mem.scratch[kept + 6] * mem.scratch[op + at.MULTIPLIER + 3]
+                    w_bar -= mem.scratch[kept + 7] * mem.scratch[oi + at.MULTIPLIER + 3]
+                    rate = strain[k] - earlier[k]
+                    elastic = w_bar * stiffness[k]
+                    add(bars, rod.parameter(params, i, at.BEND + k), w_bar * w[k] / (stiffness[k] * length))
+                    add(bars, rod.parameter(params, i, at.CURVATURE + k), -elastic * length)
+                    damping = ti.static(at.TWIST_DAMPING if k == 2 else at.BEND_DAMPING)
+                    add(bars, rod.parameter(params, i, damping), elastic * s * rate)
+                    length_bar -= (w_bar * w[k] + elastic * natural[k]) / length
+                    earlier_bar[k] = -elastic * viscous[k]
+                rest_bar += length_bar / 2
+                add(bars, rod.parameter(params, p, at.REST_LENGTH), length_bar / 2)
+                late_bar = rod.load3(mem.adjoint, rod.field(adj, i, at.OLD_STRAIN))
+                rod.add3(mem.scratch, oi + at.COTANGENT + at.STRAIN, last * earlier_bar + late_bar)
+                rod.add3(mem.scratch, oi + at.COTANGENT + at.OLD_STRAIN, before * earlier_bar)
+            add(bars, rod.parameter(params, i, at.REST_LENGTH), rest_bar)
+
+    @ti.func
+    def frames(mem: ti.template(), b, r_in, r_out):
+        """Frames of held edges: turned with their effector, or carried along from the old tangent by parallel transport,
+        d theta_new = d theta_old - kb.(de_old/(2 eps_old) + de_new/(2 eps_new)), kb = 2 t_old x t_new/(1 + t_old.t_new).
+        """
+        h = ti.static(mem.integers)
+        old, new, _params, work = rod.places(mem, b, r_in, r_out)
+        for i in range(1, h[at.COUNT]):
+            if not tree.turns_freely(mem, i):
+                o = tree.entry(work, i, 0)
+                q = tree.entry(work, rod.parent_of(mem, i), 0)
+                turn_bar = mem.scratch[o + at.SEED + 3]
+                u, eps_u = rod.edge(mem, new, i)
+                is_driven = 1
+                if ti.static(has_effectors):
+                    if clamps.turns_with_effector(mem, i):
+                        is_driven = 0
+                        m, _m = rod.director(mem, new, i, u)
+                        clamps.held_director_adjoint(mem, b, r_out, i, turn_bar * u.cross(m))
+                if is_driven == 1:
+                    t, eps = rod.edge(mem, old, i)
+                    m, _m = rod.director(mem, old, i, t)
+                    kb, _chi = joint.curvature_binormal(t, u)
+                    rod.add3(mem.scratch, o + at.COTANGENT + at.DIRECTOR, turn_bar * t.cross(m))
+                    old_bar = -turn_bar / (2 * eps) * kb
+                    new_bar = -turn_bar / (2 * eps_u) * kb
+                    rod.add3(mem.scratch, o + at.COTANGENT + at.POSITION, old_bar)
+                    rod.add3(mem.scratch, q + at.COTANGENT + at.POSITION, -old_bar)
+                    rod.add3(mem.scratch, o + at.SEED, new_bar)
+                    rod.add3(mem.scratch, q + at.SEED, -new_bar)
+
+    @ti.func
+    def vertices(mem: ti.template(), b, r_in, r_out, second, substep):
+        """With F = m (s (v_o - v) + g) - (c + c2 |v|) v + push, v = s (z - z_o): cotangents of l.F."""
+        h = ti.static(mem.integers)
+        a = ti.static(mem.frames)
+        bars = ti.static(mem.parameter_adjoint)
+        old, new, params, work = rod.places(mem, b, r_in, r_out)
+        adj = b * h[STATE] + h[at.STATE_AT]
+        s, last, before = rod.scheme(mem, second)
+        gravity_at = b * h[PARAMETER] + h[at.WORLD_AT] + at.GRAVITY
+        gravity = rod.load3(mem.parameters, gravity_at)
+        for i in range(h[at.COUNT]):
+            o = tree.entry(work, i, at.COTANGENT)
+            f = rod.field(old, i, 0)
+            bar = rod.field(adj, i, 0)
+            l = rod.load3(mem.scratch, tree.entry(work, i, at.MULTIPLIER))
+            z = rod.load3(a, rod.field(new, i, at.POSITION))
+            x_o = rod.load3(a, f + at.POSITION)
+            v_o = last * rod.load3(a, f + at.VELOCITY) + before * rod.load3(a, f + at.OLD_VELOCITY)
+            v = s * (z - last * x_o - before * rod.load3(a, f + at.OLD_POSITION))
+            speed = ti.sqrt(v.dot(v))
+            m = mem.parameters[rod.parameter(params, i, at.MASS)]
+            quadratic = mem.parameters[rod.parameter(params, i, at.QUADRATIC_DRAG)]
+            resistance = mem.parameters[rod.parameter(params, i, at.DRAG)] + quadratic * speed
+            along = l.dot(v)
+            add(bars, rod.parameter(params, i, at.MASS), l.dot(s * (v_o - v) + gravity))
+            add(bars, rod.parameter(params, i, at.DRAG), -along)
+            add(bars, rod.parameter(params, i, at.QUADRATIC_DRAG), -speed * along)
+            rod.add3(bars, gravity_at, m * l)
+            v_bar = -(m * s + resistance) * l
+            if speed > 0:
+                v_bar -= quadratic * along / speed * v
+            z_o_bar = -s * (v_bar + rod.load3(mem.adjoint, bar + at.VELOCITY))
+            x_bar = last * z_o_bar + rod.load3(mem.adjoint, bar + at.OLD_POSITION)
+            if tree.is_free(mem, i):
+                if ti.static(has_effectors):
+                    for j in range(h[eff.COUNT]):
+                        weight = l - rod.contact.force_cotangent(mem, b, j)
+                        x_bar += rod.contact.push_adjoint(mem, b, r_out, j, x_o, z, weight)
+            else:
+                held_bar = rod.load3(mem.scratch, tree.entry(work, i, at.SEED))
+                x_bar += clamps.target_adjoint(mem, b, r_out, i, substep, held_bar)
+            v_o_bar = m * s * l
+            rod.add3(mem.scratch, o + at.POSITION, x_bar)
+            rod.add3(mem.scratch, o + at.OLD_POSITION, before * z_o_bar)
+            rod.add3(
+                mem.scratch, o + at.VELOCITY, last * v_o_bar + rod.load3(mem.adjoint, bar + at.OLD_VELOCITY)
+            )
+            rod.add3(mem.scratch, o + at.OLD_VELOCITY, before * v_o_bar)
+
+    @ti.func
+    def first_strains(mem: ti.template(), b, r_in, r_out):
+        """The first step measures the old strains itself: their cotangent goes to the old positions and directors."""
+        old, _new, _params, work = rod.places(mem, b, r_in, r_out)
+        for i in range(1, mem.integers[at.COUNT]):
+            p = rod.parent_of(mem, i)
+            g = rod.parent_of(mem, p)
+            if g >= 0:
+                o = tree.entry(work, i, at.COTANGENT)
+                op = tree.entry(work, p, at.COTANGENT)
+                t, eps = rod.edge(mem, old, p)
+                u, eps_f = rod.edge(mem, old, i)
+                m1, _m = rod.director(mem, old, p, t)
+                n1, _n = rod.director(mem, old, i, u)
+                bar = rod.load3(mem.scratch, o + at.STRAIN)
+                by_e, by_f, turn_e, turn_f = joint.slopes(t, u, m1, n1, eps, eps_f, bar)
+                rod.add3(mem.scratch, o + at.POSITION, by_f)
+                rod.add3(mem.scratch, op + at.POSITION, by_e - by_f)
+                rod.add3(mem.scratch, tree.entry(work, g, at.COTANGENT) + at.POSITION, -by_e)
+                rod.add3(mem.scratch, op + at.DIRECTOR, turn_e * t.cross(m1))
+                rod.add3(mem.scratch, o + at.DIRECTOR, turn_f * u.cross(n1))
+                rod.store3(mem.scratch, o + at.STRAIN, vec3(0))
+
+    @ti.func
+    def old_directors(mem: ti.template(), b, r_in, r_out):
+        """From a director made normal and of length one to the one in the row: m' = m - t t.m, m_hat = m'/|m'|."""
+        old, _new, _params, work = rod.places(mem, b, r_in, r_out)
+        for i in range(1, mem.integers[at.COUNT]):
+            o = tree.entry(work, i, at.COTANGENT)
+            hat_bar = rod.load3(mem.scratch, o + at.DIRECTOR)
+            if hat_bar.dot(hat_bar) > 0:
+                t, eps = rod.edge(mem, old, i)
+                hat, length = rod.director(mem, old, i, t)
+                m = rod.load3(mem.frames, rod.field(old, i, at.DIRECTOR))
+                m_bar = (hat_bar - hat * hat.dot(hat_bar)) / length
+                t_bar = -(t.dot(m) * m_bar + t.dot(m_bar) * m)
+                e_bar = (t_bar - t * t.dot(t_bar)) / eps
+                rod.store3(mem.scratch, o + at.DIRECTOR, m_bar - t * t.dot(m_bar))
+                rod.add3(mem.scratch, o + at.POSITION, e_bar)
+                q = tree.entry(work, rod.parent_of(mem, i), at.COTANGENT)
+                rod.add3(mem.scratch, q + at.POSITION, -e_bar)
+
+    @ti.func
+    def step_adjoint(mem: ti.template(), b, r_in, r_out, substep):
+        h = ti.static(mem.integers)
+        _old, _new, _params, work = rod.places(mem, b, r_in, r_out)
+        second = rod.is_second_order(mem, r_in)
+        sow(mem, b, r_in, r_out, second)
+        rod.assemble(mem, b, r_in, r_out, second, 1, True)
+        solve(mem, work)
+        edges(mem, b, r_in, r_out, second)
+        frames(mem, b, r_in, r_out)
+        vertices(mem, b, r_in, r_out, second, substep)
+        if mem.frames[r_in * h[STATE] + h[at.HISTORY_AT]] < 0.5:
+            first_strains(mem, b, r_in, r_out)
+        old_directors(mem, b, r_in, r_out)
+        adj = b * h[STATE] + h[at.STATE_AT]
+        for i in range(h[at.COUNT]):
+            o = tree.entry(work, i, at.COTANGENT)
+            for k in range(at.STATE_RECORD):
+                mem.adjoint[rod.field(adj, i, k)] = mem.scratch[o + k]
+        mem.adjoint[b * h[STATE] + h[at.HISTORY_AT]] = fp(0.0)
+
+    return SimpleNamespace(step_adjoint=step_adjoint)

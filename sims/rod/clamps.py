@@ -1,0 +1,113 @@
+"""How held nodes of a rod move: with an effector, as parts of its rigid body, or along positions given as a control."""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from pliant.sims.math.rotation import rotation_functions
+from pliant.sims.robot import effector as eff
+from pliant.sims.rod import state as at
+from pliant.sims.runtime import ti
+from pliant.sims.solver import CONTROL, STATE, SUBSTEPS
+
+
+@cache
+def clamp_functions(fp: Any, has_effectors: bool) -> SimpleNamespace:
+    """Taichi functions of one floating-point type.
+
+    ``target(mem, b, r_out, i, x, substep)``: where held node i, now at x, is at the end of the substep: with effector
+    k at p + R r, a driven one a straight way towards its control, which it reaches at the end of the step.
+    ``target_adjoint(..., x_bar)``: hands the cotangent on to the pose or the control and returns that of x.
+    ``held_director(mem, r_out, i)``: R m of an edge that effector k holds at both ends; ``held_director_adjoint``.
+    """
+    vec3 = ti.types.vector(3, fp)
+    vec4 = ti.types.vector(4, fp)
+    rotation = rotation_functions(fp)
+
+    @ti.func
+    def load3(a: ti.template(), o):
+        return vec3(a[o], a[o + 1], a[o + 2])
+
+    @ti.func
+    def add3(a: ti.template(), o, v):
+        for d in ti.static(range(3)):
+            a[o + d] = a[o + d] + v[d]
+
+    @ti.func
+    def grip(mem: ti.template(), i):
+        return mem.integers[mem.integers[at.GRIP_AT] + i]
+
+    @ti.func
+    def turns_with_effector(mem: ti.template(), i):
+        """Whether one effector holds both ends of node i's edge."""
+        return grip(mem, i) >= 0 and grip(mem, i) == grip(mem, mem.integers[mem.integers[at.PARENT_AT] + i])
+
+    @ti.func
+    def pose_of(mem: ti.template(), row, i):
+        return row * mem.integers[STATE] + mem.integers[eff.STATE_AT] + grip(mem, i) * eff.POSE
+
+    @ti.func
+    def orientation(mem: ti.template(), pose):
+        return vec4(mem.frames[pose + 3], mem.frames[pose + 4], mem.frames[pose + 5], mem.frames[pose + 6])
+
+    @ti.func
+    def local(mem: ti.template(), i):
+        return mem.integers[at.LOCAL_AT] + i * at.LOCAL_RECORD
+
+    @ti.func
+    def control_of(mem: ti.template(), b, i):
+        return b * mem.integers[CONTROL] + mem.integers[at.CONTROL_AT] + 3 * (at.DRIVEN - grip(mem, i))
+
+    @ti.func
+    def share(mem: ti.template(), substep):
+        """Part of what is left of the way that a substep covers."""
+        return 1 / ti.cast(mem.integers[SUBSTEPS] - substep, fp)
+
+    @ti.func
+    def target(mem: ti.template(), b, r_out, i, x, substep):
+        result = x
+        if grip(mem, i) <= at.DRIVEN:
+            result += share(mem, substep) * (load3(mem.controls, control_of(mem, b, i)) - x)
+        if ti.static(has_effectors):
+            if grip(mem, i) >= 0:
+                pose = pose_of(mem, r_out, i)
+                R = rotation.matrix(orientation(mem, pose))
+                result = load3(mem.frames, pose) + R @ load3(mem.constants, local(mem, i))
+        return result
+
+    @ti.func
+    def turn_pose(mem: ti.template(), b, r_out, i, R_bar):
+        q_bar = rotation.matrix_adjoint(orientation(mem, pose_of(mem, r_out, i)), R_bar)
+        pose_bar = pose_of(mem, b, i)
+        for d in ti.static(range(4)):
+            mem.adjoint[pose_bar + 3 + d] = mem.adjoint[pose_bar + 3 + d] + q_bar[d]
+
+    @ti.func
+    def target_adjoint(mem: ti.template(), b, r_out, i, substep, x_bar):
+        # x' = x + a (c - x);  or x' = p + R(q) r: p_bar = x'_bar, R_bar = x'_bar r'
+        result = vec3(0)
+        if grip(mem, i) <= at.DRIVEN:
+            part = share(mem, substep)
+            add3(mem.control_adjoint, control_of(mem, b, i), part * x_bar)
+            result = (1 - part) * x_bar
+        if ti.static(has_effectors):
+            if grip(mem, i) >= 0:
+                add3(mem.adjoint, pose_of(mem, b, i), x_bar)
+                turn_pose(mem, b, r_out, i, x_bar.outer_product(load3(mem.constants, local(mem, i))))
+        return result
+
+    @ti.func
+    def held_director(mem: ti.template(), r_out, i):
+        return rotation.matrix(orientation(mem, pose_of(mem, r_out, i))) @ load3(mem.constants, local(mem, i) + 3)
+
+    @ti.func
+    def held_director_adjoint(mem: ti.template(), b, r_out, i, m_bar):
+        turn_pose(mem, b, r_out, i, m_bar.outer_product(load3(mem.constants, local(mem, i) + 3)))
+
+    return SimpleNamespace(
+        turns_with_effector=turns_with_effector,
+        target=target,
+        target_adjoint=target_adjoint,
+        held_director=held_director,
+        held_director_adjoint=held_director_adjoint,
+    )

@@ -1,0 +1,209 @@
+"""What a World of rods is made of: one rod or tree of rods, its grips, and effectors that it may touch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pliant.sims.robot.effector import Effector, EffectorPart
+from pliant.sims.rod.topology import carried_directors, check_parents, edges, joint_lengths, strains
+from pliant.sims.solver import Part
+
+Numbers = float | Sequence[float] | np.ndarray
+
+INTEGRATORS = ("bdf2", "backward_euler")
+
+
+@dataclass
+class Rod:
+    """An elastic rod, or a tree of rods (a wire harness): n vertices and an edge from each to its predecessor.
+
+    What belongs to edges and joints is counted by their last vertex: edge i joins vertices parents[i] and i; joint i
+    is that between the edges parents[i] and i. A scalar holds for all.
+
+    Args:
+        position: (n, 3) vertices at the start [m].
+        parents: (n,) predecessor of each vertex, -1 for the first; None: a chain.
+        mass: of each vertex [kg], scalar or (n,).
+        bend_stiffness: [N m^2], scalar, (n,) or (n, 2): about both axes of the cross-section.
+        twist_stiffness: [N m^2], scalar or (n,).
+        stretch_stiffness: [N], scalar or (n,).
+        rest_length: of each edge [m], (n,) (the first is not used); None: as in ``position``.
+        rest_position: (n, 3) the shape without forces, which gives natural curvatures and twists; None: straight, but
+            for branches, which leave their parent as in ``position``.
+        bend_damping, twist_damping: relaxation times [s]: viscous moment / (stiffness x rate of strain).
+        drag: of each vertex [N s/m].  quadratic_drag: [N s^2/m^2].
+        radius: of the cross-section [m], for contact and pictures.
+        director: (3,) direction that the first director of the first edge is nearest to.
+        color: (r, g, b) in 0..1.
+    """
+
+    position: np.ndarray
+    parents: Sequence[int] | np.ndarray | None = None
+    mass: Numbers = 1e-3
+    bend_stiffness: Numbers = 1e-4
+    twist_stiffness: Numbers = 1e-4
+    stretch_stiffness: Numbers = 1e2
+    rest_length: np.ndarray | None = None
+    rest_position: np.ndarray | None = None
+    bend_damping: Numbers = 0.0
+    twist_damping: Numbers = 0.0
+    drag: Numbers = 0.0
+    quadratic_drag: Numbers = 0.0
+    radius: float = 2e-3
+    director: Sequence[float] = (0.0, 0.0, 1.0)
+    color: tuple[float, float, float] = (0.85, 0.45, 0.2)
+    tree: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.position = _points("position", self.position)
+        n = len(self.position)
+        self.tree = check_parents(np.arange(-1, n - 1) if self.parents is None else self.parents)
+        if len(self.tree) != n:
+            raise ValueError(f"parents has {len(self.tree)} entries, position {n} vertices")
+        lengths = edges(self.position, self.tree)[1]
+        if (lengths[1:] < 1e-9).any():
+            raise ValueError(f"position: edge {int(np.argmax(lengths[1:] < 1e-9)) + 1} has length zero")
+        if self.rest_length is None:
+            self.rest_length = lengths
+        self.rest_length = np.array(self.column("rest_length"))
+        self.rest_length[0] = self.rest_length[1]
+        for name in ("mass", "bend_stiffness", "twist_stiffness", "stretch_stiffness", "rest_length"):
+            if (self.column(name) <= 0).any():
+                raise ValueError(f"{name}={getattr(self, name)!r} must be positive")
+        for name in ("bend_damping", "twist_damping", "drag", "quadratic_drag"):
+            if (self.column(name) < 0).any():
+                raise ValueError(f"{name}={getattr(self, name)!r} must not be negative")
+        if not (np.isfinite(self.radius) and self.radius > 0):
+            raise ValueError(f"radius={self.radius!r} must be a positive length [m]")
+        if self.rest_position is not None:
+            self.rest_position = _points("rest_position", self.rest_position)
+            if len(self.rest_position) != n:
+                raise ValueError(f"rest_position has {len(self.rest_position)} vertices, position {n}")
+            if (edges(self.rest_position, self.tree)[1][1:] < 1e-9).any():
+                raise ValueError("rest_position has an edge of length zero")
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def column(self, name: str) -> np.ndarray:
+        """A quantity of each node, shape (n,); of bend stiffness (n, 2)."""
+        value = np.asarray(getattr(self, name), float)
+        n = len(self.position)
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} must be finite")
+        if name == "bend_stiffness":
+            if value.shape not in ((), (n,), (n, 2)):
+                raise ValueError(f"{name} has shape {value.shape}, must be (), ({n},) or ({n}, 2)")
+            return np.broadcast_to(value[:, None] if value.shape == (n,) else value, (n, 2))
+        if value.shape not in ((), (n,)):
+            raise ValueError(f"{name} has shape {value.shape}, must be () or ({n},)")
+        return np.broadcast_to(value, (n,))
+
+    def directors(self, position: np.ndarray | None = None) -> np.ndarray:
+        """Twist-free first directors of the edges, (..., n, 3), of a shape (..., n, 3); default: that at the start."""
+        return carried_directors(self.position if position is None else position, self.tree, self.director)
+
+    def natural_strains(self) -> np.ndarray:
+        """Natural curvatures about both axes [1/m] and twist [rad/m] of each joint, (n, 3)."""
+        lengths = joint_lengths(np.asarray(self.rest_length), self.tree)
+        shape = self.position if self.rest_position is None else self.rest_position
+        natural = strains(shape, self.directors(shape), self.tree) / lengths[:, None]
+        if self.rest_position is None:
+            first_child = np.full(len(self), -1)
+            for i in range(len(self) - 1, 0, -1):
+                first_child[self.tree[i]] = i
+            is_branch = first_child[self.tree] != np.arange(len(self))
+            natural[~is_branch] = 0.0
+        return natural
+
+
+@dataclass
+class Grip:
+    """Vertices that are held: by an effector, as parts of its rigid body, or (None) along given positions.
+
+    An edge whose two vertices are in one grip turns with it.
+    """
+
+    vertices: Sequence[int]
+    effector: str | None = None
+
+
+@dataclass
+class RodScene:
+    """A World of one rod or tree of rods.
+
+    grips: see ``Grip``.  effectors: manipulators and obstacles, also a plane (``HalfSpace``).  gravity: [m/s^2].
+    contact_stiffness: [N/m] of a vertex against an effector.  integrator: "bdf2" or "backward_euler".
+    iterations: at most so many of Newton's in a substep.
+    """
+
+    rod: Rod
+    grips: list[Grip] = field(default_factory=list)
+    effectors: list[Effector] = field(default_factory=list)
+    gravity: Sequence[float] = (0.0, 0.0, -9.81)
+    contact_stiffness: float = 100.0
+    integrator: str = "bdf2"
+    iterations: int = 40
+    dim: int = field(default=3, init=False)
+    grip_of: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        from pliant.sims.rod.state import DRIVEN, FREE
+
+        names = [e.name for e in self.effectors]
+        if len(set(names)) != len(names):
+            raise ValueError(f"effectors have the names {names}; each name may stand once")
+        if np.shape(self.gravity) != (3,) or not np.isfinite(self.gravity).all():
+            raise ValueError(f"gravity={self.gravity!r} must be 3 finite numbers [m/s^2]")
+        if not (np.isfinite(self.contact_stiffness) and self.contact_stiffness >= 0):
+            raise ValueError(f"contact_stiffness={self.contact_stiffness!r} must be finite and not negative [N/m]")
+        if self.integrator not in INTEGRATORS:
+            raise ValueError(f"integrator={self.integrator!r} is unknown; allowed: {', '.join(INTEGRATORS)}")
+        if int(self.iterations) != self.iterations or self.iterations < 1:
+            raise ValueError(f"iterations={self.iterations!r} must be an integer >= 1")
+        self.grip_of = np.full(len(self.rod), FREE, np.int32)
+        driven = 0
+        for grip in self.grips:
+            if grip.effector is not None and grip.effector not in names:
+                raise ValueError(f"grip: effector {grip.effector!r} is unknown; effectors: {', '.join(names) or 'none'}")
+            for v in grip.vertices:
+                if int(v) != v or not 0 <= v < len(self.rod):
+                    raise ValueError(f"grip: vertex {v!r} must lie in 0..{len(self.rod) - 1}")
+                if self.grip_of[v] != FREE:
+                    raise ValueError(f"grip: vertex {v} is held twice")
+                if grip.effector is None:
+                    self.grip_of[v] = DRIVEN - driven
+                    driven += 1
+                else:
+                    self.grip_of[v] = names.index(grip.effector)
+        self.driven_count = driven
+
+    @property
+    def position(self) -> np.ndarray:
+        """Vertices at the start, (n, 3) [m]."""
+        return self.rod.position
+
+    @property
+    def driven_vertices(self) -> np.ndarray:
+        """Vertices whose positions are a control, (c,), in the order of the control."""
+        return np.array([v for grip in self.grips if grip.effector is None for v in grip.vertices], int)
+
+    def parts(self, *, dt: float, soft_contact: bool) -> list[Part]:
+        """The scene as the World takes it: effectors, if there are any, and the rod."""
+        from pliant.sims.rod.solver import RodPart
+
+        if not self.effectors:
+            return [RodPart(self, (), soft_contact)]
+        effectors = EffectorPart(self.effectors, soft_contact=soft_contact)
+        return [effectors, RodPart(self, effectors.shape_kinds, soft_contact)]
+
+
+def _points(name: str, value: Any) -> np.ndarray:
+    points = np.array(value, float)
+    if points.ndim != 2 or points.shape[1] != 3 or len(points) < 2 or not np.isfinite(points).all():
+        raise ValueError(f"{name} has shape {points.shape}, must be (n, 3) with n >= 2, all finite [m]")
+    return points

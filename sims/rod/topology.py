@@ -1,0 +1,98 @@
+"""Trees of vertices, and frames and strains of a rod's shape, in NumPy (for scenes, data and tests)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def check_parents(parents: Sequence[int] | np.ndarray) -> np.ndarray:
+    """The tree as an integer array, shape (n,): predecessor of each vertex, -1 for the first.
+
+    Raises:
+        ValueError: fewer than two vertices, a vertex that comes before its predecessor (which every cycle has), several
+        trees, or a first vertex with more than one successor.
+    """
+    tree = np.asarray(parents)
+    if tree.ndim != 1 or len(tree) < 2 or tree.dtype.kind not in "iu":
+        raise ValueError(f"parents={parents!r} must be at least two integers")
+    tree = tree.astype(np.int32)
+    if tree[0] != -1:
+        raise ValueError(f"parents[0]={int(tree[0])} must be -1: the first vertex has no predecessor")
+    for i, p in enumerate(tree[1:].tolist(), start=1):
+        if p == -1:
+            raise ValueError(f"parents[{i}]=-1: the rod is disconnected; only the first vertex has no predecessor")
+        if not 0 <= p < i:
+            raise ValueError(
+                f"parents[{i}]={p} must lie in 0..{i - 1}: a cycle, or vertices that do not follow their predecessors"
+            )
+    if (tree == 0).sum() > 1:
+        raise ValueError("parents: the first vertex has several successors; start the tree at an end of a rod")
+    return tree
+
+
+def edges(position: np.ndarray, parents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unit tangents (..., n, 3) and lengths (..., n) [m] of the edges from each vertex's parent; zero for the first.
+
+    position: (..., n, 3) [m].
+    """
+    e = np.zeros(position.shape)
+    e[..., 1:, :] = position[..., 1:, :] - position[..., parents[1:], :]
+    length = np.linalg.norm(e, axis=-1)
+    return e / np.where(length > 0, length, 1.0)[..., None], length
+
+
+def transport(t: np.ndarray, u: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """m (..., 3) carried from the unit vectors t to u by the smallest rotation."""
+    b = np.cross(t, u)
+    c = np.sum(t * u, axis=-1, keepdims=True)
+    return c * m + np.cross(b, m) + b * np.sum(b * m, axis=-1, keepdims=True) / np.maximum(1 + c, 1e-4)
+
+
+def carried_directors(
+    position: np.ndarray, parents: np.ndarray, reference: Sequence[float] | np.ndarray = (0.0, 0.0, 1.0)
+) -> np.ndarray:
+    """Twist-free first directors (..., n, 3) of all edges of shapes (..., n, 3): that of the first edge is
+    ``reference`` (..., 3) made normal to it, the others are carried along the tree by parallel transport.
+
+    A reference along the first edge is replaced by the x axis.
+    """
+    t, _ = edges(position, parents)
+    m = np.zeros(position.shape)
+    first = np.broadcast_to(np.asarray(reference, float), t[..., 1, :].shape)
+    along = np.sum(first * t[..., 1, :], -1, keepdims=True)
+    first = np.where(abs(along) > 0.99 * np.linalg.norm(first, axis=-1, keepdims=True), [1.0, 0.0, 0.0], first)
+    first = first - t[..., 1, :] * np.sum(first * t[..., 1, :], -1, keepdims=True)
+    m[..., 1, :] = first / np.linalg.norm(first, axis=-1, keepdims=True)
+    for i in range(2, len(parents)):
+        p = parents[i]
+        m[..., i, :] = transport(t[..., p, :], t[..., i, :], m[..., p, :])
+    m[..., 0, :] = m[..., 1, :]
+    return m
+
+
+def strains(position: np.ndarray, director: np.ndarray, parents: np.ndarray) -> np.ndarray:
+    """Curvatures (integrated, without unit) and twist [rad] of each vertex's joint with its parent's edge, (..., n, 3);
+    zero where there is no joint. Formulas: ``energies.py``."""
+    t_all, _ = edges(position, parents)
+    result = np.zeros(position.shape)
+    for i in range(1, len(parents)):
+        p = parents[i]
+        if p == 0:
+            continue
+        t, u, m, n = t_all[..., p, :], t_all[..., i, :], director[..., p, :], director[..., i, :]
+        kb = 2 * np.cross(t, u) / np.maximum(1 + np.sum(t * u, -1, keepdims=True), 1e-4)
+        carried = transport(t, u, m)
+        result[..., i, 0] = np.sum(kb * (np.cross(t, m) + np.cross(u, n)), -1) / 2
+        result[..., i, 1] = -np.sum(kb * (m + n), -1) / 2
+        result[..., i, 2] = np.arctan2(np.sum(np.cross(carried, n) * u, -1), np.sum(carried * n, -1))
+    return result
+
+
+def joint_lengths(rest_length: np.ndarray, parents: np.ndarray) -> np.ndarray:
+    """Mean rest length of the two edges of each joint, (n,) [m]; 1 where there is no joint."""
+    result = np.ones(len(parents))
+    has_joint = parents > 0
+    result[has_joint] = (rest_length[has_joint] + rest_length[parents[has_joint]]) / 2
+    return result
