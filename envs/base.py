@@ -37,10 +37,13 @@ class TaskEnv(DifferentiableFace, gym.Env):
         soft_contact: smooth contact of manipulators; for gradients and reinforcement learning alike.
         memory: what checkpoints of the reverse sweep may use, for example "2GiB".
         parameters: physical or design parameters to override, by name.
+        arm: "none", or the robot arm that holds each end effector, "panda" or "iiwa" (extra ``arms``): actions are then
+            the joints' velocities, an action of 1 a tenth of the limit, and the joint angles end the observation.
         config: the task's own numbers, the fields of its ``Config``.
 
     Raises:
         ValueError: a keyword is unknown or out of range.
+        ImportError: an arm is asked for, and PyBullet is not installed.
     """
 
     _single = True
@@ -59,6 +62,7 @@ class TaskEnv(DifferentiableFace, gym.Env):
         soft_contact: bool = True,
         memory: str = "2GiB",
         parameters: Mapping[str, Any] | None = None,
+        arm: str = "none",
         **config: Any,
     ) -> None:
         self.build(
@@ -73,6 +77,7 @@ class TaskEnv(DifferentiableFace, gym.Env):
             soft_contact=soft_contact,
             memory=memory,
             parameters=parameters,
+            arm=arm,
             config=config,
         )
         self.action_space = _action_space(self.task)
@@ -143,6 +148,7 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         soft_contact: bool = True,
         memory: str = "2GiB",
         parameters: Mapping[str, Any] | None = None,
+        arm: str = "none",
         **config: Any,
     ) -> None:
         if not isinstance(num_envs, (int, np.integer)) or isinstance(num_envs, bool) or num_envs < 1:
@@ -165,6 +171,7 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
             soft_contact=soft_contact,
             memory=memory,
             parameters=parameters,
+            arm=arm,
             config=config,
         )
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}  # this environment's, not the class's

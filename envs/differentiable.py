@@ -38,6 +38,7 @@ class DifferentiableFace:
         soft_contact: bool,
         memory: str,
         parameters: Mapping[str, Any] | None,
+        arm: str,
         config: Mapping[str, Any],
     ) -> None:
         kind = load_task(task)
@@ -52,7 +53,7 @@ class DifferentiableFace:
         horizon = kind.horizon if max_episode_steps is None else max_episode_steps
         if not isinstance(horizon, (int, np.integer)) or not 1 <= horizon <= kind.horizon:
             raise ValueError(f"max_episode_steps={max_episode_steps!r} must be an integer in 1..{kind.horizon}")
-        self.task = kind(resolution=resolution, **config)
+        self.task = kind(resolution=resolution, arm=arm, **config)
         self.render_mode = render_mode
         self._horizon = int(horizon)
         self._closed = False
@@ -114,13 +115,13 @@ class DifferentiableFace:
     @property
     def state_names(self) -> list[str]:
         """Names of the state arrays."""
-        return list(self._rollout.world.state_names)
+        return self._rollout.state_names
 
     def state(self, name: str) -> np.ndarray:
         """A copy of a state array, shape (N, ...), in the vector environment (B, N, ...)."""
-        if name not in self._rollout.world.state_names:
+        if name not in self.state_names:
             raise ValueError(f"state {name!r} is unknown; allowed: {', '.join(self.state_names)}")
-        return np.array(self._drop(self._rollout.world.state(name)))
+        return np.array(self._drop(self._rollout.state(name)))
 
     @property
     def parameter_names(self) -> list[str]:

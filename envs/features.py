@@ -242,6 +242,16 @@ class Distance(Feature):
         self.feature.adjoint(view, cotangent * direction, sink)
 
 
+def _actions(view: View, feature: Feature) -> np.ndarray:
+    actions = view.array("action")
+    if actions.shape[1] != feature.size:
+        raise ValueError(
+            f"feature {feature.name!r} is of {feature.size} numbers, actions have {actions.shape[1]}: "
+            "make it with the task's action_size, which depends on the arm"
+        )
+    return actions
+
+
 class Action(Feature):
     """The action that led to this view, in [-1, 1], size A; the velocities of effectors are multiples of it."""
 
@@ -249,7 +259,7 @@ class Action(Feature):
         self.name, self.size = name, size
 
     def value(self, view: View) -> np.ndarray:
-        return view.array("action").copy()
+        return _actions(view, self).copy()
 
     def adjoint(self, view: View, cotangent: np.ndarray, sink: Sink) -> None:
         sink.add("action", cotangent)
@@ -262,7 +272,7 @@ class ActionChange(Feature):
         self.name, self.size = name, size
 
     def value(self, view: View) -> np.ndarray:
-        return view.array("action") - view.array("previous_action")
+        return _actions(view, self) - view.array("previous_action")
 
     def adjoint(self, view: View, cotangent: np.ndarray, sink: Sink) -> None:
         sink.add("action", cotangent)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pliant.envs.actuators import make_actuator
 from pliant.envs.features import Sink, View
 from pliant.envs.task import Task
 from pliant.sims.world import World
@@ -86,9 +87,7 @@ class Rollout:
             memory=memory,
             horizon=task.horizon,
         )
-        self.control_matrix = np.zeros((self.world.control_size, task.action_size))
-        for name, matrix in task.action.items():
-            self.control_matrix[self.world.control_layout[name]] = matrix
+        self.actuator = make_actuator(task, self.world)
         self.observation_size = sum(part.feature.size for part in task.observation)
         self.elapsed = np.zeros(batch, int)
         self.goal: dict[str, np.ndarray] = {}
@@ -103,6 +102,20 @@ class Rollout:
     def close(self) -> None:
         """Free the memory of the worlds; may be called again."""
         self.world.close()
+
+    # State
+
+    @property
+    def state_names(self) -> list[str]:
+        """State arrays of the World and of the actuator."""
+        return [*self.world.state_names, *self.actuator.state_names]
+
+    def state(self, name: str) -> np.ndarray:
+        """A copy of a state array, shape (B, ...)."""
+        return self._read(self.world, name)
+
+    def _read(self, world: World, name: str, step: int | None = None) -> np.ndarray:
+        return self.actuator.state(name, step) if name in self.actuator.state_names else world.state(name)
 
     # Parameters
 
@@ -166,7 +179,7 @@ class Rollout:
             raise ValueError("reset_mask must hold for every world when differentiable=True: one tape serves the batch")
         mask = np.ones(self.batch, bool) if worlds is None else worlds
         for name in state or {}:
-            self._check_name("state", name, self.world.state_names)
+            self._check_name("state", name, self.state_names)
         self._leave_sweep()
         self.world.reset(None if full else mask)
         drawn: dict[str, list[np.ndarray]] = {}
@@ -181,9 +194,9 @@ class Rollout:
             first = rows[int(mask.argmax())]
             stacked = np.stack([row if m else first for row, m in zip(rows, mask, strict=True)])
             self.world.set_state(name, stacked, None if full else mask)
+        self.actuator.reset(mask)
         for name, value in (state or {}).items():
-            values = _broadcast(f"state {name!r}", value, self.world.state(name).shape)
-            self.world.set_state(name, values, None if full else mask)
+            self.actuator.set_state(name, _broadcast(f"state {name!r}", value, self.state(name).shape), mask)
         self.elapsed[mask] = 0
         if full:
             self._actions, self._inside, self._observations = [], [], []
@@ -205,7 +218,7 @@ class Rollout:
             raise RuntimeError("a backward sweep is under way; finish it with backward_end(), or reset")
         actions = check_actions(actions, (self.batch, self.task.action_size))
         clipped = np.clip(actions, -1.0, 1.0)
-        self.world.step(clipped @ self.control_matrix.T)
+        self.world.step(self.actuator.controls(clipped))
         self.elapsed += 1
         self._actions.append(clipped)
         if not self.differentiable:
@@ -228,7 +241,7 @@ class Rollout:
             action, previous = (self._actions[step - k] if step >= k else none for k in (1, 2))
             elapsed = np.full(self.batch, step)
         return View(
-            arrays=lambda name: world.effector_force if name == "effector_force" else world.state(name),
+            arrays=lambda name: world.effector_force if name == "effector_force" else self._read(world, name, step),
             action=action,
             previous_action=previous,
             step=elapsed,
@@ -284,6 +297,7 @@ class Rollout:
             if self.recorded_steps == 0:
                 raise RuntimeError("nothing to differentiate: no step since the last reset")
             self.world.begin_adjoint()
+            self.actuator.begin_adjoint(self.recorded_steps)
             self._sweep = _Sweep(self.recorded_steps, np.zeros((self.batch, self.task.action_size)), [])
         sweep = self._sweep
         if sweep.step == 0:
@@ -297,7 +311,7 @@ class Rollout:
             term.feature.adjoint(view, (term.weight * weight)[:, None], sink)
         self._add_observation(view, observation_cotangent, sweep.step, sink)
         self._pour(sink)
-        action_bar = self.world.step_adjoint(t) @ self.control_matrix
+        action_bar = self.actuator.adjoint(t, self.world.step_adjoint(t))
         action_bar = action_bar + sweep.action_bar + sink.cotangents.get("action", 0.0)
         sweep.action_bar = sink.cotangents.get("previous_action", np.zeros_like(action_bar))
         gradient = np.where(self._inside[t], action_bar, 0.0)
@@ -317,7 +331,9 @@ class Rollout:
         sink = Sink(view)
         self._add_observation(view, observation_cotangent, 0, sink)
         self._pour(sink)
-        initial_state = {name: np.array(world.state_adjoint(name)) for name in world.state_names}
+        initial_state = self.actuator.initial_adjoint(
+            {name: np.array(world.state_adjoint(name)) for name in world.state_names}
+        )
         parameters = {name: np.array(world.parameter_adjoint(name)) for name in world.parameter_names}
         for name, design in self.task.designs.items():
             by_particle = parameters[design.parameter]
@@ -348,6 +364,8 @@ class Rollout:
         for name, cotangent in sink.cotangents.items():
             if name == "effector_force":
                 self.world.add_force_adjoint(cotangent)
+            elif name in self.actuator.state_names:
+                self.actuator.add_state_adjoint(name, cotangent)
             elif name not in ("action", "previous_action"):
                 self.world.add_state_adjoint(name, cotangent)
 

@@ -11,12 +11,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from pliant.envs.features import Feature
 from pliant.sims.mpm.scene import Scene
+
+if TYPE_CHECKING:
+    from pliant.envs.arms import Arms, Mount
+    from pliant.sims.robot.kinematics import Chain
 
 RESOLUTIONS = ("small", "full")
 
@@ -26,7 +30,7 @@ class Observed:
     """A feature as part of the observation: ``(value - offset) / scale``, so that usual values lie within [-1, 1]."""
 
     feature: Feature
-    scale: float = 1.0
+    scale: float | np.ndarray = 1.0
     offset: float | np.ndarray = 0.0
 
 
@@ -76,6 +80,7 @@ class Task(ABC):
 
     Args:
         resolution: "small" (an episode in seconds on a CPU) or "full".
+        arm: "none", or the arm that holds each effector: "panda", "iiwa". Actions are then joint velocities.
         config: overrides of the fields of ``Config``.
 
     Attributes:
@@ -83,9 +88,12 @@ class Task(ABC):
         horizon: environment steps in an episode, the same at every resolution.
         step_time: duration of an environment step [s].
         substeps: simulation steps in an environment step, by resolution.
+        joint_speed: with arms, the share of their velocity limits that an action of 1 stands for.
         Config: frozen dataclass of the task's own numbers (SI units); each field is a keyword of the environment.
         picture_size: width and height of rendered pictures [pixels].
         camera_box: lower and upper corner of what pictures show [m], or None for the whole domain.
+        action_size: numbers in an action; it depends on the arm, so features of the action take it from here.
+        arms: what holds the effectors, or None.
     """
 
     summary: ClassVar[str]
@@ -93,9 +101,10 @@ class Task(ABC):
     step_time: ClassVar[float]
     substeps: ClassVar[Mapping[str, int]]
     Config: ClassVar[type] = NoConfig
+    joint_speed: ClassVar[float] = 0.1
     picture_size: ClassVar[tuple[int, int]] = (512, 512)
 
-    def __init__(self, *, resolution: str = "small", **config: Any) -> None:
+    def __init__(self, *, resolution: str = "small", arm: str = "none", **config: Any) -> None:
         if resolution not in RESOLUTIONS:
             raise ValueError(f"resolution={resolution!r} is unknown; allowed: {', '.join(RESOLUTIONS)}")
         self.resolution = resolution
@@ -103,7 +112,15 @@ class Task(ABC):
         self.scene = self.make_scene()
         self.action = {name: np.atleast_2d(np.asarray(m, float)) for name, m in self.make_action().items()}
         self.action_size = next(iter(self.action.values())).shape[1]
+        self.arms: Arms | None = None
+        if arm != "none":
+            from pliant.envs.arms import Arms
+
+            self.arms = Arms(self, arm)
+            self.action_size = self.arms.action_size
         self.observation = self.make_observation()
+        if self.arms:
+            self.observation = [*self.observation, self.arms.observed()]
         self.reward = self.make_reward()
         self.score = self.make_score()
         self.designs = self.make_designs()
@@ -130,6 +147,16 @@ class Task(ABC):
         Shape (numbers of the control, action size): control = matrix @ action, with actions in [-1, 1]. A twist has six
         rows per effector, velocity [m/s] then angular velocity [rad/s] in the world frame.
         """
+
+    def make_mounts(self, chain: Chain) -> list[Mount]:
+        """Where the arms stand and how they hold their effectors, one mount for each effector that actions move.
+
+        By default each arm reaches the effector from above and stands half a metre off, behind a single effector or
+        outwards of several. ``chain`` is the arm.
+        """
+        from pliant.envs.arms import default_mounts
+
+        return default_mounts(self, chain)
 
     @abstractmethod
     def make_observation(self) -> list[Observed]:
@@ -192,5 +219,6 @@ COMMON_OPTIONS = (
     "render_mode",
     "max_episode_steps",
     "parameters",
+    "arm",
 )
 """Keyword arguments that every environment takes."""

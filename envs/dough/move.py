@@ -138,7 +138,7 @@ class Move(Task):
             Observed(f.Rows("samples", "position", samples, 3), scale=scale, offset=np.tile(self.start, SAMPLES)),
             Observed(f.Rows("tools", "effector_position", [0, 1], 3), scale=scale, offset=np.tile(self.start, 2)),
             Observed(f.Offset("offset", middle, "target"), scale=scale),
-            Observed(f.Action(6)),
+            Observed(f.Action(self.action_size)),
             Observed(f.Phase()),
         ]
 

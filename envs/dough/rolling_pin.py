@@ -143,7 +143,7 @@ class RollingPin(Task):
             Observed(f.Rows("pin", "effector_position", [0], 3), scale=scale, offset=origin),
             Observed(f.GoalValue("half_extent", 3), scale=scale),
             Observed(f.GoalValue("thickness", 1), scale=scale),
-            Observed(f.Action(3)),
+            Observed(f.Action(self.action_size)),
             Observed(f.Phase()),
         ]
 

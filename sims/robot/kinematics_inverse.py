@@ -26,7 +26,8 @@ def solve_pose(chain: Chain, position: np.ndarray, rotation: np.ndarray, start: 
     Args:
         chain: the arm.
         position, rotation: the poses wanted of its tool.
-        start: joint angles to begin from, shape (n,); the answer tends to be near. Default: the home posture.
+        start: joint angles to begin from, shape (n,), towards an answer nearby. Default: the home posture, which then
+            pulls, too.
 
     Raises:
         ValueError: a pose is out of reach; the message says how near the tool comes.
@@ -37,7 +38,7 @@ def solve_pose(chain: Chain, position: np.ndarray, rotation: np.ndarray, start: 
     q = np.tile(chain.clamp(chain.home if start is None else start), (batch, 1))
     for _ in range(STARTS):
         open_ = least > TOLERANCE
-        q[open_] = _descend(chain, position[open_], rotation[open_], q[open_])
+        q[open_] = _descend(chain, position[open_], rotation[open_], q[open_], PULL if start is None else 0.0)
         error = np.linalg.norm(_error(chain, position, rotation, q), axis=1)
         better = open_ & (error < least)
         best[better], least[better] = q[better], error[better]
@@ -59,14 +60,14 @@ def _error(chain: Chain, position: np.ndarray, rotation: np.ndarray, q: np.ndarr
     return np.concatenate([position - at, rotation_vector(rotation @ turned.transpose(0, 2, 1))], axis=1)
 
 
-def _descend(chain: Chain, position: np.ndarray, rotation: np.ndarray, q: np.ndarray) -> np.ndarray:
+def _descend(chain: Chain, position: np.ndarray, rotation: np.ndarray, q: np.ndarray, pull: float) -> np.ndarray:
     for iteration in range(ITERATIONS + POLISHING):
         error = _error(chain, position, rotation, q)
-        polishing = iteration >= ITERATIONS
+        polishing = iteration >= ITERATIONS or not pull
         if polishing and (np.abs(error) < 1e-13).all():
             break
         J = chain.jacobian(q)
-        home = np.zeros_like(q) if polishing else PULL * (chain.home - q)
+        home = np.zeros_like(q) if polishing else pull * (chain.home - q)
         change = _least_squares(J, error, home)
         # A joint that is at its limit and wants beyond is left out, and the others make up for it.
         stuck = ((q <= chain.lower) & (change < 0)) | ((q >= chain.upper) & (change > 0))

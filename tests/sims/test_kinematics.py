@@ -53,7 +53,7 @@ CRANE = """<robot name="crane">
 
 @pytest.fixture(scope="module", params=["panda", "iiwa", "crane"])
 def model(request, tmp_path_factory) -> urdf.Model:
-    """Two real arms, and a crane with a slide and turned inertial frames (not the foot's: PyBullet's Jacobian is in it)."""
+    """Two real arms, and a crane with a slide and turned inertial frames (the foot stays: the Jacobian is in its)."""
     if MISSING:
         pytest.skip(MISSING)
     if request.param != "crane":
