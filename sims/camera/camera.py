@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ class Camera:
     def _forward(self) -> np.ndarray:
         return np.subtract(self.target, self.position) / self.distance
 
-    @property
+    @functools.cached_property
     def axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Unit vectors right, up and forward of the picture, in the world."""
         forward = self._forward

@@ -1,4 +1,4 @@
-"""Rays of a packed view (``Camera.pack``), and what each pixel sees first: spheres.
+"""Rays of a packed view (``Camera.pack``), where they enter spheres and capsules, and spheres drawn as points.
 
 A pixel's first surface is an int64 key: the bits of its depth along the view [m] (positive floats are ordered as their
 bits are) above the number of the surface. The least key wins whatever the order of the threads, so pictures are the
@@ -9,7 +9,10 @@ from pliant.sims.runtime import ti
 
 EMPTY = 0x7FFFFFFFFFFFFFFF
 FAR = 1e30  # depth [m] of a pixel without a surface
-EFFECTOR = 1 << 30  # surfaces from this number on are effectors, those below are particles
+# Surfaces are numbered: below EFFECTOR particles, from there on effectors, then edges of chains, then triangles.
+EFFECTOR = 1 << 30
+CHAIN = EFFECTOR + (1 << 28)
+TRIANGLE = EFFECTOR + (1 << 29)
 NEAR = 1e-4  # nothing closer to the camera than this [m] is drawn
 
 pixels_f32 = ti.types.ndarray(ti.f32, 1)
@@ -91,6 +94,45 @@ def sphere_depth(origin, direction, centre, radius):
 
 
 @ti.func
+def capsule_depth(origin, direction, middle, axis, half_length, radius):
+    """Depth [m] at which a ray enters a capsule about ``middle`` along the unit vector ``axis``; FAR where it misses.
+
+    All in one frame; ``direction`` has depth 1. A zero axis with a zero half length makes a sphere.
+    """
+    start = origin - middle
+    along, slope = start.dot(axis), direction.dot(axis)
+    # Across the axis the capsule is a disc, which the ray passes nearest at b, by q.
+    across, turn = start - along * axis, direction - slope * axis
+    square = ti.max(turn.norm_sqr(), 1e-9)
+    b = -across.dot(turn) / square
+    q = across + b * turn
+    rest = radius * radius - q.dot(q)
+    z = FAR
+    if rest > 0.0:
+        z = b - ti.sqrt(rest / square)
+        height = along + z * slope
+        if ti.abs(height) > half_length:
+            # It enters the endless cylinder beyond an end: it can meet only the ball at that end.
+            side = half_length if height > 0.0 else -half_length
+            z = sphere_depth(origin, direction, middle + side * axis, radius)
+            if z <= 0.0:
+                z = FAR
+    return z
+
+
+@ti.func
+def ball_window(view: ti.template(), centre, radius):
+    """Pixel coordinates of a ball's centre, and how many pixels it reaches from there; ``centre`` in the view's frame.
+
+    The ball must lie before the camera.
+    """
+    x, y = project(view, centre)
+    # Off the axis a ball's picture is an ellipse, stretched by less than 1 + (tan of the angle)^2 / 2.
+    slant = (1.0 - view[13]) * 0.5 * view[12] ** 2 * ((x - view[14]) ** 2 + (y - view[15]) ** 2)
+    return x, y, radius / pixel_size(view, centre[2] - radius) * (1.0 + slant) + 1.0
+
+
+@ti.func
 def pack_key(z, number):
     return (ti.cast(ti.bit_cast(z, ti.i32), ti.i64) << 32) | ti.cast(number, ti.i64)
 
@@ -116,10 +158,7 @@ def draw_spheres(
         centre = to_view(view, triple(centres, 3 * i))
         z = centre[2]
         if z > radius + NEAR:
-            x, y = project(view, centre)
-            # Off the axis a sphere's picture is an ellipse, stretched by less than 1 + (tan of the angle)^2 / 2.
-            slant = (1.0 - view[13]) * 0.5 * view[12] ** 2 * ((x - view[14]) ** 2 + (y - view[15]) ** 2)
-            reach = radius / pixel_size(view, z - radius) * (1.0 + slant) + 1.0
+            x, y, reach = ball_window(view, centre, radius)
             x0, x1 = ti.max(ti.ceil(x - reach, int), 0), ti.min(ti.floor(x + reach, int), width - 1)
             y0, y1 = ti.max(ti.ceil(y - reach, int), 0), ti.min(ti.floor(y + reach, int), height - 1)
             # Most spheres of a body are hidden behind others: look before computing, and again before the atomic.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pliant.sims.camera import rays, shading, solids, stage, surface
+from pliant.sims.camera import rays, shading, solids, stage, surface, tiles
 from pliant.sims.camera.camera import Camera
 from pliant.sims.robot.shapes import pack_shapes
 from pliant.sims.runtime import Array, start, ti
@@ -23,9 +23,11 @@ Color = Sequence[float]
 
 
 class _Layer:
-    """What each pixel of a picture shows: key, kind, depth along the view, colour, normal."""
+    """What each pixel of a picture shows: key, kind, depth along the view, colour, normal; and its tiles' marks."""
 
-    def __init__(self, pixels: int) -> None:
+    def __init__(self, width: int, height: int) -> None:
+        pixels = width * height
+        self.tiles = _tile_marks(width, height, tiles.SHIFT)
         self.keys = ti.ndarray(ti.i64, (pixels,))
         self.kind = Array(pixels, np.int32).device_array
         # The others are where the filter's first pass leaves its result for the second.
@@ -34,17 +36,22 @@ class _Layer:
 
 
 class _Stage:
-    """The empty stage, drawn anew only when the view or the stage changes."""
+    """The empty stage and its picture, drawn anew only when the view or the stage changes."""
 
-    def __init__(self, pixels: int) -> None:
+    def __init__(self, width: int, height: int) -> None:
+        pixels = width * height
         self.depth = Array(pixels, np.float32).device_array
-        self.albedo, self.color = (Array(3 * pixels, np.float32).device_array for _ in range(2))
+        self.albedo, self.color, self.picture = (Array(3 * pixels, np.float32).device_array for _ in range(3))
+        self.image = np.zeros(3 * pixels, np.uint8)
         self.drawn_for = b""
+        self._busy = _tile_marks(width, height, tiles.SHIFT)
+        self._busy.fill(1)
 
     def update(self, view: np.ndarray, width: int, height: int, look: np.ndarray) -> None:
         wanted = view.tobytes() + look[shading.STAGE : shading.FLOOR + 3].tobytes()
         if wanted != self.drawn_for:
-            shading.draw_stage(view, width, height, look, self.depth, self.albedo, self.color)
+            shading.draw_stage(view, width, height, look, self.depth, self.albedo, self.color, self.picture)
+            shading.draw_image(width, height, 1, self._busy, self.picture, self.image)
             self.drawn_for = wanted
 
 
@@ -80,16 +87,14 @@ class Renderer:
         start()
         self.width, self.height, self.samples = int(width), int(height), int(samples)
         self._fine_size = (self.width * self.samples, self.height * self.samples)
-        pixels = self._fine_size[0] * self._fine_size[1]
-        self._scene = _Layer(pixels)
+        self._scene = _Layer(*self._fine_size)
         self._ghost: _Layer | None = None
-        self._stage = _Stage(pixels)
+        self._stage = _Stage(*self._fine_size)
         self._shapes = _Shapes()
         self._shadow_keys = ti.ndarray(ti.i64, (SHADOW_SIZE * SHADOW_SIZE,))
-        self._tiles, self._shadow_tiles = (
-            Array(2 * (size // 64 + 2048), np.int32).device_array for size in (pixels, SHADOW_SIZE**2)
-        )
-        self._picture = Array(3 * pixels, np.float32).device_array
+        self._shadow_depth = Array(SHADOW_SIZE * SHADOW_SIZE, np.float32).device_array
+        self._shadow_tiles = _tile_marks(SHADOW_SIZE, SHADOW_SIZE, tiles.LIGHT_SHIFT)
+        self._picture = Array(3 * self._fine_size[0] * self._fine_size[1], np.float32).device_array
 
     def render(
         self,
@@ -139,7 +144,9 @@ class Renderer:
         look[shading.TOP : shading.TOP + 6] = np.broadcast_to(sky, (2, 3)).ravel()
         if ghost is not None:
             ghost = stage.checked_points("ghost", ghost, dim)
-            look[shading.GHOST : shading.GHOST + 3] = stage.checked_color("ghost_color", ghost_color, 1) ** 2
+            look[shading.GHOST_COLOR : shading.GHOST_COLOR + 3] = (
+                stage.checked_color("ghost_color", ghost_color, 1) ** 2
+            )
             look[shading.GHOST_ALPHA] = ghost_opacity
 
         cloud = stage.Spheres(points, tints, radius)
@@ -148,17 +155,21 @@ class Renderer:
         box = stage.bounding_box([*cloud.boxes(), *rigid.boxes()])
         view = camera.pack(*self._fine_size)
         self._stage.update(view, *self._fine_size, look)
-        self._draw_layer(self._scene, view, cloud, rigid)
+        # Ground is darkened by what lies up to so many pixels away.
+        self._draw_layer(self._scene, view, cloud, rigid, reach=shading.WIDEST_CORNER * self._fine_size[1])
         if ghost is not None:
-            if self._ghost is None:
-                self._ghost = _Layer(self._fine_size[0] * self._fine_size[1])
+            self._ghost = self._ghost or _Layer(*self._fine_size)
             goal = stage.Spheres(ghost, np.zeros((len(ghost), 3)), radius)
-            self._draw_layer(self._ghost, view, goal, stage.Solids((), 0.0, farthest=1.0))
+            self._draw_layer(self._ghost, view, goal, stage.Solids((), 0.0, farthest=1.0), reach=1.0, is_ghost=True)
         light_view = stage.light_view(look, box, SHADOW_SIZE)
-        self._draw_first(self._shadow_keys, None, light_view, (SHADOW_SIZE, SHADOW_SIZE), cloud, rigid)
-        self._shade(view, look, light_view, goals)
-        image = np.empty(self.height * self.width * 3, np.uint8)
-        shading.draw_image(self.width, self.height, self.samples, self._picture, image)
+        size = (SHADOW_SIZE, SHADOW_SIZE)
+        self._draw_first(self._shadow_keys, None, light_view, size, cloud, rigid)
+        spread = _spread(float(look[shading.SOFTNESS] / light_view[12]) + 1.0, SHADOW_SIZE, tiles.LIGHT_SHIFT)
+        tiles.draw_tiles(*size, tiles.LIGHT_SHIFT, spread, self._shadow_keys, self._shadow_tiles)
+        shading.draw_light_depth(SHADOW_SIZE * SHADOW_SIZE, self._shadow_keys, self._shadow_depth)
+        self._shade(view, look, light_view, goals, ghost is not None)
+        image = self._stage.image.copy() if self.samples == 1 else np.empty(self.height * self.width * 3, np.uint8)
+        shading.draw_image(self.width, self.height, self.samples, self._scene.tiles, self._picture, image)
         return image.reshape(self.height, self.width, 3)
 
     def _draw_first(
@@ -188,12 +199,23 @@ class Renderer:
                 self._scene.normal if normal is None else normal,
             )
 
-    def _draw_layer(self, layer: _Layer, view: np.ndarray, cloud: stage.Spheres, rigid: stage.Solids) -> None:
-        """Fill a layer: spheres as a smooth skin, effectors, ground."""
+    def _draw_layer(
+        self,
+        layer: _Layer,
+        view: np.ndarray,
+        cloud: stage.Spheres,
+        rigid: stage.Solids,
+        *,
+        reach: float,
+        is_ghost: bool = False,
+    ) -> None:
+        """Fill a layer: spheres as a smooth skin, effectors, ground. Tiles are marked up to ``reach`` pixels away."""
         size = self._fine_size
         self._draw_first(layer.keys, layer.normal, view, size, cloud, rigid)
+        tiles.draw_tiles(*size, tiles.SHIFT, _spread(reach, max(size), tiles.SHIFT), layer.keys, layer.tiles)
         surface.draw_resolved(
-            size[0] * size[1],
+            *size,
+            layer.tiles,
             layer.keys,
             cloud.colors,
             rigid.colors,
@@ -201,49 +223,77 @@ class Renderer:
             layer.kind,
             layer.depth,
             layer.albedo,
+        )
+        smooth, keeps_colors = SMOOTHING * cloud.radius, int(not is_ghost)
+        first, second = (layer.depth, keeps_colors, layer.albedo), (layer.other_depth, layer.other_albedo)
+        surface.draw_smoothed(view, *size, 1, smooth, layer.tiles, layer.kind, *first, *second)
+        first, second = (layer.other_depth, keeps_colors, layer.other_albedo), (layer.depth, layer.albedo)
+        surface.draw_smoothed(view, *size, size[0], smooth, layer.tiles, layer.kind, *first, *second)
+        surface.draw_normals(
+            view,
+            *size,
+            smooth,
+            BEAD,
+            cloud.centres,
+            layer.tiles,
+            layer.keys,
+            layer.kind,
+            layer.depth,
             layer.normal,
         )
-        reach = SMOOTHING * cloud.radius
-        first, second = (layer.depth, layer.albedo), (layer.other_depth, layer.other_albedo)
-        surface.draw_smoothed(view, *size, 1, reach, layer.kind, *first, *second)
-        surface.draw_smoothed(view, *size, size[0], reach, layer.kind, *second, *first)
-        surface.draw_normals(view, *size, reach, BEAD, cloud.centres, layer.keys, layer.kind, layer.depth, layer.normal)
 
-    def _shade(self, view: np.ndarray, look: np.ndarray, light_view: np.ndarray, goals: np.ndarray) -> None:
+    def _shade(
+        self, view: np.ndarray, look: np.ndarray, light_view: np.ndarray, goals: np.ndarray, has_ghost: bool
+    ) -> None:
         """From what the pixels show to display colours."""
         layer, ghost = self._scene, self._ghost or self._scene
-        width, height = self._fine_size
-        shift = _shift(shading.WIDEST_CORNER * height)
-        shading.draw_tiles(width, height, shift, layer.keys, self._tiles)
-        light_shift = _shift(float(look[shading.SOFTNESS] / light_view[12]))
-        shading.draw_tiles(SHADOW_SIZE, SHADOW_SIZE, light_shift, self._shadow_keys, self._shadow_tiles)
+        size, marker_count = self._fine_size, len(goals) // 7
+        flat = look[shading.STAGE] > 1.5
+        tiles.draw_busy_tiles(
+            view,
+            *size,
+            self._stage.depth,
+            float(look[shading.WALL]) if flat else 0.1 * rays.FAR,
+            light_view,
+            SHADOW_SIZE,
+            self._shadow_tiles,
+            int(has_ghost),
+            ghost.tiles,
+            marker_count,
+            goals,
+            layer.tiles,
+        )
         shading.draw_shaded(
             view,
-            width,
-            height,
+            *size,
             look,
-            shift,
-            self._tiles,
+            layer.tiles,
             layer.kind,
             layer.depth,
             layer.albedo,
             layer.normal,
             self._stage.albedo,
             self._stage.color,
+            self._stage.picture,
             light_view,
             SHADOW_SIZE,
-            self._shadow_keys,
-            light_shift,
+            self._shadow_depth,
             self._shadow_tiles,
             ghost.kind,
             ghost.depth,
             ghost.normal,
-            len(goals) // 7,
+            marker_count,
             goals,
             self._picture,
         )
 
 
-def _shift(reach: float) -> int:
-    """Binary logarithm of the width [pixels] of tiles at least as wide as ``reach``, and 8."""
-    return max(3, math.ceil(math.log2(reach)))
+def _tile_marks(width: int, height: int, shift: int) -> ti.Ndarray:
+    """Room for the marks of a picture's tiles of 2^shift pixels, twice, as ``tiles.draw_tiles`` wants it."""
+    edge = 1 << shift
+    return Array(2 * math.ceil(width / edge) * math.ceil(height / edge), np.int32).device_array
+
+
+def _spread(reach: float, size: int, shift: int) -> int:
+    """How many tiles of 2^shift pixels cover ``reach`` pixels, in a picture of ``size`` pixels."""
+    return math.ceil(min(reach, float(size)) / (1 << shift))

@@ -18,7 +18,8 @@ from pliant.sims.camera.rays import (
     triple,
     turn_to_world,
 )
-from pliant.sims.camera.surface import GROUND, NOTHING, PARTICLE
+from pliant.sims.camera.surface import GROUND, PARTICLE
+from pliant.sims.camera.tiles import CLOSE, GHOST, LIGHT_SHIFT, MARKER, SHADOW, SHIFT, is_close, tile_count
 from pliant.sims.runtime import ti
 
 # Entries of the flat array `look`: what the light and the stage are like.
@@ -34,10 +35,11 @@ FLOOR = 17  # linear colour of the ground
 SOFTNESS = 20  # radius over which a shadow's edge fades [m]
 BIAS = 21  # a surface this little behind the light's first one is lit [m]
 CORNER = 22  # radius of ambient occlusion [m]
-GHOST, GHOST_ALPHA = 23, 26  # linear colour and opacity of the ghost particles; opacity 0: none
+GHOST_COLOR, GHOST_ALPHA = 23, 26  # linear colour and opacity of the ghost particles; opacity 0: none
 TAPS = 27  # (x, y) on the unit disc: first those of the shadow's edge, then those of ambient occlusion
 SHADOW_TAPS, OCCLUSION_TAPS, FIRST_TAPS = 11, 9, 4
 LOOK_SIZE = TAPS + 2 * (SHADOW_TAPS + OCCLUSION_TAPS)
+DARK = -0.34  # faces whose normal is so far from the light, by their product, take none, whatever is between
 WIDEST_CORNER = 0.0625  # ambient occlusion reaches at most this share of the picture's height
 
 
@@ -78,6 +80,18 @@ def stage_share(look: ti.template(), point):
     return share
 
 
+@ti.func
+def display_color(color):
+    """Display colour of a linear one."""
+    result = ti.Vector([0.0, 0.0, 0.0])
+    for k in ti.static(range(3)):
+        c = ti.max(color[k], 0.0)
+        if c > 0.7:  # what is brighter is compressed so that highlights keep their tint
+            c = 1.0 - 0.3 * 0.3 / (c - 0.4)
+        result[k] = ti.sqrt(c)
+    return result
+
+
 @ti.kernel
 def draw_stage(
     view: pixels_f32,
@@ -87,8 +101,11 @@ def draw_stage(
     stage_depth: pixels_f32,
     stage_albedo: pixels_f32,
     stage_color: pixels_f32,
+    stage_picture: pixels_f32,
 ):
-    """The empty stage: depth [m] and linear base colour of the ground, and what each pixel shows of it in full light.
+    """The empty stage: depth [m] and linear base colour of the ground, what each pixel shows of it in full light.
+
+    The latter as linear colours and as display colours (the picture of the empty stage).
 
     The ground's checker fades out where its squares are a pixel wide, the stage itself into the background.
     """
@@ -120,62 +137,30 @@ def draw_stage(
         stage_depth[p] = z
         put_triple(stage_albedo, 3 * p, base)
         put_triple(stage_color, 3 * p, color)
-
-
-@ti.func
-def tile_count(size, shift):
-    return (size + (1 << shift) - 1) >> shift
-
-
-@ti.func
-def is_marked(width, shift, tiles: ti.template(), x, y):
-    """Whether the tile of pixel (x, y) is marked."""
-    return tiles[(y >> shift) * tile_count(width, shift) + (x >> shift)] != 0
+        put_triple(stage_picture, 3 * p, display_color(color))
 
 
 @ti.kernel
-def draw_tiles(width: int, height: int, shift: int, keys: pixels_i64, tiles: pixels_i32):
-    """Mark with 1 the tiles (squares of 2^shift pixels) in or next to which the keys show a surface, else with 0.
-
-    ``tiles`` has one entry per tile, row by row, and as many again behind, used in between.
-    """
-    columns, rows = tile_count(width, shift), tile_count(height, shift)
-    for i in range(columns * rows):
-        x, y = column_row(i, columns)
-        mark = 0
-        for py in range(y << shift, ti.min((y + 1) << shift, height)):
-            for px in range(x << shift, ti.min((x + 1) << shift, width)):
-                if keys[py * width + px] < ti.i64(EMPTY):
-                    mark = 1
-        tiles[columns * rows + i] = mark
-    for i in range(columns * rows):
-        x, y = column_row(i, columns)
-        mark = 0
-        for ty in range(ti.max(y - 1, 0), ti.min(y + 2, rows)):
-            for tx in range(ti.max(x - 1, 0), ti.min(x + 2, columns)):
-                mark |= tiles[columns * rows + ty * columns + tx]
-        tiles[i] = mark
+def draw_light_depth(count: int, keys: pixels_i64, depth: pixels_f32):
+    """Depths [m] of ``count`` keys, FAR where they show nothing."""
+    for p in range(count):
+        depth[p] = FAR
+        if keys[p] < ti.i64(EMPTY):
+            depth[p] = key_depth(keys[p])
 
 
 @ti.func
-def disc_sunlight(look: ti.template(), light_view: ti.template(), light_width, light_keys: ti.template(), x, y, z):
-    """The part of the disc about pixel (x, y) of the shadow map in which nothing is much nearer than ``z`` [m]."""
-    reach, fade, first = look[SOFTNESS] / light_view[12], 1.0 / look[BIAS], z - look[BIAS]
-    lit = 0.0
-    taps, k = SHADOW_TAPS, 0
-    while k < taps:
-        px = ti.floor(x + 0.5 + reach * look[TAPS + 2 * k], int)
-        py = ti.floor(y + 0.5 + reach * look[TAPS + 2 * k + 1], int)
-        clear = 1.0
-        if 0 <= px < light_width and 0 <= py < light_width:
-            key = light_keys[py * light_width + px]
-            if key < ti.i64(EMPTY):
-                clear = 1.0 - ti.min(1.0, ti.max(0.0, (first - key_depth(key)) * fade))
-        lit += clear
-        k += 1
-        if k == FIRST_TAPS and (lit == 0.0 or lit == k):
-            taps = k  # the outermost taps agree: no edge of a shadow is near
-    return lit / taps
+def clear_taps(look: ti.template(), light_view: ti.template(), light_width, light_depth: ti.template(), q, begin, end):
+    """How many of some points on the disc about ``q``, in the light's view, show nothing much nearer than it [m]."""
+    x, y = project(light_view, q)
+    reach, fade, first, last = look[SOFTNESS] / light_view[12], 1.0 / look[BIAS], q[2] - look[BIAS], light_width - 1
+    clear = 0.0
+    for k in range(begin, end):
+        # Nothing touches the border of the shadow map: what lies beyond is lit as it is.
+        px = ti.min(ti.max(ti.floor(x + 0.5 + reach * look[TAPS + 2 * k], int), 0), last)
+        py = ti.min(ti.max(ti.floor(y + 0.5 + reach * look[TAPS + 2 * k + 1], int), 0), last)
+        clear += 1.0 - ti.min(1.0, ti.max(0.0, (first - light_depth[py * light_width + px]) * fade))
+    return clear
 
 
 @ti.func
@@ -183,8 +168,7 @@ def sunlight(
     look: ti.template(),
     light_view: ti.template(),
     light_width,
-    light_keys: ti.template(),
-    light_shift,
+    light_depth: ti.template(),
     light_tiles: ti.template(),
     point,
 ):
@@ -193,34 +177,60 @@ def sunlight(
     x, y = project(light_view, q)
     lit = 1.0
     if 0 <= x < light_width and 0 <= y < light_width:
-        if is_marked(light_width, light_shift, light_tiles, int(x), int(y)):
-            lit = disc_sunlight(look, light_view, light_width, light_keys, x, y, q[2])
+        if is_close(light_width, LIGHT_SHIFT, light_tiles, int(x), int(y)):
+            clear = clear_taps(look, light_view, light_width, light_depth, q, 0, FIRST_TAPS)
+            lit = clear / FIRST_TAPS
+            if 0.0 < clear < FIRST_TAPS:  # the outermost points disagree: the edge of a shadow is near
+                clear += clear_taps(look, light_view, light_width, light_depth, q, FIRST_TAPS, SHADOW_TAPS)
+                lit = clear / SHADOW_TAPS
     return lit
 
 
 @ti.func
-def openness(view: ti.template(), width, height, look: ti.template(), p, n, depth: ti.template()):
-    """Ambient light that nearby surfaces leave, 0..1 (obscurance by points of the picture, McGuire et al. 2011)."""
-    radius = look[CORNER]
-    x, y = column_row(p, width)
+def obscuring_taps(
+    view: ti.template(),
+    width,
+    height,
+    look: ti.template(),
+    x,
+    y,
+    normal,
+    kind: ti.template(),
+    depth: ti.template(),
+    begin,
+    end,
+):
+    """How much some points about pixel (x, y) darken it; ``normal`` is in the view's frame."""
+    p, radius = y * width + x, look[CORNER]
     here = pixel_point(view, x, y, depth[p])
-    normal = ti.Vector([n.dot(triple(view, 3)), n.dot(triple(view, 6)), n.dot(triple(view, 9))])
-    reach = ti.min(radius / pixel_size(view, depth[p]), WIDEST_CORNER * height)
-    inverse, bias = 1.0 / (radius * radius), 0.03 * radius
+    reach = ti.min(radius / pixel_size(view, here[2]), WIDEST_CORNER * height)
+    inverse, bias, farthest = 1.0 / (radius * radius), 0.03 * radius, here[2] + 2.0 * radius
     blocked = 0.0
-    taps, k = OCCLUSION_TAPS, 0
-    while k < taps:
+    for k in range(begin, end):
         at = TAPS + 2 * (SHADOW_TAPS + k)
-        px = ti.floor(x + 0.5 + reach * look[at], int)
-        py = ti.floor(y + 0.5 + reach * look[at + 1], int)
-        if 0 <= px < width and 0 <= py < height:
-            v = pixel_point(view, px, py, ti.min(depth[py * width + px], here[2] + 2.0 * radius)) - here
-            over, square = v.dot(normal) - bias, v.norm_sqr()
-            if over > 0.0:
-                blocked += ti.max(0.0, 1.0 - square * inverse) * over / ti.sqrt(square)
-        k += 1
-        if k == FIRST_TAPS and blocked == 0.0:
-            taps = k
+        px = ti.min(ti.max(ti.floor(x + 0.5 + reach * look[at], int), 0), width - 1)
+        py = ti.min(ti.max(ti.floor(y + 0.5 + reach * look[at + 1], int), 0), height - 1)
+        q = py * width + px
+        v = pixel_point(view, px, py, ti.min(depth[q], farthest)) - here
+        over, square = ti.max(v.dot(normal) - bias, 0.0), v.norm_sqr()
+        # The ground does not darken itself: where it steps down, that would show as a line next to bodies only.
+        if kind[q] == GROUND and kind[p] == GROUND:
+            over = 0.0
+        blocked += ti.max(0.0, 1.0 - square * inverse) * over / ti.sqrt(square + 1e-12)
+    return blocked
+
+
+@ti.func
+def openness(
+    view: ti.template(), width, height, look: ti.template(), x, y, normal, kind: ti.template(), depth: ti.template()
+):
+    """Ambient light that nearby surfaces leave, 0..1 (obscurance by points of the picture, McGuire et al. 2011).
+
+    ``normal`` is in the view's frame.
+    """
+    blocked = obscuring_taps(view, width, height, look, x, y, normal, kind, depth, 0, FIRST_TAPS)
+    if blocked > 0.0:
+        blocked += obscuring_taps(view, width, height, look, x, y, normal, kind, depth, FIRST_TAPS, OCCLUSION_TAPS)
     return ti.max(0.0, 1.0 - 2.2 * blocked / OCCLUSION_TAPS)
 
 
@@ -248,7 +258,6 @@ def draw_shaded(
     width: int,
     height: int,
     look: pixels_f32,
-    shift: int,
     tiles: pixels_i32,
     kind: pixels_i32,
     depth: pixels_f32,
@@ -256,10 +265,10 @@ def draw_shaded(
     normal: pixels_f32,
     stage_albedo: pixels_f32,
     stage_color: pixels_f32,
+    stage_picture: pixels_f32,
     light_view: pixels_f32,
     light_width: int,
-    light_keys: pixels_i64,
-    light_shift: int,
+    light_depth: pixels_f32,
     light_tiles: pixels_i32,
     ghost_kind: pixels_i32,
     ghost_depth: pixels_f32,
@@ -270,83 +279,118 @@ def draw_shaded(
 ):
     """Display colours of the picture in 0..1, shape (height * width * 3,).
 
-    A marker is centre (3) [m], radius [m], linear colour (3). The tiles (``draw_tiles``), as wide as ambient occlusion
-    and the shadow's edge reach, tell where the ground has nothing near.
+    A marker is centre (3) [m], radius [m], linear colour (3). The tiles' marks (``tiles.draw_busy_tiles``) tell what
+    can be seen in each; those without any show the empty stage.
     """
-    for p in range(width * height):
-        x, y = column_row(p, width)
-        z = depth[p]
-        color = triple(stage_color, 3 * p)
-        if kind[p] != NOTHING:
-            n = triple(normal, 3 * p)
-            point = world_point(view, x, y, z)
-            shadow = sunlight(look, light_view, light_width, light_keys, light_shift, light_tiles, point)
-            ambient = 1.0
-            if is_marked(width, shift, tiles, x, y):
-                ambient = openness(view, width, height, look, p, n, depth)
-            if kind[p] == GROUND:
-                base = triple(stage_albedo, 3 * p)
-                if shadow < 1.0 or ambient < 1.0:
+    columns = tile_count(width, SHIFT)
+    for s in range(columns * height):
+        tile, y = column_row(s, columns)
+        marks = tiles[(y >> SHIFT) * columns + tile]
+        for x in range(tile << SHIFT, ti.min((tile + 1) << SHIFT, width)):
+            p = y * width + x
+            if marks == 0:
+                put_triple(picture, 3 * p, triple(stage_picture, 3 * p))
+            else:
+                z, color = depth[p], triple(stage_color, 3 * p)
+                is_ground, is_body = kind[p] == GROUND, kind[p] > GROUND
+                start, ray = pixel_ray(view, x, y)
+                point, direction = world_point(view, x, y, z), turn_to_world(view, ray.normalized())
+                n = ti.Vector([0.0, 0.0, 1.0])  # the ground's, and that of two-dimensional scenes' wall
+                if is_body:
+                    n = triple(normal, 3 * p)
+                shadow, ambient, changed = 1.0, 1.0, is_body or marks & MARKER != 0
+                if is_body and n.dot(triple(look, SUN)) < DARK:
+                    shadow = 0.0
+                elif is_body or (is_ground and marks & SHADOW != 0):
+                    shadow = sunlight(look, light_view, light_width, light_depth, light_tiles, point)
+                if is_body or (is_ground and marks & CLOSE != 0):
+                    in_view = ti.Vector([n.dot(triple(view, 3)), n.dot(triple(view, 6)), n.dot(triple(view, 9))])
+                    ambient = openness(view, width, height, look, x, y, in_view, kind, depth)
+                if is_body:
+                    glossy = kind[p] != PARTICLE
+                    color = lit_color(look, triple(albedo, 3 * p), n, direction, shadow, ambient, glossy)
+                elif shadow < 1.0 or ambient < 1.0:
+                    base = triple(stage_albedo, 3 * p)
                     change = ground_light(base, shadow, ambient) - ground_light(base, 1.0, 1.0)
                     color += change * stage_share(look, point)
-            else:
-                _, ray = pixel_ray(view, x, y)
-                direction = turn_to_world(view, ray.normalized())
-                color = lit_color(look, triple(albedo, 3 * p), n, direction, shadow, ambient, kind[p] != PARTICLE)
-        if look[GHOST_ALPHA] > 0.0 and ghost_kind[p] == PARTICLE:
-            _, ray = pixel_ray(view, x, y)
-            facing = ti.abs(triple(ghost_normal, 3 * p).dot(turn_to_world(view, ray.normalized())))
-            alpha = look[GHOST_ALPHA] * (0.55 + 0.9 * (1.0 - facing))
-            if ghost_depth[p] > z:
-                alpha *= 0.35  # a goal inside or behind a body still shines through
-            color = blend(color, triple(look, GHOST) * (0.7 + 0.5 * facing), ti.min(alpha, 1.0))
-        for m in range(marker_count):
-            origin, ray = pixel_ray(view, x, y)
-            centre, radius = to_view(view, triple(markers, 7 * m)), markers[7 * m + 3]
-            front = sphere_depth(origin, ray, centre, radius)
-            if front > 0.0:
-                n = (origin + front * ray - centre) / radius
-                edge = 1.0 + n.dot(ray.normalized())
-                alpha = 0.45 + 0.45 * edge * edge
-                if front > z:
-                    alpha *= 0.35
-                glow = 0.8 + 0.4 * ti.max(0.0, turn_to_world(view, n).dot(triple(look, SUN)))
-                color = blend(color, triple(markers, 7 * m + 4) * glow, alpha)
-        for k in ti.static(range(3)):
-            c = ti.max(color[k], 0.0)
-            if c > 0.7:  # what is brighter is compressed so that highlights keep their tint
-                c = 1.0 - 0.3 * 0.3 / (c - 0.4)
-            picture[3 * p + k] = ti.sqrt(c)
+                    changed = True
+                if marks & GHOST:
+                    if ghost_kind[p] == PARTICLE:
+                        facing = ti.abs(triple(ghost_normal, 3 * p).dot(direction))
+                        alpha = look[GHOST_ALPHA] * (0.55 + 0.9 * (1.0 - facing))
+                        if ghost_depth[p] > z:
+                            alpha *= 0.35  # a goal inside or behind a body still shines through
+                        color = blend(color, triple(look, GHOST_COLOR) * (0.7 + 0.5 * facing), ti.min(alpha, 1.0))
+                        changed = True
+                if marks & MARKER:
+                    for m in range(marker_count):
+                        centre, radius = to_view(view, triple(markers, 7 * m)), markers[7 * m + 3]
+                        front = sphere_depth(start, ray, centre, radius)
+                        if front > 0.0:
+                            across = (start + front * ray - centre) / radius
+                            edge = 1.0 + across.dot(ray.normalized())
+                            alpha = 0.45 + 0.45 * edge * edge
+                            if front > z:
+                                alpha *= 0.35
+                            glow = 0.8 + 0.4 * ti.max(0.0, turn_to_world(view, across).dot(triple(look, SUN)))
+                            color = blend(color, triple(markers, 7 * m + 4) * glow, alpha)
+                if changed:
+                    put_triple(picture, 3 * p, display_color(color))
+                else:
+                    put_triple(picture, 3 * p, triple(stage_picture, 3 * p))
 
 
 @ti.kernel
-def draw_image(width: int, height: int, samples: int, picture: pixels_f32, image: ti.types.ndarray(ti.u8, 1)):
+def draw_image(
+    width: int,
+    height: int,
+    samples: int,
+    tiles: pixels_i32,
+    picture: pixels_f32,
+    image: ti.types.ndarray(ti.u8, 1),
+):
     """Display colours 0..255, shape (height * width * 3,), from a picture ``samples`` times as fine on both axes.
 
-    With one sample, jagged edges are softened along their direction, in the manner of FXAA.
+    With one sample, jagged edges are softened along their direction, in the manner of FXAA, and tiles without a mark
+    are left as they are in ``image``.
     """
-    for p in range(width * height):
-        x, y = column_row(p, width)
-        total = ti.Vector([0.0, 0.0, 0.0])
-        if samples > 1:
-            for k in range(samples * samples):
-                column, row = column_row(k, samples)
-                at = (y * samples + row) * width * samples + x * samples + column
-                total += triple(picture, 3 * at)
-            total /= samples * samples
-        else:
-            total = triple(picture, 3 * p)
-            if 0 < x < width - 1 and 0 < y < height - 1:
-                # Contrast by green alone, which is most of what the eye calls bright.
-                left, right = picture[3 * p - 2], picture[3 * p + 4]
-                over, under = picture[3 * (p - width) + 1], picture[3 * (p + width) + 1]
-                contrast = ti.max(left, right, over, under, total[1]) - ti.min(left, right, over, under, total[1])
-                if contrast > 0.05:
-                    # Mix along the edge: left and right where it runs across, over and under where it stands.
-                    across, along = ti.abs(right - left), ti.abs(under - over)
-                    rows = triple(picture, 3 * (p - 1)) + triple(picture, 3 * (p + 1))
-                    columns = triple(picture, 3 * (p - width)) + triple(picture, 3 * (p + width))
-                    mean = 0.5 * (rows * along + columns * across) / (across + along + 1e-6)
-                    total = blend(total, mean, 0.5 * ti.min(1.0, contrast / 0.2))
-        for k in ti.static(range(3)):
-            image[3 * p + k] = ti.cast(ti.min(ti.max(total[k], 0.0), 1.0) * 255.0 + 0.5, ti.u8)
+    columns = tile_count(width, SHIFT)
+    for s in range(columns * height):
+        tile, y = column_row(s, columns)
+        busy = samples > 1
+        if samples == 1:
+            busy = tiles[(y >> SHIFT) * columns + tile] != 0
+        if busy:
+            for x in range(tile << SHIFT, ti.min((tile + 1) << SHIFT, width)):
+                p = y * width + x
+                total = ti.Vector([0.0, 0.0, 0.0])
+                if samples > 1:
+                    for k in range(samples * samples):
+                        column, row = column_row(k, samples)
+                        at = (y * samples + row) * width * samples + x * samples + column
+                        total += triple(picture, 3 * at)
+                    total /= samples * samples
+                else:
+                    total = softened(width, height, x, y, picture)
+                for k in ti.static(range(3)):
+                    image[3 * p + k] = ti.cast(ti.min(ti.max(total[k], 0.0), 1.0) * 255.0 + 0.5, ti.u8)
+
+
+@ti.func
+def softened(width, height, x, y, picture: ti.template()):
+    """Colour of pixel (x, y), mixed with its neighbours' along an edge."""
+    p = y * width + x
+    color = triple(picture, 3 * p)
+    if 0 < x < width - 1 and 0 < y < height - 1:
+        # Contrast by green alone, which is most of what the eye calls bright.
+        left, right = picture[3 * p - 2], picture[3 * p + 4]
+        over, under = picture[3 * (p - width) + 1], picture[3 * (p + width) + 1]
+        contrast = ti.max(left, right, over, under, color[1]) - ti.min(left, right, over, under, color[1])
+        if contrast > 0.05:
+            # Mix along the edge: left and right where it runs across, over and under where it stands.
+            across, along = ti.abs(right - left), ti.abs(under - over)
+            rows = triple(picture, 3 * (p - 1)) + triple(picture, 3 * (p + 1))
+            columns = triple(picture, 3 * (p - width)) + triple(picture, 3 * (p + width))
+            mean = 0.5 * (rows * along + columns * across) / (across + along + 1e-6)
+            color = blend(color, mean, 0.5 * ti.min(1.0, contrast / 0.2))
+    return color

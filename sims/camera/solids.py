@@ -1,8 +1,13 @@
-"""Rigid effectors in a picture: each pixel walks along its ray by the signed distance until it meets a surface."""
+"""Rigid effectors in a picture: each pixel walks along its ray by the signed distance until it meets a surface.
+
+Where a formula tells how a ray enters a solid, the walk begins there and ends at once, and rays that miss never begin.
+"""
 
 from pliant.sims.camera.rays import (
     EFFECTOR,
+    FAR,
     NEAR,
+    capsule_depth,
     column_row,
     key_depth,
     pack_key,
@@ -14,7 +19,7 @@ from pliant.sims.camera.rays import (
     triple,
     turn_to_world,
 )
-from pliant.sims.robot.shape_kernels import MESH, RECORD_SIZE, shape_functions
+from pliant.sims.robot.shape_kernels import BOX, CYLINDER, MESH, RECORD_SIZE, ROUND, shape_functions
 from pliant.sims.runtime import ti
 
 # A row: rotation to the world (9, by rows), position (3) [m], bounding radius [m], left, top, right, bottom [pixels].
@@ -38,6 +43,43 @@ def extrude(phi, normal, height, half_thickness):
     return distance, (outside_a + 1e-6) * ti.Vector([normal[0], normal[1], 0.0]) + ti.Vector(
         [0.0, 0.0, side * outside_b]
     )
+
+
+@ti.func
+def slab_span(origin, slope, half):
+    """Depths [m] at which a ray enters and leaves the slab from -half to half, along one axis."""
+    inverse = 1.0 / (slope if ti.abs(slope) > 1e-12 else 1e-12)
+    a, b = (-half - origin) * inverse, (half - origin) * inverse
+    return ti.min(a, b), ti.max(a, b)
+
+
+@ti.func
+def solid_span(records: ti.template(), o, origin, ray):
+    """Depths [m] between which a ray, in the frame of the shape, may be inside; the first beyond the last: it misses.
+
+    Of capsules, spheres, cylinders and boxes the first is where the surface is, but for a box's rounded edges.
+    """
+    kind = int(records[o])
+    first, last = -FAR, FAR
+    if kind == ROUND and records[o + 1] == 0.0:
+        up = ti.Vector([0.0, 0.0, 1.0])
+        first = capsule_depth(origin, ray, ti.Vector([0.0, 0.0, 0.0]), up, records[o + 2], records[o + 3])
+    elif kind == BOX:
+        for k in ti.static(range(3)):
+            enter, leave = slab_span(origin[k], ray[k], records[o + 1 + k] + records[o + 4])
+            first, last = ti.max(first, enter), ti.min(last, leave)
+    elif kind == CYLINDER:
+        first, last = slab_span(origin[2], ray[2], records[o + 2])
+        # Across the axis it is a disc, which the ray passes nearest at b, by (x, y).
+        square = ti.max(ray[0] * ray[0] + ray[1] * ray[1], 1e-9)
+        b = -(origin[0] * ray[0] + origin[1] * ray[1]) / square
+        x, y = origin[0] + b * ray[0], origin[1] + b * ray[1]
+        rest = records[o + 1] * records[o + 1] - x * x - y * y
+        half = ti.sqrt(ti.max(rest, 0.0) / square)
+        first, last = ti.max(first, b - half), ti.min(last, b + half)
+        if rest <= 0.0:
+            first = FAR
+    return first, last
 
 
 @ti.kernel
@@ -87,6 +129,9 @@ def draw_solids(
                     keep_z = 0.0 if half_thickness > 0.0 else 1.0
                     local_origin = rotation.transpose() @ (origin * ti.Vector([1.0, 1.0, keep_z]))
                     local_ray = rotation.transpose() @ (ray * ti.Vector([1.0, 1.0, keep_z]))
+                    if half_thickness == 0.0:
+                        enter, leave = solid_span(records, RECORD_SIZE * e, local_origin, local_ray)
+                        z, last = ti.max(z, enter), ti.min(last, leave)
                     # A mesh's distance beyond its samples is an upper bound only: walk with care.
                     pace = (0.6 if records[RECORD_SIZE * e] == MESH else 1.0) / ti.sqrt(square)
                     step = 0

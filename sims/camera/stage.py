@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 
 from pliant.sims.camera import shading, solids
 from pliant.sims.camera.camera import Camera
-from pliant.sims.robot.shapes import UNBOUNDED
+from pliant.sims.robot import shapes
 
 Box = tuple[np.ndarray, np.ndarray]
+_CORNERS = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
 
 
 class Spheres:
@@ -47,26 +49,44 @@ class Solids:
         for row, paint, (shape, position, orientation, color) in zip(self.rows, colors, surfaces, strict=False):
             row[:9] = _rotation(orientation).ravel()
             row[9:12] = checked_points("surface position", np.reshape(position, (1, -1)), 3)[0]
-            row[solids.RADIUS] = min(shape.bounding_radius, UNBOUNDED)
+            row[solids.RADIUS] = min(shape.bounding_radius, shapes.UNBOUNDED)
             paint[:] = checked_color("surface color", color, 1)
         self.colors = _flat_triples(colors)
+        # A two-dimensional scene's solids are extruded cross-sections: these may leave the solid, but not the ball.
+        self._hulls = [(_hull if half_thickness == 0.0 else _ball)(shape) for shape in self.shapes]
 
     def boxes(self) -> list[Box]:
         """Low and high corners [m] of the bounded ones."""
-        bounded = [row for row in self.rows[: self.count] if row[solids.RADIUS] < UNBOUNDED]
+        bounded = [row for row in self.rows[: self.count] if row[solids.RADIUS] < shapes.UNBOUNDED]
         return [(row[9:12] - row[solids.RADIUS], row[9:12] + row[solids.RADIUS]) for row in bounded]
 
     def pack(self, view: np.ndarray, width: int, height: int) -> tuple[np.ndarray, list[int]]:
         """The rows for one view, flat, and the window that holds all: left, top, columns, lines [pixels]."""
         rows = self.rows.copy()
-        for row in rows[: self.count]:
-            rectangle = pixel_rectangle(view, row[None, 9:12], float(row[solids.RADIUS]))
+        for row, (points, margin) in zip(rows, self._hulls, strict=False):
+            rectangle = pixel_rectangle(view, points @ row[:9].reshape(3, 3).T + row[9:12], margin)
             row[solids.RECTANGLE : solids.RECTANGLE + 4] = np.clip(rectangle, -1.0, max(width, height))
         rectangles = rows[: self.count, solids.RECTANGLE : solids.RECTANGLE + 4]
         left, top = (max(0, math.floor(edge)) for edge in rectangles[:, :2].min(0))
         right, bottom = rectangles[:, 2:].max(0)
         columns, lines = min(width, math.ceil(right)) - left, min(height, math.ceil(bottom)) - top
         return rows.ravel(), [left, top, max(columns, 0), max(lines, 0)]
+
+
+def _ball(shape: shapes.Shape) -> tuple[np.ndarray, float]:
+    """Centre (1, 3) [m], in the frame of a shape, and radius [m] of a ball that holds it."""
+    return np.zeros((1, 3)), min(shape.bounding_radius, shapes.UNBOUNDED)
+
+
+def _hull(shape: shapes.Shape) -> tuple[np.ndarray, float]:
+    """Points (K, 3) [m] in the frame of a shape, and a margin [m]: their convex hull, so much wider, holds it."""
+    if isinstance(shape, shapes.Capsule):
+        return np.array([[0.0, 0.0, -shape.half_length], [0.0, 0.0, shape.half_length]]), shape.radius
+    if isinstance(shape, shapes.Box):
+        return _CORNERS * np.array(shape.half_extents), 0.0
+    if isinstance(shape, shapes.Cylinder):
+        return _CORNERS * np.array([shape.radius, shape.radius, shape.half_length]), 0.0
+    return _ball(shape)
 
 
 def bounding_box(boxes: Sequence[Box]) -> Box:
@@ -184,6 +204,7 @@ def _rotation(orientation: Sequence[float]) -> np.ndarray:
     )
 
 
+@functools.cache
 def _spiral(count: int) -> np.ndarray:
     """Points (x, y) spread evenly over the unit disc by the golden angle, flat."""
     k = np.arange(count)[::-1]  # the outermost first

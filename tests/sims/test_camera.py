@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from pliant.sims.camera import tiles
 from pliant.sims.camera.camera import Camera
 from pliant.sims.camera.renderer import Renderer
 from pliant.sims.robot import shapes
@@ -62,6 +63,31 @@ def test_same_scene_gives_the_same_bytes_in_any_order_of_pictures_and_renderers(
     np.testing.assert_array_equal(first, picture(Renderer(96, 64)))
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+def test_parts_left_out_because_nothing_is_near_look_the_same_when_drawn(monkeypatch, dim):
+    camera = Camera.frame_scene((-0.8,) * dim, (1.8,) * dim, dim)
+    points, colors = body(1000)
+    scene = {
+        "positions": points[:, :dim],
+        "colors": colors,
+        "radius": 0.02,
+        "camera": camera,
+        "surfaces": [(shapes.Sphere(0.1), (0.0, 0.4, 0.4), UPRIGHT, GREY)],
+        "markers": [((1.0,) * dim, 0.1, GREEN)],
+        "ghost": points[:200, :dim] + 0.3,
+    }
+    sparse = Renderer(200, 150).render(**scene)
+    draw_busy_tiles = tiles.draw_busy_tiles
+
+    def mark_all(*arguments):
+        draw_busy_tiles(*arguments)
+        every = tiles.CLOSE | tiles.SHADOW | tiles.GHOST | tiles.MARKER
+        arguments[-1].from_numpy(arguments[-1].to_numpy() | every)
+
+    monkeypatch.setattr(tiles, "draw_busy_tiles", mark_all)
+    np.testing.assert_array_equal(sparse, Renderer(200, 150).render(**scene))
+
+
 def test_near_particle_hides_a_far_one_whatever_their_order(renderer, front):
     points, colors = np.array([[0.0, -0.5, 0.0], [0.0, 0.5, 0.0]]), np.array([RED, GREEN])
     for order in ([0, 1], [1, 0]):
@@ -86,6 +112,35 @@ def test_effector_hides_what_is_behind_it_and_is_hidden_by_what_is_before_it(ren
         surfaces = [(shape, (0.0, y + hole, 0.0), UPRIGHT, BLUE)]
         image = renderer.render(np.zeros((1, 3)), RED, 0.1, front, surfaces=surfaces, ground=None)
         assert shows(centre_color(image)) == seen
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        shapes.Sphere(0.3),
+        shapes.Capsule(0.1, 0.25),
+        shapes.Cylinder(0.15, 0.25),
+        shapes.Box((0.2, 0.1, 0.3)),
+        shapes.Box((0.2, 0.15, 0.3), 0.1),
+    ],
+    ids=str,
+)
+def test_effector_is_seen_where_its_distance_says(renderer, front, shape):
+    turn = np.array([0.8, 0.3, -0.4, 0.33])
+    image = renderer.render(NO_POINTS, RED, 0.1, front, surfaces=[(shape, (0.1, 0, 0), turn, BLUE)], ground=None)
+    seen = image[..., 2].astype(int) - image[..., 0] > 60
+    # The same by the least signed distance along each pixel's ray.
+    w, x, y, z = turn / np.linalg.norm(turn)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    rotation = np.eye(3) + 2 * w * cross + 2 * cross @ cross
+    right, up, forward = front.axes
+    step = 2.0 * np.tan(np.radians(15.0)) / 64
+    columns, rows = (np.arange(96) + 0.5 - 48) * step, (32 - np.arange(64) - 0.5) * step
+    rays = forward + columns[None, :, None] * right + rows[:, None, None] * up
+    points = front.position + rays[:, :, None] * np.linspace(1.5, 2.5, 400)[:, None]
+    distance = shape.signed_distance((points.reshape(-1, 3) - [0.1, 0, 0]) @ rotation).reshape(64, 96, -1).min(-1)
+    assert seen[distance < -step].all()
+    assert not seen[distance > step].any()
 
 
 def test_half_space_fills_the_picture_below_its_surface(renderer, front):
