@@ -19,6 +19,7 @@ COMMANDS = {
     "optimize": "optimise the actions of one episode, by gradient or by CMA-ES",
     "gradcheck": "compare analytic gradients with central differences",
     "replay": "simulate the saved actions of a run again and write the video",
+    "rods": "identify real wires from recordings, score predictions of them, watch both",
     "gallery": "draw every environment into one image",
     "bench": "measure the speed of the simulators on this machine",
 }

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+SCORES = (("score", "score", ".3f"), ("best", "best_score", ".3f"))
+
 
 @contextmanager
-def iteration_progress(console: Any, iterations: int, *, label: str) -> Iterator[Callable[[dict[str, float]], None]]:
-    """A bar over iterations; yields the function that takes a row of the history."""
+def iteration_progress(
+    console: Any, iterations: int, *, label: str, shown: Sequence[tuple[str, str, str]] = SCORES
+) -> Iterator[Callable[[dict[str, float]], None]]:
+    """A bar over iterations; yields the function that takes a row of the history.
+
+    Args:
+        console: of rich.
+        iterations: the whole.
+        label: before the bar.
+        shown: figures beside the bar, each as (its name, the row's key, format).
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -23,19 +34,16 @@ def iteration_progress(console: Any, iterations: int, *, label: str) -> Iterator
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("score {task.fields[score]} best {task.fields[best]}"),
+        TextColumn(" ".join(f"{name} {{task.fields[{name}]}}" for name, _, _ in shown)),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
     ) as progress:
-        task = progress.add_task(label, total=iterations, score="-", best="-")
+        blank: dict[str, Any] = {name: "-" for name, _, _ in shown}
+        task = progress.add_task(label, total=iterations, **blank)
 
         def show(row: dict[str, float]) -> None:
-            progress.update(
-                task,
-                completed=row["iteration"],
-                score=f"{row['score']:.3f}",
-                best=f"{row['best_score']:.3f}",
-            )
+            figures: dict[str, Any] = {name: format(row[key], style) for name, key, style in shown}
+            progress.update(task, completed=row["iteration"], **figures)
 
         yield show

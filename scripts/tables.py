@@ -13,11 +13,12 @@ def print_table(
 ) -> None:
     """Print rows of texts under headings, the first ``left`` columns aligned left, the rows ``failed`` in red."""
     from rich.console import Console
+    from rich.markup import escape  # brackets are units here
     from rich.table import Table
 
     table = Table()
     for column, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if column < left else "right", overflow="fold")
+        table.add_column(escape(heading), justify="left" if column < left else "right", overflow="fold")
     for index, row in enumerate(rows):
-        table.add_row(*row, style="bold red" if index in failed else None)
+        table.add_row(*map(escape, row), style="bold red" if index in failed else None)
     Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -140,12 +139,10 @@ def _value(name: str, entry: Any, where: str) -> np.ndarray | float:
     if not isinstance(entry, dict) or entry.get("unit") != UNITS[name]:
         raise ValueError(f"{where}: {name!r} must be a value with the unit {UNITS[name]!r}")
     value = entry.get("value")
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
     try:
-        array = np.array(value if isinstance(value, list) else None, float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{where}: {name!r} must be a number or an array of numbers") from None
-    if not array.ndim or not np.isfinite(array).all():
+        array = np.array(value)
+    except ValueError:
+        array = np.array(None)
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
         raise ValueError(f"{where}: {name!r} must be a finite number or an array of them")
-    return array
+    return array.astype(float) if array.ndim else float(array)

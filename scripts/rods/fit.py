@@ -1,0 +1,182 @@
+"""``pliant rods fit``: parameters of a wire from its training recordings.
+
+The folder of a fit holds
+
+config.json      what was fitted, to which recordings
+start.json       the parameters that it began with
+parameters.json  the best so far, with their provenance
+metrics.csv, metrics.json  the loss of each iteration
+checkpoint.npz   what `--resume` goes on from
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from pliant.scripts.errors import CommandError
+from pliant.scripts.rods.inputs import mendable, read_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from pliant.envs.rods.parameter_files import RodParameters
+    from pliant.envs.rods.recordings import Recording
+    from pliant.scripts.rods import Fit
+    from pliant.scripts.runs import RunFolder
+
+STATE = "state."  # prefix of the optimiser's own arrays in the checkpoint
+COLUMNS = ("iteration", "loss", "seconds")
+
+
+def fit(arguments: Fit) -> int:
+    """Check everything cheap, fit, write the folder."""
+    if arguments.iterations < 1:
+        raise CommandError(f"iterations={arguments.iterations} must be at least 1")
+    if arguments.files < 0:
+        raise CommandError(f"files={arguments.files} must be 0 (all) or positive")
+    from pliant.envs.rods.layouts import check_object
+    from pliant.envs.rods.recordings import recordings
+    from pliant.scripts.runs import RunFolder
+
+    name = mendable(check_object, arguments.object)
+    training = _spread(mendable(recordings, name, "train", arguments.data or None), arguments.files)
+    given = read_parameters(arguments.start, name) if arguments.start else None
+    folder = RunFolder(arguments.out or f"runs/rods-{name}")
+    folder.prepare()
+    if folder.holds_run() and not (arguments.resume or arguments.overwrite):
+        raise CommandError(f"{folder.path} holds a run already; pass --resume, --overwrite or another --out")
+    course = _Course(folder, name, training, arguments.iterations)
+    if arguments.resume:
+        course.read(given)
+    else:
+        course.begin(given)
+    course.run()
+    return 0
+
+
+def _spread(training: list[Recording], count: int) -> list[Recording]:
+    """``count`` of the recordings, evenly spread; all for 0 or more than there are."""
+    if not 0 < count < len(training):
+        return training
+    return [training[i * len(training) // count] for i in range(count)]
+
+
+class _Course:
+    """One fit: what it began with, how far it is, and its files."""
+
+    def __init__(self, folder: RunFolder, name: str, training: Sequence[Recording], iterations: int) -> None:
+        self.folder, self.name, self.training, self.iterations = folder, name, training, iterations
+        self.state: dict[str, np.ndarray] = {}
+        self.history: list[dict[str, float]] = []
+        self.start: RodParameters
+        self._seconds = 0.0
+
+    def begin(self, given: RodParameters | None) -> None:
+        """Write what is needed to begin, in an order that leaves no half of an earlier fit beside this one."""
+        from pliant.envs.rods.identification import initial_parameters
+        from pliant.envs.rods.parameter_files import save_parameters
+        from pliant.scripts.runs import machine, versions
+
+        self.start = given or initial_parameters(self.training)
+        for file in ("config.json", "checkpoint.npz", "parameters.json", "metrics.csv", "metrics.json"):
+            (self.folder.path / file).unlink(missing_ok=True)
+        save_parameters(self.folder.path / "start.json", self.start)
+        self.folder.write_json("config.json", self._identity() | {"versions": versions(), "machine": machine()})
+
+    def read(self, given: RodParameters | None) -> None:
+        """Go on where the folder's fit stopped.
+
+        Raises:
+            CommandError: the folder holds none, or one of another wire, other recordings or another start.
+        """
+        from pliant.envs.rods.parameter_files import load_parameters
+        from pliant.policies.checkpoints import load_arrays
+
+        if given is not None:
+            raise CommandError("a fit that is resumed has begun already; leave out --start")
+        stored = self.folder.read_json("config.json")
+        for key, now in self._identity().items():
+            if stored.get(key) != now:
+                raise CommandError(f"cannot resume {self.folder.path}: it was run with {key}={stored.get(key)!r}")
+        self.start = mendable(load_parameters, self.folder.path / "start.json")
+        if not (self.folder.path / "checkpoint.npz").exists():
+            return  # interrupted before the first iteration ended
+        arrays = mendable(load_arrays, self.folder.path / "checkpoint.npz", required=("history",))
+        if arrays["history"].ndim != 2 or arrays["history"].shape[1] != len(COLUMNS):
+            raise CommandError(
+                f"cannot resume: the history in {self.folder.path / 'checkpoint.npz'} is of another kind"
+            )
+        self.history = [dict(zip(COLUMNS, map(float, row), strict=True)) for row in arrays["history"]]
+        self.state = {key.removeprefix(STATE): value for key, value in arrays.items() if key.startswith(STATE)}
+        self._seconds = self.history[-1]["seconds"] if self.history else 0.0
+
+    def run(self) -> None:
+        """Fit, keeping the folder up to date, and print what came of it."""
+        from rich.console import Console
+
+        from pliant.envs.rods.identification import fit
+        from pliant.envs.rods.parameter_files import save_parameters
+        from pliant.scripts.progress import iteration_progress
+
+        console, began = Console(stderr=True), time.perf_counter()
+        shown = (("loss", "loss", ".4g"), ("best", "best_loss", ".4g"))
+        try:
+            with iteration_progress(console, self.iterations, label=f"{self.name} fit", shown=shown) as show:
+
+                def on_iteration(iteration: int, loss: float, parameters: RodParameters) -> None:
+                    seconds = self._seconds + time.perf_counter() - began
+                    self._keep({"iteration": iteration, "loss": loss, "seconds": seconds}, parameters)
+                    show(self.history[-1] | {"best_loss": min(row["loss"] for row in self.history)})
+
+                fitted = fit(
+                    self.training,
+                    self.start,
+                    iterations=self.iterations,
+                    on_iteration=on_iteration,
+                    state=self.state,
+                )
+        except KeyboardInterrupt:
+            hint = f"go on with the same command and --resume; the fit is in {self.folder.path}"
+            console.print(hint, highlight=False, soft_wrap=True)
+            raise
+        save_parameters(self.folder.path / "parameters.json", fitted, self._provenance())
+        self.folder.write_metrics(self.history, self._provenance())
+        first, best = self.history[0]["loss"], min(row["loss"] for row in self.history)
+        console.print(
+            f"loss {first:.4g} -> [bold]{best:.4g}[/bold] on {len(self.training)} recordings; "
+            f"written to {self.folder.path / 'parameters.json'}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _keep(self, row: dict[str, float], parameters: RodParameters) -> None:
+        """Add a row to the history; write the checkpoint, and the parameters if they are the best so far."""
+        from pliant.envs.rods.parameter_files import save_parameters
+
+        self.history = [old for old in self.history if old["iteration"] < row["iteration"]] + [row]
+        if row["loss"] <= min(old["loss"] for old in self.history):
+            save_parameters(self.folder.path / "parameters.json", parameters, self._provenance())
+        history: Any = [[old[column] for column in COLUMNS] for old in self.history]
+        self.folder.write_checkpoint({"history": history} | {STATE + key: value for key, value in self.state.items()})
+
+    def _identity(self) -> dict[str, Any]:
+        """What two runs must share for one to go on with the other."""
+        return {"object": self.name, "training_files": [recording.name for recording in self.training]}
+
+    def _provenance(self) -> dict[str, Any]:
+        """Where the parameters come from, without the folders of this machine."""
+        from pliant.scripts.runs import machine, versions
+
+        iterations = int(self.history[-1]["iteration"])
+        return {
+            **self._identity(),
+            "date": machine()["date"],
+            "loss_before": self.history[0]["loss"],
+            "loss_after": min(row["loss"] for row in self.history),
+            "iterations": iterations,
+            "command": f"pliant rods fit {self.name} --iterations {iterations}",
+            "versions": versions(("pliant", "taichi", "numpy")),
+        }

@@ -1,0 +1,126 @@
+"""``pliant rods view``: a video of a recording and its prediction, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pliant.scripts.errors import CommandError
+from pliant.scripts.rods.inputs import mendable, read_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from pliant.envs.rods.recordings import Recording
+    from pliant.scripts.rods import View
+
+SIZE = (448, 448)  # width and height of each picture [pixels]
+RADIUS = 0.006  # of the drawn wire [m]
+COLORS = ((0.16, 0.36, 0.62), (0.83, 0.44, 0.14), (0.24, 0.52, 0.28))  # of the rods, by their numbers
+HELD = (0.25, 0.25, 0.27)  # of edges between clamped vertices
+
+
+def view(arguments: View) -> int:
+    """Predict, draw, write."""
+    out = Path(arguments.out)
+    if out.suffix != ".mp4":
+        raise CommandError(f"out={arguments.out!r} must end in .mp4")
+    if not out.parent.is_dir():
+        raise CommandError(f"out={arguments.out!r} lies in a folder that does not exist")
+    from rich.console import Console
+
+    from pliant.envs.rods.protocol import score
+    from pliant.envs.rods.recordings import load
+    from pliant.scripts import video
+
+    path = _find(arguments.file, arguments.data)
+    recording = mendable(load, path, name=arguments.object or None)
+    if not (recording.object or arguments.parameters):
+        raise CommandError(f"{path} does not say which wire it shows; pass --object or --parameters")
+    parameters = read_parameters(arguments.parameters, recording.object)
+    from pliant.envs.rods.identification import predict
+
+    console = Console(stderr=True)
+    with console.status(f"{recording.name}: predicting"):
+        (prediction,) = predict([recording], parameters, precision=arguments.precision)
+    found = score([recording], [prediction])
+    with console.status(f"{recording.name}: drawing") as status:
+        clips = {}
+        for name, positions in (("recorded", recording.positions), ("predicted", prediction)):
+            status.update(f"{recording.name}: drawing what was {name}")
+            label = f"{recording.object} {recording.name}, {name}"
+            clips[label if name == "recorded" else f"predicted: rmse {found.rmse * 1e3:.0f} mm"] = draw(
+                recording, positions, also=(recording.positions, prediction)
+            )
+        video.write_video(out, video.side_by_side(clips))
+    print(f"{recording.name}: l1 {found.l1:.4f} m, rmse {found.rmse:.4f} m; {out}")
+    return 0
+
+
+def draw(recording: Recording, positions: np.ndarray, *, also: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures of a wire with vertices ``positions`` (T, n, 3) [m] in real time; the camera sees all of ``also``.
+
+    Returns:
+        Frames, uint8 of shape (F, height, width, 3).
+    """
+    import numpy as np
+
+    from pliant.scripts.video import FRAMES_PER_SECOND
+    from pliant.sims.camera.camera import Camera
+    from pliant.sims.camera.renderer import Renderer
+
+    points = np.concatenate([array.reshape(-1, 3) for array in also])
+    low, high = points.min(axis=0) - RADIUS, points.max(axis=0) + RADIUS
+    camera = Camera.frame_scene(low.tolist(), high.tolist(), 3, aspect=SIZE[0] / SIZE[1])
+    renderer = Renderer(*SIZE)
+    stride = max(1, round(1.0 / (FRAMES_PER_SECOND * recording.dt)))
+    none = np.zeros((0, 3))
+    return np.stack(
+        [
+            renderer.render(
+                none, COLORS[0], RADIUS, camera, surfaces=_capsules(recording, frame), ground=float(low[2]) - 0.05
+            )
+            for frame in positions[::stride]
+        ]
+    )
+
+
+def _capsules(recording: Recording, vertices: np.ndarray) -> list[tuple]:
+    """Each edge as a capsule, for ``Renderer.render``: shape, centre [m], orientation (w, x, y, z), colour."""
+    import numpy as np
+
+    from pliant.sims.robot.shapes import Capsule
+
+    assert recording.branch is not None
+    clamped = set(recording.clamped.tolist())
+    surfaces = []
+    for vertex, parent in enumerate(recording.parents.tolist()):
+        if parent < 0:
+            continue
+        edge = vertices[vertex] - vertices[parent]
+        length = float(np.linalg.norm(edge))
+        # The turn that takes z to the edge: (1 + cos, z x t) is along its quaternion; any turn by pi about a level axis
+        # takes z to -z.
+        x, y, z = edge / length
+        orientation = (1.0 + z, -y, x, 0.0) if z > -1.0 + 1e-9 else (0.0, 1.0, 0.0, 0.0)
+        held = {vertex, parent} <= clamped
+        color = HELD if held else COLORS[int(recording.branch[vertex]) % len(COLORS)]
+        centre = 0.5 * (vertices[vertex] + vertices[parent])
+        surfaces.append((Capsule(RADIUS, 0.5 * length), centre, orientation, color))
+    return surfaces
+
+
+def _find(file: str, data: str) -> Path:
+    """The file itself, or that place in the data folder."""
+    path = Path(file).expanduser()
+    if path.exists() or path.is_absolute():
+        return path
+    from pliant.envs.rods.recordings import data_folder
+
+    try:
+        root = data_folder(data or None)
+    except ValueError:
+        return path
+    return next((place for place in (root / "rods" / path, root / path) if place.is_file()), path)
