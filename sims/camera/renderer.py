@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pliant.sims.camera import rays, shading, solids, stage, surface, tiles
 from pliant.sims.camera.camera import Camera
+from pliant.sims.camera.chains import draw_chain_surfaces, draw_chains
+from pliant.sims.camera.meshes import Meshes, TriangleMesh
 from pliant.sims.robot.shapes import pack_shapes
 from pliant.sims.runtime import Array, start, ti
 
@@ -68,6 +70,15 @@ class _Shapes:
         return self._records
 
 
+class _Bodies(NamedTuple):
+    """All that is solid in a scene."""
+
+    cloud: stage.Spheres
+    rigid: stage.Solids
+    rods: stage.Chains
+    parts: Meshes
+
+
 class Renderer:
     """Draws scenes into pictures of one size; keeps its buffers between calls.
 
@@ -91,6 +102,7 @@ class Renderer:
         self._ghost: _Layer | None = None
         self._stage = _Stage(*self._fine_size)
         self._shapes = _Shapes()
+        self._parts = Meshes(())
         self._shadow_keys = ti.ndarray(ti.i64, (SHADOW_SIZE * SHADOW_SIZE,))
         self._shadow_depth = Array(SHADOW_SIZE * SHADOW_SIZE, np.float32).device_array
         self._shadow_tiles = _tile_marks(SHADOW_SIZE, SHADOW_SIZE, tiles.LIGHT_SHIFT)
@@ -104,6 +116,8 @@ class Renderer:
         camera: Camera,
         *,
         surfaces: Sequence[tuple[Any, Sequence[float], Sequence[float], Color]] = (),
+        chains: Sequence[tuple[Any, Any, Any, Any]] = (),
+        meshes: Sequence[tuple[TriangleMesh, Sequence[float], Sequence[float], Color]] = (),
         markers: Sequence[tuple[Sequence[float], float, Color]] = (),
         ghost: np.ndarray | None = None,
         ghost_color: Color = (0.25, 0.65, 0.45),
@@ -121,6 +135,10 @@ class Renderer:
             camera: the view; ``Camera.frame_scene`` makes one.
             surfaces: rigid effectors as (shape, position (3,) [m], orientation (w, x, y, z), color), shapes of
                 ``pliant.sims.robot.shapes``; two-dimensional scenes show their cross-section z = 0.
+            chains: rods as (vertices (n, dim) [m], edges (m, 2), radius [m], color), the last two one for all edges or
+                one for each; each edge is a capsule between two vertices.
+            meshes: rigid parts as (mesh, position (3,) [m], orientation (w, x, y, z), color); keep the meshes between
+                pictures.
             markers: translucent spheres (goals) as (position (dim,) [m], radius [m], color).
             ghost: points drawn as a translucent body (a target shape) [m], shape (K, dim).
             ghost_color, ghost_opacity: how it is drawn; opacity in 0..1.
@@ -149,21 +167,28 @@ class Renderer:
             )
             look[shading.GHOST_ALPHA] = ghost_opacity
 
-        cloud = stage.Spheres(points, tints, radius)
         half_thickness = 1.5 * radius if dim == 2 else 0.0
-        rigid = stage.Solids(surfaces, half_thickness, farthest=100.0 * camera.distance)
-        box = stage.bounding_box([*cloud.boxes(), *rigid.boxes()])
+        far = 100.0 * camera.distance
+        self._parts = Meshes(meshes, self._parts)
+        bodies = _Bodies(
+            stage.Spheres(points, tints, radius),
+            stage.Solids(surfaces, half_thickness, farthest=far),
+            stage.Chains(chains, dim),
+            self._parts,
+        )
+        box = stage.bounding_box([corners for body in bodies for corners in body.boxes()])
         view = camera.pack(*self._fine_size)
         self._stage.update(view, *self._fine_size, look)
         # Ground is darkened by what lies up to so many pixels away.
-        self._draw_layer(self._scene, view, cloud, rigid, reach=shading.WIDEST_CORNER * self._fine_size[1])
+        self._draw_layer(self._scene, view, bodies, reach=shading.WIDEST_CORNER * self._fine_size[1])
         if ghost is not None:
             self._ghost = self._ghost or _Layer(*self._fine_size)
-            goal = stage.Spheres(ghost, np.zeros((len(ghost), 3)), radius)
-            self._draw_layer(self._ghost, view, goal, stage.Solids((), 0.0, farthest=1.0), reach=1.0, is_ghost=True)
+            cloud = stage.Spheres(ghost, np.zeros((len(ghost), 3)), radius)
+            goal = _Bodies(cloud, stage.Solids((), 0.0, farthest=far), stage.Chains((), dim), Meshes(()))
+            self._draw_layer(self._ghost, view, goal, reach=1.0, is_ghost=True)
         light_view = stage.light_view(look, box, SHADOW_SIZE)
         size = (SHADOW_SIZE, SHADOW_SIZE)
-        self._draw_first(self._shadow_keys, None, light_view, size, cloud, rigid)
+        self._draw_first(self._shadow_keys, None, light_view, size, bodies)
         spread = _spread(float(look[shading.SOFTNESS] / light_view[12]) + 1.0, SHADOW_SIZE, tiles.LIGHT_SHIFT)
         tiles.draw_tiles(*size, tiles.LIGHT_SHIFT, spread, self._shadow_keys, self._shadow_tiles)
         shading.draw_light_depth(SHADOW_SIZE * SHADOW_SIZE, self._shadow_keys, self._shadow_depth)
@@ -178,10 +203,10 @@ class Renderer:
         normal: ti.Ndarray | None,
         view: np.ndarray,
         size: tuple[int, int],
-        cloud: stage.Spheres,
-        rigid: stage.Solids,
+        bodies: _Bodies,
     ) -> None:
         """What each pixel of a view sees first; effectors leave their ``normal`` if asked to."""
+        cloud, rigid, rods, parts = bodies
         rays.draw_spheres(view, *size, cloud.count, cloud.centres, cloud.radius, keys)
         if rigid.count:
             rows, window = rigid.pack(view, *size)
@@ -198,20 +223,22 @@ class Renderer:
                 int(normal is not None),
                 self._scene.normal if normal is None else normal,
             )
+        if rods.count:
+            draw_chains(view, *size, rods.count, rods.rows, keys)
+        parts.draw(view, size, keys)
 
     def _draw_layer(
         self,
         layer: _Layer,
         view: np.ndarray,
-        cloud: stage.Spheres,
-        rigid: stage.Solids,
+        bodies: _Bodies,
         *,
         reach: float,
         is_ghost: bool = False,
     ) -> None:
-        """Fill a layer: spheres as a smooth skin, effectors, ground. Tiles are marked up to ``reach`` pixels away."""
-        size = self._fine_size
-        self._draw_first(layer.keys, layer.normal, view, size, cloud, rigid)
+        """Fill a layer: spheres as a smooth skin, solids, ground. Tiles are marked up to ``reach`` pixels away."""
+        size, (cloud, rigid, rods, parts) = self._fine_size, bodies
+        self._draw_first(layer.keys, layer.normal, view, size, bodies)
         tiles.draw_tiles(*size, tiles.SHIFT, _spread(reach, max(size), tiles.SHIFT), layer.keys, layer.tiles)
         surface.draw_resolved(
             *size,
@@ -224,6 +251,19 @@ class Renderer:
             layer.depth,
             layer.albedo,
         )
+        if rods.count:
+            draw_chain_surfaces(
+                view,
+                *size,
+                layer.tiles,
+                layer.keys,
+                layer.kind,
+                rods.rows,
+                rods.colors,
+                layer.albedo,
+                layer.normal,
+            )
+        parts.draw_surfaces(view, size, layer)
         smooth, keeps_colors = SMOOTHING * cloud.radius, int(not is_ghost)
         first, second = (layer.depth, keeps_colors, layer.albedo), (layer.other_depth, layer.other_albedo)
         surface.draw_smoothed(view, *size, 1, smooth, layer.tiles, layer.kind, *first, *second)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pliant.sims.camera import shading, solids
+from pliant.sims.camera import chains, shading, solids
 from pliant.sims.camera.camera import Camera
 from pliant.sims.robot import shapes
 
@@ -22,7 +22,7 @@ class Spheres:
 
     def __init__(self, points: np.ndarray, colors: np.ndarray, radius: float) -> None:
         self.count, self.radius = len(points), radius
-        self.centres, self.colors = _flat_triples(points), _flat_triples(colors)
+        self.centres, self.colors = flat_triples(points), flat_triples(colors)
 
     def boxes(self) -> list[Box]:
         """Low and high corner [m] of all together; none of no spheres."""
@@ -47,11 +47,11 @@ class Solids:
         self.rows = np.zeros((max(self.count, 1), solids.ROW_SIZE), np.float32)
         colors = np.zeros((self.count, 3), np.float32)
         for row, paint, (shape, position, orientation, color) in zip(self.rows, colors, surfaces, strict=False):
-            row[:9] = _rotation(orientation).ravel()
+            row[:9] = rotation_matrix(orientation).ravel()
             row[9:12] = checked_points("surface position", np.reshape(position, (1, -1)), 3)[0]
             row[solids.RADIUS] = min(shape.bounding_radius, shapes.UNBOUNDED)
             paint[:] = checked_color("surface color", color, 1)
-        self.colors = _flat_triples(colors)
+        self.colors = flat_triples(colors)
         # A two-dimensional scene's solids are extruded cross-sections: these may leave the solid, but not the ball.
         self._hulls = [(_hull if half_thickness == 0.0 else _ball)(shape) for shape in self.shapes]
 
@@ -71,6 +71,41 @@ class Solids:
         right, bottom = rectangles[:, 2:].max(0)
         columns, lines = min(width, math.ceil(right)) - left, min(height, math.ceil(bottom)) - top
         return rows.ravel(), [left, top, max(columns, 0), max(lines, 0)]
+
+
+class Chains:
+    """Rods as (vertices, edges, radius, color), packed for ``chains.draw_chains``: each edge is a capsule.
+
+    Vertices [m] have shape (n, dim), dim 2 or 3; edges (m, 2) name two vertices each, so that any chain, ring or tree
+    is possible; radius [m] and color are one for all edges or one for each, shapes (m,) and (m, 3).
+    """
+
+    def __init__(self, rods: Sequence[tuple[Any, Any, Any, Any]], dim: int) -> None:
+        rows, colors = [np.zeros((0, chains.ROW_SIZE))], [np.zeros((0, 3))]
+        for vertices, edges, radius, color in rods:
+            points, pairs = checked_points("chain vertices", vertices, dim), np.asarray(edges)
+            if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.issubdtype(pairs.dtype, np.integer):
+                raise ValueError(f"chain edges has shape {pairs.shape}, dtype {pairs.dtype}; allowed: (m, 2) integers")
+            if pairs.size and not (pairs.min() >= 0 and pairs.max() < len(points)):
+                raise ValueError(f"chain edges must be in 0..{len(points) - 1}, is in {pairs.min()}..{pairs.max()}")
+            radii = np.asarray(radius, np.float32)
+            if radii.shape not in ((), (len(pairs),)) or not (np.isfinite(radii) & (radii > 0.0)).all():
+                raise ValueError(f"chain radius={radius!r} must be one positive length [m] or {len(pairs)} of them")
+            row = np.zeros((len(pairs), chains.ROW_SIZE))
+            row[:, :dim], row[:, 3 : 3 + dim] = points[pairs[:, 0]], points[pairs[:, 1]]
+            row[:, 6] = radii
+            rows.append(row)
+            colors.append(np.broadcast_to(checked_color("chain color", color, len(pairs)), (len(pairs), 3)))
+        self._rows = np.concatenate(rows)
+        self.count, self.colors = len(self._rows), flat_triples(np.concatenate(colors))
+        self.rows = np.resize(self._rows.astype(np.float32).ravel(), max(self._rows.size, 1))
+
+    def boxes(self) -> list[Box]:
+        """Low and high corner [m] of all together; none of no edges."""
+        if not self.count:
+            return []
+        ends, radius = self._rows[:, :6].reshape(-1, 2, 3), self._rows[:, None, 6:]
+        return [((ends - radius).min((0, 1)), (ends + radius).max((0, 1)))]
 
 
 def _ball(shape: shapes.Shape) -> tuple[np.ndarray, float]:
@@ -148,7 +183,7 @@ def pixel_rectangle(view: np.ndarray, points: np.ndarray, margin: float) -> np.n
     return np.array([x.min() - wider, y.min() - wider, x.max() + wider, y.max() + wider])
 
 
-def _flat_triples(values: np.ndarray) -> np.ndarray:
+def flat_triples(values: np.ndarray) -> np.ndarray:
     """Rows as flat float32 triples with z = 0 where they have none; at least one, since kernels take no empty array."""
     result = np.zeros((max(len(values), 1), 3), np.float32)
     result[: len(values), : values.shape[1]] = values
@@ -188,7 +223,7 @@ def pack_markers(markers: Sequence[tuple[Sequence[float], float, Sequence[float]
     return rows.ravel() if len(rows) else np.zeros(1, np.float32)
 
 
-def _rotation(orientation: Sequence[float]) -> np.ndarray:
+def rotation_matrix(orientation: Sequence[float]) -> np.ndarray:
     """Rotation matrix of a quaternion (w, x, y, z), normalised first."""
     q = np.asarray(orientation, float)
     length = float(np.linalg.norm(q)) if q.shape == (4,) else 0.0
