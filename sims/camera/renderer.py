@@ -11,6 +11,7 @@ import numpy as np
 from pliant.sims.camera import rays, shading, solids, stage, surface, tiles
 from pliant.sims.camera.camera import Camera
 from pliant.sims.camera.chains import draw_chain_surfaces, draw_chains
+from pliant.sims.camera.image import draw_image
 from pliant.sims.camera.meshes import Meshes, TriangleMesh
 from pliant.sims.robot.shapes import pack_shapes
 from pliant.sims.runtime import Array, start, ti
@@ -53,7 +54,7 @@ class _Stage:
         wanted = view.tobytes() + look[shading.STAGE : shading.FLOOR + 3].tobytes()
         if wanted != self.drawn_for:
             shading.draw_stage(view, width, height, look, self.depth, self.albedo, self.color, self.picture)
-            shading.draw_image(width, height, 1, self._busy, self.picture, self.image)
+            draw_image(width, height, 1, self._busy, self.picture, self.image)
             self.drawn_for = wanted
 
 
@@ -194,7 +195,7 @@ class Renderer:
         shading.draw_light_depth(SHADOW_SIZE * SHADOW_SIZE, self._shadow_keys, self._shadow_depth)
         self._shade(view, look, light_view, goals, ghost is not None)
         image = self._stage.image.copy() if self.samples == 1 else np.empty(self.height * self.width * 3, np.uint8)
-        shading.draw_image(self.width, self.height, self.samples, self._scene.tiles, self._picture, image)
+        draw_image(self.width, self.height, self.samples, self._scene.tiles, self._picture, image)
         return image.reshape(self.height, self.width, 3)
 
     def _draw_first(

@@ -1,4 +1,4 @@
-"""Light on what the pixels show: the stage, shadows, ambient occlusion, translucent goals, and the finished picture."""
+"""Light on what the pixels show: the stage, shadows, ambient occlusion, translucent goals."""
 
 from pliant.sims.camera.rays import (
     EMPTY,
@@ -252,6 +252,37 @@ def lit_color(look: ti.template(), base, n, direction, shadow, ambient, glossy):
     return base * light + shine * shadow + rim * ambient
 
 
+@ti.func
+def is_one_surface(view: ti.template(), width, height, x, y, kind: ti.template(), depth: ti.template()):
+    """Whether the four pixels right of and below (x, y) show the same surface, not too steep."""
+    same = x + 1 < width and y + 1 < height
+    if same:
+        p = y * width + x
+        a, b, c, d = depth[p], depth[p + 1], depth[p + width], depth[p + width + 1]
+        same = kind[p] == kind[p + 1] and kind[p] == kind[p + width] and kind[p] == kind[p + width + 1]
+        if kind[p] != GROUND:
+            same = same and ti.max(a, b, c, d) - ti.min(a, b, c, d) < 3.0 * pixel_size(view, a)
+    return same
+
+
+@ti.func
+def marked_color(view: ti.template(), look: ti.template(), start, ray, z, count, markers: ti.template(), color):
+    """A colour seen at depth ``z`` [m] with ``count`` translucent markers over or behind it."""
+    result = color
+    for m in range(count):
+        centre, radius = to_view(view, triple(markers, 7 * m)), markers[7 * m + 3]
+        front = sphere_depth(start, ray, centre, radius)
+        if front > 0.0:
+            across = (start + front * ray - centre) / radius
+            edge = 1.0 + across.dot(ray.normalized())
+            alpha = 0.45 + 0.45 * edge * edge
+            if front > z:
+                alpha *= 0.35
+            glow = 0.8 + 0.4 * ti.max(0.0, turn_to_world(view, across).dot(triple(look, SUN)))
+            result = blend(result, triple(markers, 7 * m + 4) * glow, alpha)
+    return result
+
+
 @ti.kernel
 def draw_shaded(
     view: pixels_f32,
@@ -280,17 +311,24 @@ def draw_shaded(
     """Display colours of the picture in 0..1, shape (height * width * 3,).
 
     A marker is centre (3) [m], radius [m], linear colour (3). The tiles' marks (``tiles.draw_busy_tiles``) tell what
-    can be seen in each; those without any show the empty stage.
+    can be seen in each; those without any show the empty stage. Four pixels that show one surface share its ambient
+    occlusion, which is smooth, and away from the edges of shadows the shadow.
     """
     columns = tile_count(width, SHIFT)
-    for s in range(columns * height):
-        tile, y = column_row(s, columns)
-        marks = tiles[(y >> SHIFT) * columns + tile]
-        for x in range(tile << SHIFT, ti.min((tile + 1) << SHIFT, width)):
-            p = y * width + x
-            if marks == 0:
-                put_triple(picture, 3 * p, triple(stage_picture, 3 * p))
-            else:
+    for s in range(columns * ((height + 1) // 2)):
+        tile, line = column_row(s, columns)
+        marks = tiles[((2 * line) >> SHIFT) * columns + tile]
+        for block in range(tile << (SHIFT - 1), ti.min((tile + 1) << (SHIFT - 1), (width + 1) // 2)):
+            is_even = marks != 0 and is_one_surface(view, width, height, 2 * block, 2 * line, kind, depth)
+            shadow, ambient, is_edge = 1.0, 1.0, False
+            for k in range(4):
+                x, y = 2 * block + k % 2, 2 * line + k // 2
+                p = y * width + x
+                if x >= width or y >= height:
+                    continue
+                if marks == 0:
+                    put_triple(picture, 3 * p, triple(stage_picture, 3 * p))
+                    continue
                 z, color = depth[p], triple(stage_color, 3 * p)
                 is_ground, is_body = kind[p] == GROUND, kind[p] > GROUND
                 start, ray = pixel_ray(view, x, y)
@@ -298,14 +336,19 @@ def draw_shaded(
                 n = ti.Vector([0.0, 0.0, 1.0])  # the ground's, and that of two-dimensional scenes' wall
                 if is_body:
                     n = triple(normal, 3 * p)
-                shadow, ambient, changed = 1.0, 1.0, is_body or marks & MARKER != 0
-                if is_body and n.dot(triple(look, SUN)) < DARK:
-                    shadow = 0.0
-                elif is_body or (is_ground and marks & SHADOW != 0):
-                    shadow = sunlight(look, light_view, light_width, light_depth, light_tiles, point)
-                if is_body or (is_ground and marks & CLOSE != 0):
-                    in_view = ti.Vector([n.dot(triple(view, 3)), n.dot(triple(view, 6)), n.dot(triple(view, 9))])
-                    ambient = openness(view, width, height, look, x, y, in_view, kind, depth)
+                if k == 0 or is_edge or not is_even:
+                    shadow = 1.0
+                    if is_body and n.dot(triple(look, SUN)) < DARK:
+                        shadow = 0.0
+                    elif is_body or (is_ground and marks & SHADOW != 0):
+                        shadow = sunlight(look, light_view, light_width, light_depth, light_tiles, point)
+                    is_edge = is_edge or 0.0 < shadow < 1.0
+                if k == 0 or not is_even:
+                    ambient = 1.0
+                    if is_body or (is_ground and marks & CLOSE != 0):
+                        in_view = ti.Vector([n.dot(triple(view, 3)), n.dot(triple(view, 6)), n.dot(triple(view, 9))])
+                        ambient = openness(view, width, height, look, x, y, in_view, kind, depth)
+                changed = is_body or marks & MARKER != 0
                 if is_body:
                     glossy = kind[p] != PARTICLE
                     color = lit_color(look, triple(albedo, 3 * p), n, direction, shadow, ambient, glossy)
@@ -323,74 +366,8 @@ def draw_shaded(
                         color = blend(color, triple(look, GHOST_COLOR) * (0.7 + 0.5 * facing), ti.min(alpha, 1.0))
                         changed = True
                 if marks & MARKER:
-                    for m in range(marker_count):
-                        centre, radius = to_view(view, triple(markers, 7 * m)), markers[7 * m + 3]
-                        front = sphere_depth(start, ray, centre, radius)
-                        if front > 0.0:
-                            across = (start + front * ray - centre) / radius
-                            edge = 1.0 + across.dot(ray.normalized())
-                            alpha = 0.45 + 0.45 * edge * edge
-                            if front > z:
-                                alpha *= 0.35
-                            glow = 0.8 + 0.4 * ti.max(0.0, turn_to_world(view, across).dot(triple(look, SUN)))
-                            color = blend(color, triple(markers, 7 * m + 4) * glow, alpha)
+                    color = marked_color(view, look, start, ray, z, marker_count, markers, color)
                 if changed:
                     put_triple(picture, 3 * p, display_color(color))
                 else:
                     put_triple(picture, 3 * p, triple(stage_picture, 3 * p))
-
-
-@ti.kernel
-def draw_image(
-    width: int,
-    height: int,
-    samples: int,
-    tiles: pixels_i32,
-    picture: pixels_f32,
-    image: ti.types.ndarray(ti.u8, 1),
-):
-    """Display colours 0..255, shape (height * width * 3,), from a picture ``samples`` times as fine on both axes.
-
-    With one sample, jagged edges are softened along their direction, in the manner of FXAA, and tiles without a mark
-    are left as they are in ``image``.
-    """
-    columns = tile_count(width, SHIFT)
-    for s in range(columns * height):
-        tile, y = column_row(s, columns)
-        busy = samples > 1
-        if samples == 1:
-            busy = tiles[(y >> SHIFT) * columns + tile] != 0
-        if busy:
-            for x in range(tile << SHIFT, ti.min((tile + 1) << SHIFT, width)):
-                p = y * width + x
-                total = ti.Vector([0.0, 0.0, 0.0])
-                if samples > 1:
-                    for k in range(samples * samples):
-                        column, row = column_row(k, samples)
-                        at = (y * samples + row) * width * samples + x * samples + column
-                        total += triple(picture, 3 * at)
-                    total /= samples * samples
-                else:
-                    total = softened(width, height, x, y, picture)
-                for k in ti.static(range(3)):
-                    image[3 * p + k] = ti.cast(ti.min(ti.max(total[k], 0.0), 1.0) * 255.0 + 0.5, ti.u8)
-
-
-@ti.func
-def softened(width, height, x, y, picture: ti.template()):
-    """Colour of pixel (x, y), mixed with its neighbours' along an edge."""
-    p = y * width + x
-    color = triple(picture, 3 * p)
-    if 0 < x < width - 1 and 0 < y < height - 1:
-        # Contrast by green alone, which is most of what the eye calls bright.
-        left, right = picture[3 * p - 2], picture[3 * p + 4]
-        over, under = picture[3 * (p - width) + 1], picture[3 * (p + width) + 1]
-        contrast = ti.max(left, right, over, under, color[1]) - ti.min(left, right, over, under, color[1])
-        if contrast > 0.05:
-            # Mix along the edge: left and right where it runs across, over and under where it stands.
-            across, along = ti.abs(right - left), ti.abs(under - over)
-            rows = triple(picture, 3 * (p - 1)) + triple(picture, 3 * (p + 1))
-            columns = triple(picture, 3 * (p - width)) + triple(picture, 3 * (p + width))
-            mean = 0.5 * (rows * along + columns * across) / (across + along + 1e-6)
-            color = blend(color, mean, 0.5 * ti.min(1.0, contrast / 0.2))
-    return color
