@@ -76,40 +76,26 @@ def draw(recording: Recording, positions: np.ndarray, *, also: Sequence[np.ndarr
     camera = Camera.frame_scene(low.tolist(), high.tolist(), 3, aspect=SIZE[0] / SIZE[1])
     renderer = Renderer(*SIZE)
     stride = max(1, round(1.0 / (FRAMES_PER_SECOND * recording.dt)))
-    none = np.zeros((0, 3))
+    edges = np.stack([recording.parents[1:], np.arange(1, len(recording.parents))], axis=1)
+    none, colors, ground = np.zeros((0, 3)), colors_of(recording), float(low[2]) - 0.05
     return np.stack(
         [
-            renderer.render(
-                none, COLORS[0], RADIUS, camera, surfaces=_capsules(recording, frame), ground=float(low[2]) - 0.05
-            )
+            renderer.render(none, HELD, RADIUS, camera, chains=[(frame, edges, RADIUS, colors)], ground=ground)
             for frame in positions[::stride]
         ]
     )
 
 
-def _capsules(recording: Recording, vertices: np.ndarray) -> list[tuple]:
-    """Each edge as a capsule, for ``Renderer.render``: shape, centre [m], orientation (w, x, y, z), colour."""
+def colors_of(recording: Recording) -> np.ndarray:
+    """Colour of each edge, shape (n - 1, 3): that of its rod, or grey between vertices that are held."""
     import numpy as np
 
-    from pliant.sims.robot.shapes import Capsule
-
     assert recording.branch is not None
-    clamped = set(recording.clamped.tolist())
-    surfaces = []
-    for vertex, parent in enumerate(recording.parents.tolist()):
-        if parent < 0:
-            continue
-        edge = vertices[vertex] - vertices[parent]
-        length = float(np.linalg.norm(edge))
-        # The turn that takes z to the edge: (1 + cos, z x t) is along its quaternion; any turn by pi about a level axis
-        # takes z to -z.
-        x, y, z = edge / length
-        orientation = (1.0 + z, -y, x, 0.0) if z > -1.0 + 1e-9 else (0.0, 1.0, 0.0, 0.0)
-        held = {vertex, parent} <= clamped
-        color = HELD if held else COLORS[int(recording.branch[vertex]) % len(COLORS)]
-        centre = 0.5 * (vertices[vertex] + vertices[parent])
-        surfaces.append((Capsule(RADIUS, 0.5 * length), centre, orientation, color))
-    return surfaces
+    held = np.isin(recording.parents[1:], recording.clamped) & np.isin(
+        np.arange(1, len(recording.parents)), recording.clamped
+    )
+    rods = np.array(COLORS)[recording.branch[1:] % len(COLORS)]
+    return np.where(held[:, None], HELD, rods)
 
 
 def _find(file: str, data: str) -> Path:

@@ -347,21 +347,14 @@ def test_view_writes_a_video(command, data, shipped, identification, tmp_path, m
     assert status == 1 and "no parameters of bdlo1" in error
 
 
-def test_capsules_lie_on_the_edges():
-    """The turned axis of each capsule points along its edge, one that points straight down included."""
+def test_edges_have_the_color_of_their_rod_or_are_held():
     from pliant.envs.rods.recordings import Recording
 
-    positions = np.repeat([[[0.0, 0, 1], [0, 0, 0.5], [0.3, 0, 0.5], [0.3, -0.2, 0.6]]], 3, axis=0)
-    recording = Recording("a", "", positions, 0.01, np.array([0, 1]), "ends", np.array([-1, 0, 1, 2]))
-    capsules = view._capsules(recording, positions[0])
-    for vertex, (shape, centre, (w, x, y, z), color) in enumerate(capsules, start=1):
-        axis = np.array([2 * (x * z + w * y), 2 * (y * z - w * x), w * w - x * x - y * y + z * z])
-        edge = positions[0, vertex] - positions[0, vertex - 1]
-        length = np.linalg.norm(edge)
-        np.testing.assert_allclose(axis / np.linalg.norm(axis), edge / length, atol=1e-12)
-        np.testing.assert_allclose(centre, positions[0, vertex] - edge / 2)
-        assert 2 * shape.half_length == pytest.approx(length)
-        assert (color == view.HELD) == (vertex == 1)
+    layout = LAYOUTS["bdlo1"]
+    arrays = {"clamped": np.array(layout.clamped), "parents": np.array(layout.parents)}
+    colors = view.colors_of(Recording("a", "", positions=sinking(layout), dt=0.01, clamp_mode="ends", **arrays))
+    named = [view.HELD, *view.COLORS]
+    assert [named.index(tuple(color)) for color in colors] == [0] + 10 * [1] + [0] + 4 * [2] + 3 * [3]
 
 
 def test_peers_are_known_objects_with_a_source():
