@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.layout import CACHE_LINE
-from pliant.sims.runtime import ti
+from pliant.sims.runtime import quick_build, ti
 from pliant.sims.solver import BARRIER, FRAMES, LANES, TEAM, Memory, Part, Phases
 
 TASK = 512
@@ -25,7 +25,8 @@ def team_drivers(dim: int, fp: Any, parts: Sequence[Part]) -> SimpleNamespace:
     """``forward`` and ``reverse`` for these parts; made once for parts of the same keys."""
     key = (dim, fp, tuple(part.key for part in parts))
     if key not in _compiled:
-        _compiled[key] = _make_drivers(fp, [part.phases(dim, fp) for part in parts])
+        with quick_build():
+            _compiled[key] = _make_drivers(fp, [part.phases(dim, fp) for part in parts])
     return _compiled[key]
 
 

@@ -13,7 +13,7 @@ from itertools import chain, zip_longest
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.runtime import ti
+from pliant.sims.runtime import quick_build, ti
 from pliant.sims.solver import FRAMES, LANES, Memory, Part, Pass, Passes, Phases
 
 _compiled: dict[Any, SimpleNamespace] = {}
@@ -23,9 +23,10 @@ def element_drivers(dim: int, fp: Any, parts: Sequence[Part]) -> SimpleNamespace
     """``forward`` and ``reverse`` for these parts; made once for parts of the same keys."""
     key = (dim, fp, tuple(part.key for part in parts))
     if key not in _compiled:
-        _compiled[key] = _make_drivers(
-            fp, [part.passes(dim, fp) or serial_passes(part.phases(dim, fp)) for part in parts]
-        )
+        with quick_build():
+            _compiled[key] = _make_drivers(
+                fp, [part.passes(dim, fp) or serial_passes(part.phases(dim, fp)) for part in parts]
+            )
     return _compiled[key]
 
 

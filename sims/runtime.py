@@ -8,16 +8,84 @@ inside them).
 
 import ctypes
 import functools
+import gc
+import inspect
+import linecache
 import os
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from io import StringIO
 from typing import Any
 
 import numpy as np
 
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "False")
-import taichi as ti
+
+
+@contextmanager
+def _replaced(owner: Any, **attributes: Any) -> Iterator[None]:
+    """Other attributes for a module or class in here."""
+    kept = {name: getattr(owner, name) for name in attributes}
+    try:
+        for name, value in attributes.items():
+            setattr(owner, name, value)
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(owner, name, value)
+
+
+def _frame_info(frame: Any, context: int = 1) -> inspect.Traceback:
+    """``inspect.getframeinfo`` as taichi's decorators use it, without a search through all modules each time."""
+    code = frame.f_code
+    line = linecache.getline(code.co_filename, frame.f_lineno, frame.f_globals)
+    return inspect.Traceback(code.co_filename, frame.f_lineno, code.co_name, [line], 0)
+
+
+with _replaced(inspect, getframeinfo=_frame_info):  # it takes half of the time of the import
+    import taichi as ti
+
+
+@contextmanager
+def quick_build(*, simplify: bool = True) -> Iterator[None]:
+    """In here taichi takes half as long to define functions and to translate kernels; the rest of it is LLVM's.
+
+    For each expression of each function that it inlines, taichi lays out the line with the place marked, for messages
+    that are hardly ever shown, and at each call it reads the function's source anew. In here messages name file and
+    line only, and sources are read once. A taichi with another inside is left as it is.
+
+    Args:
+        simplify: whether taichi simplifies kernels before LLVM does.
+    """
+    if not _is_known():
+        yield
+        return
+    sources = ti.lang.kernel_impl
+    context = ti.lang.ast.ast_transformer_utils.ASTTransformerContext
+    lines, files = functools.cache(sources.getsourcelines), functools.cache(sources.getsourcefile)
+    collects = gc.isenabled()
+    gc.disable()  # the syntax trees are many objects, and none of them garbage yet
+    try:
+        with (
+            _replaced(context, get_pos_info=_place),
+            _replaced(sources, getsourcelines=lines, getsourcefile=files),
+            _replaced(inspect, getframeinfo=_frame_info),
+            nullcontext() if simplify else _replaced(ti.lang.impl.current_cfg(), advanced_optimization=False),
+        ):
+            yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _place(self: Any, node: Any) -> str:
+    return f'File "{self.file}", line {node.lineno + self.lineno_offset}, in {self.func.func.__name__}:\n'
+
+
+def _is_known() -> bool:
+    """Whether taichi is one whose inside ``quick_build`` and ``Launch`` rely on."""
+    return bool(ti.__version__[:2] == (1, 7))
+
 
 DEVICES = ("auto", "cpu", "cuda", "vulkan", "metal")
 PRECISIONS = ("f32", "f64")
@@ -215,21 +283,25 @@ class Launch:
     Args:
         kernel: a taichi kernel, or a function that calls some; takes (array, *arrays, *numbers).
         arrays: what comes after the first argument.
+        simplify: as for ``quick_build``; on the CPU only.
     """
 
-    def __init__(self, kernel: Callable[..., None], arrays: Sequence[Array]) -> None:
+    def __init__(self, kernel: Callable[..., None], arrays: Sequence[Array], *, simplify: bool = True) -> None:
         self._kernel = kernel
         self._arrays = tuple(array.device_array for array in arrays)
         self._held = tuple(arrays)
         self._call: Callable[[], None] | None = None
         self._context: Any = None
         self._numbers: tuple[int, ...] = ()
-        self._ordinary = start() != "cpu" or ti.__version__[:2] != (1, 7) or not hasattr(kernel, "_primal")
+        self._ordinary = start() != "cpu" or not _is_known() or not hasattr(kernel, "_primal")
+        self._built, self._simplify = False, simplify or start() != "cpu"
 
     def __call__(self, front: Array, *numbers: int) -> None:
         """Run the kernel; ``front``: its first argument, of the same type at every call."""
         if self._call is None:
-            self._kernel(front.device_array, *self._arrays, *numbers)
+            with nullcontext() if self._built else quick_build(simplify=self._simplify):
+                self._kernel(front.device_array, *self._arrays, *numbers)
+            self._built = True
             if not self._ordinary:
                 self._prepare(front, numbers)
             return
