@@ -96,7 +96,7 @@ class TaskEnv(DifferentiableFace, gym.Env):
         super().reset(seed=seed)
         outcome = self._rollout.reset([self.np_random], state=self._state_option(options))
         self._last = outcome
-        return _observed(outcome)[0], {"score": float(outcome.score[0])}
+        return _observed(outcome)[0], _info(outcome, 0, terms=False)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One step; ``action`` of shape (A,) is clipped to [-1, 1]. Tasks end by the clock only (truncation)."""
@@ -231,7 +231,7 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         outcome = self._restart(mask, state)
         infos: dict[str, Any] = {}
         for b in np.flatnonzero(mask):
-            infos = self._add_info(infos, {"score": float(outcome.score[b])}, int(b))
+            infos = self._add_info(infos, _info(outcome, int(b), terms=False), int(b))
         return _observed(outcome), infos
 
     def _restart(self, mask: np.ndarray, state: Mapping[str, Any] | None = None) -> Outcome:
@@ -261,7 +261,7 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         infos: dict[str, Any] = {}
         for b in range(self.num_envs):
             if again[b]:
-                infos = self._add_info(infos, {"score": float(outcome.score[b])}, b)
+                infos = self._add_info(infos, _info(outcome, b, terms=False), b)
             elif not (truncated[b] and self.autoreset_mode == AutoresetMode.SAME_STEP):
                 infos = self._add_info(infos, _info(stepped, b), b)
         self._done = truncated.copy()
@@ -271,7 +271,7 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
             outcome = self._restart(truncated)
             for b in np.flatnonzero(truncated).tolist():
                 ended = {"final_obs": final[b].copy(), "final_info": _info(stepped, b)}
-                infos = self._add_info(infos, ended | {"score": float(outcome.score[b])}, b)
+                infos = self._add_info(infos, ended | _info(outcome, b, terms=False), b)
         return _observed(outcome), rewards, np.zeros(self.num_envs, bool), truncated, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
@@ -298,9 +298,13 @@ def _observed(outcome: Outcome) -> np.ndarray:
     return np.clip(outcome.observation, -OBSERVATION_LIMIT, OBSERVATION_LIMIT).astype(np.float32)
 
 
-def _info(outcome: Outcome, world: int) -> dict[str, Any]:
-    terms = {name: float(value[world]) for name, value in outcome.terms.items()}
-    return {"score": float(outcome.score[world]), "reward_terms": terms}
+def _info(outcome: Outcome, world: int, *, terms: bool = True) -> dict[str, Any]:
+    """The info of a world; after a reset, which has no reward, without its ``terms``."""
+    info: dict[str, Any] = {"score": float(outcome.score[world])}
+    for name, values in (("reward_terms", outcome.terms if terms else {}), ("measures", outcome.measures)):
+        if values:
+            info[name] = {key: float(value[world]) for key, value in values.items()}
+    return info
 
 
 def _check_mask(mask: Any, count: int) -> np.ndarray:

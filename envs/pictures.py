@@ -1,29 +1,34 @@
-"""Pictures of a rollout: bodies, manipulators and the goal of one world, drawn by `pliant.sims.camera`."""
+"""Pictures of a rollout: bodies, rods, manipulators and the goal of one world, drawn by `pliant.sims.camera`."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from pliant.envs.arm_pictures import ArmPictures
 from pliant.envs.rollout import Rollout
 from pliant.envs.task import Task
 from pliant.sims.camera.camera import Camera
 from pliant.sims.camera.renderer import Renderer
+from pliant.sims.rod.scene import RodScene
+
+HAND = 0.15  # height that pictures show beyond the scene where arms reach into it [m]
 
 
 class Pictures:
     """Draws worlds of one task; keeps the renderer's buffers between pictures."""
 
     def __init__(self, task: Task) -> None:
-        scene = task.scene
         width, height = task.picture_size
         self._task = task
         self._renderer = Renderer(width, height)
+        self._arms = ArmPictures(task.arms) if task.arms else None
         low, high = task.camera_box()
-        self._camera = Camera.frame_scene(low.tolist(), high.tolist(), scene.dim, aspect=width / height)
-        colors = [np.broadcast_to(np.asarray(body.color, float), (len(body), 3)) for body in scene.bodies]
-        self._colors = np.concatenate(colors)
-        volume = np.mean(np.concatenate([body.column("volume") for body in scene.bodies]))
-        self._radius = 0.6 * float(volume) ** (1.0 / scene.dim)
+        if self._arms:  # with room for the hands above
+            high = high + [0.0, 0.0, HAND]
+        self._camera = Camera.frame_scene(low.tolist(), high.tolist(), task.scene.dim, aspect=width / height)
+        self._look = _RodLook(task.scene) if isinstance(task.scene, RodScene) else _BodyLook(task.scene)
 
     def draw(self, rollout: Rollout, world: int) -> np.ndarray:
         """World number ``world`` as it is now, uint8, shape (height, width, 3)."""
@@ -34,12 +39,38 @@ class Pictures:
             for effector, position, orientation in zip(scene.effectors, positions, orientations, strict=True):
                 surfaces.append((effector.shape, position, orientation, effector.color))
         goal = {name: value[world] for name, value in rollout.goal.items()}
-        return self._renderer.render(
-            state("position")[world],
-            self._colors,
-            self._radius,
-            self._camera,
-            surfaces=surfaces,
-            ground=scene.walls.thickness * scene.cell,
-            **self._task.picture(goal),
-        )
+        shown = self._look.of(state("position")[world]) | self._task.picture(goal)
+        if self._arms:
+            angle = rollout.state("joint_angle")[world]
+            shown["meshes"] = self._arms.meshes(angle)
+            surfaces += self._arms.sticks(angle)
+        return self._renderer.render(camera=self._camera, surfaces=surfaces, **shown)
+
+
+class _BodyLook:
+    """Particles of bodies, over the lower wall."""
+
+    def __init__(self, scene: Any) -> None:
+        colors = [np.broadcast_to(np.asarray(body.color, float), (len(body), 3)) for body in scene.bodies]
+        volume = np.mean(np.concatenate([body.column("volume") for body in scene.bodies]))
+        radius = 0.6 * float(volume) ** (1.0 / scene.dim)
+        ground = scene.walls.thickness * scene.cell
+        self._fixed = {"colors": np.concatenate(colors), "radius": radius, "ground": ground}
+
+    def of(self, position: np.ndarray) -> dict[str, Any]:
+        """What the renderer takes of particles at ``position`` (N, dim) [m]."""
+        return {"positions": position, **self._fixed}
+
+
+class _RodLook:
+    """The edges of a rod, over a floor at z = 0."""
+
+    def __init__(self, scene: RodScene) -> None:
+        rod = scene.rod
+        self._edges = np.stack([rod.tree[1:], np.arange(1, len(rod))], axis=1)
+        self._radius, self._color = rod.radius, rod.color
+
+    def of(self, position: np.ndarray) -> dict[str, Any]:
+        """What the renderer takes of a rod with its vertices at ``position`` (n, 3) [m]."""
+        chain = (position, self._edges, self._radius, self._color)
+        return {"positions": np.zeros((0, 3)), "colors": self._color, "radius": self._radius, "chains": [chain]}

@@ -79,6 +79,14 @@ ENTRIES = (
         observation_size=54,
         summary="flatten a block of dough to a rectangle with a rolling pin",
     ),
+    Entry(
+        "pliant/CableShape-v0",
+        "pliant.envs.rods.cable_shape:CableShape",
+        horizon=60,
+        action_size=12,
+        observation_size=125,
+        summary="bring a cable held by two grippers to a target shape",
+    ),
 )
 
 

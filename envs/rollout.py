@@ -43,12 +43,14 @@ class Outcome:
         reward: shape (B,).
         terms: the parts of the reward by name, shape (B,) each.
         score: in [0, 1], shape (B,).
+        measures: what the task reports besides, by name, shape (B,) each.
     """
 
     observation: np.ndarray
     reward: np.ndarray
     terms: dict[str, np.ndarray]
     score: np.ndarray
+    measures: dict[str, np.ndarray]
 
 
 class Rollout:
@@ -218,7 +220,7 @@ class Rollout:
             raise RuntimeError("a backward sweep is under way; finish it with backward_end(), or reset")
         actions = check_actions(actions, (self.batch, self.task.action_size))
         clipped = np.clip(actions, -1.0, 1.0)
-        self.world.step(self.actuator.controls(clipped))
+        self.world.step(self._controls(clipped))
         self.elapsed += 1
         self._actions.append(clipped)
         if not self.differentiable:
@@ -229,6 +231,15 @@ class Rollout:
             self._inside.append(clipped == actions)
             self._observations.append(outcome.observation)
         return outcome
+
+    def _controls(self, actions: np.ndarray) -> np.ndarray:
+        """What actions make of the controls, and what the goal adds to them in this step of each world, (B, C)."""
+        controls = self.actuator.controls(actions)
+        for name, goal in self.task.exogenous.items():
+            rows = self.goal[goal]
+            now = np.minimum(self.elapsed, rows.shape[1] - 1)  # a world whose episode is over waits for its reset
+            controls[:, self.world.control_layout[name]] += rows[np.arange(self.batch), now].reshape(self.batch, -1)
+        return controls
 
     def _view(self, world: World, step: int | None = None) -> View:
         """The view after environment step ``step`` of the tape; of the current state by default."""
@@ -258,7 +269,8 @@ class Rollout:
         span = goal - self._score_start
         done = np.divide(metric - self._score_start, span, out=np.ones_like(metric), where=np.abs(span) > 1e-12)
         reward = np.sum(list(terms.values()), axis=0)
-        return Outcome(np.concatenate(parts, axis=1), reward, terms, np.clip(done, 0.0, 1.0))
+        measures = {measure.name: measure.value(view)[:, 0] for measure in task.measures}
+        return Outcome(np.concatenate(parts, axis=1), reward, terms, np.clip(done, 0.0, 1.0) + 0.0, measures)
 
     # Reverse
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from pliant.envs.features import Feature
-from pliant.sims.mpm.scene import Scene
+from pliant.sims.robot.effector import Effector
+from pliant.sims.solver import Model
 
 if TYPE_CHECKING:
     from pliant.envs.arms import Arms, Mount
@@ -70,6 +71,21 @@ class Design:
         return int(self.groups.max()) + 1
 
 
+class TaskScene(Model, Protocol):
+    """What tasks, rollouts and pictures need of a scene, whatever it is a scene of.
+
+    Attributes:
+        effectors: manipulators and obstacles.
+    """
+
+    effectors: list[Effector]
+
+    @property
+    def position(self) -> np.ndarray:
+        """Particles or vertices at the start [m], shape (N, dim)."""
+        ...
+
+
 @dataclass(frozen=True)
 class NoConfig:
     """The configuration of a task that has none."""
@@ -92,6 +108,9 @@ class Task(ABC):
         Config: frozen dataclass of the task's own numbers (SI units); each field is a keyword of the environment.
         picture_size: width and height of rendered pictures [pixels].
         camera_box: lower and upper corner of what pictures show [m], or None for the whole domain.
+        scene: what `make_scene` returns.
+        exogenous: controls that follow the goal instead of actions: name of the control to that of a goal array, shape
+            (horizon, numbers of the control), whose row t is added to the control in step t.
         action_size: numbers in an action; it depends on the arm, so features of the action take it from here.
         arms: what holds the effectors, or None.
     """
@@ -103,13 +122,14 @@ class Task(ABC):
     Config: ClassVar[type] = NoConfig
     joint_speed: ClassVar[float] = 0.1
     picture_size: ClassVar[tuple[int, int]] = (512, 512)
+    exogenous: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, *, resolution: str = "small", arm: str = "none", **config: Any) -> None:
         if resolution not in RESOLUTIONS:
             raise ValueError(f"resolution={resolution!r} is unknown; allowed: {', '.join(RESOLUTIONS)}")
         self.resolution = resolution
         self.config = make_config(self.Config, config)
-        self.scene = self.make_scene()
+        self.scene: Any = self.make_scene()  # of the type that the task makes
         self.action = {name: np.atleast_2d(np.asarray(m, float)) for name, m in self.make_action().items()}
         self.action_size = next(iter(self.action.values())).shape[1]
         self.arms: Arms | None = None
@@ -123,10 +143,14 @@ class Task(ABC):
             self.observation = [*self.observation, self.arms.observed()]
         self.reward = self.make_reward()
         self.score = self.make_score()
+        self.measures = self.make_measures()
         self.designs = self.make_designs()
         for term in self.reward:
             if term.feature.size != 1:
                 raise ValueError(f"reward term {term.feature.name!r} has size {term.feature.size}, must be 1")
+        for measure in self.measures:
+            if measure.size != 1:
+                raise ValueError(f"measure {measure.name!r} has size {measure.size}, must be 1")
         names = [term.feature.name for term in self.reward]
         if len(set(names)) != len(names):
             raise ValueError(f"reward terms have the names {names}; each name may stand once")
@@ -137,7 +161,7 @@ class Task(ABC):
         return self.step_time / self.substeps[self.resolution]
 
     @abstractmethod
-    def make_scene(self) -> Scene:
+    def make_scene(self) -> TaskScene:
         """The scene at ``self.resolution``; the same for every seed."""
 
     @abstractmethod
@@ -178,6 +202,10 @@ class Task(ABC):
         """State arrays of one world that differ from the scene's at this reset, drawn from ``rng``."""
         return {}
 
+    def make_measures(self) -> list[Feature]:
+        """Features of size 1 that ``info["measures"]`` reports by name, beside the reward terms and the score."""
+        return []
+
     def make_designs(self) -> dict[str, Design]:
         """Design parameters by name."""
         return {}
@@ -193,16 +221,22 @@ class Task(ABC):
 
 
 def make_config(kind: type, overrides: Mapping[str, Any]) -> Any:
-    """An instance of the dataclass ``kind``; every field is a finite number that is not negative.
+    """An instance of the dataclass ``kind``; every field is a finite number that is not negative, or one of the words
+    that its metadata names under "allowed".
 
     Raises:
         ValueError: a keyword is unknown or its value is out of range.
     """
-    allowed = {field.name: field.default for field in fields(kind)}
+    allowed = {field.name: field.metadata.get("allowed") for field in fields(kind)}
     for name, value in overrides.items():
         if name not in allowed:
             known = ", ".join([*COMMON_OPTIONS, *allowed])
             raise ValueError(f"keyword {name!r} (value {value!r}) is unknown; allowed: {known}")
+        words = allowed[name]
+        if words is not None:
+            if value not in words:
+                raise ValueError(f"{name}={value!r} is unknown; allowed: {', '.join(map(repr, words))}")
+            continue
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
         if not number or not np.isfinite(value) or value < 0:
             raise ValueError(f"{name}={value!r} is out of range; allowed: a finite number >= 0")

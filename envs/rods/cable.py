@@ -1,0 +1,143 @@
+"""What the tasks of held cables share: the cable, the grippers that hold its ends, and shapes at rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pliant.envs.arms import twist_between
+from pliant.sims.math.rotation_host import matrix_of_quaternion, quaternion_of_matrix
+from pliant.sims.robot.effector import Effector
+from pliant.sims.robot.shapes import Capsule
+from pliant.sims.rod.scene import Rod, RodScene
+
+STRETCH = 1e4  # stretch stiffness per mass of a unit length [m^2/s^2]: stiff, and within reach of the solver
+AIR = 0.7  # half the density of air times the drag coefficient of a cylinder [kg/m^3]
+GRIPPER_RADIUS = 0.014  # of a gripper [m]
+GRIPPER_COLOR = (0.30, 0.33, 0.38)
+
+
+@dataclass(frozen=True)
+class CableConfig:
+    """Numbers of a cable, near those fitted to measured ones; a field of each task's ``Config``."""
+
+    bend_stiffness: float = 2e-3  # [N m^2]
+    twist_stiffness: float = 1.5e-3  # [N m^2]
+    linear_density: float = 0.06  # [kg/m]
+    relaxation_time: float = 0.08  # of bending and twisting [s]
+    drag: float = 0.2  # per mass [1/s]
+
+
+def make_rod(position: np.ndarray, config: Any, radius: float, **options: Any) -> Rod:
+    """A rod of vertices (n, 3) [m] with the numbers of a `CableConfig`; ``options`` as for `Rod`."""
+    blank = Rod(position, parents=options.get("parents"), rest_length=options.get("rest_length"))
+    length, tree = np.asarray(blank.rest_length), blank.tree
+    share = np.zeros(len(position))  # of the length [m]: half of each edge's goes to either end
+    for i in range(1, len(position)):
+        share[[i, tree[i]]] += length[i] / 2
+    mass = config.linear_density * share
+    return Rod(
+        position,
+        mass=mass,
+        bend_stiffness=config.bend_stiffness,
+        twist_stiffness=config.twist_stiffness,
+        stretch_stiffness=STRETCH * config.linear_density,
+        bend_damping=config.relaxation_time,
+        twist_damping=config.relaxation_time,
+        drag=config.drag * mass,
+        quadratic_drag=AIR * 2 * radius * share,
+        radius=radius,
+        **options,
+    )
+
+
+def hanging_shape(count: int, length: float, span: float, height: float) -> np.ndarray:
+    """Vertices of a cable that hangs in a bow along x, its first and last edge level, shape (count, 3) [m].
+
+    The tangent's angle is -a sin(2 pi s); its ends are ``span`` apart at z = ``height``. Nearly its shape at rest.
+    """
+    middle = (np.arange(count - 1) + 0.5) / (count - 1)
+    wave = np.sin(2 * np.pi * middle)
+    wave[[0, -1]] = 0.0
+    low, high = 0.0, 2.0
+    for _ in range(60):  # the bow that is as wide as wanted
+        a = (low + high) / 2
+        low, high = (a, high) if np.cos(a * wave).mean() * length > span else (low, a)
+    edges = np.stack([np.cos(a * wave), np.zeros(count - 1), -np.sin(a * wave)], axis=1) * length / (count - 1)
+    position = np.concatenate([np.zeros((1, 3)), np.cumsum(edges, axis=0)])
+    return position - [position[-1, 0] / 2, 0.0, -height]
+
+
+def gripper(name: str, first: np.ndarray, second: np.ndarray) -> Effector:
+    """A gripper about the edge between two vertices [m], shape (3,) each; its z axis is the edge's direction."""
+    edge = second - first
+    z = edge / np.linalg.norm(edge)
+    x = np.cross([0.0, 1.0, 0.0] if abs(z[1]) < 0.9 else [1.0, 0.0, 0.0], z)
+    x /= np.linalg.norm(x)
+    turned = quaternion_of_matrix(np.stack([x, np.cross(z, x), z], axis=1))
+    shape = Capsule(GRIPPER_RADIUS, float(np.linalg.norm(edge)) / 2)
+    return Effector(name, shape, (first + second) / 2, orientation=turned, color=GRIPPER_COLOR)
+
+
+def turned(orientation: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """The quaternion (4,) of ``orientation`` (4,) turned by the vector ``rotation`` (3,) [rad], in the world's axes."""
+    angle = float(np.linalg.norm(rotation))
+    w, u = np.cos(angle / 2), np.sinc(angle / 2 / np.pi) / 2 * np.asarray(rotation, float)
+    s, v = orientation[0], np.asarray(orientation[1:], float)
+    return np.concatenate([[w * s - u @ v], w * v + s * u + np.cross(u, v)])
+
+
+def polyline(position: np.ndarray, parents: np.ndarray, spacing: float) -> np.ndarray:
+    """Points along the edges of a tree of vertices (n, 3), about ``spacing`` apart, shape (k, 3) [m]."""
+    points = [position[:1]]
+    for start, end in zip(position[parents[1:]], position[1:], strict=True):
+        count = max(int(np.linalg.norm(end - start) / spacing), 1)
+        points.append(start + np.linspace(0.0, 1.0, count + 1)[1:, None] * (end - start))
+    return np.concatenate(points)
+
+
+class Settler:
+    """Finds shapes at rest of a scene's rod by simulating it with long, strongly damped steps until it stands still.
+
+    Args:
+        scene: its effectors hold the rod.
+        substep: duration of a substep [s].
+        substeps: in the motion from the scene's poses to the wanted ones.
+    """
+
+    PATIENCE = 12  # times ``substeps`` to come to rest
+    SPEED = 3e-4  # that counts as rest [m/s]
+
+    def __init__(self, scene: RodScene, *, substep: float = 0.05, substeps: int = 16) -> None:
+        self._scene = replace(scene, integrator="backward_euler")
+        self._substep, self._substeps = substep, substeps
+        self._world: Any = None
+        self._found: dict[bytes, dict[str, np.ndarray]] = {}
+
+    def settle(self, position: np.ndarray, orientation: np.ndarray) -> Mapping[str, np.ndarray]:
+        """State arrays "position" [m] and "director", (n, 3) each, at rest with the effectors at ``position`` (M, 3)
+        [m] and ``orientation`` (M, 4). The same poses give the same arrays, whatever was asked before."""
+        key = np.concatenate([position, orientation], axis=1).tobytes()
+        if key not in self._found:
+            self._found[key] = self._simulate(position, orientation)
+        return self._found[key]
+
+    def _simulate(self, position: np.ndarray, orientation: np.ndarray) -> dict[str, np.ndarray]:
+        from pliant.sims.world import World
+
+        if self._world is None:  # not before the first reset, when the device has been chosen
+            self._world = World(self._scene, substeps=self._substeps, dt=self._substep, precision="f32")
+        world = self._world
+        world.reset()
+        start = np.array([effector.pose for effector in self._scene.effectors])
+        turned = [matrix_of_quaternion(q) for q in (start[:, 3:], orientation)]
+        twist = twist_between(start[:, :3], turned[0], position, turned[1], world.time_step, world.substeps)
+        world.step(twist.reshape(1, -1))
+        for _ in range(self.PATIENCE):
+            world.step(np.zeros((1, twist.size)))
+            if np.abs(world.state("velocity")).max() < self.SPEED:
+                break
+        return {name: world.state(name)[0].astype(np.float64) for name in ("position", "director")}

@@ -1,0 +1,136 @@
+"""CableShape: bring a cable that two grippers hold to a target shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pliant.envs import features as f
+from pliant.envs.rods.cable import CableConfig, Settler, gripper, hanging_shape, make_rod, polyline, turned
+from pliant.envs.rods.features import MeanDistance
+from pliant.envs.task import Observed, Score, Task, Term
+from pliant.sims.rod.scene import Grip, RodScene
+
+COUNT = 13  # vertices
+LENGTH, RADIUS = 1.0, 0.005  # of the cable [m]
+SPAN, HEIGHT = 0.7, 0.6  # between the cable's ends at the start, and of them [m]
+SPEED, SPIN = 0.15, 1.0  # of a gripper [m/s], [rad/s]
+SHIFT = np.array([0.1, 0.15, 0.12])  # largest of a gripper from the start to the target [m]
+TURN = np.array([1.0, 0.8, 0.8])  # the same about the three axes [rad]
+UNIT = 0.1  # of distances in the reward [m]
+SMOOTHING = 0.005  # of distances in the reward [m]
+
+
+@dataclass(frozen=True)
+class Config(CableConfig):
+    shape_weight: float = 1.0
+    effort_weight: float = 0.02
+
+
+class CableShape(Task):
+    """
+    ## Description
+    Two grippers hold the ends of a cable (1 m long, 1 cm thick, 60 g; 13 vertices) that hangs between them. The goal
+    is to bring it to a target shape and to keep it there. The grippers move and turn freely, and turning them about the
+    cable twists it. There is nothing to touch; the floor in pictures is 0.6 m below the grippers' start.
+
+    ## Action Space
+    `Box(-1, 1, (12,), float32)`
+
+    | Num | Action | Min | Max | Unit |
+    | --- | --- | --- | --- | --- |
+    | 0-2 | velocity of the left gripper | -1 | 1 | 0.15 m/s |
+    | 3-5 | its angular velocity | -1 | 1 | 1 rad/s |
+    | 6-8 | velocity of the right gripper | -1 | 1 | 0.15 m/s |
+    | 9-11 | its angular velocity | -1 | 1 | 1 rad/s |
+
+    ## Observation Space
+    `Box(-10, 10, (125,), float32)`; usual values lie within [-1, 1].
+
+    | Num | Observation | Unit |
+    | --- | --- | --- |
+    | 0-38 | vertices, relative to the middle between the grippers at the start | 0.5 m |
+    | 39-65 | velocities of the nine free vertices | 0.5 m/s |
+    | 66-104 | from each vertex to its target | 0.2 m |
+    | 105-112 | orientations of the grippers (quaternions) | - |
+    | 113-124 | previous action | - |
+
+    ## Rewards
+    - *shape*: minus the mean distance of the free vertices from their targets, in units of 10 cm.
+    - *effort*: minus 0.02 times the mean square of the action.
+
+    `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is 1 - d / d_0, clipped to
+    [0, 1]: d is the mean distance of the free vertices from their targets, d_0 that at the start.
+
+    ## Starting State
+    The cable hangs at rest between the grippers, which are 0.7 m apart, its ends level. The target is the shape in
+    which it comes to rest when the grippers are moved by up to 10, 15 and 12 cm along x, y and z and turned by up to
+    1, 0.8 and 0.8 rad about them, all drawn from the seed.
+
+    ## Episode End
+    Truncation after 60 steps of 50 ms. No termination.
+
+    ## Arguments
+    The common ones (`pliant.envs.base.TaskEnv`) and `bend_stiffness`, `twist_stiffness` [N m^2], `linear_density`
+    [kg/m], `relaxation_time` [s], `drag` [1/s], `shape_weight`, `effort_weight`. They change the targets, too.
+
+    ## Version History
+    - v0: first version.
+    """
+
+    summary = "bring a cable held by two grippers to a target shape"
+    horizon = 60
+    step_time = 0.05
+    substeps = {"small": 5, "full": 10}
+    Config = Config
+
+    def make_scene(self) -> RodScene:
+        position = hanging_shape(COUNT, LENGTH, SPAN, HEIGHT)
+        rod = make_rod(position, self.config, RADIUS)
+        effectors = [gripper("left", *position[:2]), gripper("right", *position[-2:])]
+        grips = [Grip([0, 1], "left"), Grip([COUNT - 2, COUNT - 1], "right")]
+        scene = RodScene(rod, grips=grips, effectors=effectors)
+        self.start = np.array([effector.pose for effector in effectors])
+        self.settler = Settler(scene)
+        return scene
+
+    def make_action(self) -> dict[str, np.ndarray]:
+        return {"effector_twist": np.diag([*[SPEED] * 3, *[SPIN] * 3] * 2)}
+
+    def make_observation(self) -> list[Observed]:
+        rows, free = np.arange(COUNT), np.arange(2, COUNT - 2)
+        vertices = f.Rows("vertices", "position", rows, 3)
+        return [
+            Observed(vertices, scale=0.5, offset=np.tile([0.0, 0.0, HEIGHT], COUNT)),
+            Observed(f.Rows("velocities", "velocity", free, 3), scale=0.5),
+            Observed(f.Offset("to_target", vertices, "vertices"), scale=0.2),
+            Observed(f.Rows("orientations", "effector_orientation", [0, 1], 4)),
+            Observed(f.Action(self.action_size)),
+        ]
+
+    def make_reward(self) -> list[Term]:
+        free = np.arange(2, COUNT - 2)
+        shape = MeanDistance(free, "target", smoothing=SMOOTHING)
+        effort = f.action_cost(self.action_size)
+        return [Term(shape, -self.config.shape_weight / UNIT), Term(effort, -self.config.effort_weight)]
+
+    def make_score(self) -> Score:
+        return Score(MeanDistance(np.arange(2, COUNT - 2), "target"), goal=0.0)
+
+    def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        position = self.start[:, :3] + rng.uniform(-SHIFT, SHIFT, (2, 3))
+        orientation = np.stack([turned(pose[3:], rng.uniform(-TURN, TURN)) for pose in self.start])
+        target = self.settler.settle(position, orientation)["position"]
+        return {"target": target, "vertices": target.ravel()}
+
+    def make_initial_state(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        return dict(self.settler.settle(self.start[:, :3], self.start[:, 3:]))
+
+    def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([-SPAN / 2 - 0.1, -0.15, 0.1]), np.array([SPAN / 2 + 0.1, 0.15, HEIGHT + 0.1])
+
+    def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return {"ghost": polyline(goal["target"], self.scene.rod.tree, RADIUS), "ghost_opacity": 0.6}
