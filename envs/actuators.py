@@ -6,7 +6,7 @@ The plain one is a matrix. Another one, `pliant.envs.arms.ArmActuator`, has a st
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -67,10 +67,6 @@ class Actuator:
     def initial_adjoint(self, cotangents: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Cotangents of all that can be set at the start, from those of the World's initial state, by name."""
         return dict(cotangents)
-
-    def picture(self, world: int) -> dict[str, Any]:
-        """What a picture of world number ``world`` shows of it."""
-        return {}
 
 
 def make_actuator(task: Task, world: World) -> Actuator:

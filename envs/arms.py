@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 TWIST, POSITION, ORIENTATION, ANGLE = "effector_twist", "effector_position", "effector_orientation", "joint_angle"
 DISTANCE = 0.5  # from the effector to the base of its arm, seen from above [m]
-CLEARANCE = 0.01  # between the arm's tool and the ball around the effector [m]
+CLEARANCE = 0.03  # between the arm's tool and the ball around the effector [m]
 LARGEST = 0.08  # an effector that is larger is held within it [m]
+TILT = 0.5  # of each of several tools towards its base, so that the hands keep apart [rad]
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,9 @@ def mount_from_above(
     distance: float = DISTANCE,
     height: float = 0.0,
     standoff: float = 0.05,
+    tilt: float = 0.0,
 ) -> Mount:
-    """The mount with which an arm's tool points straight down on an effector at the start.
+    """The mount with which an arm's tool points down on an effector at the start.
 
     Args:
         chain: the arm.
@@ -71,7 +73,8 @@ def mount_from_above(
         towards: from the effector to the base, seen from above: (x, y), any length.
         distance: between them, seen from above [m].
         height: of the base [m].
-        standoff: height of the tool above the effector's centre [m].
+        standoff: from the tool to the effector's centre [m].
+        tilt: of the tool towards the base [rad]; 0: straight down.
     """
     away = np.array([*towards[:2], 0.0]) / np.hypot(*towards[:2])
     base = np.array([*position[:2], height]) + distance * away
@@ -80,13 +83,15 @@ def mount_from_above(
     across = chain.standing(np.zeros(3)).pose(chain.home[None])[1][0, :, 0]  # the tool's own x axis at home
     first = np.array([across[0], across[1], 0.0]) / np.hypot(*across[:2])
     down = np.array([0.0, 0.0, -1.0])
-    tool = facing @ np.stack([first, np.cross(down, first), down], axis=1)
+    sine, cosine = np.sin(tilt), np.cos(tilt)
+    tilted = np.array([[cosine, 0.0, -sine], [0.0, 1.0, 0.0], [sine, 0.0, cosine]])  # moves down towards +x: inwards
+    tool = facing @ tilted @ np.stack([first, np.cross(down, first), down], axis=1)
     held = tool.T @ matrix_of_quaternion(np.asarray(orientation, float))
     return Mount(base, quaternion_of_matrix(facing), [0.0, 0.0, standoff], quaternion_of_matrix(held))
 
 
 def default_mounts(task: Task, chain: Chain) -> list[Mount]:
-    """Arms from above: that of a single effector stands behind it (towards +y), several spread outwards."""
+    """Arms from above: that of a single effector stands behind it (towards +y), several spread and lean outwards."""
     effectors = [task.scene.effectors[number] for number in driven_effectors(task)]
     middle = np.mean([effector.pose[:2] for effector in effectors], axis=0)
     walls = getattr(task.scene, "walls", None)
@@ -103,6 +108,7 @@ def default_mounts(task: Task, chain: Chain) -> list[Mount]:
                 towards=towards,
                 height=0.0 if walls is None else walls.thickness * task.scene.cell,
                 standoff=min(effector.shape.bounding_radius, LARGEST) + CLEARANCE,
+                tilt=TILT if len(effectors) > 1 else 0.0,
             )
         )
     return mounts

@@ -42,6 +42,8 @@ class Arguments:
     """Largest error that passes; 0 takes 1e-4 relative (f64), or 1e-3 for one minus the cosine (f32)."""
     resolution: Literal["small", "full"] = "small"
     """Size of the simulation."""
+    arm: Literal["none", "panda", "iiwa"] = "none"
+    """Robot arm that holds each end effector; actions are then joint velocities."""
     json: bool = False
     """Print a JSON list instead of a table."""
 
@@ -69,6 +71,7 @@ def run(arguments: Arguments) -> int:
                 tolerance=arguments.tolerance or None,
                 on_row=lambda row, status=status: status.update(f"{row.environment}: {row.quantity} done"),  # type: ignore[misc]
                 resolution=arguments.resolution,
+                arm=arguments.arm,
             )
     if arguments.json:
         plain = [

@@ -20,6 +20,8 @@ class EnvironmentOptions:
     """Contact acts only on touch, instead of fading in over a short distance."""
     memory: str = "2GiB"
     """Budget for the states that the reverse sweep keeps; the rest is recomputed."""
+    arm: Literal["none", "panda", "iiwa"] = "none"
+    """Robot arm that holds each end effector; actions are then joint velocities."""
 
     def keywords(self) -> dict[str, Any]:
         """Keyword arguments for ``gymnasium.make``."""
@@ -29,4 +31,5 @@ class EnvironmentOptions:
             "device": self.device,
             "soft_contact": not self.hard_contact,
             "memory": self.memory,
+            "arm": self.arm,
         }

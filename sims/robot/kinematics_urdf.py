@@ -30,6 +30,7 @@ class Model:
     Attributes:
         urdf: path, relative to ``pybullet_data`` or absolute.
         tool: name of the link that holds the effector.
+        offset: from that link's frame to the place where it holds, in the frame [m].
         home: a posture with room on all sides [rad], one number per joint of the chain.
         posed: positions of joints off the chain (fingers), by name [rad or m].
         speed: largest joint speeds [rad/s], where the file's are placeholders.
@@ -38,6 +39,7 @@ class Model:
     urdf: str
     tool: str
     home: Sequence[float]
+    offset: Sequence[float] = (0.0, 0.0, 0.0)
     posed: Mapping[str, float] = field(default_factory=dict)
     speed: Sequence[float] | np.ndarray | None = None
 
@@ -47,11 +49,12 @@ MODELS = {
         urdf="franka_panda/panda.urdf",
         tool="panda_grasptarget",
         home=(0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785),
-        posed={"panda_finger_joint1": 0.008, "panda_finger_joint2": 0.008},
+        posed={"panda_finger_joint1": 0.004, "panda_finger_joint2": 0.004},  # about the stick that pictures show
     ),
     "iiwa": Model(
         urdf="kuka_iiwa/model.urdf",
         tool="lbr_iiwa_link_7",
+        offset=(0.0, 0.0, 0.045),  # the flange's face
         home=(0.0, 0.6, 0.0, -1.5, 0.0, 1.04, 0.0),
         speed=np.radians(
             [98, 98, 100, 130, 140, 180, 180]
@@ -235,7 +238,7 @@ def _extract(robot: _Robot, model: Model, name: str) -> Chain:
         upper=limits[:, 1],
         speed=limits[:, 2] if model.speed is None else np.array(model.speed, float),
         home=np.array(model.home, float),
-        tool_position=tool[0],
+        tool_position=tool[0] + tool[1] @ np.array(model.offset, float),
         tool_rotation=tool[1],
         base_position=np.zeros(3),
         base_rotation=np.eye(3),

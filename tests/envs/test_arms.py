@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-import pliant.envs
 from pliant.envs import features as f
+from pliant.envs.arm_pictures import BUDGET, ArmPictures, merge_vertices
 from pliant.envs.arms import mount_from_above, twist_between, twist_between_adjoint
 from pliant.envs.base import TaskEnv, TaskVectorEnv
 from pliant.envs.dough.rolling_pin import RollingPin
@@ -47,7 +47,7 @@ class Press(Task):
         muscle = {"muscle_group": np.zeros(len(position), int), "fibre_direction": (0, 0, 1), "muscle_strength": 2e3}
         block = Body("block", position, 0.015**3, youngs_modulus=2e4, density=1000.0, **muscle)
         balls = [
-            Effector("still", Sphere(0.02), (0.08, 0.13, 0.12)),
+            Effector("still", Sphere(0.02), (0.087, 0.131, 0.117)),
             Effector("held", Sphere(0.02), (0.13, 0.13, 0.17)),
         ]
         return Scene(dim=3, grid=[14, 14, 14], cell=0.02, bodies=[block], effectors=balls)
@@ -194,7 +194,7 @@ def test_other_actions_and_free_effectors_stay():
 
 @needs_pybullet
 def test_joints_stop_at_their_limits_and_their_gradient_with_them():
-    env = TaskEnv(Press, arm="panda", differentiable=True)
+    env = TaskEnv(Press, arm="panda", precision="f64", differentiable=True)
     env.reset(seed=0)
     start, upper = env.state("joint_angle"), env.task.arms.upper
     start[6] = upper[6] - 0.001
@@ -204,8 +204,6 @@ def test_joints_stop_at_their_limits_and_their_gradient_with_them():
     for action in actions:
         env.step(action)
     assert env.state("joint_angle")[6] == upper[6]
-    gradient = env.backward(observation_cotangents=np.eye(3, env.observation_space.shape[0], k=10)[[0, 2, 1]])
-    assert gradient.actions[1, 6] != 0.0 or True
     cotangents = np.zeros((3, env.observation_space.shape[0]))
     cotangents[1:, -1] = 1.0  # of the last joint's angle
     gradient = env.backward([0.0, 0.0], cotangents)
@@ -239,14 +237,14 @@ def test_episodes_are_deterministic_and_a_batch_agrees_with_single_ones():
 
 @needs_pybullet
 def test_worlds_of_a_batch_are_reset_one_by_one():
-    envs = TaskVectorEnv(Press, 2, arm="panda", autoreset_mode="Disabled")
+    envs = TaskVectorEnv(Press, 2, arm="panda", precision="f64", autoreset_mode="Disabled")
     envs.reset(seed=0)
     first = envs.state("joint_angle")
     envs.step(np.ones((2, 8)))
     moved = envs.state("joint_angle")
     envs.reset(seed=[0, None], options={"reset_mask": np.array([True, False])})
     angle = envs.state("joint_angle")
-    assert np.allclose(angle[0], first[0]) and np.array_equal(angle[1], moved[1])
+    assert np.array_equal(angle[0], first[0]) and np.array_equal(angle[1], moved[1])
     envs.close()
 
 
@@ -257,6 +255,35 @@ def test_gymnasium_finds_nothing_wrong(env_id):
     env = gym.make(env_id, arm="panda", disable_env_checker=True)
     check_env(env.unwrapped, skip_render_check=True)
     env.close()
+
+
+@needs_pybullet
+def test_pictures_show_the_arm_where_it_is():
+    env: Any = gym.make(PIN, arm="panda", render_mode="rgb_array").unwrapped
+    env.reset(seed=0)
+    start = env.state("joint_angle")
+    first = env.render().astype(int)
+    looks = ArmPictures(env.task.arms)
+    (tool,) = [position for _, position, *_ in looks.sticks(start)]
+    assert np.linalg.norm(tool - env.state("effector_position")[0]) < 0.05
+    assert all(len(mesh.faces) <= BUDGET for mesh, *_ in looks.meshes(start))
+    env.step(np.ones(7))
+    assert (np.abs(env.render() - first).max(axis=2) > 8).mean() > 0.05
+    assert first[:100, 200:300].std() > 5.0, "the hand is above the pin"
+    env.close()
+
+
+def test_thinner_meshes_keep_their_shape():
+    side = np.linspace(0.0, 1.0, 41)
+    x, y = np.meshgrid(side, side, indexing="ij")
+    vertices = np.stack([x, y, 0.3 * x], axis=-1).reshape(-1, 3)
+    a = (41 * np.arange(40)[:, None] + np.arange(40)).ravel()
+    faces = np.concatenate([np.stack([a, a + 1, a + 41], 1), np.stack([a + 1, a + 42, a + 41], 1)])
+    thin, fewer = merge_vertices(vertices, faces, 0.1)
+    assert 100 <= len(fewer) <= 400 and np.allclose(thin[:, 2], 0.3 * thin[:, 0])
+    corners = thin[fewer]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum() / 2
+    assert np.isclose(area, 0.95**2 * np.hypot(1.0, 0.3), rtol=0.1)
 
 
 @needs_pybullet
@@ -299,4 +326,3 @@ def test_a_feature_of_the_wrong_number_of_actions_is_named():
     )
     with pytest.raises(ValueError, match="'action' is of 3 numbers, actions have 7"):
         f.action_cost(3).value(view)
-    assert pliant.envs.ENTRIES

@@ -74,6 +74,7 @@ def configurations(chain: Chain, count: int = 20) -> np.ndarray:
 
 def test_pose_and_jacobian_agree_with_pybullet(model, chain):
     bullet = urdf.import_pybullet()
+    chain = chain.holding(-np.array(model.offset), np.eye(3))  # the frame of the tool's link
     with urdf._loaded(model) as robot:
         joints, tool = robot.chain_to(model.tool, model.urdf), robot.links.index(model.tool)
         movable = [j for j, info in enumerate(robot.infos) if info[2] != urdf.FIXED]
