@@ -251,7 +251,7 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
                 m1, _m = rod.director(mem, old, p, t)
                 n1, _n = rod.director(mem, old, i, u)
                 bar = rod.load3(mem.scratch, o + at.STRAIN)
-                by_e, by_f, turn_e, turn_f = joint.slopes(t, u, m1, n1, eps, eps_f, bar)
+                by_e, by_f, turn_e, turn_f = joint.slopes(t, u, m1, eps, eps_f, bar)
                 rod.add3(mem.scratch, o + at.POSITION, by_f)
                 rod.add3(mem.scratch, op + at.POSITION, by_e - by_f)
                 rod.add3(mem.scratch, tree.entry(work, g, at.COTANGENT) + at.POSITION, -by_e)

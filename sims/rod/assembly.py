@@ -259,7 +259,7 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
                             unit[d] = fp(1.0)
                             weight = stiffness[d] * (1 + viscous[d])
                             pull = -w[d]
-                    by_e, by_f, turn_e, turn_f = joint.slopes(t, u, m1, n1, eps, eps_f, unit)
+                    by_e, by_f, turn_e, turn_f = joint.slopes(t, u, m1, eps, eps_f, unit)
                     by_p = by_e - by_f
                     right = at.RIGHT
                     if ti.static(reverse):
@@ -287,7 +287,7 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
                     add3(mem.scratch, oi + at.GRAND_BLOCK + 12, -tf * by_e)
                     add3(mem.scratch, op + at.PARENT_BLOCK + 12, -te * by_e)
                 if exact != 0:
-                    ee, ff, ef, e_e, e_f, f_e, f_f, te_te, tf_tf = joint.bends(t, u, m1, n1, eps, eps_f, w)
+                    ee, ff, ef, turn_e, turn_f, corner = joint.bends(t, u, m1, eps, eps_f, w)
                     fe = ef.transpose()
                     add_block(mem, oi + at.BLOCK, ff)
                     add_block(mem, op + at.BLOCK, ee - ef - fe + ff)
@@ -295,11 +295,9 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
                     add_block(mem, oi + at.PARENT_BLOCK, fe - ff)
                     add_block(mem, oi + at.GRAND_BLOCK, -fe)
                     add_block(mem, op + at.PARENT_BLOCK, fe - ee)
-                    add_angles(mem, oi + at.BLOCK, f_f, f_f, tf_tf)
-                    add_angles(mem, op + at.BLOCK, e_e - f_e, e_e - f_e, te_te)
-                    add_angles(mem, oi + at.PARENT_BLOCK, f_e, e_f - f_f, fp(0.0))
-                    add3(mem.scratch, oi + at.GRAND_BLOCK + 12, -e_f)
-                    add3(mem.scratch, op + at.PARENT_BLOCK + 12, -e_e)
+                    add_angles(mem, op + at.BLOCK, turn_e - turn_f, turn_e - turn_f, corner)
+                    add_angles(mem, oi + at.PARENT_BLOCK, turn_f, vec3(0), fp(0.0))
+                    add3(mem.scratch, op + at.PARENT_BLOCK + 12, -turn_e)
 
     @ti.func
     def assemble(mem: ti.template(), b, r_in, r_out, second, exact, reverse: ti.template()):

@@ -25,7 +25,7 @@ def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
     """Taichi functions of one floating-point type for effectors of the given kinds of shapes.
 
     ``push(mem, b, row, j, x_o, z, reads_force)``: force of effector j (pose of frame row ``row``) on a vertex that moves
-    from x_o to z [N], and minus its derivative with respect to z.  ``push_adjoint(mem, b, row, j, x_o, z, a)``: adds the
+    from x_o to z [N], and minus its derivative with respect to z.  ``potential``: see there.  ``push_adjoint(mem, b, row, j, x_o, z, a)``: adds the
     cotangents of a.force to pose, twist, friction and contact stiffness and returns that of x_o.
     """
     vec3 = ti.types.vector(3, fp)
@@ -117,6 +117,31 @@ def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
         return force, stiffness
 
     @ti.func
+    def potential(mem: ti.template(), b, row, j, x_o, z):
+        """What ``push`` is minus the derivative of, with respect to z."""
+        h = ti.static(mem.integers)
+        energy = fp(0.0)
+        if reach(mem, row, j, x_o, z):
+            gap, local_normal, _q, R, arm = look(mem, row, j, x_o)
+            n = R @ local_normal
+            width = mem.constants[numbers(mem) + at.ONSET]
+            k = mem.parameters[b * h[PARAMETER] + h[at.WORLD_AT] + at.CONTACT_STIFFNESS]
+            g = gap + n.dot(z - x_o)
+            if g < -width:
+                energy = k * (g * g / 2 + width * width / 6)
+            elif g < width:
+                energy = k * (width - g) ** 3 / (12 * width)
+            before, _slope = onset(gap, width)
+            twist = b * h[CONTROL] + h[eff.CONTROL_AT] + j * eff.TWIST
+            dt = mem.constants[DT]
+            u = (z - x_o) / dt - load3(mem.controls, twist) - load3(mem.controls, twist + 3).cross(arm)
+            u -= n * n.dot(u)
+            c = mem.constants[numbers(mem) + at.FRICTION_SPEED]
+            mu = mem.parameters[b * h[PARAMETER] + h[eff.FRICTION_AT] + j]
+            energy += mu * k * before * dt * ti.sqrt(u.dot(u) + c * c)
+        return energy
+
+    @ti.func
     def push_adjoint(mem: ti.template(), b, row, j, x_o, z, a):
         """With g_o = phi(x_o) - radius, g = g_o + n.(z - x_o), u = (z - x_o)/dt - v - w x r, r = x_o - p, u_T = u - n n.u
         and s = sqrt(|u_T|^2 + c^2): a.force = k h(g) a.n - mu k h(g_o) a.u_T/s."""
@@ -183,4 +208,10 @@ def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
         o = b * h[OUTPUT] + h[eff.OUTPUT_AT] + j * eff.FORCE
         return load3(mem.output_adjoint, o) / ti.cast(h[SUBSTEPS], fp)
 
-    return SimpleNamespace(push=push, push_adjoint=push_adjoint, read_force=read_force, force_cotangent=force_cotangent)
+    return SimpleNamespace(
+        push=push,
+        potential=potential,
+        push_adjoint=push_adjoint,
+        read_force=read_force,
+        force_cotangent=force_cotangent,
+    )

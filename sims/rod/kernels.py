@@ -7,9 +7,13 @@ from pliant.sims.rod import state as at
 from pliant.sims.rod.adjoint import adjoint_functions
 from pliant.sims.rod.assembly import assembly_functions
 from pliant.sims.rod.clamps import clamp_functions
+from pliant.sims.rod.potential import potential_functions
 from pliant.sims.robot import effector as eff
 from pliant.sims.runtime import ti
 from pliant.sims.solver import NOT_CONVERGED, NOT_FINITE, RECORDS, STATE, STATUS, STATUS_SIZE, Phases
+
+PATIENCE = 6
+"""Newton steps before the line search begins; a usual step takes three."""
 
 
 @cache
@@ -17,10 +21,12 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> Phases:
     """The phases of a rod that may touch effectors of the given kinds of shapes."""
     rod = assembly_functions(fp, kinds, has_effectors)
     clamps = clamp_functions(fp, has_effectors)
+    potential = potential_functions(fp, kinds, has_effectors).potential
     step_adjoint = adjoint_functions(fp, kinds, has_effectors).step_adjoint
     joint, tree = rod.joint, rod.tree
     # Newton's iteration ends with a move below this share of an edge; it converges quadratically.
     precision = 1e-8 if fp is ti.f64 else 1e-4
+    rounding = 1e-14 if fp is ti.f64 else 1e-6  # of the potential
 
     @ti.func
     def predict(mem: ti.template(), b, r_in, r_out, substep):
@@ -49,69 +55,89 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> Phases:
             rod.store3(a, rod.field(new, i, at.DIRECTOR), m)
 
     @ti.func
-    def move(mem: ti.template(), new, work):
-        """Takes the solution of the system as a step, shortened if it is longer than allowed; returns its length
-        before, the largest over the vertices."""
-        h = ti.static(mem.integers)
-        a = ti.static(mem.frames)
-        largest = fp(0.0)
-        is_finite = 1
-        for i in range(h[at.COUNT]):
+    def longest(mem: ti.template(), work):
+        """The longest move of a vertex in the solution of the system; -1 if one is not finite."""
+        result = fp(0.0)
+        for i in range(mem.integers[at.COUNT]):
             d = rod.load3(mem.scratch, tree.entry(work, i, at.RIGHT))
             size = ti.sqrt(d.dot(d))
             if not size < fp(1e30):  # a NaN fails every comparison
-                is_finite = 0
-            largest = ti.max(largest, size)
-        scale = fp(1.0)
-        limit = mem.constants[h[at.NUMBERS_AT] + at.EDGE_LENGTH]
-        if largest > limit:
-            scale = limit / largest
-        if is_finite == 1:
-            for i in range(1, h[at.COUNT]):
-                p = rod.parent_of(mem, i)
-                t, eps = rod.edge(mem, new, i)
-                own = tree.entry(work, i, at.RIGHT)
-                e = t * eps + scale * (
-                    rod.load3(mem.scratch, own) - rod.load3(mem.scratch, tree.entry(work, p, at.RIGHT))
-                )
-                u = e / ti.sqrt(e.dot(e))
-                m, _m = rod.director(mem, new, i, t)
-                m = joint.turn(u, joint.transport(t, u, m), scale * mem.scratch[own + 3])
-                rod.store3(a, rod.field(new, i, at.DIRECTOR), m)
-            for i in range(h[at.COUNT]):
-                step = scale * rod.load3(mem.scratch, tree.entry(work, i, at.RIGHT))
-                rod.add3(a, rod.field(new, i, at.POSITION), step)
-        else:
-            largest = fp(-1.0)
-        return largest
+                result = fp(-1.0)
+            if result >= 0:
+                result = ti.max(result, size)
+        return result
+
+    @ti.func
+    def move(mem: ti.template(), new, work, scale):
+        """Takes the solution of the system, scaled, as a step."""
+        h = ti.static(mem.integers)
+        a = ti.static(mem.frames)
+        for i in range(1, h[at.COUNT]):
+            p = rod.parent_of(mem, i)
+            t, eps = rod.edge(mem, new, i)
+            own = tree.entry(work, i, at.RIGHT)
+            apart = rod.load3(mem.scratch, own) - rod.load3(mem.scratch, tree.entry(work, p, at.RIGHT))
+            e = t * eps + scale * apart
+            u = e / ti.sqrt(e.dot(e))
+            m, _m = rod.director(mem, new, i, t)
+            m = joint.turn(u, joint.transport(t, u, m), scale * mem.scratch[own + 3])
+            rod.store3(a, rod.field(new, i, at.DIRECTOR), m)
+        for i in range(h[at.COUNT]):
+            step = scale * rod.load3(mem.scratch, tree.entry(work, i, at.RIGHT))
+            rod.add3(a, rod.field(new, i, at.POSITION), step)
 
     @ti.func
     def iterate(mem: ti.template(), b, r_in, r_out, second):
         """Newton's iteration; returns the cause of a failure, or 0.
 
         Where the exact matrix is not definite (a rod about to buckle), the step is repeated without the terms that
-        make it so.
+        make it so. From the ``PATIENCE``-th iteration on, steps are halved until they lower the incremental potential.
         """
         h = ti.static(mem.integers)
         _old, new, _params, work = rod.places(mem, b, r_in, r_out)
-        tolerance = fp(precision) * mem.constants[h[at.NUMBERS_AT] + at.EDGE_LENGTH]
+        edge_length = mem.constants[h[at.NUMBERS_AT] + at.EDGE_LENGTH]
+        tolerance = fp(precision) * edge_length
         cause = NOT_CONVERGED
         exact = 1
+        is_stubborn = 0
+        energy = fp(0.0)
         count = 0
+        halvings = 0
+        scale = fp(0.0)
+        size = fp(0.0)
         while count < h[at.MAX_ITERATIONS]:
-            count += 1
-            rod.assemble(mem, b, r_in, r_out, second, exact, False)
-            is_definite = tree.solve(mem, work, at.BLOCK)
-            if exact == 1 and is_definite == 0:
-                exact = 0
-            else:
-                size = move(mem, new, work)
+            accept = 1
+            if count >= PATIENCE:
+                level = potential(mem, b, r_in, r_out, second)
+                if scale != 0 and halvings < 20 and level > energy + fp(rounding) * ti.abs(energy):
+                    accept = 0
+                    scale /= 2
+                    halvings += 1
+                    move(mem, new, work, -scale)
+                else:
+                    energy = level
+            if accept == 1:
+                count += 1
+                halvings = 0
+                scale = fp(0.0)
+                rod.assemble(mem, b, r_in, r_out, second, exact, False)
+                is_definite = tree.solve(mem, work, at.BLOCK)
+                size = longest(mem, work)
                 if size < 0:
                     cause = NOT_FINITE
                     count = h[at.MAX_ITERATIONS]
-                elif size < tolerance:
-                    cause = 0
-                    count = h[at.MAX_ITERATIONS]
+                elif exact == 1 and is_definite == 0:
+                    exact = 0
+                    if count > PATIENCE:
+                        is_stubborn = 1
+                else:
+                    scale = ti.min(fp(1.0), edge_length / ti.max(size, tolerance))
+                    move(mem, new, work, scale)
+                    if size < tolerance:
+                        cause = 0
+                        count = h[at.MAX_ITERATIONS]
+                    elif size < fp(0.1) * edge_length and is_stubborn == 0:
+                        exact = 1
         return cause
 
     @ti.func

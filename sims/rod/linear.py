@@ -22,9 +22,6 @@ def tree_functions(fp: Any) -> SimpleNamespace:
     right-hand side by the solution; rows and columns of what is held are left out and their solution is zero. Returns
     whether all pivots were positive (1 or 0).
     """
-    mat4 = ti.types.matrix(4, 4, fp)
-    mat48 = ti.types.matrix(4, 8, fp)
-    vec4 = ti.types.vector(4, fp)
     # A pivot smaller than this share of its diagonal entry belongs to a motion without stiffness or inertia (a straight
     # free rod that spins about itself); that unknown is left alone.
     singular = 1e-11 if fp is ti.f64 else 1e-6
@@ -51,112 +48,121 @@ def tree_functions(fp: Any) -> SimpleNamespace:
         return result
 
     @ti.func
-    def flags(mem: ti.template(), i):
-        """1 for each unknown of node i, 0 for what is held."""
-        x = ti.cast(is_free(mem, i), fp)
-        return vec4(x, x, x, ti.cast(turns_freely(mem, i), fp))
+    def place(o, r, c):
+        """Where row r of a node's record at o couples to unknown c of the node (0-3), its parent and grandparent."""
+        return o + 16 * (c // 4) + 4 * r + c % 4
+
+    @ti.func
+    def is_held(mem: ti.template(), i, d):
+        """Whether unknown d (0-2: move, 3: turn) of node i is none; a node that does not exist has none."""
+        result = True
+        if i >= 0:
+            result = not turns_freely(mem, i)
+            if d < 3:
+                result = not is_free(mem, i)
+        return result
+
+    @ti.func
+    def leave_out_held(mem: ti.template(), work, region):
+        h = ti.static(mem.integers)
+        for i in range(h[at.COUNT]):
+            o = entry(work, i, region)
+            node = i
+            for level in range(3):
+                for d in range(4):
+                    if is_held(mem, node, d):
+                        for r in range(4):
+                            mem.scratch[place(o, r, 4 * level + d)] = fp(0.0)
+                        if level == 0:
+                            for c in range(12):
+                                mem.scratch[place(o, d, c)] = fp(0.0)
+                            mem.scratch[o + at.RIGHT + d] = fp(0.0)
+                if node >= 0:
+                    node = h[h[at.PARENT_AT] + node]
+
+    @ti.func
+    def eliminate(mem: ti.template(), o, op, og, blocks):
+        """Eliminates the node at o: its rows become (1, U | U_p | U_g), its right-hand side y, and the blocks of its
+        parent at op and its grandparent at og (as many as ``blocks`` counts) what is left. Returns 0 after a negative
+        pivot, else 1."""
+        a = ti.static(mem.scratch)
+        is_definite = 1
+        for r in range(4):
+            pivot = a[place(o, r, r)]
+            size = a[o + at.SIZES + r]
+            inverse = fp(0.0)
+            if ti.abs(pivot) > fp(singular) * size:
+                inverse = 1 / pivot
+                if pivot < 0:
+                    is_definite = 0
+            right = a[o + at.RIGHT + r] * inverse
+            for q in range(r + 1, 4):
+                factor = a[place(o, r, q)]
+                for c in range(q, 4 * blocks):
+                    k = place(o, q, c)
+                    a[k] = a[k] - factor * inverse * a[place(o, r, c)]
+                a[o + at.RIGHT + q] = a[o + at.RIGHT + q] - factor * right
+            for q in range(4, 4 * blocks):
+                factor = a[place(o, r, q)] * inverse
+                target = op
+                first = 4
+                if q >= 8:
+                    target = og
+                    first = 8
+                for c in range(first, 4 * blocks):
+                    k = place(target, q - first, c - first)
+                    a[k] = a[k] - factor * a[place(o, r, c)]
+                a[target + at.RIGHT + q - first] = a[target + at.RIGHT + q - first] - a[place(o, r, q)] * right
+            for c in range(r + 1, 4 * blocks):
+                a[place(o, r, c)] = a[place(o, r, c)] * inverse
+            a[o + at.RIGHT + r] = right
+        return is_definite
 
     @ti.func
     def solve(mem: ti.template(), work, region):
         h = ti.static(mem.integers)
         a = ti.static(mem.scratch)
         n = h[at.COUNT]
+        leave_out_held(mem, work, region)
+        for i in range(n):
+            o = entry(work, i, region)
+            for r in range(4):
+                a[o + at.SIZES + r] = ti.abs(a[place(o, r, r)])
         is_definite = 1
         for k in range(n):
             i = n - 1 - k
+            p = h[h[at.PARENT_AT] + i]
+            g = -1
+            blocks = 1
+            if p >= 0:
+                blocks = 2
+                g = h[h[at.PARENT_AT] + p]
+                if g >= 0:
+                    blocks = 3
+            o = entry(work, i, region)
+            op = entry(work, ti.max(p, 0), region)
+            og = entry(work, ti.max(g, 0), region)
+            if eliminate(mem, o, op, og, blocks) == 0:
+                is_definite = 0
+        for i in range(n):
             o = entry(work, i, region)
             p = h[h[at.PARENT_AT] + i]
             g = -1
-            own = flags(mem, i)
-            parent = vec4(0)
-            grand = vec4(0)
             if p >= 0:
-                parent = flags(mem, p)
                 g = h[h[at.PARENT_AT] + p]
-                if g >= 0:
-                    grand = flags(mem, g)
-            D = mat4(0)
-            C = mat48(0)
-            for r in ti.static(range(4)):
-                for c in ti.static(range(4)):
-                    D[r, c] = own[r] * own[c] * a[o + at.BLOCK + 4 * r + c]
-                    C[r, c] = own[r] * parent[c] * a[o + at.PARENT_BLOCK + 4 * r + c]
-                for c in ti.static(range(3)):
-                    C[r, 4 + c] = own[r] * grand[c] * a[o + at.GRAND_BLOCK + 4 * r + c]
-                C[r, 7] = own[r] * a[o + at.RIGHT + r]
-            L = C
-            for r in ti.static(range(4)):
-                floor = fp(singular) * ti.abs(a[o + at.BLOCK + 5 * r])
-                inverse = fp(0.0)
-                if ti.abs(D[r, r]) > floor:
-                    inverse = 1 / D[r, r]
-                    if inverse < 0:
-                        is_definite = 0
-                for c in ti.static(range(8)):
-                    C[r, c] *= inverse
-                for q in ti.static(range(r + 1, 4)):
-                    factor = D[q, r]
-                    for c in ti.static(range(r + 1, 4)):
-                        D[q, c] -= factor * inverse * D[r, c]
-                    for c in ti.static(range(8)):
-                        C[q, c] -= factor * C[r, c]
-                for c in ti.static(range(r + 1, 4)):
-                    D[r, c] *= inverse
-            for s in ti.static(range(1, 4)):
-                r = ti.static(3 - s)
-                for q in ti.static(range(r + 1, 4)):
-                    for c in ti.static(range(8)):
-                        C[r, c] -= D[r, q] * C[q, c]
-            # C = D^-1 (parent block, grandparent block, right-hand side)
-            for r in ti.static(range(4)):
-                for c in ti.static(range(4)):
-                    a[o + at.PARENT_BLOCK + 4 * r + c] = C[r, c]
-                for c in ti.static(range(3)):
-                    a[o + at.GRAND_BLOCK + 4 * r + c] = C[r, 4 + c]
-                a[o + at.RIGHT + r] = C[r, 7]
-            if p >= 0:
-                op = entry(work, p, region)
-                for r in ti.static(range(4)):
-                    for c in ti.static(range(4)):
-                        total = a[op + at.BLOCK + 4 * r + c]
-                        for q in ti.static(range(4)):
-                            total -= L[q, r] * C[q, c]
-                        a[op + at.BLOCK + 4 * r + c] = total
-                    right = a[op + at.RIGHT + r]
-                    for q in ti.static(range(4)):
-                        right -= L[q, r] * C[q, 7]
-                    a[op + at.RIGHT + r] = right
-                if g >= 0:
-                    og = entry(work, g, region)
-                    for r in ti.static(range(4)):
-                        for c in ti.static(range(3)):
-                            total = a[op + at.PARENT_BLOCK + 4 * r + c]
-                            for q in ti.static(range(4)):
-                                total -= L[q, r] * C[q, 4 + c]
-                            a[op + at.PARENT_BLOCK + 4 * r + c] = total
-                    for r in ti.static(range(3)):
-                        for c in ti.static(range(3)):
-                            total = a[og + at.BLOCK + 4 * r + c]
-                            for q in ti.static(range(4)):
-                                total -= L[q, 4 + r] * C[q, 4 + c]
-                            a[og + at.BLOCK + 4 * r + c] = total
-                        right = a[og + at.RIGHT + r]
-                        for q in ti.static(range(4)):
-                            right -= L[q, 4 + r] * C[q, 7]
-                        a[og + at.RIGHT + r] = right
-        for i in range(1, n):
-            o = entry(work, i, region)
-            p = h[h[at.PARENT_AT] + i]
-            g = h[h[at.PARENT_AT] + p]
-            op = entry(work, p, region + at.RIGHT)
-            for r in ti.static(range(4)):
+            for s in range(4):
+                r = 3 - s
                 total = a[o + at.RIGHT + r]
-                for c in ti.static(range(4)):
-                    total -= a[o + at.PARENT_BLOCK + 4 * r + c] * a[op + c]
+                for c in range(r + 1, 4):
+                    total -= a[place(o, r, c)] * a[o + at.RIGHT + c]
+                if p >= 0:
+                    op = entry(work, p, region + at.RIGHT)
+                    for c in range(4):
+                        total -= a[place(o, r, 4 + c)] * a[op + c]
                 if g >= 0:
                     og = entry(work, g, region + at.RIGHT)
-                    for c in ti.static(range(3)):
-                        total -= a[o + at.GRAND_BLOCK + 4 * r + c] * a[og + c]
+                    for c in range(4):
+                        total -= a[place(o, r, 8 + c)] * a[og + c]
                 a[o + at.RIGHT + r] = total
         return is_definite
 

@@ -147,7 +147,7 @@ class RodScene:
     gravity: Sequence[float] = (0.0, 0.0, -9.81)
     contact_stiffness: float = 100.0
     integrator: str = "bdf2"
-    iterations: int = 40
+    iterations: int = 100
     dim: int = field(default=3, init=False)
     grip_of: np.ndarray = field(init=False, repr=False)
 

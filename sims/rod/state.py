@@ -44,9 +44,9 @@ LOCAL_RECORD = 6  # position and director in the frame of the effector
 # How a node is held (``GRIP_AT``): by effector k >= 0, free, or driven by the control number DRIVEN - grip.
 FREE, DRIVEN = -1, -2
 
-# Working memory of a node: blocks of the linear system with itself, its parent and its grandparent, right-hand side;
-# for the adjoint a copy of these to be factored (its solution is the multiplier), derivatives of the strains, cotangents
-# of the unknowns, cotangent of the old state.
-BLOCK, PARENT_BLOCK, GRAND_BLOCK, RIGHT, SYSTEM = 0, 16, 32, 48, 52
-FACTORS, DERIVATIVES, SEED, COTANGENT, WORK_RECORD = 52, 104, 128, 132, 153
+# Working memory of a node: blocks of the linear system with itself, its parent and its grandparent, right-hand side,
+# diagonal entries before elimination; for the adjoint a copy of these to be factored (its solution is the multiplier),
+# derivatives of the strains, cotangents of the unknowns, cotangent of the old state.
+BLOCK, PARENT_BLOCK, GRAND_BLOCK, RIGHT, SIZES, SYSTEM = 0, 16, 32, 48, 52, 56
+FACTORS, DERIVATIVES, SEED, COTANGENT, WORK_RECORD = 56, 112, 136, 140, 161
 MULTIPLIER = FACTORS + RIGHT

@@ -84,8 +84,8 @@ def strains(position: np.ndarray, director: np.ndarray, parents: np.ndarray) -> 
         t, u, m, n = t_all[..., p, :], t_all[..., i, :], director[..., p, :], director[..., i, :]
         kb = 2 * np.cross(t, u) / np.maximum(1 + np.sum(t * u, -1, keepdims=True), 1e-4)
         carried = transport(t, u, m)
-        result[..., i, 0] = np.sum(kb * (np.cross(t, m) + np.cross(u, n)), -1) / 2
-        result[..., i, 1] = -np.sum(kb * (m + n), -1) / 2
+        result[..., i, 0] = np.sum(kb * np.cross(t, m), -1)
+        result[..., i, 1] = -np.sum(kb * m, -1)
         result[..., i, 2] = np.arctan2(np.sum(np.cross(carried, n) * u, -1), np.sum(carried * n, -1))
     return result
 

@@ -1,0 +1,66 @@
+"""The incremental potential of an implicit step, of which the step is a minimum: for the line search."""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from pliant.sims.rod import state as at
+from pliant.sims.rod.assembly import assembly_functions
+from pliant.sims.robot import effector as eff
+from pliant.sims.runtime import ti
+from pliant.sims.solver import PARAMETER
+
+
+@cache
+def potential_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> SimpleNamespace:
+    """``potential(mem, b, r_in, r_out, second)``: at the trial state of row r_out, with the symbols of ``assembly``,
+
+    sum m (|v - v_o|^2/2 - g.z) + c |v|^2/(2 s) + c2 |v|^3/(3 s) + contact + sum K/(2 L) (eps - L)^2
+    + sum_joints B/(2 l) ((q - q0 l)^2 + s eta (q - q_o)^2).
+    """
+    rod = assembly_functions(fp, kinds, has_effectors)
+    tree = rod.tree
+
+    @ti.func
+    def potential(mem: ti.template(), b, r_in, r_out, second):
+        h = ti.static(mem.integers)
+        a = ti.static(mem.frames)
+        old, new, params, _work = rod.places(mem, b, r_in, r_out)
+        s, last, before = rod.scheme(mem, second)
+        gravity = rod.load3(mem.parameters, b * h[PARAMETER] + h[at.WORLD_AT] + at.GRAVITY)
+        rod.measure(mem, new)
+        energy = fp(0.0)
+        for i in range(h[at.COUNT]):
+            f = rod.field(old, i, 0)
+            z = rod.load3(a, rod.field(new, i, at.POSITION))
+            x_o = rod.load3(a, f + at.POSITION)
+            v = s * (z - last * x_o - before * rod.load3(a, f + at.OLD_POSITION))
+            jump = v - last * rod.load3(a, f + at.VELOCITY) - before * rod.load3(a, f + at.OLD_VELOCITY)
+            drag = mem.parameters[rod.parameter(params, i, at.DRAG)]
+            quadratic = mem.parameters[rod.parameter(params, i, at.QUADRATIC_DRAG)]
+            square = v.dot(v)
+            mass = mem.parameters[rod.parameter(params, i, at.MASS)]
+            # relative to the old position, to lose fewer digits
+            energy += mass * (jump.dot(jump) / 2 - gravity.dot(z - x_o))
+            energy += square * (drag / 2 + quadratic * ti.sqrt(square) / 3) / s
+            if ti.static(has_effectors):
+                if tree.is_free(mem, i):
+                    for j in range(h[eff.COUNT]):
+                        energy += rod.contact.potential(mem, b, r_out, j, x_o, z)
+        for i in range(1, h[at.COUNT]):
+            p = rod.parent_of(mem, i)
+            _t, eps = rod.edge(mem, new, i)
+            rest = mem.parameters[rod.parameter(params, i, at.REST_LENGTH)]
+            energy += mem.parameters[rod.parameter(params, i, at.STRETCH)] / rest * (eps - rest) ** 2 / 2
+            if rod.parent_of(mem, p) >= 0:
+                f = rod.field(old, i, 0)
+                earlier = last * rod.load3(a, f + at.STRAIN) + before * rod.load3(a, f + at.OLD_STRAIN)
+                strain = rod.load3(a, rod.field(new, i, at.STRAIN))
+                _w, stiffness, viscous, natural, _length = rod.moments(mem, params, i, p, s, strain, earlier)
+                for d in ti.static(range(3)):
+                    off = strain[d] - natural[d]
+                    rate = strain[d] - earlier[d]
+                    energy += stiffness[d] * (off * off + viscous[d] * rate * rate) / 2
+        return energy
+
+    return SimpleNamespace(potential=potential)
