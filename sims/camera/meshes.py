@@ -95,7 +95,7 @@ class Meshes:
             triangles.draw_triangle_surfaces(
                 view,
                 *size,
-                layer.tiles,
+                layer.tiles.device_array,
                 layer.keys,
                 layer.kind,
                 device.faces,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pliant.sims.camera import rays, shading, solids, stage, surface, tiles
+from pliant.sims.camera.busy import Footprint, busy_marks
 from pliant.sims.camera.camera import Camera
 from pliant.sims.camera.chains import draw_chain_surfaces, draw_chains
 from pliant.sims.camera.image import draw_image
@@ -43,7 +44,8 @@ class _Stage:
 
     def __init__(self, width: int, height: int) -> None:
         pixels = width * height
-        self.depth = Array(pixels, np.float32).device_array
+        self._depth = Array(pixels, np.float32)
+        self.depth = self._depth.device_array
         self.albedo, self.color, self.picture = (Array(3 * pixels, np.float32).device_array for _ in range(3))
         self.image = np.zeros(3 * pixels, np.uint8)
         self.drawn_for = b""
@@ -54,7 +56,10 @@ class _Stage:
         wanted = view.tobytes() + look[shading.STAGE : shading.FLOOR + 3].tobytes()
         if wanted != self.drawn_for:
             shading.draw_stage(view, width, height, look, self.depth, self.albedo, self.color, self.picture)
-            draw_image(width, height, 1, self._busy, self.picture, self.image)
+            draw_image(width, height, 1, self._busy.device_array, self.picture, self.image)
+            # The floor of a two-dimensional scene lies before its wall.
+            ledge = float(look[shading.WALL]) if look[shading.STAGE] > 1.5 else 0.1 * rays.FAR
+            self.footprint = Footprint(view, width, height, self._depth.view(), ledge)
             self.drawn_for = wanted
 
 
@@ -191,11 +196,11 @@ class Renderer:
         size = (SHADOW_SIZE, SHADOW_SIZE)
         self._draw_first(self._shadow_keys, None, light_view, size, bodies)
         spread = _spread(float(look[shading.SOFTNESS] / light_view[12]) + 1.0, SHADOW_SIZE, tiles.LIGHT_SHIFT)
-        tiles.draw_tiles(*size, tiles.LIGHT_SHIFT, spread, self._shadow_keys, self._shadow_tiles)
+        tiles.draw_tiles(*size, tiles.LIGHT_SHIFT, spread, self._shadow_keys, self._shadow_tiles.device_array)
         shading.draw_light_depth(SHADOW_SIZE * SHADOW_SIZE, self._shadow_keys, self._shadow_depth)
         self._shade(view, look, light_view, goals, ghost is not None)
         image = self._stage.image.copy() if self.samples == 1 else np.empty(self.height * self.width * 3, np.uint8)
-        draw_image(self.width, self.height, self.samples, self._scene.tiles, self._picture, image)
+        draw_image(self.width, self.height, self.samples, self._scene.tiles.device_array, self._picture, image)
         return image.reshape(self.height, self.width, 3)
 
     def _draw_first(
@@ -211,7 +216,7 @@ class Renderer:
         rays.draw_spheres(view, *size, cloud.count, cloud.centres, cloud.radius, keys)
         if rigid.count:
             rows, window = rigid.pack(view, *size)
-            solids.draw_solids(
+            solids.solid_kernel(rigid.kinds)(
                 view,
                 size[0],
                 *window,
@@ -240,10 +245,12 @@ class Renderer:
         """Fill a layer: spheres as a smooth skin, solids, ground. Tiles are marked up to ``reach`` pixels away."""
         size, (cloud, rigid, rods, parts) = self._fine_size, bodies
         self._draw_first(layer.keys, layer.normal, view, size, bodies)
-        tiles.draw_tiles(*size, tiles.SHIFT, _spread(reach, max(size), tiles.SHIFT), layer.keys, layer.tiles)
+        tiles.draw_tiles(
+            *size, tiles.SHIFT, _spread(reach, max(size), tiles.SHIFT), layer.keys, layer.tiles.device_array
+        )
         surface.draw_resolved(
             *size,
-            layer.tiles,
+            layer.tiles.device_array,
             layer.keys,
             cloud.colors,
             rigid.colors,
@@ -256,7 +263,7 @@ class Renderer:
             draw_chain_surfaces(
                 view,
                 *size,
-                layer.tiles,
+                layer.tiles.device_array,
                 layer.keys,
                 layer.kind,
                 rods.rows,
@@ -267,16 +274,16 @@ class Renderer:
         parts.draw_surfaces(view, size, layer)
         smooth, keeps_colors = SMOOTHING * cloud.radius, int(not is_ghost)
         first, second = (layer.depth, keeps_colors, layer.albedo), (layer.other_depth, layer.other_albedo)
-        surface.draw_smoothed(view, *size, 1, smooth, layer.tiles, layer.kind, *first, *second)
+        surface.draw_smoothed(view, *size, 1, smooth, layer.tiles.device_array, layer.kind, *first, *second)
         first, second = (layer.other_depth, keeps_colors, layer.other_albedo), (layer.depth, layer.albedo)
-        surface.draw_smoothed(view, *size, size[0], smooth, layer.tiles, layer.kind, *first, *second)
+        surface.draw_smoothed(view, *size, size[0], smooth, layer.tiles.device_array, layer.kind, *first, *second)
         surface.draw_normals(
             view,
             *size,
             smooth,
             BEAD,
             cloud.centres,
-            layer.tiles,
+            layer.tiles.device_array,
             layer.keys,
             layer.kind,
             layer.depth,
@@ -288,27 +295,19 @@ class Renderer:
     ) -> None:
         """From what the pixels show to display colours."""
         layer, ghost = self._scene, self._ghost or self._scene
-        size, marker_count = self._fine_size, len(goals) // 7
-        flat = look[shading.STAGE] > 1.5
-        tiles.draw_busy_tiles(
-            view,
-            *size,
-            self._stage.depth,
-            float(look[shading.WALL]) if flat else 0.1 * rays.FAR,
-            light_view,
-            SHADOW_SIZE,
-            self._shadow_tiles,
-            int(has_ghost),
-            ghost.tiles,
-            marker_count,
-            goals,
-            layer.tiles,
+        size = self._fine_size
+        ghost_tiles = ghost.tiles.view() if has_ghost else None
+        light_tiles = self._shadow_tiles.view()
+        marks = layer.tiles.view()
+        marks[: marks.size // 2] |= busy_marks(
+            self._stage.footprint, light_view, SHADOW_SIZE, light_tiles, ghost_tiles, goals
         )
+        layer.tiles.write(marks)
         shading.draw_shaded(
             view,
             *size,
             look,
-            layer.tiles,
+            layer.tiles.device_array,
             layer.kind,
             layer.depth,
             layer.albedo,
@@ -319,20 +318,20 @@ class Renderer:
             light_view,
             SHADOW_SIZE,
             self._shadow_depth,
-            self._shadow_tiles,
+            self._shadow_tiles.device_array,
             ghost.kind,
             ghost.depth,
             ghost.normal,
-            marker_count,
+            len(goals) // 7,
             goals,
             self._picture,
         )
 
 
-def _tile_marks(width: int, height: int, shift: int) -> ti.Ndarray:
+def _tile_marks(width: int, height: int, shift: int) -> Array:
     """Room for the marks of a picture's tiles of 2^shift pixels, twice, as ``tiles.draw_tiles`` wants it."""
     edge = 1 << shift
-    return Array(2 * math.ceil(width / edge) * math.ceil(height / edge), np.int32).device_array
+    return Array(2 * math.ceil(width / edge) * math.ceil(height / edge), np.int32)
 
 
 def _spread(reach: float, size: int, shift: int) -> int:

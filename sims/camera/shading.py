@@ -310,9 +310,9 @@ def draw_shaded(
 ):
     """Display colours of the picture in 0..1, shape (height * width * 3,).
 
-    A marker is centre (3) [m], radius [m], linear colour (3). The tiles' marks (``tiles.draw_busy_tiles``) tell what
-    can be seen in each; those without any show the empty stage. Four pixels that show one surface share its ambient
-    occlusion, which is smooth, and away from the edges of shadows the shadow.
+    A marker is centre (3) [m], radius [m], linear colour (3). The tiles' marks (``tiles.draw_tiles``,
+    ``busy.busy_marks``) tell what can be seen in each; those without any show the empty stage. Four pixels that show
+    one surface share its ambient occlusion, which is smooth, and away from the edges of shadows the shadow.
     """
     columns = tile_count(width, SHIFT)
     for s in range(columns * ((height + 1) // 2)):

@@ -3,6 +3,8 @@
 Where a formula tells how a ray enters a solid, the walk begins there and ends at once, and rays that miss never begin.
 """
 
+import functools
+
 from pliant.sims.camera.rays import (
     EFFECTOR,
     FAR,
@@ -25,8 +27,6 @@ from pliant.sims.runtime import ti
 # A row: rotation to the world (9, by rows), position (3) [m], bounding radius [m], left, top, right, bottom [pixels].
 POSITION, RADIUS, RECTANGLE, ROW_SIZE = 9, 12, 13, 17
 STEPS = 80
-
-_shapes = shape_functions(ti.f32)
 
 
 @ti.func
@@ -53,99 +53,108 @@ def slab_span(origin, slope, half):
     return ti.min(a, b), ti.max(a, b)
 
 
-@ti.func
-def solid_span(records: ti.template(), o, origin, ray):
-    """Depths [m] between which a ray, in the frame of the shape, may be inside; the first beyond the last: it misses.
+@functools.cache
+def solid_kernel(kinds: tuple[int, ...]):
+    """The kernel ``draw_solids`` for the ``kinds`` of shapes that occur: fewer compile and run faster."""
+    shapes = shape_functions(ti.f32, kinds)
 
-    Of capsules, spheres, cylinders and boxes the first is where the surface is, but for a box's rounded edges.
-    """
-    kind = int(records[o])
-    first, last = -FAR, FAR
-    if kind == ROUND and records[o + 1] == 0.0:
-        up = ti.Vector([0.0, 0.0, 1.0])
-        first = capsule_depth(origin, ray, ti.Vector([0.0, 0.0, 0.0]), up, records[o + 2], records[o + 3])
-    elif kind == BOX:
-        for k in ti.static(range(3)):
-            enter, leave = slab_span(origin[k], ray[k], records[o + 1 + k] + records[o + 4])
-            first, last = ti.max(first, enter), ti.min(last, leave)
-    elif kind == CYLINDER:
-        first, last = slab_span(origin[2], ray[2], records[o + 2])
-        # Across the axis it is a disc, which the ray passes nearest at b, by (x, y).
-        square = ti.max(ray[0] * ray[0] + ray[1] * ray[1], 1e-9)
-        b = -(origin[0] * ray[0] + origin[1] * ray[1]) / square
-        x, y = origin[0] + b * ray[0], origin[1] + b * ray[1]
-        rest = records[o + 1] * records[o + 1] - x * x - y * y
-        half = ti.sqrt(ti.max(rest, 0.0) / square)
-        first, last = ti.max(first, b - half), ti.min(last, b + half)
-        if rest <= 0.0:
-            first = FAR
-    return first, last
+    @ti.func
+    def solid_span(records: ti.template(), o, origin, ray):
+        """Depths [m] between which a ray, in the frame of the shape, may be inside; a ray that misses has none.
 
-
-@ti.kernel
-def draw_solids(
-    view: pixels_f32,
-    width: int,
-    left: int,
-    top: int,
-    columns: int,
-    lines: int,
-    count: int,
-    rows: pixels_f32,
-    records: pixels_f32,
-    half_thickness: float,
-    farthest: float,
-    keys: pixels_i64,
-    keeps_normals: int,
-    normal: pixels_f32,
-):
-    """Draw ``count`` effectors over what the keys show, up to a depth of ``farthest`` [m].
-
-    They lie in the part of the picture that begins at (left, top) [pixels] and has so many columns and lines.
-
-    ``normal`` takes their world normals where they are seen, if ``keeps_normals``.
-    """
-    for i in range(columns * lines):
-        dx, dy = column_row(i, columns)
-        x, y = left + dx, top + dy
-        p = y * width + x
-        for e in range(count):
-            at = ROW_SIZE * e
-            if rows[at + RECTANGLE] <= x <= rows[at + RECTANGLE + 2] and (
-                rows[at + RECTANGLE + 1] <= y <= rows[at + RECTANGLE + 3]
-            ):
-                start, direction = pixel_ray(view, x, y)
-                ray = turn_to_world(view, direction)
-                origin = triple(view, 0) + turn_to_world(view, start) - triple(rows, at + POSITION)
-                # Depths between which the ray is inside the bounding ball.
-                square = ray.norm_sqr()  # its root: metres along the ray per metre of depth
-                middle, bound = -origin.dot(ray) / square, rows[at + RADIUS]
-                rest = bound * bound - (origin + middle * ray).norm_sqr()
+        Of capsules, spheres, cylinders and boxes the first is where the surface is, but for a box's rounded edges.
+        """
+        kind = int(records[o])
+        first, last = -FAR, FAR
+        if ti.static(ROUND in kinds):
+            if kind == ROUND and records[o + 1] == 0.0:
+                up = ti.Vector([0.0, 0.0, 1.0])
+                first = capsule_depth(origin, ray, ti.Vector([0.0, 0.0, 0.0]), up, records[o + 2], records[o + 3])
+        if ti.static(BOX in kinds):
+            if kind == BOX:
+                for k in ti.static(range(3)):
+                    enter, leave = slab_span(origin[k], ray[k], records[o + 1 + k] + records[o + 4])
+                    first, last = ti.max(first, enter), ti.min(last, leave)
+        if ti.static(CYLINDER in kinds):
+            if kind == CYLINDER:
+                first, last = slab_span(origin[2], ray[2], records[o + 2])
+                # Across the axis it is a disc, which the ray passes nearest at b, by (x, y).
+                square = ti.max(ray[0] * ray[0] + ray[1] * ray[1], 1e-9)
+                b = -(origin[0] * ray[0] + origin[1] * ray[1]) / square
+                x, y = origin[0] + b * ray[0], origin[1] + b * ray[1]
+                rest = records[o + 1] * records[o + 1] - x * x - y * y
                 half = ti.sqrt(ti.max(rest, 0.0) / square)
-                z, last = ti.max(middle - half, NEAR), ti.min(middle + half, farthest, key_depth(keys[p]))
-                if z < last and rest > 0.0:
-                    rotation = ti.Matrix([[rows[at + 3 * i + j] for j in range(3)] for i in range(3)])
-                    # A two-dimensional scene's solid is the same all along z: a point's distance is that of its foot.
-                    keep_z = 0.0 if half_thickness > 0.0 else 1.0
-                    local_origin = rotation.transpose() @ (origin * ti.Vector([1.0, 1.0, keep_z]))
-                    local_ray = rotation.transpose() @ (ray * ti.Vector([1.0, 1.0, keep_z]))
-                    if half_thickness == 0.0:
-                        enter, leave = solid_span(records, RECORD_SIZE * e, local_origin, local_ray)
-                        z, last = ti.max(z, enter), ti.min(last, leave)
-                    # A mesh's distance beyond its samples is an upper bound only: walk with care.
-                    pace = (0.6 if records[RECORD_SIZE * e] == MESH else 1.0) / ti.sqrt(square)
-                    step = 0
-                    while step < STEPS and z < last:
-                        step += 1
-                        phi, local_normal = _shapes.distance(records, RECORD_SIZE * e, local_origin + z * local_ray)
-                        n = rotation @ local_normal
-                        if half_thickness > 0.0:
-                            phi, n = extrude(phi, n, origin[2] + z * ray[2], half_thickness)
-                        if phi < 0.25 * pixel_size(view, z):
-                            key = pack_key(z, EFFECTOR + e)
-                            if key < keys[p]:
-                                keys[p] = key
-                                if keeps_normals != 0:
-                                    put_triple(normal, 3 * p, n.normalized(1e-12))
-                            step = STEPS
-                        z += phi * pace
+                first, last = ti.max(first, b - half), ti.min(last, b + half)
+                if rest <= 0.0:
+                    first = FAR
+        return first, last
+
+    @ti.kernel
+    def draw_solids(
+        view: pixels_f32,
+        width: int,
+        left: int,
+        top: int,
+        columns: int,
+        lines: int,
+        count: int,
+        rows: pixels_f32,
+        records: pixels_f32,
+        half_thickness: float,
+        farthest: float,
+        keys: pixels_i64,
+        keeps_normals: int,
+        normal: pixels_f32,
+    ):
+        """Draw ``count`` effectors over what the keys show, up to a depth of ``farthest`` [m].
+
+        They lie in the part of the picture that begins at (left, top) [pixels] and has so many columns and lines.
+
+        ``normal`` takes their world normals where they are seen, if ``keeps_normals``.
+        """
+        for i in range(columns * lines):
+            dx, dy = column_row(i, columns)
+            x, y = left + dx, top + dy
+            p = y * width + x
+            for e in range(count):
+                at = ROW_SIZE * e
+                if rows[at + RECTANGLE] <= x <= rows[at + RECTANGLE + 2] and (
+                    rows[at + RECTANGLE + 1] <= y <= rows[at + RECTANGLE + 3]
+                ):
+                    start, direction = pixel_ray(view, x, y)
+                    ray = turn_to_world(view, direction)
+                    origin = triple(view, 0) + turn_to_world(view, start) - triple(rows, at + POSITION)
+                    # Depths between which the ray is inside the bounding ball.
+                    square = ray.norm_sqr()  # its root: metres along the ray per metre of depth
+                    middle, bound = -origin.dot(ray) / square, rows[at + RADIUS]
+                    rest = bound * bound - (origin + middle * ray).norm_sqr()
+                    half = ti.sqrt(ti.max(rest, 0.0) / square)
+                    z, last = ti.max(middle - half, NEAR), ti.min(middle + half, farthest, key_depth(keys[p]))
+                    if z < last and rest > 0.0:
+                        rotation = ti.Matrix([[rows[at + 3 * i + j] for j in range(3)] for i in range(3)])
+                        # A solid of a two-dimensional scene is the same all along z: a point is as far as its foot.
+                        keep_z = 0.0 if half_thickness > 0.0 else 1.0
+                        local_origin = rotation.transpose() @ (origin * ti.Vector([1.0, 1.0, keep_z]))
+                        local_ray = rotation.transpose() @ (ray * ti.Vector([1.0, 1.0, keep_z]))
+                        if half_thickness == 0.0:
+                            enter, leave = solid_span(records, RECORD_SIZE * e, local_origin, local_ray)
+                            z, last = ti.max(z, enter), ti.min(last, leave)
+                        # A mesh's distance beyond its samples is an upper bound only: walk with care.
+                        pace = (0.6 if records[RECORD_SIZE * e] == MESH else 1.0) / ti.sqrt(square)
+                        step = 0
+                        while step < STEPS and z < last:
+                            step += 1
+                            phi, local_normal = shapes.distance(records, RECORD_SIZE * e, local_origin + z * local_ray)
+                            n = rotation @ local_normal
+                            if half_thickness > 0.0:
+                                phi, n = extrude(phi, n, origin[2] + z * ray[2], half_thickness)
+                            if phi < 0.25 * pixel_size(view, z):
+                                key = pack_key(z, EFFECTOR + e)
+                                if key < keys[p]:
+                                    keys[p] = key
+                                    if keeps_normals != 0:
+                                        put_triple(normal, 3 * p, n.normalized(1e-12))
+                                step = STEPS
+                            z += phi * pace
+
+    return draw_solids

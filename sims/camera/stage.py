@@ -33,7 +33,7 @@ class Spheres:
 
 
 class Solids:
-    """Effectors as (shape, position (3,) [m], orientation (w, x, y, z), color), packed for ``solids.draw_solids``."""
+    """Effectors as (shape, position (3,) [m], orientation (w, x, y, z), color), packed for ``solids.solid_kernel``."""
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Solids:
     ) -> None:
         self.count, self.half_thickness, self.farthest = len(surfaces), half_thickness, farthest
         self.shapes = [shape for shape, *_ in surfaces]
+        self.kinds = tuple(sorted({int(shape.record()[0]) for shape in self.shapes}))
         self.rows = np.zeros((max(self.count, 1), solids.ROW_SIZE), np.float32)
         colors = np.zeros((self.count, 3), np.float32)
         for row, paint, (shape, position, orientation, color) in zip(self.rows, colors, surfaces, strict=False):
