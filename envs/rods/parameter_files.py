@@ -22,19 +22,18 @@ UNITS = {
     "stretch_stiffness": "m^2/s^2",
     "bend_damping": "s",
     "twist_damping": "s",
-    "stretch_damping": "s",
     "drag": "1/s",
-    "density": "kg/m",
-    "vertex_mass": "kg",
+    "quadratic_drag": "1/m",
     "rest_length": "m",
-    "rest_curvature": "1",
-    "rest_twist": "rad",
-    "end_twist": "rad",
+    "natural_curvature": "1/m",
+    "natural_twist": "rad/m",
+    "mass_factor": "1",
     "gravity": "m/s^2",
-    "gravity_tilt": "rad",
+    "length_memory": "1",
+    "shape_memory": "1",
 }
 """Unit of each value that a parameter file may hold. Stiffnesses are per mass of a unit length: recordings of motion
-tell ratios only. Curvatures and twists are integrated over the length that belongs to a vertex."""
+tell ratios only. The mass factor is that of a vertex, relative to an even distribution along the wire."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -117,7 +117,7 @@ class _Course:
         """Fit, keeping the folder up to date, and print what came of it."""
         from rich.console import Console
 
-        from pliant.envs.rods.identification import fit
+        from pliant.envs.rods.fitting import fit
         from pliant.envs.rods.parameter_files import save_parameters
         from pliant.scripts.progress import iteration_progress
 

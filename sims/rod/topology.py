@@ -56,13 +56,14 @@ def carried_directors(
     """Twist-free first directors (..., n, 3) of all edges of shapes (..., n, 3): that of the first edge is
     ``reference`` (..., 3) made normal to it, the others are carried along the tree by parallel transport.
 
-    A reference along the first edge is replaced by the x axis.
+    A reference along the first edge is replaced by the coordinate axis that is furthest from it.
     """
     t, _ = edges(position, parents)
     m = np.zeros(position.shape)
     first = np.broadcast_to(np.asarray(reference, float), t[..., 1, :].shape)
     along = np.sum(first * t[..., 1, :], -1, keepdims=True)
-    first = np.where(abs(along) > 0.99 * np.linalg.norm(first, axis=-1, keepdims=True), [1.0, 0.0, 0.0], first)
+    furthest = np.eye(3)[np.argmin(abs(t[..., 1, :]), axis=-1)]
+    first = np.where(abs(along) > 0.999 * np.linalg.norm(first, axis=-1, keepdims=True), furthest, first)
     first = first - t[..., 1, :] * np.sum(first * t[..., 1, :], -1, keepdims=True)
     m[..., 1, :] = first / np.linalg.norm(first, axis=-1, keepdims=True)
     for i in range(2, len(parents)):

@@ -66,6 +66,7 @@ class Identification(types.ModuleType):
 def identification(monkeypatch):
     fake = Identification()
     monkeypatch.setitem(sys.modules, "pliant.envs.rods.identification", fake)
+    monkeypatch.setitem(sys.modules, "pliant.envs.rods.fitting", fake)
     return fake
 
 

@@ -1,0 +1,212 @@
+"""From a wire's parameters to a prediction of a recording, and back from errors to gradients of the parameters.
+
+A wire is a tree of edges (`pliant.sims.rod`) of unit mean density: recordings of motion tell stiffness by mass only. Its
+clamped vertices follow the recording; frames 0 and 1 give position and velocity, and, as all that is known of how this
+wire lies this time (markers that have slid, a set that it has taken), part of its rest lengths and natural curvatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from pliant.envs.rods.parameter_files import RodParameters
+from pliant.envs.rods.recordings import Recording
+from pliant.sims.rod.scene import Grip, Rod, RodScene
+from pliant.sims.rod.topology import carried_directors, edges, joint_lengths, strains
+from pliant.sims.world import World
+
+REFERENCE = (1.0, 0.0, 0.0)
+"""Directors begin with the direction nearest to this one on the first edge: natural curvatures refer to it."""
+
+GRAVITY = 9.81
+
+
+def initial_parameters(recordings: Sequence[Recording]) -> RodParameters:
+    """Where a fit begins: a straight wire of middling stiffness with the mean edge lengths of the recordings."""
+    first = recordings[0]
+    n = len(first.parents)
+    lengths = np.concatenate([edges(r.positions, r.parents)[1] for r in recordings]).mean(axis=0)
+    lengths[0] = lengths[1]
+    return RodParameters(
+        first.object,
+        {
+            "bend_stiffness": np.full(n, 0.02),
+            "twist_stiffness": np.full(n, 0.02),
+            "stretch_stiffness": 2e3,
+            "bend_damping": 0.06,
+            "twist_damping": 0.06,
+            "drag": 0.2,
+            "quadratic_drag": 0.02,
+            "rest_length": lengths,
+            "natural_curvature": np.zeros((n, 2)),
+            "natural_twist": np.zeros(n),
+            "mass_factor": np.ones(n),
+            "gravity": np.array([0.0, 0.0, -GRAVITY]),
+            "length_memory": 0.0,
+            "shape_memory": np.zeros(n),
+        },
+    )
+
+
+def predict(
+    recordings: Sequence[Recording], parameters: RodParameters, *, precision: str = "f32"
+) -> list[np.ndarray]:
+    """Open-loop predictions of recordings of one wire, each (T, n, 3) [m]; frames 0 and 1 are the recording's.
+
+    Raises:
+        ValueError: parameters of another number of vertices, recordings of different wires.
+        SimulationDiverged: the step does not converge with these parameters.
+    """
+    longest = max(len(r.positions) for r in recordings)
+    replay = Replay(recordings, precision=precision)
+    positions = replay.run(parameters.values, longest)
+    return [positions[k, : len(r.positions)].copy() for k, r in enumerate(recordings)]
+
+
+class Replay:
+    """Recordings of one wire, replayed side by side by one World.
+
+    Attributes:
+        recorded: (B, T, n, 3) [m], the last frame repeated after the end of shorter recordings.
+        free: vertices that are predicted.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], *, precision: str = "f32", differentiable: bool = False) -> None:
+        first = recordings[0]
+        for other in recordings[1:]:
+            alike = np.array_equal(other.parents, first.parents) and np.array_equal(other.clamped, first.clamped)
+            if not alike or other.dt != first.dt:
+                raise ValueError(f"recordings {first.name!r} and {other.name!r} are not of one wire held in one way")
+        self.parents, self.clamped, self.free, self.dt = first.parents, first.clamped, first.free, first.dt
+        longest = max(len(r.positions) for r in recordings)
+        self.recorded = np.stack(
+            [np.pad(r.positions, ((0, longest - len(r.positions)), (0, 0), (0, 0)), "edge") for r in recordings]
+        )
+        batch, _, n, _ = self.recorded.shape
+        self.driven = self.recorded[:, :, self.clamped].reshape(batch, longest, -1)
+        self.director = carried_directors(self.recorded[:, 1], self.parents, REFERENCE)
+        self.first_lengths = edges(self.recorded[:, :2], self.parents)[1].mean(axis=1)
+        self.first_lengths[:, 0] = self.first_lengths[:, 1]
+        self.first_strains = strains(self.recorded[:, 1], self.director, self.parents)[:, :, :2]
+        self.world = _world(
+            tuple(self.parents.tolist()), tuple(self.clamped.tolist()), batch, self.dt, precision, differentiable
+        )
+
+    def physical(self, values: dict[str, np.ndarray | float]) -> dict[str, np.ndarray]:
+        """The World's parameters, each (B, n, ...) or broadcasting to it.
+
+        With w the length memory and a_j the shape memory of joint j: rest lengths are (1 - w) L + w L_first, natural
+        curvatures (1 - a_j) k + a_j k_first.
+        """
+        v = {name: np.asarray(value, float) for name, value in values.items()}
+        n = len(self.parents)
+        if v["rest_length"].shape != (n,):
+            raise ValueError(f"parameters are of {v['rest_length'].size} vertices, the recording has {n}")
+        length, w, a = v["rest_length"], v["length_memory"], v["shape_memory"][:, None]
+        share = vertex_shares(length, self.parents)
+        first = self.first_strains / joint_lengths(length, self.parents)[:, None]
+        return {
+            "rest_length": (1 - w) * length + w * self.first_lengths,
+            "mass": share * v["mass_factor"],
+            "stretch_stiffness": v["stretch_stiffness"],
+            "bend_stiffness": v["bend_stiffness"][:, None],
+            "twist_stiffness": v["twist_stiffness"],
+            "natural_curvature": (1 - a) * v["natural_curvature"] + a * first,
+            "natural_twist": v["natural_twist"],
+            "bend_damping": v["bend_damping"],
+            "twist_damping": v["twist_damping"],
+            "drag": v["drag"] * share,
+            "quadratic_drag": v["quadratic_drag"] * share,
+            "gravity": v["gravity"],
+        }
+
+    def run(self, values: dict[str, np.ndarray | float], frames: int) -> np.ndarray:
+        """Positions (B, frames, n, 3) [m] from frames 0 and 1 on."""
+        world = self.world
+        world.reset()
+        for name, value in self.physical(values).items():
+            world.set_parameter(name, value)
+        world.set_state("position", self.recorded[:, 1])
+        world.set_state("velocity", (self.recorded[:, 1] - self.recorded[:, 0]) / self.dt)
+        world.set_state("director", self.director)
+        positions = self.recorded[:, :frames].copy()
+        for t in range(2, frames):
+            world.step(self.driven[:, t])
+            positions[:, t] = world.state("position")
+        return positions
+
+    def pull_back(
+        self, values: dict[str, np.ndarray | float], position_bar: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Cotangents of the values from those of the positions of the last ``run``, (B, frames, n, 3); frames 0 and 1
+        are given and have none."""
+        world = self.world
+        world.begin_adjoint()
+        for t in reversed(range(2, position_bar.shape[1])):
+            world.load_step(t - 2)
+            world.add_state_adjoint("position", position_bar[:, t])
+            world.step_adjoint(t - 2)
+        world.load_initial()
+        bar = {name: world.parameter_adjoint(name).astype(float) for name in self.physical(values)}
+        world.end_adjoint()
+        return self._chain({name: np.asarray(value, float) for name, value in values.items()}, bar)
+
+    def _chain(self, v: dict[str, np.ndarray], bar: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The adjoint of ``physical``."""
+        length, w, a = v["rest_length"], v["length_memory"], v["shape_memory"][:, None]
+        share = vertex_shares(length, self.parents)
+        joints = joint_lengths(length, self.parents)
+        first = self.first_strains / joints[:, None]
+        total = {name: b.sum(axis=0) for name, b in bar.items()}
+        share_bar = (
+            total["mass"] * v["mass_factor"] + total["drag"] * v["drag"] + total["quadratic_drag"] * v["quadratic_drag"]
+        )
+        joint_bar = -(bar["natural_curvature"] * a * first).sum(axis=(0, 2)) / joints
+        length_bar = (1 - w) * total["rest_length"]
+        for i in range(1, len(length)):
+            p = self.parents[i]
+            length_bar[i] += (share_bar[i] + share_bar[p]) / 2
+            if p > 0:
+                length_bar[i] += joint_bar[i] / 2
+                length_bar[p] += joint_bar[i] / 2
+        return {
+            "bend_stiffness": total["bend_stiffness"].sum(axis=1),
+            "twist_stiffness": total["twist_stiffness"],
+            "stretch_stiffness": total["stretch_stiffness"].sum(),
+            "bend_damping": total["bend_damping"].sum(),
+            "twist_damping": total["twist_damping"].sum(),
+            "drag": (total["drag"] * share).sum(),
+            "quadratic_drag": (total["quadratic_drag"] * share).sum(),
+            "rest_length": length_bar,
+            "natural_curvature": (1 - a) * total["natural_curvature"],
+            "natural_twist": total["natural_twist"],
+            "mass_factor": total["mass"] * share,
+            "gravity": total["gravity"],
+            "length_memory": (bar["rest_length"] * (self.first_lengths - length)).sum(),
+            "shape_memory": (bar["natural_curvature"] * (first - v["natural_curvature"])).sum(axis=(0, 2)),
+        }
+
+
+def vertex_shares(length: np.ndarray, parents: np.ndarray) -> np.ndarray:
+    """Half the rest lengths of the edges that meet in each vertex, (n,) [m]."""
+    share = np.zeros(len(length))
+    for i in range(1, len(length)):
+        share[i] += length[i] / 2
+        share[parents[i]] += length[i] / 2
+    return share
+
+
+@lru_cache(maxsize=4)
+def _world(
+    parents: tuple[int, ...], clamped: tuple[int, ...], batch: int, dt: float, precision: str, differentiable: bool
+) -> World:
+    """A World of such wires; what it is made of is replaced by every ``run``."""
+    position = np.zeros((len(parents), 3))
+    for i, p in enumerate(parents[1:], start=1):
+        position[i] = position[p] + [0.1, 0.0, 0.0]
+    rod = Rod(position, parents=np.array(parents))
+    scene = RodScene(rod, grips=[Grip(clamped)])
+    return World(scene, batch=batch, substeps=1, dt=dt, precision=precision, differentiable=differentiable)
