@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"pliant {name}: interrupted", file=sys.stderr)
         return 130
-    except (CommandError, ValueError, OSError, RuntimeError) as error:
+    except (CommandError, ImportError, ValueError, OSError, RuntimeError) as error:
         if os.environ.get("PLIANT_TRACEBACK") == "1":
             raise
         hint = "" if isinstance(error, CommandError) else " (PLIANT_TRACEBACK=1 shows where)"
