@@ -15,7 +15,7 @@ from pliant.sims.rod.assembly import assembly_functions
 from pliant.sims.rod.clamps import clamp_functions
 from pliant.sims.robot import effector as eff
 from pliant.sims.runtime import ti
-from pliant.sims.solver import PARAMETER, STATE
+from pliant.sims.solver import CONTROL, PARAMETER, STATE
 
 
 @cache
@@ -25,6 +25,7 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
     clamps = clamp_functions(fp, has_effectors)
     joint, tree = rod.joint, rod.tree
     vec3 = ti.types.vector(3, fp)
+    vec4 = ti.types.vector(4, fp)
 
     @ti.func
     def add(a: ti.template(), o, value):
@@ -103,6 +104,13 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
                     multiply_block(mem, o + block, q, o, 1)
 
     @ti.func
+    def add_scales(mem: ti.template(), b, scale_bar):
+        h = ti.static(mem.integers)
+        if h[at.SCALED] != 0:
+            for k in ti.static(range(4)):
+                add(mem.control_adjoint, b * h[CONTROL] + h[at.SCALE_AT] + k, scale_bar[k])
+
+    @ti.func
     def edges(mem: ti.template(), b, r_in, r_out, second):
         """Stretching, bending and twisting: with l_e the multiplier's stretching of an edge and sigma_k its strain k,
 
@@ -113,6 +121,8 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
         adj = b * h[STATE] + h[at.STATE_AT]
         s, last, before = rod.scheme(mem, second)
         bars = ti.static(mem.parameter_adjoint)
+        scale = rod.scales(mem, b)
+        scale_bar = vec4(0)
         for i in range(1, h[at.COUNT]):
             p = rod.parent_of(mem, i)
             g = rod.parent_of(mem, p)
@@ -132,7 +142,7 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
                 strain = rod.load3(mem.frames, rod.field(new, i, at.STRAIN))
                 earlier = last * rod.load3(mem.frames, f + at.STRAIN)
                 earlier += before * rod.load3(mem.frames, f + at.OLD_STRAIN)
-                w, stiffness, viscous, natural, length = rod.moments(mem, params, i, p, s, strain, earlier)
+                w, stiffness, viscous, natural, length = rod.moments(mem, params, i, p, s, strain, earlier, scale)
                 earlier_bar = vec3(0)
                 length_bar = fp(0.0)
                 for k in ti.static(range(3)):
@@ -142,10 +152,14 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
                     w_bar -= mem.scratch[kept + 7] * mem.scratch[oi + at.MULTIPLIER + 3]
                     rate = strain[k] - earlier[k]
                     elastic = w_bar * stiffness[k]
-                    add(bars, rod.parameter(params, i, at.BEND + k), w_bar * w[k] / (stiffness[k] * length))
+                    kind = ti.static(at.TWIST_SCALE if k == 2 else at.BEND_SCALE)
+                    by_factor = w_bar * w[k] / stiffness[k]
+                    add(bars, rod.parameter(params, i, at.BEND + k), by_factor * scale[kind] / length)
+                    scale_bar[kind] += by_factor * stiffness[k] / scale[kind]
                     add(bars, rod.parameter(params, i, at.CURVATURE + k), -elastic * length)
                     damping = ti.static(at.TWIST_DAMPING if k == 2 else at.BEND_DAMPING)
-                    add(bars, rod.parameter(params, i, damping), elastic * s * rate)
+                    add(bars, rod.parameter(params, i, damping), elastic * s * scale[at.DAMPING_SCALE] * rate)
+                    scale_bar[at.DAMPING_SCALE] += elastic * viscous[k] / scale[at.DAMPING_SCALE] * rate
                     length_bar -= (w_bar * w[k] + elastic * natural[k]) / length
                     earlier_bar[k] = -elastic * viscous[k]
                 rest_bar += length_bar / 2
@@ -154,6 +168,7 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
                 rod.add3(mem.scratch, oi + at.COTANGENT + at.STRAIN, last * earlier_bar + late_bar)
                 rod.add3(mem.scratch, oi + at.COTANGENT + at.OLD_STRAIN, before * earlier_bar)
             add(bars, rod.parameter(params, i, at.REST_LENGTH), rest_bar)
+        add_scales(mem, b, scale_bar)
 
     @ti.func
     def frames(mem: ti.template(), b, r_in, r_out):
@@ -197,6 +212,8 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
         s, last, before = rod.scheme(mem, second)
         gravity_at = b * h[PARAMETER] + h[at.WORLD_AT] + at.GRAVITY
         gravity = rod.load3(mem.parameters, gravity_at)
+        scale = rod.scales(mem, b)
+        scale_bar = vec4(0)
         for i in range(h[at.COUNT]):
             o = tree.entry(work, i, at.COTANGENT)
             f = rod.field(old, i, 0)
@@ -207,11 +224,14 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
             v_o = last * rod.load3(a, f + at.VELOCITY) + before * rod.load3(a, f + at.OLD_VELOCITY)
             v = s * (z - last * x_o - before * rod.load3(a, f + at.OLD_POSITION))
             speed = ti.sqrt(v.dot(v))
-            m = mem.parameters[rod.parameter(params, i, at.MASS)]
+            own_mass = mem.parameters[rod.parameter(params, i, at.MASS)]
+            m = scale[at.MASS_SCALE] * own_mass
             quadratic = mem.parameters[rod.parameter(params, i, at.QUADRATIC_DRAG)]
             resistance = mem.parameters[rod.parameter(params, i, at.DRAG)] + quadratic * speed
             along = l.dot(v)
-            add(bars, rod.parameter(params, i, at.MASS), l.dot(s * (v_o - v) + gravity))
+            by_mass = l.dot(s * (v_o - v) + gravity)
+            add(bars, rod.parameter(params, i, at.MASS), scale[at.MASS_SCALE] * by_mass)
+            scale_bar[at.MASS_SCALE] += own_mass * by_mass
             add(bars, rod.parameter(params, i, at.DRAG), -along)
             add(bars, rod.parameter(params, i, at.QUADRATIC_DRAG), -speed * along)
             rod.add3(bars, gravity_at, m * l)
@@ -235,6 +255,7 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
                 mem.scratch, o + at.VELOCITY, last * v_o_bar + rod.load3(mem.adjoint, bar + at.OLD_VELOCITY)
             )
             rod.add3(mem.scratch, o + at.OLD_VELOCITY, before * v_o_bar)
+        add_scales(mem, b, scale_bar)
 
     @ti.func
     def first_strains(mem: ti.template(), b, r_in, r_out):

@@ -19,7 +19,7 @@ from pliant.sims.rod.energies import joint_functions
 from pliant.sims.rod.linear import tree_functions
 from pliant.sims.robot import effector as eff
 from pliant.sims.runtime import ti
-from pliant.sims.solver import DT, PARAMETER, STATE
+from pliant.sims.solver import CONTROL, DT, PARAMETER, STATE
 
 
 @cache
@@ -30,6 +30,7 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
     where its parameters start, ``work`` where its working memory starts.
     """
     vec3 = ti.types.vector(3, fp)
+    vec4 = ti.types.vector(4, fp)
     joint = joint_functions(fp)
     tree = tree_functions(fp)
     contact = rod_contact_functions(fp, kinds) if has_effectors else None
@@ -122,15 +123,27 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
                 store3(mem.frames, field(start, i, at.STRAIN), joint.strains(t, u, m1, n1))
 
     @ti.func
-    def moments(mem: ti.template(), params, i, p, s, strain, earlier):
+    def scales(mem: ti.template(), b):
+        """Factors of bend stiffness, twist stiffness, mass and damping in this step."""
+        h = ti.static(mem.integers)
+        result = vec4(1)
+        if h[at.SCALED] != 0:
+            for k in ti.static(range(4)):
+                result[k] += mem.controls[b * h[CONTROL] + h[at.SCALE_AT] + k]
+        return result
+
+    @ti.func
+    def moments(mem: ti.template(), params, i, p, s, strain, earlier, scale):
         """Moments w conjugate to the strains of node i's joint (bend, bend, twist), their elastic stiffness, viscous
         share and the joint's length."""
         a = ti.static(mem.parameters)
         length = (a[parameter(params, i, at.REST_LENGTH)] + a[parameter(params, p, at.REST_LENGTH)]) / 2
         stiffness = load3(a, parameter(params, i, at.BEND)) / length
+        stiffness *= vec3(scale[at.BEND_SCALE], scale[at.BEND_SCALE], scale[at.TWIST_SCALE])
+        s_damping = s * scale[at.DAMPING_SCALE]
         natural = load3(a, parameter(params, i, at.CURVATURE)) * length
-        bend = s * a[parameter(params, i, at.BEND_DAMPING)]
-        viscous = vec3(bend, bend, s * a[parameter(params, i, at.TWIST_DAMPING)])
+        bend = s_damping * a[parameter(params, i, at.BEND_DAMPING)]
+        viscous = vec3(bend, bend, s_damping * a[parameter(params, i, at.TWIST_DAMPING)])
         w = stiffness * (strain - natural + viscous * (strain - earlier))
         return w, stiffness, viscous, natural, length
 
@@ -168,7 +181,7 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
                 mem.scratch[o + k] = fp(0.0)
 
     @ti.func
-    def vertices(mem: ti.template(), b, r_out, old, new, params, work, second, reverse: ti.template()):
+    def vertices(mem: ti.template(), b, r_out, old, new, params, work, second, scale, reverse: ti.template()):
         """Inertia, drag, gravity and contact of each vertex."""
         h = ti.static(mem.integers)
         a = ti.static(mem.frames)
@@ -182,7 +195,7 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
             v_o = last * load3(a, f + at.VELOCITY) + before * load3(a, f + at.OLD_VELOCITY)
             v = s * (z - last * x_o - before * load3(a, f + at.OLD_POSITION))
             speed = ti.sqrt(v.dot(v))
-            m = mem.parameters[parameter(params, i, at.MASS)]
+            m = scale[at.MASS_SCALE] * mem.parameters[parameter(params, i, at.MASS)]
             quadratic = mem.parameters[parameter(params, i, at.QUADRATIC_DRAG)]
             resistance = mem.parameters[parameter(params, i, at.DRAG)] + quadratic * speed
             force = m * (s * (v_o - v) + gravity) - resistance * v
@@ -227,7 +240,7 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
             add_block(mem, o + at.PARENT_BLOCK, -k)
 
     @ti.func
-    def joints(mem: ti.template(), old, new, adj, params, work, second, exact, reverse: ti.template()):
+    def joints(mem: ti.template(), old, new, adj, params, work, second, exact, scale, reverse: ti.template()):
         """Bending and twisting. The matrix is sum_k dw_k/dq_k q_k' q_k'^T plus, if ``exact``, sum_k w_k q_k''.
 
         In reverse the derivatives of the strains are kept, and the cotangent of the new strains (in the row's cotangent
@@ -246,7 +259,7 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
                 f = field(old, i, 0)
                 earlier = last * load3(a, f + at.STRAIN) + before * load3(a, f + at.OLD_STRAIN)
                 strain = joint.strains(t, u, m1, n1)
-                w, stiffness, viscous, _natural, _length = moments(mem, params, i, p, s, strain, earlier)
+                w, stiffness, viscous, _natural, _length = moments(mem, params, i, p, s, strain, earlier, scale)
                 oi = tree.entry(work, i, 0)
                 op = tree.entry(work, p, 0)
                 og = tree.entry(work, g, 0)
@@ -305,9 +318,10 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
         old, new, params, work = places(mem, b, r_in, r_out)
         adj = b * mem.integers[STATE] + mem.integers[at.STATE_AT]
         clear(mem, work)
-        vertices(mem, b, r_out, old, new, params, work, second, reverse)
+        scale = scales(mem, b)
+        vertices(mem, b, r_out, old, new, params, work, second, scale, reverse)
         stretch(mem, new, params, work, exact, reverse)
-        joints(mem, old, new, adj, params, work, second, exact, reverse)
+        joints(mem, old, new, adj, params, work, second, exact, scale, reverse)
 
     return SimpleNamespace(
         joint=joint,
@@ -325,6 +339,7 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
         edge=edge,
         director=director,
         measure=measure,
+        scales=scales,
         moments=moments,
         assemble=assemble,
     )

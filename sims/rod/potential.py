@@ -27,6 +27,7 @@ def potential_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) ->
         a = ti.static(mem.frames)
         old, new, params, _work = rod.places(mem, b, r_in, r_out)
         s, last, before = rod.scheme(mem, second)
+        scale = rod.scales(mem, b)
         gravity = rod.load3(mem.parameters, b * h[PARAMETER] + h[at.WORLD_AT] + at.GRAVITY)
         rod.measure(mem, new)
         energy = fp(0.0)
@@ -39,7 +40,7 @@ def potential_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) ->
             drag = mem.parameters[rod.parameter(params, i, at.DRAG)]
             quadratic = mem.parameters[rod.parameter(params, i, at.QUADRATIC_DRAG)]
             square = v.dot(v)
-            mass = mem.parameters[rod.parameter(params, i, at.MASS)]
+            mass = scale[at.MASS_SCALE] * mem.parameters[rod.parameter(params, i, at.MASS)]
             # relative to the old position, to lose fewer digits
             energy += mass * (jump.dot(jump) / 2 - gravity.dot(z - x_o))
             energy += square * (drag / 2 + quadratic * ti.sqrt(square) / 3) / s
@@ -56,7 +57,7 @@ def potential_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) ->
                 f = rod.field(old, i, 0)
                 earlier = last * rod.load3(a, f + at.STRAIN) + before * rod.load3(a, f + at.OLD_STRAIN)
                 strain = rod.load3(a, rod.field(new, i, at.STRAIN))
-                _w, stiffness, viscous, natural, _length = rod.moments(mem, params, i, p, s, strain, earlier)
+                _w, stiffness, viscous, natural, _length = rod.moments(mem, params, i, p, s, strain, earlier, scale)
                 for d in ti.static(range(3)):
                     off = strain[d] - natural[d]
                     rate = strain[d] - earlier[d]

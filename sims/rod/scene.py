@@ -138,7 +138,8 @@ class RodScene:
 
     grips: see ``Grip``.  effectors: manipulators and obstacles, also a plane (``HalfSpace``).  gravity: [m/s^2].
     contact_stiffness: [N/m] of a vertex against an effector.  integrator: "bdf2" or "backward_euler".
-    iterations: at most so many of Newton's in a substep.
+    iterations: at most so many of Newton's in a substep.  scaled: offer the control "parameter_scale", factors less one of
+    all bend stiffnesses, twist stiffnesses, masses and dampings, in this order.
     """
 
     rod: Rod
@@ -148,6 +149,7 @@ class RodScene:
     contact_stiffness: float = 100.0
     integrator: str = "bdf2"
     iterations: int = 100
+    scaled: bool = False
     dim: int = field(default=3, init=False)
     grip_of: np.ndarray = field(init=False, repr=False)
 

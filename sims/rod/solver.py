@@ -33,7 +33,7 @@ class RodPart(Part):
         self.count = len(self.rod)
         self.state_size = self.count * at.STATE_RECORD + 1
         self.parameter_size = self.count * at.NODE_PARAMETERS + at.WORLD_PARAMETERS
-        self.control_size = 3 * scene.driven_count
+        self.control_size = 3 * scene.driven_count + (at.SCALES if scene.scaled else 0)
         self._check_grips(self.rod.position[None])
 
     def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
@@ -68,8 +68,12 @@ class RodPart(Part):
         ]
         if self.scene.effectors:
             self.parameter_fields.append(Field("contact_stiffness", self.world_at + at.CONTACT_STIFFNESS, ()))
-        if self.control_size:
-            self.control_fields = [Field("driven_position", control, (3,), self.scene.driven_count, 3)]
+        self.control_fields = []
+        self.scale_at = control + 3 * self.scene.driven_count
+        if self.scene.driven_count:
+            self.control_fields.append(Field("driven_position", control, (3,), self.scene.driven_count, 3))
+        if self.scene.scaled:
+            self.control_fields.append(Field("parameter_scale", self.scale_at, (at.SCALES,)))
         self.state_at, self.parameter_at, self.control_at = state, parameter, control
 
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
@@ -131,6 +135,8 @@ class RodPart(Part):
             (at.SYSTEM_AT, places.scratch["system"]),
             (at.MAX_ITERATIONS, self.scene.iterations),
             (at.SECOND_ORDER, int(self.scene.integrator == "bdf2")),
+            (at.SCALED, int(self.scene.scaled)),
+            (at.SCALE_AT, self.scale_at),
         ):
             header[place] = value
 

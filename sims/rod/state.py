@@ -22,7 +22,9 @@ from pliant.sims.solver import ROD_HEADER
     SYSTEM_AT,
     MAX_ITERATIONS,
     SECOND_ORDER,
-) = range(ROD_HEADER, ROD_HEADER + 13)
+    SCALED,
+    SCALE_AT,
+) = range(ROD_HEADER, ROD_HEADER + 15)
 
 # A node's state: position, velocity, first director of its edge; the same of the step before; strains of its joint
 # (two curvatures and the twist) now and before.
@@ -35,6 +37,9 @@ BEND_DAMPING, TWIST_DAMPING, DRAG, QUADRATIC_DRAG = 9, 10, 11, 12
 NODE_PARAMETERS = 13
 # Parameters of the whole world: gravity, stiffness of contact.
 GRAVITY, CONTACT_STIFFNESS, WORLD_PARAMETERS = 0, 3, 4
+
+# Factors of all parameters of a kind, less one: a control, if the scene is scaled.
+BEND_SCALE, TWIST_SCALE, MASS_SCALE, DAMPING_SCALE, SCALES = 0, 1, 2, 3, 4
 
 # Numbers that do not change, after the grips' local coordinates: radius, width of the contact's onset, friction speed,
 # mean length of an edge.
