@@ -87,6 +87,22 @@ ENTRIES = (
         observation_size=125,
         summary="bring a cable held by two grippers to a target shape",
     ),
+    Entry(
+        "pliant/BranchedCableShape-v0",
+        "pliant.envs.rods.branched_cable_shape:BranchedCableShape",
+        horizon=60,
+        action_size=12,
+        observation_size=188,
+        summary="bring a wire harness held by two grippers to a target shape",
+    ),
+    Entry(
+        "pliant/ThreadInsertion-v0",
+        "pliant.envs.rods.thread_insertion:ThreadInsertion",
+        horizon=60,
+        action_size=12,
+        observation_size=111,
+        summary="pass the free end of a cable through a ring",
+    ),
 )
 
 

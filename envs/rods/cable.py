@@ -54,32 +54,37 @@ def make_rod(position: np.ndarray, config: Any, radius: float, **options: Any) -
     )
 
 
-def hanging_shape(count: int, length: float, span: float, height: float) -> np.ndarray:
+def hanging_shape(count: int, length: float | np.ndarray, span: float, height: float) -> np.ndarray:
     """Vertices of a cable that hangs in a bow along x, its first and last edge level, shape (count, 3) [m].
 
-    The tangent's angle is -a sin(2 pi s); its ends are ``span`` apart at z = ``height``. Nearly its shape at rest.
+    ``length``: of the cable, or of its edges (count - 1,) [m]. The ends are ``span`` apart at z = ``height``. With the
+    tangent's angle -a sin(2 pi s) it is nearly its shape at rest.
     """
-    middle = (np.arange(count - 1) + 0.5) / (count - 1)
-    wave = np.sin(2 * np.pi * middle)
+    length = np.broadcast_to(np.asarray(length) / (1 if np.ndim(length) else count - 1), (count - 1,))
+    along = np.cumsum(length)
+    wave = np.sin(2 * np.pi * (along - length / 2) / along[-1])
     wave[[0, -1]] = 0.0
     low, high = 0.0, 2.0
     for _ in range(60):  # the bow that is as wide as wanted
         a = (low + high) / 2
-        low, high = (a, high) if np.cos(a * wave).mean() * length > span else (low, a)
-    edges = np.stack([np.cos(a * wave), np.zeros(count - 1), -np.sin(a * wave)], axis=1) * length / (count - 1)
+        low, high = (a, high) if np.cos(a * wave) @ length > span else (low, a)
+    edges = np.stack([np.cos(a * wave), np.zeros(count - 1), -np.sin(a * wave)], axis=1) * length[:, None]
     position = np.concatenate([np.zeros((1, 3)), np.cumsum(edges, axis=0)])
     return position - [position[-1, 0] / 2, 0.0, -height]
 
 
-def gripper(name: str, first: np.ndarray, second: np.ndarray) -> Effector:
-    """A gripper about the edge between two vertices [m], shape (3,) each; its z axis is the edge's direction."""
+def gripper(name: str, first: np.ndarray, second: np.ndarray, *, margin: float = 0.0) -> Effector:
+    """A gripper about the edge between two vertices [m], shape (3,) each; its z axis is the edge's direction.
+
+    ``margin``: by which it is shorter at both ends [m], where vertices follow so closely that it would push them.
+    """
     edge = second - first
     z = edge / np.linalg.norm(edge)
     x = np.cross([0.0, 1.0, 0.0] if abs(z[1]) < 0.9 else [1.0, 0.0, 0.0], z)
     x /= np.linalg.norm(x)
-    turned = quaternion_of_matrix(np.stack([x, np.cross(z, x), z], axis=1))
-    shape = Capsule(GRIPPER_RADIUS, float(np.linalg.norm(edge)) / 2)
-    return Effector(name, shape, (first + second) / 2, orientation=turned, color=GRIPPER_COLOR)
+    orientation = quaternion_of_matrix(np.stack([x, np.cross(z, x), z], axis=1))
+    shape = Capsule(GRIPPER_RADIUS, float(np.linalg.norm(edge)) / 2 - margin)
+    return Effector(name, shape, (first + second) / 2, orientation=orientation.tolist(), color=GRIPPER_COLOR)
 
 
 def turned(orientation: np.ndarray, rotation: np.ndarray) -> np.ndarray:
@@ -133,8 +138,8 @@ class Settler:
         world = self._world
         world.reset()
         start = np.array([effector.pose for effector in self._scene.effectors])
-        turned = [matrix_of_quaternion(q) for q in (start[:, 3:], orientation)]
-        twist = twist_between(start[:, :3], turned[0], position, turned[1], world.time_step, world.substeps)
+        before, after = matrix_of_quaternion(start[:, 3:]), matrix_of_quaternion(orientation)
+        twist = twist_between(start[:, :3], before, position, after, world.time_step, world.substeps)
         world.step(twist.reshape(1, -1))
         for _ in range(self.PATIENCE):
             world.step(np.zeros((1, twist.size)))

@@ -12,7 +12,7 @@ from pliant.envs import features as f
 from pliant.envs.rods.cable import CableConfig, Settler, gripper, hanging_shape, make_rod, polyline, turned
 from pliant.envs.rods.features import MeanDistance
 from pliant.envs.task import Observed, Score, Task, Term
-from pliant.sims.rod.scene import Grip, RodScene
+from pliant.sims.rod.scene import Grip, Rod, RodScene
 
 COUNT = 13  # vertices
 LENGTH, RADIUS = 1.0, 0.005  # of the cable [m]
@@ -60,7 +60,7 @@ class CableShape(Task):
 
     ## Rewards
     - *shape*: minus the mean distance of the free vertices from their targets, in units of 10 cm.
-    - *effort*: minus 0.02 times the mean square of the action.
+    - *action_cost*: minus 0.02 times the mean square of the action.
 
     `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is 1 - d / d_0, clipped to
     [0, 1]: d is the mean distance of the free vertices from their targets, d_0 that at the start.
@@ -85,15 +85,21 @@ class CableShape(Task):
     horizon = 60
     step_time = 0.05
     substeps = {"small": 5, "full": 10}
+    joint_speed = 0.25
     Config = Config
 
     def make_scene(self) -> RodScene:
         position = hanging_shape(COUNT, LENGTH, SPAN, HEIGHT)
         rod = make_rod(position, self.config, RADIUS)
-        effectors = [gripper("left", *position[:2]), gripper("right", *position[-2:])]
-        grips = [Grip([0, 1], "left"), Grip([COUNT - 2, COUNT - 1], "right")]
-        scene = RodScene(rod, grips=grips, effectors=effectors)
+        return self.hold(rod, COUNT)
+
+    def hold(self, rod: Rod, count: int) -> RodScene:
+        """The scene of a rod whose first ``count`` vertices are a chain with a gripper at either end."""
+        ends = {"left": [0, 1], "right": [count - 2, count - 1]}
+        effectors = [gripper(name, *rod.position[pair]) for name, pair in ends.items()]
+        scene = RodScene(rod, grips=[Grip(pair, name) for name, pair in ends.items()], effectors=effectors)
         self.start = np.array([effector.pose for effector in effectors])
+        self.free = np.setdiff1d(np.arange(len(rod)), [*ends["left"], *ends["right"]])
         self.settler = Settler(scene)
         return scene
 
@@ -101,24 +107,23 @@ class CableShape(Task):
         return {"effector_twist": np.diag([*[SPEED] * 3, *[SPIN] * 3] * 2)}
 
     def make_observation(self) -> list[Observed]:
-        rows, free = np.arange(COUNT), np.arange(2, COUNT - 2)
-        vertices = f.Rows("vertices", "position", rows, 3)
+        count = len(self.scene.rod)
+        vertices = f.Rows("vertices", "position", np.arange(count), 3)
         return [
-            Observed(vertices, scale=0.5, offset=np.tile([0.0, 0.0, HEIGHT], COUNT)),
-            Observed(f.Rows("velocities", "velocity", free, 3), scale=0.5),
+            Observed(vertices, scale=0.5, offset=np.tile([0.0, 0.0, HEIGHT], count)),
+            Observed(f.Rows("velocities", "velocity", self.free, 3), scale=0.5),
             Observed(f.Offset("to_target", vertices, "vertices"), scale=0.2),
             Observed(f.Rows("orientations", "effector_orientation", [0, 1], 4)),
             Observed(f.Action(self.action_size)),
         ]
 
     def make_reward(self) -> list[Term]:
-        free = np.arange(2, COUNT - 2)
-        shape = MeanDistance(free, "target", smoothing=SMOOTHING)
+        shape = MeanDistance(self.free, "target", smoothing=SMOOTHING)
         effort = f.action_cost(self.action_size)
         return [Term(shape, -self.config.shape_weight / UNIT), Term(effort, -self.config.effort_weight)]
 
     def make_score(self) -> Score:
-        return Score(MeanDistance(np.arange(2, COUNT - 2), "target"), goal=0.0)
+        return Score(MeanDistance(self.free, "target"), goal=0.0)
 
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         position = self.start[:, :3] + rng.uniform(-SHIFT, SHIFT, (2, 3))
