@@ -1,4 +1,4 @@
-"""What may change the empty stage in each tile of a picture: shadows, the ghost, markers. On the host: tiles are few."""
+"""Tiles of a picture that shadows, the ghost or markers may change. Found on the host: tiles are few."""
 
 from __future__ import annotations
 

@@ -150,17 +150,20 @@ def draw_light_depth(count: int, keys: pixels_i64, depth: pixels_f32):
 
 
 @ti.func
-def clear_taps(look: ti.template(), light_view: ti.template(), light_width, light_depth: ti.template(), q, begin, end):
-    """How many of some points on the disc about ``q``, in the light's view, show nothing much nearer than it [m]."""
-    x, y = project(light_view, q)
-    reach, fade, first, last = look[SOFTNESS] / light_view[12], 1.0 / look[BIAS], q[2] - look[BIAS], light_width - 1
-    clear = 0.0
-    for k in range(begin, end):
+def disc_sunlight(look: ti.template(), light_view: ti.template(), light_width, light_depth: ti.template(), x, y, z):
+    """The part of the disc about pixel (x, y) of the shadow map in which nothing is much nearer than ``z`` [m]."""
+    reach, fade, first, last = look[SOFTNESS] / light_view[12], 1.0 / look[BIAS], z - look[BIAS], light_width - 1
+    lit = 0.0
+    taps, k = SHADOW_TAPS, 0
+    while k < taps:
         # Nothing touches the border of the shadow map: what lies beyond is lit as it is.
         px = ti.min(ti.max(ti.floor(x + 0.5 + reach * look[TAPS + 2 * k], int), 0), last)
         py = ti.min(ti.max(ti.floor(y + 0.5 + reach * look[TAPS + 2 * k + 1], int), 0), last)
-        clear += 1.0 - ti.min(1.0, ti.max(0.0, (first - light_depth[py * light_width + px]) * fade))
-    return clear
+        lit += 1.0 - ti.min(1.0, ti.max(0.0, (first - light_depth[py * light_width + px]) * fade))
+        k += 1
+        if k == FIRST_TAPS and (lit == 0.0 or lit == k):
+            taps = k  # the outermost taps agree: no edge of a shadow is near
+    return lit / taps
 
 
 @ti.func
@@ -178,46 +181,8 @@ def sunlight(
     lit = 1.0
     if 0 <= x < light_width and 0 <= y < light_width:
         if is_close(light_width, LIGHT_SHIFT, light_tiles, int(x), int(y)):
-            clear = clear_taps(look, light_view, light_width, light_depth, q, 0, FIRST_TAPS)
-            lit = clear / FIRST_TAPS
-            if 0.0 < clear < FIRST_TAPS:  # the outermost points disagree: the edge of a shadow is near
-                clear += clear_taps(look, light_view, light_width, light_depth, q, FIRST_TAPS, SHADOW_TAPS)
-                lit = clear / SHADOW_TAPS
+            lit = disc_sunlight(look, light_view, light_width, light_depth, x, y, q[2])
     return lit
-
-
-@ti.func
-def obscuring_taps(
-    view: ti.template(),
-    width,
-    height,
-    look: ti.template(),
-    x,
-    y,
-    normal,
-    kind: ti.template(),
-    depth: ti.template(),
-    begin,
-    end,
-):
-    """How much some points about pixel (x, y) darken it; ``normal`` is in the view's frame."""
-    p, radius = y * width + x, look[CORNER]
-    here = pixel_point(view, x, y, depth[p])
-    reach = ti.min(radius / pixel_size(view, here[2]), WIDEST_CORNER * height)
-    inverse, bias, farthest = 1.0 / (radius * radius), 0.03 * radius, here[2] + 2.0 * radius
-    blocked = 0.0
-    for k in range(begin, end):
-        at = TAPS + 2 * (SHADOW_TAPS + k)
-        px = ti.min(ti.max(ti.floor(x + 0.5 + reach * look[at], int), 0), width - 1)
-        py = ti.min(ti.max(ti.floor(y + 0.5 + reach * look[at + 1], int), 0), height - 1)
-        q = py * width + px
-        v = pixel_point(view, px, py, ti.min(depth[q], farthest)) - here
-        over, square = ti.max(v.dot(normal) - bias, 0.0), v.norm_sqr()
-        # The ground does not darken itself: where it steps down, that would show as a line next to bodies only.
-        if kind[q] == GROUND and kind[p] == GROUND:
-            over = 0.0
-        blocked += ti.max(0.0, 1.0 - square * inverse) * over / ti.sqrt(square + 1e-12)
-    return blocked
 
 
 @ti.func
@@ -228,9 +193,26 @@ def openness(
 
     ``normal`` is in the view's frame.
     """
-    blocked = obscuring_taps(view, width, height, look, x, y, normal, kind, depth, 0, FIRST_TAPS)
-    if blocked > 0.0:
-        blocked += obscuring_taps(view, width, height, look, x, y, normal, kind, depth, FIRST_TAPS, OCCLUSION_TAPS)
+    p, radius = y * width + x, look[CORNER]
+    here = pixel_point(view, x, y, depth[p])
+    reach = ti.min(radius / pixel_size(view, here[2]), WIDEST_CORNER * height)
+    inverse, bias, farthest = 1.0 / (radius * radius), 0.03 * radius, here[2] + 2.0 * radius
+    blocked = 0.0
+    taps, k = OCCLUSION_TAPS, 0
+    while k < taps:
+        at = TAPS + 2 * (SHADOW_TAPS + k)
+        px = ti.min(ti.max(ti.floor(x + 0.5 + reach * look[at], int), 0), width - 1)
+        py = ti.min(ti.max(ti.floor(y + 0.5 + reach * look[at + 1], int), 0), height - 1)
+        q = py * width + px
+        # The ground does not darken itself: where it steps down, that would show as a line next to bodies only.
+        if kind[p] != GROUND or kind[q] != GROUND:
+            v = pixel_point(view, px, py, ti.min(depth[q], farthest)) - here
+            over, square = v.dot(normal) - bias, v.norm_sqr()
+            if over > 0.0:
+                blocked += ti.max(0.0, 1.0 - square * inverse) * over / ti.sqrt(square)
+        k += 1
+        if k == FIRST_TAPS and blocked == 0.0:
+            taps = k
     return ti.max(0.0, 1.0 - 2.2 * blocked / OCCLUSION_TAPS)
 
 
