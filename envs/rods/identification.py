@@ -7,7 +7,7 @@ wire lies this time (markers that have slid, a set that it has taken), part of i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -51,9 +51,7 @@ def initial_parameters(recordings: Sequence[Recording]) -> RodParameters:
     )
 
 
-def predict(
-    recordings: Sequence[Recording], parameters: RodParameters, *, precision: str = "f32"
-) -> list[np.ndarray]:
+def predict(recordings: Sequence[Recording], parameters: RodParameters, *, precision: str = "f32") -> list[np.ndarray]:
     """Open-loop predictions of recordings of one wire, each (T, n, 3) [m]; frames 0 and 1 are the recording's.
 
     Raises:
@@ -74,7 +72,9 @@ class Replay:
         free: vertices that are predicted.
     """
 
-    def __init__(self, recordings: Sequence[Recording], *, precision: str = "f32", differentiable: bool = False) -> None:
+    def __init__(
+        self, recordings: Sequence[Recording], *, precision: str = "f32", differentiable: bool = False
+    ) -> None:
         first = recordings[0]
         for other in recordings[1:]:
             alike = np.array_equal(other.parents, first.parents) and np.array_equal(other.clamped, first.clamped)
@@ -95,7 +95,7 @@ class Replay:
             tuple(self.parents.tolist()), tuple(self.clamped.tolist()), batch, self.dt, precision, differentiable
         )
 
-    def physical(self, values: dict[str, np.ndarray | float]) -> dict[str, np.ndarray]:
+    def physical(self, values: Mapping[str, np.ndarray | float]) -> dict[str, np.ndarray]:
         """The World's parameters, each (B, n, ...) or broadcasting to it.
 
         With w the length memory and a_j the shape memory of joint j: rest lengths are (1 - w) L + w L_first, natural
@@ -123,7 +123,7 @@ class Replay:
             "gravity": v["gravity"],
         }
 
-    def run(self, values: dict[str, np.ndarray | float], frames: int) -> np.ndarray:
+    def run(self, values: Mapping[str, np.ndarray | float], frames: int) -> np.ndarray:
         """Positions (B, frames, n, 3) [m] from frames 0 and 1 on."""
         world = self.world
         world.reset()
@@ -138,9 +138,7 @@ class Replay:
             positions[:, t] = world.state("position")
         return positions
 
-    def pull_back(
-        self, values: dict[str, np.ndarray | float], position_bar: np.ndarray
-    ) -> dict[str, np.ndarray]:
+    def pull_back(self, values: Mapping[str, np.ndarray | float], position_bar: np.ndarray) -> dict[str, np.ndarray]:
         """Cotangents of the values from those of the positions of the last ``run``, (B, frames, n, 3); frames 0 and 1
         are given and have none."""
         world = self.world

@@ -251,9 +251,7 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
             v_o_bar = m * s * l
             rod.add3(mem.scratch, o + at.POSITION, x_bar)
             rod.add3(mem.scratch, o + at.OLD_POSITION, before * z_o_bar)
-            rod.add3(
-                mem.scratch, o + at.VELOCITY, last * v_o_bar + rod.load3(mem.adjoint, bar + at.OLD_VELOCITY)
-            )
+            rod.add3(mem.scratch, o + at.VELOCITY, last * v_o_bar + rod.load3(mem.adjoint, bar + at.OLD_VELOCITY))
             rod.add3(mem.scratch, o + at.OLD_VELOCITY, before * v_o_bar)
         add_scales(mem, b, scale_bar)
 

@@ -33,7 +33,7 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
     vec4 = ti.types.vector(4, fp)
     joint = joint_functions(fp)
     tree = tree_functions(fp)
-    contact = rod_contact_functions(fp, kinds) if has_effectors else None
+    contact: Any = rod_contact_functions(fp, kinds) if has_effectors else None
 
     @ti.func
     def load3(a: ti.template(), o):

@@ -98,8 +98,12 @@ def joint_functions(fp: Any) -> SimpleNamespace:
         for i in ti.static(range(3)):
             for j in ti.static(range(3)):
                 ss = 2 * kw * s[i] * s[j]
-                ee[i, j] = ss - P[i] * s[j] - s[i] * P[j] + kw / chi * t[i] * t[j] + kb[i] * by_kb_e[j] + by_kb_e[i] * kb[j]
-                ff[i, j] = ss + Q[i] * s[j] + s[i] * Q[j] + kw / chi * u[i] * u[j] + kb[i] * by_kb_f[j] + by_kb_f[i] * kb[j]
+                ee[i, j] = (
+                    ss - P[i] * s[j] - s[i] * P[j] + kw / chi * t[i] * t[j] + kb[i] * by_kb_e[j] + by_kb_e[i] * kb[j]
+                )
+                ff[i, j] = (
+                    ss + Q[i] * s[j] + s[i] * Q[j] + kw / chi * u[i] * u[j] + kb[i] * by_kb_f[j] + by_kb_f[i] * kb[j]
+                )
                 ef[i, j] += ss - P[i] * s[j] + s[i] * Q[j] - kw / chi * t[i] * u[j] - w[2] / 2 * kb[i] * s[j]
             ee[i, i] -= kw / chi
             ff[i, i] -= kw / chi

@@ -171,7 +171,9 @@ class RodScene:
         driven = 0
         for grip in self.grips:
             if grip.effector is not None and grip.effector not in names:
-                raise ValueError(f"grip: effector {grip.effector!r} is unknown; effectors: {', '.join(names) or 'none'}")
+                raise ValueError(
+                    f"grip: effector {grip.effector!r} is unknown; effectors: {', '.join(names) or 'none'}"
+                )
             for v in grip.vertices:
                 if int(v) != v or not 0 <= v < len(self.rod):
                     raise ValueError(f"grip: vertex {v!r} must lie in 0..{len(self.rod) - 1}")

@@ -45,7 +45,9 @@ def test_the_loss_has_the_right_gradient_with_respect_to_every_value():
     _, gradient = problem.evaluate(z)
     for _ in range(3):
         d = rng.normal(size=problem.size)
-        slopes = [(problem.evaluate(z + h * d)[0] - problem.evaluate(z - h * d)[0]) / (2 * h) for h in (1e-3, 1e-4, 1e-5)]
+        slopes = [
+            (problem.evaluate(z + h * d)[0] - problem.evaluate(z - h * d)[0]) / (2 * h) for h in (1e-3, 1e-4, 1e-5)
+        ]
         assert min(abs(s - gradient @ d) for s in slopes) <= 1e-6 * abs(gradient @ d)
 
 
