@@ -1,4 +1,4 @@
-"""Identification of a wire: L-BFGS on the prediction error of training recordings, with gradients from the rod's adjoint."""
+"""Identification of a wire: L-BFGS on the error of predicted recordings, with gradients from the rod's adjoint."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """From a wire's parameters to a prediction of a recording, and back from errors to gradients of the parameters.
 
-A wire is a tree of edges (`pliant.sims.rod`) of unit mean density: recordings of motion tell stiffness by mass only. Its
-clamped vertices follow the recording; frames 0 and 1 give position and velocity, and, as all that is known of how this
-wire lies this time (markers that have slid, a set that it has taken), part of its rest lengths and natural curvatures.
+A wire is a tree of edges (`pliant.sims.rod`) of unit mean density: recordings of motion tell stiffness by mass only.
+Its clamped vertices follow the recording; frames 0 and 1 give position and velocity, and, as all that is known of how
+this wire lies this time (markers that have slid, a set that it has taken), part of its rest lengths and natural
+curvatures.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Replay:
         self.recorded = np.stack(
             [np.pad(r.positions, ((0, longest - len(r.positions)), (0, 0), (0, 0)), "edge") for r in recordings]
         )
-        batch, _, n, _ = self.recorded.shape
+        batch = len(self.recorded)
         self.driven = self.recorded[:, :, self.clamped].reshape(batch, longest, -1)
         self.director = carried_directors(self.recorded[:, 1], self.parents, REFERENCE)
         self.first_lengths = edges(self.recorded[:, :2], self.parents)[1].mean(axis=1)

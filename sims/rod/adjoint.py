@@ -10,10 +10,10 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.robot import effector as eff
 from pliant.sims.rod import state as at
 from pliant.sims.rod.assembly import assembly_functions
 from pliant.sims.rod.clamps import clamp_functions
-from pliant.sims.robot import effector as eff
 from pliant.sims.runtime import ti
 from pliant.sims.solver import CONTROL, PARAMETER, STATE
 
@@ -172,8 +172,9 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
 
     @ti.func
     def frames(mem: ti.template(), b, r_in, r_out):
-        """Frames of held edges: turned with their effector, or carried along from the old tangent by parallel transport,
-        d theta_new = d theta_old - kb.(de_old/(2 eps_old) + de_new/(2 eps_new)), kb = 2 t_old x t_new/(1 + t_old.t_new).
+        """Frames of held edges: turned with their effector, or carried along from the old tangent by parallel
+        transport, d theta_new = d theta_old - kb.(de_old/(2 eps_old) + de_new/(2 eps_new)),
+        kb = 2 t_old x t_new/(1 + t_old.t_new).
         """
         h = ti.static(mem.integers)
         old, new, _params, work = rod.places(mem, b, r_in, r_out)

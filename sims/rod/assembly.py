@@ -13,11 +13,11 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.robot import effector as eff
 from pliant.sims.rod import state as at
 from pliant.sims.rod.contact import rod_contact_functions
 from pliant.sims.rod.energies import joint_functions
 from pliant.sims.rod.linear import tree_functions
-from pliant.sims.robot import effector as eff
 from pliant.sims.runtime import ti
 from pliant.sims.solver import CONTROL, DT, PARAMETER, STATE
 

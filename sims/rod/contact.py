@@ -24,9 +24,9 @@ from pliant.sims.solver import CONTROL, DT, OUTPUT, PARAMETER, PARTIAL, PARTIAL_
 def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
     """Taichi functions of one floating-point type for effectors of the given kinds of shapes.
 
-    ``push(mem, b, row, j, x_o, z, reads_force)``: force of effector j (pose of frame row ``row``) on a vertex that moves
-    from x_o to z [N], and minus its derivative with respect to z.  ``potential``: see there.  ``push_adjoint(mem, b, row, j, x_o, z, a)``: adds the
-    cotangents of a.force to pose, twist, friction and contact stiffness and returns that of x_o.
+    ``push(mem, b, row, j, x_o, z)``: force of effector j (pose of frame row ``row``) on a vertex that moves from x_o to
+    z [N], and minus its derivative with respect to z.  ``potential``: see there.  ``push_adjoint(mem, b, row, j, x_o,
+    z, a)``: adds the cotangents of a.force to pose, twist, friction and contact stiffness, returns that of x_o.
     """
     vec3 = ti.types.vector(3, fp)
     vec4 = ti.types.vector(4, fp)
@@ -143,8 +143,8 @@ def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
 
     @ti.func
     def push_adjoint(mem: ti.template(), b, row, j, x_o, z, a):
-        """With g_o = phi(x_o) - radius, g = g_o + n.(z - x_o), u = (z - x_o)/dt - v - w x r, r = x_o - p, u_T = u - n n.u
-        and s = sqrt(|u_T|^2 + c^2): a.force = k h(g) a.n - mu k h(g_o) a.u_T/s."""
+        """With g_o = phi(x_o) - radius, g = g_o + n.(z - x_o), u = (z - x_o)/dt - v - w x r, r = x_o - p, u_T = u - n
+        n.u and s = sqrt(|u_T|^2 + c^2): a.force = k h(g) a.n - mu k h(g_o) a.u_T/s."""
         h = ti.static(mem.integers)
         x_bar = vec3(0)
         if reach(mem, row, j, x_o, z):

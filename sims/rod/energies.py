@@ -29,7 +29,7 @@ def joint_functions(fp: Any) -> SimpleNamespace:
     ``transport(t, u, m)``: m carried from the unit vector t to u by the smallest rotation.
     ``turn(t, m, angle)``: m, normal to the unit vector t, turned about it.
     ``strains(t, u, m1, n1)``: (kappa_1, kappa_2, tau).
-    ``slopes(t, u, m1, eps, eps_f, w)``: first derivatives of a weighted sum of the strains: (e, f, angle of e, angle of f).
+    ``slopes(t, u, m1, eps, eps_f, w)``: first derivatives of a weighted sum of the strains, by e, f and both angles.
     ``bends(t, u, m1, eps, eps_f, w)``: its second derivatives.
     """
     vec3 = ti.types.vector(3, fp)
@@ -77,8 +77,8 @@ def joint_functions(fp: Any) -> SimpleNamespace:
 
     @ti.func
     def bends(t, u, m1, eps, eps_f, w):
-        """Second derivatives of w.(kappa_1, kappa_2, tau): blocks ee, ff, ef, vectors (e, theta_e) and (f, theta_e), scalar
-        theta_e theta_e; the others vanish. With P = 2 u x d/chi, Q = 2 t x d/chi and the symbols of ``slopes``:
+        """Second derivatives of w.(kappa_1, kappa_2, tau): blocks ee, ff, ef, vectors (e, theta_e) and (f, theta_e),
+        scalar theta_e theta_e; the others vanish. With P = 2 u x d/chi, Q = 2 t x d/chi and the symbols of ``slopes``:
 
         ee = [2 kw s s' - P s' - s P' - kw/chi (1 - t t') + (kb d' + d kb')/2 - w3/4 (kb (t+s)' + (t+s) kb')]/eps^2
         ff = [2 kw s s' + Q s' + s Q' - kw/chi (1 - u u') - w3/4 (kb (u+s)' + (u+s) kb')]/eps'^2

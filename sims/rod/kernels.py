@@ -3,14 +3,14 @@
 from functools import cache
 from typing import Any
 
+from pliant.sims.robot import effector as eff
 from pliant.sims.rod import state as at
 from pliant.sims.rod.adjoint import adjoint_functions
 from pliant.sims.rod.assembly import assembly_functions
 from pliant.sims.rod.clamps import clamp_functions
 from pliant.sims.rod.potential import potential_functions
-from pliant.sims.robot import effector as eff
 from pliant.sims.runtime import ti
-from pliant.sims.solver import NOT_CONVERGED, NOT_FINITE, RECORDS, STATE, STATUS, STATUS_SIZE, Phases
+from pliant.sims.solver import DT, NOT_CONVERGED, NOT_FINITE, RECORDS, STATE, STATUS, STATUS_SIZE, Phases
 
 PATIENCE = 6
 """Newton steps before the line search begins; a usual step takes three."""
@@ -34,8 +34,7 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> Phases:
         h = ti.static(mem.integers)
         a = ti.static(mem.frames)
         old, new, _params, _work = rod.places(mem, b, r_in, r_out)
-        _s, last, before = rod.scheme(mem, 0)
-        dt = 1 / _s
+        dt = mem.constants[DT]
         for i in range(h[at.COUNT]):
             o = rod.field(old, i, 0)
             x = rod.load3(a, o + at.POSITION)
@@ -145,7 +144,7 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> Phases:
         """Velocities, strains and history of the new state."""
         h = ti.static(mem.integers)
         a = ti.static(mem.frames)
-        old, new, _params, work = rod.places(mem, b, r_in, r_out)
+        old, new, _params, _work = rod.places(mem, b, r_in, r_out)
         s, last, before = rod.scheme(mem, second)
         rod.measure(mem, new)
         for i in range(h[at.COUNT]):

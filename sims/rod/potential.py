@@ -4,9 +4,9 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.robot import effector as eff
 from pliant.sims.rod import state as at
 from pliant.sims.rod.assembly import assembly_functions
-from pliant.sims.robot import effector as eff
 from pliant.sims.runtime import ti
 from pliant.sims.solver import PARAMETER
 
