@@ -237,6 +237,8 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
             add(bars, rod.parameter(params, i, at.QUADRATIC_DRAG), -speed * along)
             rod.add3(bars, gravity_at, m * l)
             v_bar = -(m * s + resistance) * l
+            if h[at.FORCED] != 0:
+                rod.add3(mem.control_adjoint, b * h[CONTROL] + h[at.FORCE_AT] + 3 * i, l)
             if speed > 0:
                 v_bar -= quadratic * along / speed * v
             z_o_bar = -s * (v_bar + rod.load3(mem.adjoint, bar + at.VELOCITY))

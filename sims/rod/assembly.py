@@ -133,6 +133,15 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
         return result
 
     @ti.func
+    def applied(mem: ti.template(), b, i):
+        """Force on vertex i that is a control [N]."""
+        h = ti.static(mem.integers)
+        result = vec3(0)
+        if h[at.FORCED] != 0:
+            result = load3(mem.controls, b * h[CONTROL] + h[at.FORCE_AT] + 3 * i)
+        return result
+
+    @ti.func
     def moments(mem: ti.template(), params, i, p, s, strain, earlier, scale):
         """Moments w conjugate to the strains of node i's joint (bend, bend, twist), their elastic stiffness, viscous
         share and the joint's length."""
@@ -198,7 +207,7 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
             m = scale[at.MASS_SCALE] * mem.parameters[parameter(params, i, at.MASS)]
             quadratic = mem.parameters[parameter(params, i, at.QUADRATIC_DRAG)]
             resistance = mem.parameters[parameter(params, i, at.DRAG)] + quadratic * speed
-            force = m * (s * (v_o - v) + gravity) - resistance * v
+            force = m * (s * (v_o - v) + gravity) - resistance * v + applied(mem, b, i)
             if ti.static(has_effectors):
                 if tree.is_free(mem, i):
                     for j in range(h[eff.COUNT]):
@@ -340,6 +349,7 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
         director=director,
         measure=measure,
         scales=scales,
+        applied=applied,
         moments=moments,
         assemble=assemble,
     )

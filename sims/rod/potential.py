@@ -15,7 +15,7 @@ from pliant.sims.solver import PARAMETER
 def potential_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> SimpleNamespace:
     """``potential(mem, b, r_in, r_out, second)``: at the trial state of row r_out, with the symbols of ``assembly``,
 
-    sum m (|v - v_o|^2/2 - g.z) + c |v|^2/(2 s) + c2 |v|^3/(3 s) + contact + sum K/(2 L) (eps - L)^2
+    sum m (|v - v_o|^2/2 - g.z) - f.z + c |v|^2/(2 s) + c2 |v|^3/(3 s) + contact + sum K/(2 L) (eps - L)^2
     + sum_joints B/(2 l) ((q - q0 l)^2 + s eta (q - q_o)^2).
     """
     rod = assembly_functions(fp, kinds, has_effectors)
@@ -42,7 +42,7 @@ def potential_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) ->
             square = v.dot(v)
             mass = scale[at.MASS_SCALE] * mem.parameters[rod.parameter(params, i, at.MASS)]
             # relative to the old position, to lose fewer digits
-            energy += mass * (jump.dot(jump) / 2 - gravity.dot(z - x_o))
+            energy += mass * jump.dot(jump) / 2 - (mass * gravity + rod.applied(mem, b, i)).dot(z - x_o)
             energy += square * (drag / 2 + quadratic * ti.sqrt(square) / 3) / s
             if ti.static(has_effectors):
                 if tree.is_free(mem, i):

@@ -34,6 +34,7 @@ class RodPart(Part):
         self.state_size = self.count * at.STATE_RECORD + 1
         self.parameter_size = self.count * at.NODE_PARAMETERS + at.WORLD_PARAMETERS
         self.control_size = 3 * scene.driven_count + (at.SCALES if scene.scaled else 0)
+        self.control_size += 3 * self.count if scene.forced else 0
         self._check_grips(self.rod.position[None])
 
     def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
@@ -74,6 +75,9 @@ class RodPart(Part):
             self.control_fields.append(Field("driven_position", control, (3,), self.scene.driven_count, 3))
         if self.scene.scaled:
             self.control_fields.append(Field("parameter_scale", self.scale_at, (at.SCALES,)))
+        self.force_at = self.scale_at + (at.SCALES if self.scene.scaled else 0)
+        if self.scene.forced:
+            self.control_fields.append(Field("vertex_force", self.force_at, (3,), n, 3))
         self.state_at, self.parameter_at, self.control_at = state, parameter, control
 
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
@@ -137,6 +141,8 @@ class RodPart(Part):
             (at.SECOND_ORDER, int(self.scene.integrator == "bdf2")),
             (at.SCALED, int(self.scene.scaled)),
             (at.SCALE_AT, self.scale_at),
+            (at.FORCED, int(self.scene.forced)),
+            (at.FORCE_AT, self.force_at),
         ):
             header[place] = value
 

@@ -24,7 +24,9 @@ from pliant.sims.solver import ROD_HEADER
     SECOND_ORDER,
     SCALED,
     SCALE_AT,
-) = range(ROD_HEADER, ROD_HEADER + 15)
+    FORCED,
+    FORCE_AT,
+) = range(ROD_HEADER, ROD_HEADER + 17)
 
 # A node's state: position, velocity, first director of its edge; the same of the step before; strains of its joint
 # (two curvatures and the twist) now and before.
