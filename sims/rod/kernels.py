@@ -24,8 +24,8 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> Phases:
     potential = potential_functions(fp, kinds, has_effectors).potential
     step_adjoint = adjoint_functions(fp, kinds, has_effectors).step_adjoint
     joint, tree = rod.joint, rod.tree
-    # Newton's iteration ends with a move below this share of an edge; it converges quadratically.
-    precision = 1e-8 if fp is ti.f64 else 1e-4
+    # Newton's iteration ends with a move below this share of an edge: the next would be its square.
+    precision = 1e-6 if fp is ti.f64 else 1e-3
     rounding = 1e-14 if fp is ti.f64 else 1e-6  # of the potential
 
     @ti.func
@@ -132,7 +132,7 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> Phases:
                 else:
                     scale = ti.min(fp(1.0), edge_length / ti.max(size, tolerance))
                     move(mem, new, work, scale)
-                    if size < tolerance:
+                    if size < tolerance and (exact == 1 or size < tolerance * fp(precision)):
                         cause = 0
                         count = h[at.MAX_ITERATIONS]
                     elif size < fp(0.1) * edge_length and is_stubborn == 0:
