@@ -35,6 +35,9 @@ class Actuator:
     def reset(self, worlds: np.ndarray) -> None:
         """Begin an episode in the worlds of the mask (B,), which are in their initial state."""
 
+    def begin_window(self) -> None:
+        """Forget the steps recorded; the current state is the start of a new recording."""
+
     def state(self, name: str, step: int | None = None) -> np.ndarray:
         """A copy of one of `state_names`, shape (B, ...), now or after environment step ``step`` of the recording."""
         raise KeyError(name)

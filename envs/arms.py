@@ -230,6 +230,9 @@ class ArmActuator(Actuator):
         if worlds.all():
             self._before, self._free = [], []
 
+    def begin_window(self) -> None:
+        self._before, self._free = [], []
+
     def _place(self, worlds: np.ndarray) -> None:
         """Put the held effectors of some worlds where the joint angles say."""
         position, orientation = (self.world.state(name) for name in (POSITION, ORIENTATION))

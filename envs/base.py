@@ -16,8 +16,9 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from pliant.envs.checks import check_actions
 from pliant.envs.differentiable import DifferentiableFace
-from pliant.envs.rollout import OBSERVATION_LIMIT, Gradient, Outcome, Rollout, check_actions
+from pliant.envs.rollout import OBSERVATION_LIMIT, Gradient, Outcome, Rollout
 from pliant.envs.task import Task
 
 __all__ = ["Gradient", "TaskEnv", "TaskVectorEnv"]

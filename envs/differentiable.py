@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pliant.envs.rollout import Gradient, Outcome, Rollout, check_actions
+from pliant.envs.checks import check_actions
+from pliant.envs.rollout import Gradient, Outcome, Rollout
 from pliant.envs.task import Task, make_config
 
 if TYPE_CHECKING:
@@ -113,6 +114,13 @@ class DifferentiableFace:
         return self._drop(self._last.score.copy())
 
     @property
+    def outcome(self) -> Outcome:
+        """What the last reset or step gave, in float64 and before observations are clipped; arrays (B, ...)."""
+        if self._last is None:
+            raise RuntimeError("call reset() first")
+        return self._last
+
+    @property
     def state_names(self) -> list[str]:
         """Names of the state arrays."""
         return self._rollout.state_names
@@ -177,6 +185,16 @@ class DifferentiableFace:
         """
         self.check_open()
         return self._drop_all(self._rollout.backward_end(self._lead(observation_cotangent)))
+
+    def begin_window(self) -> None:
+        """Forget the steps recorded, and a sweep under way, and go on from the current state in the same episode.
+
+        For truncated back-propagation: later gradients are of the steps since, and ``initial_state`` is this state.
+        """
+        self.check_open()
+        if self._last is None:
+            raise RuntimeError("call reset() first")
+        self._rollout.begin_window()
 
     def evaluate(
         self, actions: np.ndarray, *, seed: int = 0, discount: float = 1.0, options: dict[str, Any] | None = None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pliant.envs.actuators import make_actuator
+from pliant.envs.checks import broadcast, check_actions
 from pliant.envs.features import Sink, View
 from pliant.envs.task import Task
 from pliant.sims.world import World
@@ -95,6 +96,7 @@ class Rollout:
         self.goal: dict[str, np.ndarray] = {}
         self._score_start = np.zeros(batch)
         self._actions: list[np.ndarray] = []  # clipped, (B, A) each
+        self._earlier: list[np.ndarray] = []  # the last two before them, where the recording began within an episode
         self._inside: list[np.ndarray] = []  # where the action given lay in [-1, 1]
         self._observations: list[np.ndarray] = []
         self._sweep: _Sweep | None = None
@@ -141,11 +143,11 @@ class Rollout:
         Ends a recorded episode: reset before the next step.
         """
         self._check_name("parameter", name, self.parameter_names)
-        value = _broadcast(f"parameter {name!r}", value, self.parameter(name).shape)
+        value = broadcast(f"parameter {name!r}", value, self.parameter(name).shape)
         self._leave_sweep()
         if self.recorded_steps:
             self.world.reset()
-            self._actions = []
+            self._actions, self._earlier = [], []
         design = self.task.designs.get(name)
         if design is None:
             self.world.set_parameter(name, value)
@@ -198,16 +200,26 @@ class Rollout:
             self.world.set_state(name, stacked, None if full else mask)
         self.actuator.reset(mask)
         for name, value in (state or {}).items():
-            self.actuator.set_state(name, _broadcast(f"state {name!r}", value, self.state(name).shape), mask)
+            self.actuator.set_state(name, broadcast(f"state {name!r}", value, self.state(name).shape), mask)
         self.elapsed[mask] = 0
         if full:
-            self._actions, self._inside, self._observations = [], [], []
+            self._actions, self._earlier, self._inside, self._observations = [], [], [], []
         view = self._view(self.world)
         self._score_start[mask] = self.task.score.metric.value(view)[mask, 0]
         outcome = self._outcome(view)
         if self.differentiable:
             self._observations.append(outcome.observation)
         return outcome
+
+    def begin_window(self) -> None:
+        """Forget what is recorded and record on from the current state, within the same episode."""
+        if not self.differentiable:
+            raise RuntimeError("this environment records nothing; make it with differentiable=True")
+        self._leave_sweep()
+        self.world.begin_window()
+        self.actuator.begin_window()
+        self._earlier = [*self._earlier, *self._actions][-2:]
+        self._actions, self._inside, self._observations = [], [], self._observations[-1:]
 
     def step(self, actions: np.ndarray) -> Outcome:
         """One environment step of all worlds; ``actions`` of shape (B, A), clipped to [-1, 1].
@@ -243,14 +255,12 @@ class Rollout:
 
     def _view(self, world: World, step: int | None = None) -> View:
         """The view after environment step ``step`` of the tape; of the current state by default."""
-        none = np.zeros((self.batch, self.task.action_size))
-        if step is None:  # worlds may be at different steps; those just reset have had no action
-            last = [self._actions[-k] if len(self._actions) >= k else none for k in (1, 2)]
-            action, previous = (np.where(self.elapsed[:, None] >= k, last[k - 1], 0.0) for k in (1, 2))
-            elapsed = self.elapsed.copy()
-        else:
-            action, previous = (self._actions[step - k] if step >= k else none for k in (1, 2))
-            elapsed = np.full(self.batch, step)
+        count = len(self._actions)
+        elapsed = self.elapsed - (0 if step is None else count - step)
+        given = [*self._earlier, *self._actions[max(count - 2 if step is None else step - 2, 0) : step]]
+        given = [np.zeros((self.batch, self.task.action_size))] * 2 + given
+        # worlds may be at different steps; those just reset have had no action
+        action, previous = (np.where(elapsed[:, None] >= k, given[-k], 0.0) for k in (1, 2))
         return View(
             arrays=lambda name: world.effector_force if name == "effector_force" else self._read(world, name, step),
             action=action,
@@ -276,7 +286,7 @@ class Rollout:
 
     @property
     def recorded_steps(self) -> int:
-        """Steps since the reset that a reverse sweep covers."""
+        """Steps since the reset, or since `begin_window`, that a reverse sweep covers."""
         return len(self._actions) if self.differentiable else 0
 
     def backward(self, reward_weights: np.ndarray | None, observation_cotangents: np.ndarray | None) -> Gradient:
@@ -287,10 +297,10 @@ class Rollout:
         """
         steps, batch = self.recorded_steps, self.batch
         weights = np.ones((batch, steps)) if reward_weights is None else reward_weights
-        weights = _broadcast("reward_weights", weights, (batch, steps))
+        weights = broadcast("reward_weights", weights, (batch, steps))
         cotangents = observation_cotangents
         if cotangents is not None:
-            cotangents = _broadcast("observation_cotangents", cotangents, (batch, steps + 1, self.observation_size))
+            cotangents = broadcast("observation_cotangents", cotangents, (batch, steps + 1, self.observation_size))
         self._leave_sweep()
         for t in reversed(range(steps)):
             self.backward_step(weights[:, t], None if cotangents is None else cotangents[:, t + 1])
@@ -314,7 +324,7 @@ class Rollout:
         sweep = self._sweep
         if sweep.step == 0:
             raise RuntimeError("every step has been gone back; call backward_end()")
-        weight = _broadcast("reward_weight", reward_weight, (self.batch,))
+        weight = broadcast("reward_weight", reward_weight, (self.batch,))
         t = sweep.step - 1
         self.world.load_step(t)
         view = self._view(self.world, sweep.step)
@@ -363,7 +373,7 @@ class Rollout:
     def _add_observation(self, view: View, cotangent: Any, step: int, sink: Sink) -> None:
         if cotangent is None:
             return
-        cotangent = _broadcast("observation_cotangent", cotangent, (self.batch, self.observation_size))
+        cotangent = broadcast("observation_cotangent", cotangent, (self.batch, self.observation_size))
         within = np.abs(self._observations[step]) <= OBSERVATION_LIMIT  # beyond it the observation is constant
         first = 0
         for part in self.task.observation:
@@ -389,26 +399,3 @@ class _Sweep:
     step: int
     action_bar: np.ndarray
     actions: list[np.ndarray]
-
-
-def check_actions(actions: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Actions as float64 of the given shape; ``ValueError`` if the shape is wrong or a value is not finite."""
-    actions = np.asarray(actions, np.float64)
-    if actions.shape != shape:
-        raise ValueError(f"action has shape {actions.shape}, must be {shape}")
-    if not np.isfinite(actions).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(actions))[0])
-        raise ValueError(f"action at {where} is {actions[where]}, must be finite")
-    return actions
-
-
-def _broadcast(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """A float64 array of the given shape; ``ValueError`` if that cannot be or a value is not finite."""
-    value = np.asarray(value, np.float64)
-    try:
-        result = np.broadcast_to(value, shape)
-    except ValueError:
-        raise ValueError(f"{name} has shape {value.shape}, must broadcast to {shape}") from None
-    if not np.isfinite(value).all():
-        raise ValueError(f"{name} must be finite")
-    return result

@@ -205,6 +205,13 @@ class World:
 
     # ------------------------------------------------------------------ forward
 
+    def begin_window(self) -> None:
+        """Forget the recording; the current state, kept to the last bit, is the start of a new one."""
+        self._check_recording().clear()
+        self.end_adjoint()
+        self.step_count = 0
+        self._recorded_controls, self._recorded_outputs = [], []
+
     def reset(self, worlds: np.ndarray | None = None) -> None:
         """Back to the scene's initial state, in all worlds or those of the mask; a full reset empties the recording.
 
