@@ -24,8 +24,9 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> Phases:
     potential = potential_functions(fp, kinds, has_effectors).potential
     step_adjoint = adjoint_functions(fp, kinds, has_effectors).step_adjoint
     joint, tree = rod.joint, rod.tree
-    # Newton's iteration ends with a move below this share of an edge: the next would be its square.
-    precision = 1e-6 if fp is ti.f64 else 1e-3
+    # Newton's iteration ends with a move below this share of an edge: the next would be its square. The derivative lags
+    # one move behind: with friction, which turns within FRICTION_SPEED x DT, f64 needs this much to know it to 1e-6.
+    precision = 1e-8 if fp is ti.f64 else 1e-3
     rounding = 1e-14 if fp is ti.f64 else 1e-6  # of the potential
 
     @ti.func
