@@ -186,6 +186,11 @@ class DifferentiableFace:
         self.check_open()
         return self._drop_all(self._rollout.backward_end(self._lead(observation_cotangent)))
 
+    def backward_stop(self) -> None:
+        """Give up a sweep that `backward_step` has begun; steps may be taken again, or gone back from the last one."""
+        self.check_open()
+        self._rollout.backward_stop()
+
     def begin_window(self) -> None:
         """Forget the steps recorded, and a sweep under way, and go on from the current state in the same episode.
 

@@ -144,7 +144,7 @@ class Rollout:
         """
         self._check_name("parameter", name, self.parameter_names)
         value = broadcast(f"parameter {name!r}", value, self.parameter(name).shape)
-        self._leave_sweep()
+        self.backward_stop()
         if self.recorded_steps:
             self.world.reset()
             self._actions, self._earlier = [], []
@@ -184,7 +184,7 @@ class Rollout:
         mask = np.ones(self.batch, bool) if worlds is None else worlds
         for name in state or {}:
             self._check_name("state", name, self.state_names)
-        self._leave_sweep()
+        self.backward_stop()
         self.world.reset(None if full else mask)
         drawn: dict[str, list[np.ndarray]] = {}
         for b in np.flatnonzero(mask).tolist():
@@ -215,7 +215,7 @@ class Rollout:
         """Forget what is recorded and record on from the current state, within the same episode."""
         if not self.differentiable:
             raise RuntimeError("this environment records nothing; make it with differentiable=True")
-        self._leave_sweep()
+        self.backward_stop()
         self.world.begin_window()
         self.actuator.begin_window()
         self._earlier = [*self._earlier, *self._actions][-2:]
@@ -301,7 +301,7 @@ class Rollout:
         cotangents = observation_cotangents
         if cotangents is not None:
             cotangents = broadcast("observation_cotangents", cotangents, (batch, steps + 1, self.observation_size))
-        self._leave_sweep()
+        self.backward_stop()
         for t in reversed(range(steps)):
             self.backward_step(weights[:, t], None if cotangents is None else cotangents[:, t + 1])
         return self.backward_end(None if cotangents is None else cotangents[:, 0])
@@ -365,7 +365,8 @@ class Rollout:
         self._sweep = None
         return Gradient(np.stack(sweep.actions[::-1], axis=1), initial_state, parameters)
 
-    def _leave_sweep(self) -> None:
+    def backward_stop(self) -> None:
+        """Give up a sweep under way, if there is one."""
         if self._sweep is not None:
             self.world.end_adjoint()
             self._sweep = None
