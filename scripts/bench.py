@@ -108,17 +108,11 @@ def speed(case: Case, *, precision: str, device: str, repeats: int) -> dict[str,
     compared with the forward steps of the World that recorded them, twice: with a memory budget that keeps only the
     states at the start of steps (all substeps are recomputed), and with one that keeps all substeps.
     """
-    import numpy as np
-
-    from pliant.sims.mpm.state import record_size
-    from pliant.sims.runtime import numpy_type
-
     forward, _ = _times(build_world(case, precision=precision, device=device, differentiable=False), repeats)
     world = build_world(case, precision=precision, device=device, differentiable=True)
     elements, device = world.particle_count, world.device
+    budget = world.memory_for(whole=1, states=STEPS + 1)
     whole, whole_reverse = _times(world, repeats)
-    state_bytes = case.batch * elements * record_size(3) * np.dtype(numpy_type(precision)).itemsize
-    budget = (SUBSTEPS + 1 + STEPS + 1) * state_bytes
     tight = build_world(case, precision=precision, device=device, differentiable=True, memory=budget)
     recorded, reverse = _times(tight, repeats)
     substeps = case.batch * elements * SUBSTEPS * STEPS

@@ -45,15 +45,17 @@ class Recording:
     Args:
         row: floats of one state of all worlds.  dtype: their NumPy type.  substeps: k.  budget: bytes.
         horizon: steps that will be recorded, if known: tells at once whether everything fits.
+        kept: floats that a segment keeps of each substep of all worlds, behind the states.
 
     Raises:
         ValueError: the budget does not hold one segment and two states.
     """
 
-    def __init__(self, row: int, dtype: type, substeps: int, budget: int, horizon: int | None) -> None:
+    def __init__(self, row: int, dtype: type, substeps: int, budget: int, horizon: int | None, kept: int = 0) -> None:
         self.row, self.dtype, self.substeps = row, dtype, substeps
         self.state_bytes = row * np.dtype(dtype).itemsize
-        self.segment_bytes = (substeps + 1) * self.state_bytes
+        self.segment_size = (substeps + 1) * row + substeps * kept
+        self.segment_bytes = self.segment_size * np.dtype(dtype).itemsize
         least = self.segment_bytes + 2 * self.state_bytes
         if budget < least:
             raise ValueError(
@@ -123,7 +125,7 @@ class Recording:
         self.segments, self._pool, self.states = [], [], {}
 
     def _take(self) -> Array:
-        return self._pool.pop() if self._pool else Array((self.substeps + 1) * self.row, self.dtype)
+        return self._pool.pop() if self._pool else Array(self.segment_size, self.dtype)
 
     def _thin_segments(self) -> None:
         """Go over from segments to states."""

@@ -15,6 +15,8 @@ from pliant.sims.solver import (
     DT,
     FRAMES,
     HEADER_SIZE,
+    KEPT,
+    KEPT_AT,
     LANES,
     OUTPUT,
     PARAMETER,
@@ -54,6 +56,7 @@ class WorldMemory:
         parameters, controls, outputs, constants, grid, scratch, integers and, if ``differentiable``, adjoint,
         parameter_adjoint, control_adjoint, output_adjoint, grid_adjoint: see ``solver.Memory``.
         sizes: floats of a world's state, parameters, controls, outputs and partial sums.
+        kept: floats that all worlds keep of a recorded substep beside the state (0 unless ``keeps``).
 
     Raises:
         ValueError: an array would have 2^31 elements or more.
@@ -70,15 +73,20 @@ class WorldMemory:
         dt: float,
         precision: str,
         differentiable: bool,
+        keeps: bool = False,
     ) -> None:
         self.batch, self.records, self.dtype = batch, records, numpy_type(precision)
         self.sizes, partial_at = lay_out(parts)
         sizes, copies = self.sizes, batch * team
         needs = [part.needs(batch=batch, team=team, differentiable=differentiable) for part in parts]
         nodes = copies * max(need.nodes for need in needs)
-        for what, size in (("grid", nodes * LANES), ("recording", (substeps + 1) * batch * sizes.state)):
-            if size >= 2**31:
-                raise ValueError(f"batch={batch} is too large: the {what} would need {size} floats; allowed: < 2^31")
+        kept_at, kept = _stack([need.kept if keeps else 0 for need in needs])
+        self.kept = batch * kept
+        recording = (substeps + 1) * batch * sizes.state + substeps * self.kept
+        for what, size, power in (("grid", nodes * LANES, 30), ("recording", recording, 31)):
+            if size >= 2**power:
+                allowed = f"allowed: < 2^{power}"
+                raise ValueError(f"batch={batch} is too large: the {what} would need {size} floats; {allowed}")
         head = np.zeros(CONSTANTS_SIZE)
         head[DT] = dt
         for need in needs:
@@ -94,7 +102,7 @@ class WorldMemory:
         stretches += [(k, name, value) for k, need in enumerate(needs) for name, value in need.integers.items()]
         integers_at, integers_size = _stack([v if isinstance(v, int) else len(v) for _, _, v in stretches])
         integers = np.zeros(integers_size, np.int32)
-        places = [Places(constants_at[k + 1], partial_at[k], {}, {}) for k in range(len(parts))]
+        places = [Places(constants_at[k + 1], partial_at[k], {}, {}, kept_at[k]) for k in range(len(parts))]
         own: dict[str, int] = {}
         for (k, name, content), start in zip(stretches, integers_at, strict=True):
             if not isinstance(content, int):
@@ -118,6 +126,7 @@ class WorldMemory:
             (BARRIER, own["barrier"]),
             (SUBSTEPS, substeps),
             (RECORDS, records),
+            (KEPT_AT, (substeps + 1) * batch * sizes.state),
         ):
             integers[entry] = value
         for part, place in zip(parts, places, strict=True):
@@ -164,12 +173,17 @@ class WorldMemory:
         """Overwrite one frame of an array of states by (B, state size)."""
         array.overwrite(frame * self.batch * self.sizes.state, state)
 
-    def prepare_launch(self, frames: int | None = None) -> None:
-        """Reset barriers and status; ``frames``: of the array that the launch will step through."""
+    def prepare_launch(self, frames: int | None = None, *, recorded: bool) -> None:
+        """Reset barriers and status.
+
+        frames: of the array that the launch will step through.  recorded: it is a segment of a recording.
+        """
         self.integers.overwrite(self._barrier_at, self._clean)  # the status follows the barriers
         if frames is not None and frames != self._frames:
             self.integers.overwrite(FRAMES, np.array([frames], np.int32))
             self._frames = frames
+        if self.kept:
+            self.integers.overwrite(KEPT, np.array([self.kept // self.batch if recorded else 0], np.int32))
 
     def status(self) -> np.ndarray:
         """First failures: (B, records, STATUS_SIZE)."""

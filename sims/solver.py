@@ -30,6 +30,7 @@ HEADER_SIZE = 192
 # The World's own header entries.
 BATCH, TEAM, STATE, PARAMETER, CONTROL, OUTPUT, FRAMES, PARTIAL, PARTIAL_OFFSET, STATUS, BARRIER, SUBSTEPS = range(12)
 RECORDS = 12  # status records a world: one for each thread that may report a failure
+KEPT, KEPT_AT = 13, 14  # floats kept a row by this launch (0: none), and where they begin
 
 # First entries of the constants: the substep, the cell and its inverse.
 DT, CELL, INVERSE_CELL = range(3)
@@ -51,7 +52,8 @@ CAUSES = {
 class Memory(NamedTuple):
     """The flat arrays that kernels work on, with offsets from the header.
 
-    frames: states, ((frame * batch + world) * state size + field offset).
+    frames: states, ((frame * batch + world) * state size + field offset). In a recording what the parts keep of each
+        substep beside the states follows: KEPT_AT + (frame * batch + world) * KEPT + offset.
     adjoint: cotangent of one state, (world * state size + field offset).
     parameters, parameter_adjoint, controls, control_adjoint, outputs, output_adjoint: (world * size + offset).
     constants: floats that do not change (step, cell, volumes, shapes).  scratch: partial sums and the like.
@@ -114,7 +116,8 @@ class Needs:
 
     constants: floats that do not change.  common: values of the first entries of the constants (CELL, ...).
     integers: arrays of int32 by name, or how many zeros.  scratch: floats by name.  nodes: of a grid, for each member
-    of each team; the grid belongs to the one part that asks for nodes.
+    of each team; the grid belongs to the one part that asks for nodes.  kept: floats of a world that a recorded substep
+    may leave to the reverse sweep, so that they need not be worked out again.
     """
 
     constants: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -122,16 +125,21 @@ class Needs:
     integers: dict[str, np.ndarray | int] = field(default_factory=dict)
     scratch: dict[str, int] = field(default_factory=dict)
     nodes: int = 0
+    kept: int = 0
 
 
 @dataclass
 class Places:
-    """Where the World has put what a part asked for; ``partial``: its stretch within a member's partial sums."""
+    """Where the World has put what a part asked for.
+
+    partial: its stretch within a member's partial sums.  kept: within what is kept of a substep.
+    """
 
     constants: int
     partial: int
     integers: dict[str, int]
     scratch: dict[str, int]
+    kept: int = 0
 
 
 class Phases(NamedTuple):

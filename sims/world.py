@@ -77,6 +77,7 @@ class World:
             dt=self.dt,
             precision=precision,
             differentiable=self.differentiable,
+            keeps=on_cpu and self.differentiable,
         )
         self._sizes = self._memory.sizes
         # solvers come after what they are coupled to; their names come first
@@ -84,8 +85,10 @@ class World:
         self._parameter_fields = {f.name: f for part in reversed(self._parts) for f in part.parameter_fields}
         self._output_fields = {f.name: f for part in self._parts for f in part.output_fields}
         self.control_layout = {f.name: f.columns for part in self._parts for f in part.control_fields}
-        row = self.batch * self._sizes.state
-        self._recording = Recording(row, self.dtype, self.substeps, budget, horizon) if self.differentiable else None
+        self._recording: Recording | None = None
+        if self.differentiable:
+            row, kept = self.batch * self._sizes.state, self._memory.kept
+            self._recording = Recording(row, self.dtype, self.substeps, budget, horizon, kept)
         drivers = (team_drivers if on_cpu else element_drivers)(self.dim, fp, self._parts)
         self._forward = Launch(drivers.forward, self._memory.arrays(FORWARD_ARRAYS))
         if self.differentiable:
@@ -286,7 +289,7 @@ class World:
 
     def _launch(self, frames: Array, first: int, count: int) -> None:
         memory = self._memory
-        memory.prepare_launch(count)
+        memory.prepare_launch(count, recorded=frames is not memory.live)
         self._forward(frames, self.batch, self._team, first, self.substeps)
         self._check_status()
 
@@ -308,6 +311,11 @@ class World:
         if self._recording is None:
             raise ValueError("differentiable=False: this World keeps no recording; make it with differentiable=True")
         return self._recording
+
+    def memory_for(self, *, whole: int, states: int) -> int:
+        """Bytes of a budget that keeps all substeps of ``whole`` steps and the states before ``states`` others."""
+        recording = self._check_recording()
+        return whole * recording.segment_bytes + states * recording.state_bytes
 
     def begin_adjoint(self) -> None:
         """Start a reverse sweep: all cotangents are zero."""
@@ -381,7 +389,7 @@ class World:
         if step != self._loaded or step == self._reversed:
             raise ValueError(f"step={step} is not loaded; load_step({step}) first")
         memory = self._memory
-        memory.prepare_launch()
+        memory.prepare_launch(recorded=True)
         memory.control_adjoint.fill(0)
         self._reverse(self._segment, self.batch, self._team, self.substeps)
         memory.output_adjoint.fill(0)

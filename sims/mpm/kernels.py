@@ -13,7 +13,19 @@ from pliant.sims.mpm.grid import grid_functions
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.transfers import transfer_functions
 from pliant.sims.runtime import ti
-from pliant.sims.solver import CONTROL, INVERSE_CELL, LANES, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, TEAM, Phases
+from pliant.sims.solver import (
+    CONTROL,
+    INVERSE_CELL,
+    KEPT,
+    KEPT_AT,
+    LANES,
+    PARAMETER,
+    PARTIAL,
+    PARTIAL_OFFSET,
+    STATE,
+    TEAM,
+    Phases,
+)
 
 
 @cache
@@ -139,6 +151,21 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, sha
         return total
 
     @ti.func
+    def kept_at(mem: ti.template(), r):
+        """Where the substep from row r keeps its nodes: a mark (0: they did not fit), then from LANES on momentum and
+        mass of each node of the box, row by row."""
+        h = ti.static(mem.integers)
+        return h[KEPT_AT] + r * h[KEPT] + h[at.KEPT_OFFSET]
+
+    @ti.func
+    def are_kept(mem: ti.template(), r):
+        """Whether the substep from row r has kept its nodes, in a recording."""
+        kept = False
+        if mem.integers[KEPT] > 0:
+            kept = mem.frames[kept_at(mem, r)] > 0.0
+        return kept
+
+    @ti.func
     def sort_particles(mem: ti.template(), b, r):
         """Order of the particles by cell (a stable counting sort within the bounding box)."""
         h = ti.static(mem.integers)
@@ -192,12 +219,23 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, sha
         h = ti.static(mem.integers)
         low, high = whole_box(mem, b)
         count = row_count(low, high)
+        length = high[dim - 1] - low[dim - 1] + 1
         n0 = copy_at(mem, b, 0)
+        keeps = False
+        place = kept_at(mem, r_in) + LANES
+        if h[KEPT] > 0:
+            keeps = count * length <= h[at.KEPT_NODES]
+            if c == 0:
+                mem.frames[place - LANES] = ti.cast(keeps, fp)
         for row in range(count * c // h[TEAM], count * (c + 1) // h[TEAM]):
             node = row_node(low, high, row)
             for k in range(low[dim - 1], high[dim - 1] + 1):
                 node[dim - 1] = k
                 total = collect(mem, mem.grid, b, node)
+                if keeps:
+                    o = place + (row * length + k - low[dim - 1]) * LANES
+                    for lane in ti.static(range(LANES)):
+                        mem.frames[o + lane] = total[lane]
                 mass = total[LANES - 1]
                 u = vec(0.0)
                 if mass > 0.0:
@@ -212,9 +250,13 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, sha
 
     @ti.func
     def scatters_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
-        low, high = set_box(mem, b, c, r_in)
+        """The particles' cotangents to the nodes; and the particles again, unless momenta and masses have been kept."""
+        if are_kept(mem, r_in):
+            set_box(mem, b, c, r_in)
+        else:
+            particles_to_grid(mem, b, c, r_in, r_out, substep)
+        low, high = box(mem, b, c)
         n0 = copy_at(mem, b, c)
-        clear(mem, mem.grid, n0, low, high)
         clear(mem, mem.grid_adjoint, n0, low, high)
         for i in range(share(mem, c), share(mem, c + 1)):
             transfers.scatter_adjoint(mem, b, n0, r_in, ordered(mem, b, i))
@@ -224,12 +266,21 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, sha
         h = ti.static(mem.integers)
         low, high = whole_box(mem, b)
         count = row_count(low, high)
+        length = high[dim - 1] - low[dim - 1] + 1
         n0 = copy_at(mem, b, 0)
+        kept = are_kept(mem, r_in)
+        place = kept_at(mem, r_in) + LANES
         for row in range(count * c // h[TEAM], count * (c + 1) // h[TEAM]):
             node = row_node(low, high, row)
             for k in range(low[dim - 1], high[dim - 1] + 1):
                 node[dim - 1] = k
-                total = collect(mem, mem.grid, b, node)
+                total = v4(0.0)
+                if kept:
+                    o = place + (row * length + k - low[dim - 1]) * LANES
+                    for lane in ti.static(range(LANES)):
+                        total[lane] = mem.frames[o + lane]
+                else:
+                    total = collect(mem, mem.grid, b, node)
                 total_bar = collect(mem, mem.grid_adjoint, b, node)
                 mass = total[LANES - 1]
                 u = vec(0.0)

@@ -35,7 +35,8 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
     """``update`` and ``update_adjoint`` for the materials ``kinds`` (sorted) that a scene contains.
 
     update(kind, F, mu, lam, strength) -> (stored F, tau); update_adjoint(kind, F, mu, lam, strength, stored_bar,
-    tau_bar) -> (F_bar, parameter_bar) with parameter_bar = (mu_bar, lambda_bar, yield_bar).
+    tau_bar) -> (F_bar, parameter_bar) with parameter_bar = (mu_bar, lambda_bar, yield_bar). Who needs both decomposes F
+    once: axes(kind, F) -> (U, sigma, V), then respond(kind, F, U, sigma, V, mu, ...) and respond_adjoint likewise.
     """
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
@@ -137,18 +138,29 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
     svd = svd_functions(dim, fp).svd
 
     @ti.func
-    def update(kind, F, mu, lam, y):
+    def axes(kind, F):
+        """F = U diag(s) V^T for the laws in principal stretches, ln det F in s[0] for the others."""
+        U, s, V = F, vec(0.0), F
+        if ti.static(has_direct):
+            if kind == NEO_HOOKEAN:
+                s[0] = ti.log(F.determinant())
+        if ti.static(len(principal_kinds) > 0):
+            if kind != NEO_HOOKEAN:
+                U, s, V = svd(F)
+        return U, s, V
+
+    @ti.func
+    def respond(kind, F, U, s, V, mu, lam, y):
         stored = F
         tau = mat(0.0)
         if ti.static(has_direct):
             if kind == NEO_HOOKEAN:
                 tau = mu * products.multiply_transposed(F, F)
-                pressure = lam * ti.log(F.determinant()) - mu
+                pressure = lam * s[0] - mu
                 for i in ti.static(range(dim)):
                     tau[i, i] += pressure
         if ti.static(len(principal_kinds) > 0):
             if kind != NEO_HOOKEAN:
-                U, s, V = svd(F)
                 t, g = principal(kind, s, mu, lam, y)
                 scaled = U
                 for i in ti.static(range(dim)):
@@ -164,7 +176,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
         return stored, tau
 
     @ti.func
-    def update_adjoint(kind, F, mu, lam, y, stored_bar, tau_bar):
+    def respond_adjoint(kind, F, U, s, V, mu, lam, y, stored_bar, tau_bar):
         F_bar = stored_bar
         p_bar = vec3(0.0)
         if ti.static(has_direct):
@@ -179,10 +191,9 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
                 for i in ti.static(range(dim)):
                     for j in ti.static(range(dim)):
                         p_bar[0] += tau_bar[i, j] * b[i, j]
-                p_bar[1] = trace * ti.log(F.determinant())
+                p_bar[1] = trace * s[0]
         if ti.static(len(principal_kinds) > 0):
             if kind != NEO_HOOKEAN:
-                U, s, V = svd(F)
                 t, g = principal(kind, s, mu, lam, y)
                 Y = products.multiply(products.transposed_multiply(U, tau_bar), U)
                 Z = products.multiply(products.transposed_multiply(U, stored_bar), V)
@@ -200,4 +211,16 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
                     F_bar += stored_bar
         return F_bar, p_bar
 
-    return SimpleNamespace(update=update, update_adjoint=update_adjoint)
+    @ti.func
+    def update(kind, F, mu, lam, y):
+        U, s, V = axes(kind, F)
+        return respond(kind, F, U, s, V, mu, lam, y)
+
+    @ti.func
+    def update_adjoint(kind, F, mu, lam, y, stored_bar, tau_bar):
+        U, s, V = axes(kind, F)
+        return respond_adjoint(kind, F, U, s, V, mu, lam, y, stored_bar, tau_bar)
+
+    return SimpleNamespace(
+        axes=axes, respond=respond, respond_adjoint=respond_adjoint, update=update, update_adjoint=update_adjoint
+    )

@@ -254,7 +254,7 @@ def mpm_passes(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, sha
             [Pass(particles, gather)],
         ],
         reverse=[
-            [*find_box, Pass(node_threads, clear_both), Pass(particles, scatter_adjoint)],
+            [*find_box, Pass(node_threads, clear_both), Pass(particles, scatter), Pass(particles, scatter_adjoint)],
             [Pass(node_threads, update_adjoint)],
             [Pass(particles, gather_adjoint)],
         ],

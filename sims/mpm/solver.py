@@ -10,7 +10,7 @@ import numpy as np
 from pliant.sims.mpm import state as at
 from pliant.sims.mpm.materials import MATERIALS
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.solver import CELL, INVERSE_CELL, Field, Needs, Part, Passes, Phases, Places
+from pliant.sims.solver import CELL, INVERSE_CELL, LANES, Field, Needs, Part, Passes, Phases, Places
 
 COURANT_LIMIT = 0.8
 """Share of a cell that an elastic wave may cross in a substep (explicit MLS-MPM with quadratic splines)."""
@@ -40,6 +40,7 @@ class MPMPart(Part):
         self.kinds = tuple(sorted({MATERIALS[body.material] for body in scene.bodies}))
         self.key: tuple[Any, ...] = ("mpm", self.kinds, self.groups > 0, shape_kinds)
         self.nodes = math.prod(int(n) for n in scene.grid)
+        self.kept_nodes = min(self.nodes, self.count)
         self.state_size = self.count * at.record_size(self.dim)
         self.parameter_size = self.count * at.parameter_size(self.dim) + 3 * self.dim
         self.control_size = self.groups
@@ -110,7 +111,11 @@ class MPMPart(Part):
         return np.concatenate([rows.ravel(), np.asarray(self.scene.gravity, float), friction])
 
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
-        """Rest volumes; a grid copy and a bounding box for each member; particles sorted by cell in each world."""
+        """Rest volumes; a grid copy and a bounding box for each member; particles sorted by cell in each world.
+
+        A recorded substep keeps its nodes where their box has no more nodes than there are particles: so it is with a
+        body of a few cells or more, and the recording grows by a sixth in 3-D.
+        """
         d, n, cell = self.dim, self.count, self.scene.cell
         return Needs(
             constants=np.concatenate([body.column("volume") for body in self.scene.bodies]),
@@ -122,8 +127,8 @@ class MPMPart(Part):
                 "box": batch * team * 2 * d,
                 "cells": batch * self.nodes,
             },
-            scratch={"affine": batch * n * d * d if differentiable else 0},
             nodes=self.nodes,
+            kept=LANES * (1 + self.kept_nodes),
         )
 
     def info(self) -> np.ndarray:
@@ -148,7 +153,6 @@ class MPMPart(Part):
             at.GRAVITY_AT: self.gravity_at,
             at.WALL_AT: self.wall_at,
             at.THICKNESS: self.scene.walls.thickness,
-            at.AFFINE_AT: places.scratch["affine"],
             at.ORDER_AT: places.integers["order"],
             at.CELLS_AT: places.integers["cells"],
             at.BOX_AT: places.integers["box"],
@@ -156,6 +160,9 @@ class MPMPart(Part):
             at.INFO_AT: places.integers["info"],
             at.VOLUME_AT: places.constants,
             at.PARTIAL_AT: places.partial,
+            at.WIDTH: 3,
+            at.KEPT_NODES: self.kept_nodes,
+            at.KEPT_OFFSET: places.kept,
         }
         for d, n in enumerate(self.scene.grid):
             entries[at.EXTENT + d] = int(n)

@@ -9,7 +9,6 @@ from pliant.sims.solver import MPM_HEADER
     STATE_AT,
     PARTICLE_AT,
     NODES,
-    AFFINE_AT,
     ORDER_AT,
     CELLS_AT,
     BOX_AT,
@@ -22,9 +21,14 @@ from pliant.sims.solver import MPM_HEADER
     INFO_AT,
     VOLUME_AT,
     PARTIAL_AT,
+    WIDTH,
+    KEPT_NODES,
+    KEPT_OFFSET,
     EXTENT,
-) = range(MPM_HEADER, MPM_HEADER + 18)
+) = range(MPM_HEADER, MPM_HEADER + 20)
 # EXTENT is the first of three entries: nodes along each axis.
+# WIDTH is the number of nodes of a stencil along an axis, 3: see ``stencil_functions``.
+# KEPT_NODES is how many nodes a recorded substep can keep, KEPT_OFFSET where they are within what is kept of it.
 
 # Entries of a particle's parameter record; the fibre direction (dim) follows.
 YOUNG, POISSON, DENSITY, YIELD, STRENGTH, FIBRE = range(6)

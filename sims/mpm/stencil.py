@@ -8,13 +8,18 @@ from pliant.sims.mpm import state as at
 from pliant.sims.runtime import ti
 from pliant.sims.solver import INVERSE_CELL, LANES
 
+NODE_MASK = (1 << 28) - 1
+"""Larger than any index of a node."""
+
 
 @cache
 def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
     """Functions shared by all transfers; ``atomic`` says that threads may share a node (a GPU).
 
     A stencil has three nodes along each axis. Loops go over ``i`` (first axis) and ``j`` (second axis of three; a
-    single pass in 2-D) and are unrolled along the last axis, whose nodes lie next to each other in memory.
+    single pass in 2-D) and are unrolled along the last axis, whose nodes lie next to each other in memory. They run
+    ``rows`` times, which is known at run time only, and step from row to row by ``step_node``; otherwise LLVM unrolls
+    or vectorises them into gathers of single floats, which run slower and take twice as long to compile.
     """
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
@@ -53,6 +58,15 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
             a[o] += value
         else:
             a[o] = a[o] + value
+
+    @ti.func
+    def add_narrow(a: ti.template(), n, v):
+        """Adds v to the first lanes of a node's vector."""
+        for d in ti.static(range(dim)):
+            if ti.static(atomic):
+                a[n][d] += v[d]
+            else:
+                a[n][d] = a[n][d] + v[d]
 
     @ti.func
     def widen(v, last):
@@ -132,6 +146,20 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
         if ti.static(dim == 3):
             first = last * mem.integers[at.EXTENT + 1]
         return first, last
+
+    @ti.func
+    def rows(mem: ti.template(), axis: ti.template()):
+        """Passes of the loop along the first (0) or second (1) axis of three."""
+        n = 1
+        if ti.static(axis == 0 or dim == 3):
+            n = mem.integers[at.WIDTH]
+        return n
+
+    @ti.func
+    def step_node(n, stride):
+        """The node ``stride`` on. The mask tells LLVM that what is added within a row overflows no 32-bit integer: the
+        floats of a row then have one address computation in common."""
+        return (n + stride) & NODE_MASK
 
     @ti.func
     def weights(f):

@@ -38,8 +38,8 @@ from pliant.sims.solver import (
 
 @cache
 def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, atomic: bool) -> SimpleNamespace:
-    """``scatter``, ``gather`` and, for the reverse sweep, ``scatter_adjoint`` (both scatters at once) and
-    ``gather_adjoint``.
+    """``scatter``, ``gather`` and, for the reverse sweep, ``scatter_adjoint`` (adjoint of ``gather``) and
+    ``gather_adjoint`` (adjoint of ``scatter`` and of the positions in ``gather``).
 
     Rows r are (frame * batch + world); n0 is the first node of the world's (or the member's) grid.
     """
@@ -51,10 +51,11 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
     load_vec, load_mat, store_vec, store_mat = stencil.load_vec, stencil.load_mat, stencil.store_vec, stencil.store_mat
     add, apply, apply_transposed, one_plus = stencil.add, stencil.apply, stencil.apply_transposed, stencil.one_plus
     column, locate, strides, weights = stencil.column, stencil.locate, stencil.strides, stencil.weights
-    widen, narrow = stencil.widen, stencil.narrow
+    widen, narrow, add_narrow, rows, step_node = (
+        stencil.widen, stencil.narrow, stencil.add_narrow, stencil.rows, stencil.step_node
+    )  # fmt: skip
     multiply, multiply_transposed = products.multiply, products.multiply_transposed
     record, parameters = at.record_size(dim), at.parameter_size(dim)
-    passes = 3 if dim == 3 else 1  # along the second axis of three
     last = dim - 1
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
 
@@ -76,21 +77,22 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         return control
 
     @ti.func
-    def affine(mem: ti.template(), b, i, q, p, mass, volume):
-        """Stored deformation gradient and A of the particle whose state starts at i and parameters at q."""
-        h = ti.static(mem.integers)
-        dt = mem.constants[DT]
-        mu, lam = lame(mem, q)
+    def trial(mem: ti.template(), i):
+        """C and the trial deformation gradient (1 + dt C) F of the particle whose state starts at i."""
         C = load_mat(mem.frames, i + C_AT)
-        F = multiply(one_plus(dt, C), load_mat(mem.frames, i + F_AT))
-        stored, tau = material.update(h[h[at.INFO_AT] + 2 * p], F, mu, lam, mem.parameters[q + at.YIELD])
+        return C, multiply(one_plus(mem.constants[DT], C), load_mat(mem.frames, i + F_AT))
+
+    @ti.func
+    def affine(mem: ti.template(), b, q, p, C, stored, tau, mass, volume):
+        """A of the particle whose parameters start at q: of its stress, muscles included, and affine velocity."""
+        stress = tau
         if ti.static(has_muscles):
             control = activation(mem, b, p)
             if control >= 0:
                 fibre = apply(stored, load_vec(mem.parameters, q + at.FIBRE))
-                tau += (mem.controls[control] * mem.parameters[q + at.STRENGTH]) * fibre.outer_product(fibre)
-        scale = fp(-4.0) * dt * volume * mem.constants[INVERSE_CELL] * mem.constants[INVERSE_CELL]
-        return stored, scale * tau + mass * C
+                stress += (mem.controls[control] * mem.parameters[q + at.STRENGTH]) * fibre.outer_product(fibre)
+        scale = fp(-4.0) * mem.constants[DT] * volume * mem.constants[INVERSE_CELL] * mem.constants[INVERSE_CELL]
+        return scale * stress + mass * C
 
     @ti.func
     def scatter(mem: ti.template(), b, n0, r_in, r_out, p):
@@ -100,7 +102,10 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         q = b * h[PARAMETER] + h[at.PARTICLE_AT] + p * parameters
         volume = mem.constants[h[at.VOLUME_AT] + p]
         mass = volume * mem.parameters[q + at.DENSITY]
-        stored, A = affine(mem, b, i_in, q, p, mass, volume)
+        mu, lam = lame(mem, q)
+        C, F = trial(mem, i_in)
+        stored, tau = material.update(h[h[at.INFO_AT] + 2 * p], F, mu, lam, mem.parameters[q + at.YIELD])
+        A = affine(mem, b, q, p, C, stored, tau, mass, volume)
         store_mat(mem.frames, r_out * h[STATE] + h[at.STATE_AT] + p * record + F_AT, stored)
         first, f = locate(mem, i_in)
         stride_i, stride_j = strides(mem)
@@ -108,17 +113,20 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         A *= mem.constants[CELL]
         start = mass * load_vec(mem.frames, i_in + V_AT) - apply(A, f)
         A_i, A_j, A_l = column(A, 0), column(A, dim - 2), column(A, last)
-        for i in range(3):
-            for j in range(passes):
+        plane = step_node(n0, first)
+        for i in range(rows(mem, 0)):
+            n = plane
+            value = start + i * A_i
+            for j in range(rows(mem, 1)):
                 wij = w[i, 0]
-                value = start + i * A_i
                 if ti.static(dim == 3):
                     wij *= w[j, 1]
-                    value += j * A_j
-                n = n0 + first + i * stride_i + j * stride_j
                 for l in ti.static(range(3)):
                     wl = wij * w[l, last]
                     add(mem.grid, n + l, widen(wl * (value + l * A_l), wl * mass))
+                value += A_j
+                n = step_node(n, stride_j)
+            plane = step_node(plane, stride_i)
 
     @ti.func
     def gather(mem: ti.template(), b, c, n0, r_in, r_out, p, substep):
@@ -135,23 +143,30 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         C_i = vec(0.0)
         C_j = vec(0.0)
         C_l = vec(0.0)
-        for i in range(3):
-            for j in range(passes):
-                wij = w[i, 0]
-                if ti.static(dim == 3):
-                    wij *= w[j, 1]
-                n = n0 + first + i * stride_i + j * stride_j
+        plane = step_node(n0, first)
+        for i in range(rows(mem, 0)):
+            n = plane
+            over, over_j, over_l = vec(0.0), vec(0.0), vec(0.0)  # sums over the plane, its weight left out
+            for j in range(rows(mem, 1)):
                 row = vec(0.0)
                 row_l = vec(0.0)
                 for l in ti.static(range(3)):
                     e = w[l, last] * narrow(mem.grid[n + l])
                     row += e
                     row_l += l * e
-                row *= wij
-                v += row
-                C_i += i * row
-                C_j += j * row
-                C_l += wij * row_l
+                if ti.static(dim == 3):
+                    row *= w[j, 1]
+                    row_l *= w[j, 1]
+                    over_j += j * row
+                over += row
+                over_l += row_l
+                n = step_node(n, stride_j)
+            over *= w[i, 0]
+            v += over
+            C_i += i * over
+            C_j += w[i, 0] * over_j
+            C_l += w[i, 0] * over_l
+            plane = step_node(plane, stride_i)
         # C = (4 / cell) sum w u (offset - f)^T, the offsets' part column by column
         scale = fp(4.0) * mem.constants[INVERSE_CELL]
         C = mat(0.0)
@@ -182,41 +197,29 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
 
     @ti.func
     def scatter_adjoint(mem: ti.template(), b, n0, r_in, p):
-        """Both scatters of the reverse sweep: particle p to the grid as in ``scatter`` (A is kept for
-        ``gather_adjoint``), and the adjoint of ``gather``: u_bar_i += w q with q = v'_bar + dt x'_bar + (4 / cell^2)
-        C'_bar d."""
+        """Adjoint of ``gather`` at the nodes: u_bar_i += w q with q = v'_bar + dt x'_bar + (4 / cell^2) C'_bar d."""
         h = ti.static(mem.integers)
         i_in = r_in * h[STATE] + h[at.STATE_AT] + p * record
         a = b * h[STATE] + h[at.STATE_AT] + p * record
-        q = b * h[PARAMETER] + h[at.PARTICLE_AT] + p * parameters
-        volume = mem.constants[h[at.VOLUME_AT] + p]
-        mass = volume * mem.parameters[q + at.DENSITY]
-        _, A = affine(mem, b, i_in, q, p, mass, volume)
-        store_mat(mem.scratch, h[at.AFFINE_AT] + (b * h[at.COUNT] + p) * (dim * dim), A)
         first, f = locate(mem, i_in)
         stride_i, stride_j = strides(mem)
         w = weights(f)
-        A *= mem.constants[CELL]
-        start = mass * load_vec(mem.frames, i_in + V_AT) - apply(A, f)
         D = (fp(4.0) * mem.constants[INVERSE_CELL]) * load_mat(mem.adjoint, a + C_AT)
-        v_bar = load_vec(mem.adjoint, a + V_AT) + mem.constants[DT] * load_vec(mem.adjoint, a)
-        start_bar = v_bar - apply(D, f)
-        A_i, A_j, A_l = column(A, 0), column(A, dim - 2), column(A, last)
+        start = load_vec(mem.adjoint, a + V_AT) + mem.constants[DT] * load_vec(mem.adjoint, a) - apply(D, f)
         D_i, D_j, D_l = column(D, 0), column(D, dim - 2), column(D, last)
-        for i in range(3):
-            for j in range(passes):
+        plane = step_node(n0, first)
+        for i in range(rows(mem, 0)):
+            n = plane
+            value = start + i * D_i
+            for j in range(rows(mem, 1)):
                 wij = w[i, 0]
-                value = start + i * A_i
-                value_bar = start_bar + i * D_i
                 if ti.static(dim == 3):
                     wij *= w[j, 1]
-                    value += j * A_j
-                    value_bar += j * D_j
-                n = n0 + first + i * stride_i + j * stride_j
                 for l in ti.static(range(3)):
-                    wl = wij * w[l, last]
-                    add(mem.grid, n + l, widen(wl * (value + l * A_l), wl * mass))
-                    add(mem.grid_adjoint, n + l, widen(wl * (value_bar + l * D_l), fp(0.0)))
+                    add_narrow(mem.grid_adjoint, n + l, (wij * w[l, last]) * (value + l * D_l))
+                value += D_j
+                n = step_node(n, stride_j)
+            plane = step_node(plane, stride_i)
 
     @ti.func
     def gather_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, p):
@@ -230,6 +233,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
             F_t_bar F^T
             F_bar = (1 + dt C)^T F_t_bar   (F_t: trial deformation gradient),  m_bar = v . sum w q + C : A_bar + sum w
             m_bar
+        where sum w u = v', the velocity of the next frame.
         """
         h = ti.static(mem.integers)
         own = ti.static(mem.parameter_adjoint)
@@ -241,8 +245,15 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         q = b * h[PARAMETER] + h[at.PARTICLE_AT] + p * parameters
         volume = mem.constants[h[at.VOLUME_AT] + p]
         mass = volume * mem.parameters[q + at.DENSITY]
-        A = load_mat(mem.scratch, h[at.AFFINE_AT] + (b * h[at.COUNT] + p) * (dim * dim))
+        kind = h[h[at.INFO_AT] + 2 * p]
+        mu, lam = lame(mem, q)
+        yielding = mem.parameters[q + at.YIELD]
+        C, F = trial(mem, i_in)
+        U, sigma, V = material.axes(kind, F)
+        stored, tau = material.respond(kind, F, U, sigma, V, mu, lam, yielding)
+        A = affine(mem, b, q, p, C, stored, tau, mass, volume)
         v = load_vec(mem.frames, i_in + V_AT)
+        v_next = load_vec(mem.frames, r_out * h[STATE] + h[at.STATE_AT] + p * record + V_AT)
         first, f = locate(mem, i_in)
         stride_i, stride_j = strides(mem)
         w = weights(f)
@@ -254,24 +265,18 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         A_i, A_j, A_l = cell * column(A, 0), cell * column(A, dim - 2), cell * column(A, last)
         D_i, D_j, D_l = column(D, 0), column(D, dim - 2), column(D, last)
         along = vec(0.0)
-        sum_u, sum_q, sum_m = vec(0.0), vec(0.0), fp(0.0)
+        sum_q, sum_m = vec(0.0), fp(0.0)
         q_i, q_j, q_l = vec(0.0), vec(0.0), vec(0.0)
-        for i in range(3):
-            for j in range(passes):
-                wij = w[i, 0]
-                slope_i = dw[i, 0]
-                slope_j = fp(0.0)
-                value = start + i * A_i
-                value_bar = start_bar + i * D_i
-                if ti.static(dim == 3):
-                    slope_i *= w[j, 1]
-                    slope_j = wij * dw[j, 1]
-                    wij *= w[j, 1]
-                    value += j * A_j
-                    value_bar += j * D_j
-                n = n0 + first + i * stride_i + j * stride_j
-                row_u, row_q, row_q_l = vec(0.0), vec(0.0), vec(0.0)
-                row_m, row_s, row_slope = fp(0.0), fp(0.0), fp(0.0)
+        plane = step_node(n0, first)
+        for i in range(rows(mem, 0)):
+            n = plane
+            value, value_bar = start + i * A_i, start_bar + i * D_i
+            # sums over the plane, its weight left out
+            over_s, over_s_j, over_s_l, over_m = fp(0.0), fp(0.0), fp(0.0), fp(0.0)
+            over_q, over_q_j, over_q_l = vec(0.0), vec(0.0), vec(0.0)
+            for j in range(rows(mem, 1)):
+                row_q, row_q_l = vec(0.0), vec(0.0)
+                row_m, row_s, row_s_l = fp(0.0), fp(0.0), fp(0.0)
                 for l in ti.static(range(3)):
                     u_n = narrow(mem.grid[n + l])
                     node_bar = mem.grid_adjoint[n + l]
@@ -279,50 +284,57 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                     m_n = node_bar[LANES - 1]
                     s = u_n.dot(value_bar + l * D_l) + q_n.dot(value + l * A_l) + m_n * mass
                     row_s += w[l, last] * s
-                    row_slope += dw[l, last] * s
+                    row_s_l += dw[l, last] * s
                     row_m += w[l, last] * m_n
-                    row_u += w[l, last] * u_n
                     e = w[l, last] * q_n
                     row_q += e
                     row_q_l += l * e
-                along[0] += slope_i * row_s
-                along[last] += wij * row_slope
                 if ti.static(dim == 3):
-                    along[1] += slope_j * row_s
-                sum_m += wij * row_m
-                sum_u += wij * row_u
-                row_q *= wij
-                sum_q += row_q
-                q_i += i * row_q
-                q_j += j * row_q
-                q_l += wij * row_q_l
+                    over_s_j += dw[j, 1] * row_s
+                    row_s *= w[j, 1]
+                    row_s_l *= w[j, 1]
+                    row_m *= w[j, 1]
+                    row_q *= w[j, 1]
+                    row_q_l *= w[j, 1]
+                    over_q_j += j * row_q
+                over_s += row_s
+                over_s_l += row_s_l
+                over_m += row_m
+                over_q += row_q
+                over_q_l += row_q_l
+                value += A_j
+                value_bar += D_j
+                n = step_node(n, stride_j)
+            along[0] += dw[i, 0] * over_s
+            if ti.static(dim == 3):
+                along[1] += w[i, 0] * over_s_j
+            along[last] += w[i, 0] * over_s_l
+            sum_m += w[i, 0] * over_m
+            over_q *= w[i, 0]
+            sum_q += over_q
+            q_i += i * over_q
+            q_j += w[i, 0] * over_q_j
+            q_l += w[i, 0] * over_q_l
+            plane = step_node(plane, stride_i)
         A_bar = mat(0.0)
         for k in ti.static(range(dim)):
             A_bar[k, 0] = cell * (q_i[k] - sum_q[k] * f[0])
             A_bar[k, last] = cell * (q_l[k] - sum_q[k] * f[last])
             if ti.static(dim == 3):
                 A_bar[k, 1] = cell * (q_j[k] - sum_q[k] * f[1])
-        store_vec(mem.adjoint, a, x_bar + inverse * (along - apply_transposed(D, sum_u)) - apply_transposed(A, sum_q))
+        store_vec(mem.adjoint, a, x_bar + inverse * (along - apply_transposed(D, v_next)) - apply_transposed(A, sum_q))
         store_vec(mem.adjoint, a + V_AT, mass * sum_q)
-        C = load_mat(mem.frames, i_in + C_AT)
         mass_bar = v.dot(sum_q) + sum_m
         for j in ti.static(range(dim)):
             for k in ti.static(range(dim)):
                 mass_bar += C[j, k] * A_bar[j, k]
         own[q + at.DENSITY] = own[q + at.DENSITY] + volume * mass_bar
-        F = load_mat(mem.frames, i_in + F_AT)
-        grow = one_plus(dt, C)
-        trial = multiply(grow, F)
-        mu, lam = lame(mem, q)
-        yielding = mem.parameters[q + at.YIELD]
         tau_bar = (fp(-4.0) * dt * volume * inverse * inverse) * A_bar
         stored_bar = load_mat(mem.adjoint, a + F_AT)
-        kind = h[h[at.INFO_AT] + 2 * p]
         if ti.static(has_muscles):
             control = activation(mem, b, p)
             if control >= 0:
                 # tau += s a f f^T with f = F' d, F' the stored deformation gradient of the next frame
-                stored = load_mat(mem.frames, r_out * h[STATE] + h[at.STATE_AT] + p * record + F_AT)
                 fibre = load_vec(mem.parameters, q + at.FIBRE)
                 f_now = apply(stored, fibre)
                 signal = mem.controls[control]
@@ -337,9 +349,10 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                     own[q + at.FIBRE + d] = own[q + at.FIBRE + d] + fibre_bar[d]
                 partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT] + 3 * dim
                 add(mem.scratch, partial + h[h[at.INFO_AT] + 2 * p + 1], power * pull)
-        trial_bar, p_bar = material.update_adjoint(kind, trial, mu, lam, yielding, stored_bar, tau_bar)
-        store_mat(mem.adjoint, a + C_AT, mass * A_bar + dt * multiply_transposed(trial_bar, F))
-        store_mat(mem.adjoint, a + F_AT, products.transposed_multiply(grow, trial_bar))
+        F_bar, p_bar = material.respond_adjoint(kind, F, U, sigma, V, mu, lam, yielding, stored_bar, tau_bar)
+        before = load_mat(mem.frames, i_in + F_AT)
+        store_mat(mem.adjoint, a + C_AT, mass * A_bar + dt * multiply_transposed(F_bar, before))
+        store_mat(mem.adjoint, a + F_AT, products.transposed_multiply(one_plus(dt, C), F_bar))
         young, nu = mem.parameters[q + at.YOUNG], mem.parameters[q + at.POISSON]
         # mu = E / (2 (1 + nu)), lambda = E nu / ((1 + nu)(1 - 2 nu))
         spread = (fp(1.0) + nu) * (fp(1.0) - fp(2.0) * nu)

@@ -28,7 +28,7 @@ def test_parse_memory_names_what_it_cannot_read(memory):
 
 def least_budget(world):
     """Bytes of one segment and two states."""
-    return (world.substeps + 3) * world._recording.state_bytes
+    return world._recording.segment_bytes + 2 * world._recording.state_bytes
 
 
 def gradient(world, controls):
