@@ -55,8 +55,8 @@ def grippers(x):
 
 
 def branched_scene(kind, **options):
-    """The branched rod. ``kind``: "free"; "driven": an end and the tip of the trunk along given positions; "gripped": one
-    effector holds two vertices, another one in the middle, and the rod rests on a floor and a ball."""
+    """The branched rod. ``kind``: "free"; "driven": an end and the tip of the trunk along given positions; "gripped":
+    one effector holds two vertices, another one in the middle, and the rod rests on a floor and a ball."""
     rod = branched_rod()
     grips, effectors = {
         "free": ([], []),

@@ -5,16 +5,13 @@ import functools
 import numpy as np
 import pytest
 from adjoint import check_adjoint
-from rod_scenes import branched_scene, moves, random_point, rod_world, roll_out
-from small_scenes import reverse
+from rod_scenes import branched_scene, rod_world
 
 from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.shapes import HalfSpace, Sphere
-from pliant.sims.rod import state as at
 from pliant.sims.rod.clamps import clamp_functions
 from pliant.sims.rod.contact import rod_contact_functions
 from pliant.sims.rod.energies import joint_functions
-from pliant.sims.rod.linear import tree_functions
 from pliant.sims.rod.scene import Grip, Rod, RodScene
 from pliant.sims.runtime import ti
 from pliant.sims.solver import Memory
@@ -22,7 +19,6 @@ from pliant.sims.solver import Memory
 FLOATS = ti.types.ndarray(ti.f64, 1)
 INTEGERS = ti.types.ndarray(ti.i32, 1)
 VEC3 = ti.types.vector(3, ti.f64)
-STEPS = (1e-2, 1e-3, 1e-4, 1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +35,7 @@ def gripped():
 @functools.cache
 def joint_kernels():
     """A joint's strains, and first and second derivatives of their weighted sum, as functions of both edges and of the
-    angles by which its frames are turned from those carried along from the first edges and frames (rows of ``start``)."""
+    angles by which its frames are turned from those carried along from the first edges and frames (rows of start)."""
     joint = joint_functions(ti.f64)
 
     @ti.func
@@ -170,9 +166,12 @@ def memory_of(*arrays):
 
 @functools.cache
 def world_kernels(shape_kinds):
-    """On the arrays of a World, world 0 and frame 0: ``push`` (force of effector j on a vertex that moves from x[0] to
-    x[1], the potential, what stiffness and ``push_adjoint`` make of the cotangent a) and ``hold`` (where held node i goes
-    from x in a substep and its director; what their adjoints make of x_bar and m_bar)."""
+    """On the arrays of a World, world 0 and frame 0.
+
+    ``push``: force of effector j on a vertex that moves from x[0] to x[1], its potential; what ``push_adjoint`` and the
+    stiffness make of the cotangent a.  ``hold``: where held node i goes from x in a substep, and its director; what
+    their adjoints make of both cotangents a.
+    """
     contact = rod_contact_functions(ti.f64, shape_kinds)
     clamps = clamp_functions(ti.f64, True)
 
@@ -330,215 +329,3 @@ def test_target_adjoint_of_driven_vertices(substep):
     np.testing.assert_allclose(forward(point)["target"] - point["x"], way / (3 - substep), rtol=1e-12)
     check_adjoint(forward, adjoint, point, wrt=["controls"] if substep == 2 else ["x", "controls"])
     world.close()
-
-
-# ---------------------------------------------------------------------- the linear system
-
-
-@functools.cache
-def tree_kernel():
-    tree = tree_functions(ti.f64)
-
-    @ti.kernel
-    def solve(scratch: FLOATS, integers: INTEGERS, definite: INTEGERS):
-        mem = ti.static(memory_of(*([scratch] * 10), integers))
-        for _ in range(1):
-            definite[0] = tree.solve(mem, 0, at.BLOCK)
-
-    return solve
-
-
-def solve_tree(parents, grips, matrix, right):
-    """The solution (4 n,) that the tree finds for a dense symmetric matrix with the tree's pattern; whether definite."""
-    n = len(parents)
-    scratch = np.zeros((n, at.WORK_RECORD))
-    blocks = matrix.reshape(n, 4, n, 4).swapaxes(1, 2)
-    for i, p in enumerate(parents):
-        line = [i] if p < 0 else [i, p] if parents[p] < 0 else [i, p, parents[p]]
-        for place, j in zip((at.BLOCK, at.PARENT_BLOCK, at.GRAND_BLOCK), line, strict=False):
-            scratch[i, place : place + 16] = blocks[i, j].ravel()
-        scratch[i, at.RIGHT : at.RIGHT + 4] = right[4 * i : 4 * i + 4]
-    integers = np.zeros(128 + 2 * n, np.int32)
-    integers[[at.COUNT, at.PARENT_AT, at.GRIP_AT]] = n, 128, 128 + n
-    integers[128 : 128 + n], integers[128 + n :] = parents, grips
-    definite, flat = np.zeros(1, np.int32), scratch.ravel()
-    tree_kernel()(flat, integers, definite)
-    return flat.reshape(n, -1)[:, at.RIGHT : at.RIGHT + 4].ravel(), bool(definite[0])
-
-
-TREE = np.array((-1, 0, 1, 2, 3, 4, 3, 6, 2, 8))
-FREE, DRIVEN = at.FREE, at.DRIVEN
-
-
-def random_system(parents):
-    """A positive definite matrix made of one term a joint, as a rod's is, and a right-hand side."""
-    rng = np.random.default_rng(6)
-    n = len(parents)
-    A = np.diag(0.1 + rng.random(4 * n))
-    for i, p in enumerate(parents):
-        nodes = [k for k in (i, p, parents[p] if p >= 0 else -1) if k >= 0]
-        at_nodes = np.concatenate([np.arange(4 * k, 4 * k + 4) for k in nodes])
-        at_nodes = at_nodes[at_nodes != 4 * nodes[-1] + 3] if len(nodes) == 3 else at_nodes
-        root = rng.standard_normal((len(at_nodes), 3))
-        A[np.ix_(at_nodes, at_nodes)] += root @ root.T
-    return A, rng.standard_normal(4 * n)
-
-
-@pytest.mark.parametrize(
-    ("grips", "held"),
-    [
-        ([FREE] * 10, [3]),
-        ([DRIVEN, DRIVEN - 1, *[FREE] * 8], [0, 1, 2, 3, 4, 5, 6, 7]),
-        ([FREE, FREE, FREE, 0, *[FREE] * 5, 1], [3, 12, 13, 14, 36, 37, 38]),
-        ([0, 0, 1, *[FREE] * 4, 1, FREE, FREE], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 28, 29, 30]),
-    ],
-    ids=["free", "driven", "inner", "grippers"],
-)
-def test_the_tree_is_solved_as_a_dense_matrix_is(grips, held):
-    """To 1e-12; what is held stays: a vertex in a grip, an edge with both ends in one, the root's turn."""
-    A, b = random_system(TREE)
-    found, definite = solve_tree(TREE, grips, A, b)
-    free = np.setdiff1d(np.arange(4 * len(TREE)), held)
-    expected = np.zeros(4 * len(TREE))
-    expected[free] = np.linalg.solve(A[np.ix_(free, free)], b[free])
-    assert definite
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
-    assert not found[held].any()
-
-
-def test_the_tree_tells_an_indefinite_matrix():
-    A, b = random_system(TREE)
-    A[20, 20] -= 30.0
-    found, definite = solve_tree(TREE, [FREE] * 10, A, b)
-    free = np.setdiff1d(np.arange(40), [3])
-    assert not definite
-    np.testing.assert_allclose(A[np.ix_(free, free)] @ found[free], b[free], rtol=0, atol=1e-10)
-
-
-def test_a_spin_without_stiffness_is_left_alone():
-    """Turns that only twist holds: a right-hand side without resultant is met (1e-12), and the last turn stays zero."""
-    n = 6
-    chain = np.arange(-1, n - 1)
-    A = np.eye(4 * n)
-    turns = 4 * np.arange(1, n) + 3
-    A[turns, turns] = 0.0
-    for k in range(len(turns) - 1):
-        pair = turns[k : k + 2]
-        A[np.ix_(pair, pair)] += 0.37 * np.array([[1, -1], [-1, 1]])
-    b = np.zeros(4 * n)
-    b[turns] = [0.3, -0.7, 0.2, 0.9, -0.7]
-    found, definite = solve_tree(chain, [FREE] * n, A, b)
-    assert definite
-    np.testing.assert_allclose(A @ found, b, rtol=0, atol=1e-12)
-    assert found[turns[0]] == 0.0
-
-
-# ---------------------------------------------------------------------- whole steps
-
-
-def check_steps(world, steps, *, skip=(), at_steps=STEPS, **options):
-    """Check all states, parameters and controls of ``steps`` steps against all states and forces."""
-    point = random_point(world, steps)
-
-    def forward(x):
-        return roll_out(world, x)
-
-    def adjoint(x, c):
-        roll_out(world, x)
-        force = c.pop("force")
-        return reverse(world, c, force if world.effector_count else None)
-
-    wrt = [name for name in point if point[name].size and name not in skip]
-    outputs = [*world.state_names, *(["force"] if world.effector_count else [])]
-    return check_adjoint(
-        forward, adjoint, point, outputs=outputs, wrt=wrt, steps=at_steps, directions=moves(point), trials=1, **options
-    )
-
-
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        ("driven", {}),
-        ("driven", {"scaled": True, "integrator": "backward_euler"}),
-        ("free", {}),
-        ("free", {"scaled": True, "forced": True}),
-        ("gripped", {}),
-    ],
-    ids=["driven", "driven, scaled, backward Euler", "free", "free, scaled, forced", "gripped, touching"],
-)
-def test_whole_steps(kind, options):
-    """Four steps of two substeps from a moving, twisted, curved, branched rod."""
-    world = rod_world(branched_scene(kind, **options))
-    check_steps(world, 4, skip=("effector_softness",))
-    world.close()
-
-
-def wound_rod():
-    """A chain of 13 vertices between two grippers, one of which winds it and brings its end nearer."""
-    x = np.zeros((13, 3))
-    x[:, 0] = 0.04 * np.arange(13)
-    rod = Rod(x, mass=2e-3, bend_stiffness=2e-3, twist_stiffness=1.5e-3, bend_damping=0.02, director=(0, 0.2, 1))
-    ends = [Effector("left", Sphere(0.01), x[0]), Effector("right", Sphere(0.01), x[-1])]
-    obstacle = Effector("floor", HalfSpace(), (0, 0, -0.02), friction=0.3)
-    return RodScene(rod, [Grip([0, 1], "left"), Grip([11, 12], "right")], [*ends, obstacle], contact_stiffness=50.0)
-
-
-def test_the_implicit_derivative_agrees_with_differences_of_an_unrolled_trajectory():
-    """60 steps, 0.6 s, in which the rod is wound by 3 rad and bows out to the floor: to 1e-6."""
-    world = rod_world(wound_rod(), substeps=1)
-    point = {name: world.state(name) for name in ("position", "velocity")}
-    point |= {name: world.parameter(name) for name in ("bend_stiffness", "twist_stiffness", "natural_curvature")}
-    twist = np.zeros((60, 1, 3, 6))
-    twist[:, 0, 1] = [-0.12, 0.02, 0.01, 5.0, 0.0, 0.2]
-    point["controls"] = twist.reshape(60, 1, -1)
-
-    def forward(x):
-        return roll_out(world, {**everything, **x})
-
-    def adjoint(x, c):
-        forward(x)
-        return reverse(world, c, c.pop("force"))
-
-    world.reset()
-    everything = {name: world.state(name) for name in world.state_names}
-    everything |= {name: world.parameter(name) for name in world.parameter_names}
-    end = forward(point)
-    assert abs(end["position"][0, 5, 1:]).max() > 0.02 and end["force"][-1, 0, 2, 2] < 0
-    check_adjoint(
-        forward, adjoint, point, outputs=["position", "force"], steps=STEPS[1:], directions=moves(point), trials=1
-    )
-    world.close()
-
-
-def test_recomputed_steps_give_the_same_gradient():
-    """To the last bit, with memory for two steps of six (a step knows the two before it)."""
-    found = []
-    for memory in ("1GiB", 60_000):
-        world = rod_world(branched_scene("driven"), memory=memory)
-        end = roll_out(world, random_point(world, 6))
-        rng = np.random.default_rng(8)
-        found.append(reverse(world, {n: rng.standard_normal(end[n].shape) for n in world.state_names}))
-        world.close()
-    for name, bar in found[0].items():
-        np.testing.assert_array_equal(bar, found[1][name], err_msg=name)
-        assert np.abs(bar).max() > 0
-
-
-def test_a_batch_of_rods_is_its_rods_one_by_one():
-    """States and gradients to the last bit."""
-    batch, single = (rod_world(branched_scene("driven"), batch=n) for n in (3, 1))
-    point = random_point(batch, 3)
-    point["controls"] += 1e-3 * np.arange(3)[:, None]
-    ends = roll_out(batch, point)
-    bars = reverse(batch, {n: np.ones(ends[n].shape) for n in batch.state_names})
-    for b in range(3):
-        own = {n: v[:, b : b + 1] if n == "controls" else v[b : b + 1] for n, v in point.items()}
-        end = roll_out(single, own)
-        bar = reverse(single, {n: np.ones(end[n].shape) for n in single.state_names})
-        for n in single.state_names:
-            np.testing.assert_array_equal(end[n][0], ends[n][b], err_msg=n)
-        for n, value in bar.items():
-            np.testing.assert_array_equal(value[:, 0] if n == "controls" else value[0],
-                                          bars[n][:, b] if n == "controls" else bars[n][b], err_msg=n)  # fmt: skip
-    batch.close()
-    single.close()
