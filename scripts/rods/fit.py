@@ -48,7 +48,7 @@ def fit(arguments: Fit) -> int:
     folder.prepare()
     if folder.holds_run() and not (arguments.resume or arguments.overwrite):
         raise CommandError(f"{folder.path} holds a run already; pass --resume, --overwrite or another --out")
-    course = _Course(folder, name, training, arguments.iterations)
+    course = _Course(folder, name, training, arguments.iterations, arguments.files > 0)
     if arguments.resume:
         course.read(given)
     else:
@@ -67,8 +67,11 @@ def _spread(training: list[Recording], count: int) -> list[Recording]:
 class _Course:
     """One fit: what it began with, how far it is, and its files."""
 
-    def __init__(self, folder: RunFolder, name: str, training: Sequence[Recording], iterations: int) -> None:
+    def __init__(
+        self, folder: RunFolder, name: str, training: Sequence[Recording], iterations: int, is_subset: bool
+    ) -> None:
         self.folder, self.name, self.training, self.iterations = folder, name, training, iterations
+        self._subset = f" --files {len(training)}" if is_subset else ""
         self.state: dict[str, np.ndarray] = {}
         self.history: list[dict[str, float]] = []
         self.start: RodParameters
@@ -177,6 +180,6 @@ class _Course:
             "loss_before": self.history[0]["loss"],
             "loss_after": min(row["loss"] for row in self.history),
             "iterations": iterations,
-            "command": f"pliant rods fit {self.name} --iterations {iterations}",
+            "command": f"pliant rods fit {self.name} --iterations {iterations}" + self._subset,
             "versions": versions(("pliant", "taichi", "numpy")),
         }

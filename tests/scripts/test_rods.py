@@ -220,7 +220,10 @@ def test_fit_writes_parameters_with_their_provenance(command, data, identificati
     origin = fitted.provenance
     assert origin["training_files"] == ["0", "2"] and origin["iterations"] == 8
     assert origin["loss_before"] == 0.01 and origin["loss_after"] == pytest.approx(0.01 / 2**8)
-    assert origin["command"] == "pliant rods fit dlo2 --iterations 8" and origin["versions"]["taichi"] != "absent"
+    assert (
+        origin["command"] == "pliant rods fit dlo2 --iterations 8 --files 2"
+        and origin["versions"]["taichi"] != "absent"
+    )
     assert str(tmp_path) not in (out / "parameters.json").read_text()
     assert len(json.loads((out / "metrics.json").read_text())["history"]) == 9
     status, output, _ = command("evaluate", "dlo2", "--parameters", out / "parameters.json", "--json")
@@ -272,12 +275,12 @@ def test_only_the_same_fit_is_resumed(command, data, shipped, identification, tm
 
 
 def test_parameters_survive_a_file(tmp_path):
-    values = {"bend_stiffness": 0.123456789012345678, "rest_curvature": np.random.default_rng(0).normal(size=(5, 2))}
+    values = {"bend_stiffness": 0.123456789012345678, "natural_curvature": np.random.default_rng(0).normal(size=(5, 2))}
     save_parameters(tmp_path / "a.json", RodParameters("bdlo2", values), {"date": "today"})
     read = load_parameters(tmp_path / "a.json")
     assert read.object == "bdlo2" and read.provenance == {"date": "today"} and list(read.values) == list(values)
     assert read.values["bend_stiffness"] == values["bend_stiffness"]
-    np.testing.assert_array_equal(read.values["rest_curvature"], values["rest_curvature"])
+    np.testing.assert_array_equal(read.values["natural_curvature"], values["natural_curvature"])
     written = json.loads((tmp_path / "a.json").read_text())
     assert written["version"] == 1 and written["values"]["bend_stiffness"]["unit"] == "m^4/s^2"
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
