@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pliant.envs.features import Feature, Sink, View, as_index
+from pliant.sims.math.rotation_host import matrix_of_quaternion
+from pliant.sims.robot.shapes import Shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +127,28 @@ def soft_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     a, b = np.minimum(a, 1.0), np.minimum(b, 1.0)
     intersection = (a * b).sum(axis=1)
     return intersection / ((a + b).sum(axis=1) - intersection)
+
+
+class TargetDistance(Feature):
+    """Mean distance [m] of a grid's particles from a target shape, size 1: the mass outside of it, by how far.
+
+    The goal array ``goal``, shape (B, node_count), is the distance of each node from the shape, 0 within; the mean over
+    particles of its spline interpolant is ``h^dim / (n V) sum_i density_i goal_i``.
+    """
+
+    def __init__(self, grid: DensityGrid, goal: str, *, name: str = "outside") -> None:
+        self.name, self.size = name, 1
+        self.grid, self.goal = grid, goal
+
+    def _share(self, view: View) -> float:
+        count = view.array("position")[:, self.grid.index].shape[1]
+        return self.grid.cell**self.grid.dim / (count * self.grid.volume)
+
+    def value(self, view: View) -> np.ndarray:
+        return self._share(view) * (self.grid.of(view) * view.goal[self.goal]).sum(axis=1, keepdims=True)
+
+    def adjoint(self, view: View, cotangent: np.ndarray, sink: Sink) -> None:
+        self.grid.adjoint(view, cotangent * self._share(view) * view.goal[self.goal], sink)
 
 
 class SoftIoU(Feature):
@@ -263,3 +287,68 @@ class ContactDistance(Feature):
         pose_bar = np.zeros((view.batch, 1, 3))
         pose_bar[:, 0, : self.dim] = -offset_bar.sum(axis=1)
         sink.add("effector_position", pose_bar, slice(self.effector, self.effector + 1))
+
+
+class SurfaceDistance(Feature):
+    """How far an effector of any shape is from touching a group of particles in 3-D [m], size 1: 0 in contact.
+
+    With r_i the signed distance of particle i from the effector's surface, the soft minimum of `ContactDistance`; the
+    value is sqrt(max(m, 0)^2 + e^2) - e.
+
+    Args:
+        effector: its number.
+        shape: its shape.
+        rows: the particles.
+        sharpness: of the soft minimum [1/m]; 1/sharpness is how far it lies above the true minimum.
+        smoothing: e [m].
+    """
+
+    def __init__(
+        self,
+        effector: int,
+        shape: Shape,
+        rows: np.ndarray | Sequence[int],
+        *,
+        sharpness: float,
+        smoothing: float,
+        name: str = "contact",
+    ) -> None:
+        self.name, self.size, self.index = name, 1, as_index(rows)
+        self.effector, self.shape, self.sharpness, self.smoothing = effector, shape, sharpness, smoothing
+
+    def _local(self, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Offsets from the origin, the rotation, and the offsets in the frame of the shape as rows."""
+        offset = view.array("position")[:, self.index] - view.array("effector_position")[:, self.effector, None]
+        rotation = matrix_of_quaternion(view.array("effector_orientation")[:, self.effector])
+        return offset, rotation, (offset @ rotation).reshape(-1, 3)
+
+    def _soft_minimum(self, view: View, local: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        r = self.shape.signed_distance(local).reshape(view.batch, -1)
+        p = np.exp(-self.sharpness * (r - r.min(axis=1, keepdims=True)))
+        p /= p.sum(axis=1, keepdims=True)
+        return r, p, (p * r).sum(axis=1, keepdims=True)
+
+    def value(self, view: View) -> np.ndarray:
+        gap = np.maximum(self._soft_minimum(view, self._local(view)[2])[2], 0.0)
+        return np.sqrt(gap**2 + self.smoothing**2) - self.smoothing
+
+    def adjoint(self, view: View, cotangent: np.ndarray, sink: Sink) -> None:
+        # r = phi(R^T d), n = R grad phi:  d_bar = r_bar n; a small turn psi of R makes dr = -psi . (d x n); a change
+        # dq of q is the turn 2 dq q^-1 / |q|, so that q_bar = 2 (0, psi_bar) q / |q|^2
+        offset, rotation, local = self._local(view)
+        r, p, m = self._soft_minimum(view, local)
+        gap = np.maximum(m, 0.0)
+        r_bar = cotangent * gap / np.sqrt(gap**2 + self.smoothing**2) * p * (1.0 - self.sharpness * (r - m))
+        normal = self.shape.gradient(local).reshape(offset.shape) @ rotation.transpose(0, 2, 1)
+        offset_bar = r_bar[..., None] * normal
+        turn_bar = -np.cross(offset, offset_bar).sum(axis=1)
+        q = view.array("effector_orientation")[:, self.effector]
+        w, v = q[:, :1], q[:, 1:]
+        q_bar = np.concatenate(
+            [-(turn_bar * v).sum(axis=1, keepdims=True), w * turn_bar + np.cross(turn_bar, v)], axis=1
+        )
+        q_bar *= 2.0 / (q**2).sum(axis=1, keepdims=True)
+        own = slice(self.effector, self.effector + 1)
+        sink.add("position", offset_bar, self.index)
+        sink.add("effector_position", -offset_bar.sum(axis=1, keepdims=True), own)
+        sink.add("effector_orientation", q_bar[:, None], own)

@@ -10,39 +10,28 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs import shape_features as s
-from pliant.envs.particles import fill_box, spread
-from pliant.envs.task import Observed, Score, Task, Term
-from pliant.sims.mpm.scene import Body, Scene, Walls
-from pliant.sims.robot.effector import Effector
+from pliant.envs.dough.common import ALONG_Y, DoughConfig, DoughTask
+from pliant.envs.particles import fill_box
+from pliant.envs.task import Observed, Term
+from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.shapes import Capsule
 
-CELL = {"small": 0.006, "full": 0.003}  # [m]
-DOMAIN = (0.18, 0.12, 0.108)  # [m]
-TABLE = 0.018  # [m]
 BLOCK = np.array([0.042, 0.036, 0.024])  # edges of the dough [m]
-MIDDLE = np.array([0.09, 0.06])  # of the block, on the table [m]
+MIDDLE = (0.09, 0.06)  # of the block, on the table [m]
 PIN, HALF_LENGTH = 0.02, 0.02  # radius and half length of the pin [m]
 GAP = 0.004  # between pin and dough at the start [m]
 SPEED, DESCENT, SPIN = 0.1, 0.05, 5.0  # of the pin along x and z [m/s], about its axis [rad/s]
 THICKNESS = (0.013, 0.015)  # of the target [m]
-SAMPLES = 12
-ALONG_Y = (np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0)  # turns the pin's own z axis to y (a quarter turn about x)
 
 
 @dataclass(frozen=True)
-class Config:
-    youngs_modulus: float = 5e3  # [Pa]
-    poissons_ratio: float = 0.2
-    density: float = 300.0  # [kg/m^3]
+class Config(DoughConfig):
     yield_stress: float = 100.0  # [Pa]
     tool_friction: float = 0.5
     table_friction: float = 0.3
-    density_weight: float = 1.0
-    outside_weight: float = 1.0
-    contact_weight: float = 0.1
 
 
-class RollingPin(Task):
+class RollingPin(DoughTask):
     """
     ## Description
     A block of elastoplastic dough (4.2 x 3.6 x 2.4 cm; von Mises) lies on a table under a rolling pin. The goal is to
@@ -95,36 +84,16 @@ class RollingPin(Task):
     """
 
     summary = "flatten a block of dough to a rectangle with a rolling pin"
-    horizon = 50
-    step_time = 0.02
-    substeps = {"small": 25, "full": 50}
     Config = Config
+    domain = (0.18, 0.12, 0.108)
+    unit = sum(THICKNESS) / 2
 
     def make_scene(self) -> Scene:
-        config, cell = self.config, CELL[self.resolution]
-        self.spacing = cell / 2
-        self.origin = np.array([*MIDDLE, TABLE - cell / 2])  # dough rests half a cell below the surface nodes
+        self.origin = self.on_table(*MIDDLE)
         flat = np.array([0.5, 0.5, 0.0])
-        dough = Body(
-            name="dough",
-            position=fill_box(self.origin - BLOCK * flat, self.origin + BLOCK * (1.0 - flat), self.spacing),
-            volume=self.spacing**3,
-            material="von_mises",
-            youngs_modulus=config.youngs_modulus,
-            poissons_ratio=config.poissons_ratio,
-            density=config.density,
-            yield_stress=config.yield_stress,
-        )
-        pin = Effector(
-            "pin",
-            Capsule(PIN, HALF_LENGTH),
-            position=self.origin + [0.0, 0.0, BLOCK[2] + GAP + PIN],
-            orientation=ALONG_Y,
-            friction=config.tool_friction,
-        )
-        walls = Walls(kind="separate", friction=config.table_friction, thickness=round(TABLE / cell))
-        grid = [round(edge / cell) for edge in DOMAIN]
-        return Scene(dim=3, grid=grid, cell=cell, bodies=[dough], effectors=[pin], walls=walls)
+        dough = self.dough(fill_box(self.origin - BLOCK * flat, self.origin + BLOCK * (1.0 - flat), self.spacing))
+        above = self.origin + [0.0, 0.0, BLOCK[2] + GAP + PIN]
+        return self.table_scene([dough], [self.tool("pin", Capsule(PIN, HALF_LENGTH), above, orientation=ALONG_Y)])
 
     def make_action(self) -> dict[str, np.ndarray]:
         matrix = np.zeros((6, 3))
@@ -134,49 +103,31 @@ class RollingPin(Task):
         return {"effector_twist": matrix}
 
     def make_observation(self) -> list[Observed]:
-        rows = np.arange(len(self.scene.position))
-        samples, scale, origin = spread(len(rows), SAMPLES), 0.05, self.origin
-        return [
-            Observed(f.centre(rows, 3), scale=scale, offset=origin),
-            Observed(f.mean_velocity(rows, 3), scale=SPEED),
-            Observed(f.Rows("samples", "position", samples, 3), scale=scale, offset=np.tile(origin, SAMPLES)),
-            Observed(f.Rows("pin", "effector_position", [0], 3), scale=scale, offset=origin),
-            Observed(f.GoalValue("half_extent", 3), scale=scale),
-            Observed(f.GoalValue("thickness", 1), scale=scale),
-            Observed(f.Action(self.action_size)),
-            Observed(f.Phase()),
+        goal = [
+            Observed(f.GoalValue(name, size), scale=self.scale) for name, size in (("half_extent", 3), ("thickness", 1))
         ]
+        return self.observe(goal, origin=self.origin, speed=SPEED)
 
     def make_reward(self) -> list[Term]:
-        config, rows, cell = self.config, np.arange(len(self.scene.position)), self.scene.cell
-        self.grid = s.DensityGrid(
-            lower=np.zeros(3), cell=cell, counts=self.scene.grid, rows=rows, volume=self.spacing**3
-        )
-        unit = sum(THICKNESS) / 2
-        outside = s.OutsideBox(rows, centre="target", half_extent="half_extent", smoothing=0.1 * unit)
-        contact = s.ContactDistance(0, rows, reach=PIN, sharpness=2.0 / cell, smoothing=0.1 * unit)
+        config, unit = self.config, self.unit
+        self.grid = self.density_grid()
+        outside = s.OutsideBox(self.rows, centre="target", half_extent="half_extent", smoothing=0.1 * unit)
+        contact = s.ContactDistance(0, self.rows, reach=PIN, sharpness=2.0 / self.scene.cell, smoothing=0.1 * unit)
         return [
             Term(s.DensityMatch(self.grid, "target_density"), -config.density_weight),
             Term(outside, -config.outside_weight / unit),
             Term(contact, -config.contact_weight / unit),
         ]
 
-    def make_score(self) -> Score:
-        return Score(s.SoftIoU(self.grid, "target_density"), goal="best_iou")
-
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         thickness = rng.uniform(*THICKNESS)
         half = np.array([BLOCK[0] * BLOCK[2] / thickness, BLOCK[1], thickness]) / 2
         centre = self.origin + [0.0, 0.0, half[2]]
-        points = fill_box(centre - half, centre + half, self.spacing)
-        grid = self.grid
-        density = grid.density(points[None]) * (len(self.scene.position) / len(points))
         return {
             "target": centre,
             "half_extent": half,
             "thickness": np.array([thickness]),
-            "target_density": density[0],
-            "best_iou": s.soft_iou(density, density)[0],
+            **self.target_density(fill_box(centre - half, centre + half, self.spacing)),
         }
 
     def camera_box(self) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import pytest
 
 from pliant.envs import features as f
 from pliant.envs import shape_features as s
+from pliant.sims.robot.shapes import Box, Capsule
 
 B, N, M, A = 2, 40, 2, 3
 
@@ -46,6 +47,7 @@ def all_features(dim: int) -> tuple[list[f.Feature], dict[str, np.ndarray]]:
         "target": rng.normal(size=(B, dim)),
         "centre": np.full((B, dim), 0.4),
         "half": np.full((B, dim), 0.15),
+        "node_distance": rng.uniform(size=(B, grid.node_count)),
         "density": grid.density(rng.uniform(0.1, 0.9, (B, len(rows), dim))),
     }
     tip = f.centre(scattered, dim)
@@ -65,10 +67,14 @@ def all_features(dim: int) -> tuple[list[f.Feature], dict[str, np.ndarray]]:
         f.Phase(),
         s.DensityMatch(grid, "density"),
         s.SoftIoU(grid, "density"),
+        s.TargetDistance(grid, "node_distance"),
         s.OutsideBox(rows, centre="centre", half_extent="half", smoothing=0.01),
         s.OutsideBall(rows, centre="centre", radius=0.2, smoothing=0.01),
         s.ContactDistance(1, rows, reach=0.05, sharpness=20.0, smoothing=0.01, dim=dim),
     ]
+    if dim == 3:
+        for number, shape in enumerate((Capsule(0.05, 0.2), Box((0.1, 0.05, 0.2), rounding=0.02))):
+            made.append(s.SurfaceDistance(number, shape, rows, sharpness=20.0, smoothing=0.01))
     return made, goal
 
 

@@ -1,0 +1,196 @@
+"""What the dough tasks share: a von Mises body on a table, the tools, the target as a density, observations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from pliant.envs import features as f
+from pliant.envs import shape_features as s
+from pliant.envs.particles import spread
+from pliant.envs.task import Observed, Score, Task, Term
+from pliant.sims.mpm.scene import Body, Scene, Walls
+from pliant.sims.robot.effector import Effector
+
+CELL = {"small": 0.006, "full": 0.003}  # [m]
+TABLE = 0.018  # height of the table above the edge of the domain [m]
+SAMPLES = 12  # particles that are observed
+ALONG_Y = (np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0)  # turns a tool's own z axis to y (a quarter turn about x)
+
+
+@dataclass(frozen=True)
+class DoughConfig:
+    """The numbers of a dough task; tasks override the defaults."""
+
+    youngs_modulus: float = 5e3  # [Pa]
+    poissons_ratio: float = 0.2
+    density: float = 300.0  # [kg/m^3]
+    yield_stress: float = 200.0  # [Pa]
+    tool_friction: float = 0.9
+    table_friction: float = 0.2
+    density_weight: float = 1.0
+    outside_weight: float = 1.0
+    contact_weight: float = 0.1
+
+
+class DoughTask(Task):
+    """A task with dough on a table; its methods are the words that the tasks are written in.
+
+    Attributes:
+        domain: edges of the domain [m].
+        unit: length that distances are rewarded in [m].
+        scale: length that observations are in [m].
+    """
+
+    horizon = 50
+    step_time = 0.02
+    substeps = {"small": 25, "full": 50}
+    Config = DoughConfig
+    domain: ClassVar[tuple[float, float, float]]
+    unit: ClassVar[float]
+    scale: ClassVar[float] = 0.05
+
+    @property
+    def spacing(self) -> float:
+        """Distance of neighbouring particles [m]."""
+        return CELL[self.resolution] / 2
+
+    def on_table(self, x: float, y: float) -> np.ndarray:
+        """The point under (x, y) [m] on which dough rests: half a cell below the surface nodes of the table."""
+        return np.array([x, y, TABLE - CELL[self.resolution] / 2])
+
+    def dough(self, position: np.ndarray, name: str = "dough", **look: Any) -> Body:
+        """A body of dough with particles at ``position`` [m], shape (N, 3)."""
+        config = self.config
+        return Body(
+            name=name,
+            position=position,
+            volume=self.spacing**3,
+            material="von_mises",
+            youngs_modulus=config.youngs_modulus,
+            poissons_ratio=config.poissons_ratio,
+            density=config.density,
+            yield_stress=config.yield_stress,
+            **look,
+        )
+
+    def tool(self, name: str, shape: Any, position: np.ndarray, **more: Any) -> Effector:
+        """A manipulator with the friction of tools."""
+        return Effector(name, shape, position=position.tolist(), friction=self.config.tool_friction, **more)
+
+    def table_scene(self, bodies: list[Body], effectors: list[Effector]) -> Scene:
+        """The domain with its table, dough and tools."""
+        cell = CELL[self.resolution]
+        walls = Walls(kind="separate", friction=self.config.table_friction, thickness=round(TABLE / cell))
+        grid = [round(edge / cell) for edge in self.domain]
+        return Scene(dim=3, grid=grid, cell=cell, bodies=bodies, effectors=effectors, walls=walls)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Numbers of all particles."""
+        return np.arange(len(self.scene.position))
+
+    def observe(
+        self, goal: Sequence[Observed], *, origin: np.ndarray, speed: float, tools: Sequence[int] = (0,)
+    ) -> list[Observed]:
+        """Centre and mean velocity of each body, sampled particles, tools, ``goal``, previous action, clock.
+
+        Args:
+            goal: what tells of the goal.
+            origin: point that positions are relative to [m].
+            speed: velocity that velocities are in [m/s].
+            tools: numbers of the observed effectors.
+        """
+        scene, samples = self.scene, spread(len(self.scene.position), SAMPLES)
+        bodies = [self.rows[scene.group(body.name)] for body in scene.bodies]
+        return [
+            *(Observed(f.centre(rows, 3), scale=self.scale, offset=origin) for rows in bodies),
+            *(Observed(f.mean_velocity(rows, 3), scale=speed) for rows in bodies),
+            Observed(f.Rows("samples", "position", samples, 3), scale=self.scale, offset=np.tile(origin, SAMPLES)),
+            Observed(
+                f.Rows("tools", "effector_position", tools, 3), scale=self.scale, offset=np.tile(origin, len(tools))
+            ),
+            *goal,
+            Observed(f.Action(self.action_size)),
+            Observed(f.Phase()),
+        ]
+
+    def density_grid(self) -> s.DensityGrid:
+        """The volume fraction of all dough on the nodes of the domain."""
+        return s.DensityGrid(
+            lower=np.zeros(3), cell=self.scene.cell, counts=self.scene.grid, rows=self.rows, volume=self.spacing**3
+        )
+
+    def target_terms(self) -> list[Term]:
+        """Mismatch of densities and distance from the target, in units of `unit`; makes ``self.grid``."""
+        self.grid = self.density_grid()
+        return [
+            Term(s.DensityMatch(self.grid, "target_density"), -self.config.density_weight),
+            Term(s.TargetDistance(self.grid, "target_distance"), -self.config.outside_weight / self.unit),
+        ]
+
+    def contact_terms(self, tools: dict[int, np.ndarray]) -> list[Term]:
+        """Distance of tools from dough, in units of `unit`: the particles that each effector is for, by its number."""
+        terms = []
+        for number, rows in tools.items():
+            effector = self.scene.effectors[number]
+            distance = s.SurfaceDistance(
+                number,
+                effector.shape,
+                rows,
+                sharpness=2.0 / self.scene.cell,
+                smoothing=0.1 * self.unit,
+                name=f"contact_{effector.name}" if len(tools) > 1 else "contact",
+            )
+            terms.append(Term(distance, -self.config.contact_weight / self.unit))
+        return terms
+
+    def make_score(self) -> Score:
+        return Score(s.SoftIoU(self.grid, "target_density"), goal="best_iou")
+
+    def target_density(self, points: np.ndarray) -> dict[str, np.ndarray]:
+        """The target as a density: all the dough spread evenly over ``points`` [m], shape (n, 3)."""
+        density = self.grid.density(points[None]) * (len(self.scene.position) / len(points))
+        return {"target_density": density[0], "best_iou": s.soft_iou(density, density)[0]}
+
+    def target_shape(self, points: np.ndarray) -> dict[str, np.ndarray]:
+        """Goal arrays of `target_terms`: the density, and the distance [m] of each node from ``points``."""
+        nodes = np.stack(np.meshgrid(*(np.arange(n) for n in self.scene.grid), indexing="ij"), axis=-1)
+        beyond = cKDTree(points).query(nodes.reshape(-1, 3) * self.scene.cell)[0] - self.spacing / 2
+        return {"target_distance": np.maximum(beyond, 0.0), **self.target_density(points)}
+
+
+def groove(
+    points: np.ndarray,
+    *,
+    aside: np.ndarray,
+    radius: float,
+    bottom: float,
+    reach: float,
+) -> np.ndarray:
+    """Where dough goes when a round tool is pressed or drawn through it along a curve: aside, and up in a rim.
+
+    In the plane across the curve, at distance s from it and height z over the tool's lowest point, dough moves to
+    s + w exp(-s / L), and its heights stretch by 1 / (1 - w / L exp(-s / L)), which keeps its volume: w(z) is half the
+    tool's width, L the reach. Dough below the tool stays.
+
+    Args:
+        points: particles [m], shape (N, 3).
+        aside: horizontal vector from the nearest point of the curve to each particle [m], shape (N, 2).
+        radius: of the tool [m].
+        bottom: height of its lowest point [m].
+        reach: L [m], more than the radius.
+    """
+    height = points[:, 2] - bottom
+    dip = np.clip(height, 0.0, radius)
+    width = np.sqrt(dip * (2.0 * radius - dip))
+    distance = np.linalg.norm(aside, axis=1)
+    push = width * np.exp(-distance / reach)
+    moved = points.copy()
+    moved[:, :2] += (push / np.maximum(distance, 1e-9))[:, None] * aside
+    moved[:, 2] += np.where(height > 0.0, height * (1.0 / (1.0 - push / reach) - 1.0), 0.0)
+    return moved
