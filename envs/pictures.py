@@ -38,7 +38,7 @@ class Pictures:
             positions, orientations = state("effector_position")[world], state("effector_orientation")[world]
             for effector, position, orientation in zip(scene.effectors, positions, orientations, strict=True):
                 surfaces.append((effector.shape, position, orientation, effector.color))
-        goal = {name: value[world] for name, value in rollout.goal.items()}
+        goal = {name: value[world] for name, value in rollout.goal.items()} | {"step": rollout.elapsed[world]}
         shown = self._look.of(state("position")[world]) | self._task.picture(goal)
         if self._arms:
             angle = rollout.state("joint_angle")[world]

@@ -103,6 +103,14 @@ ENTRIES = (
         observation_size=111,
         summary="pass the free end of a cable through a ring",
     ),
+    Entry(
+        "pliant/CableReplay-v0",
+        "pliant.envs.rods.cable_replay:CableReplay",
+        horizon=200,
+        action_size=4,
+        observation_size=102,
+        summary="follow a recording of a cable by its stiffness, mass and damping",
+    ),
 )
 
 

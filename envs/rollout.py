@@ -11,6 +11,7 @@ import numpy as np
 from pliant.envs.actuators import make_actuator
 from pliant.envs.checks import broadcast, check_actions
 from pliant.envs.features import Sink, View
+from pliant.envs.scoring import Scorer
 from pliant.envs.task import Task
 from pliant.sims.world import World
 
@@ -94,7 +95,7 @@ class Rollout:
         self.observation_size = sum(part.feature.size for part in task.observation)
         self.elapsed = np.zeros(batch, int)
         self.goal: dict[str, np.ndarray] = {}
-        self._score_start = np.zeros(batch)
+        self._scorer = Scorer(task.score, batch)
         self._actions: list[np.ndarray] = []  # clipped, (B, A) each
         self._earlier: list[np.ndarray] = []  # the last two before them, where the recording began within an episode
         self._inside: list[np.ndarray] = []  # where the action given lay in [-1, 1]
@@ -188,11 +189,12 @@ class Rollout:
         self.world.reset(None if full else mask)
         drawn: dict[str, list[np.ndarray]] = {}
         for b in np.flatnonzero(mask).tolist():
-            for name, value in self.task.make_goal(rngs[b]).items():
+            goal, start = self.task.make_episode(rngs[b])
+            for name, value in goal.items():
                 if name not in self.goal:
                     self.goal[name] = np.zeros((self.batch, *np.shape(value)))
                 self.goal[name][b] = value
-            for name, value in self.task.make_initial_state(rngs[b]).items():
+            for name, value in start.items():
                 drawn.setdefault(name, [np.zeros(0)] * self.batch)[b] = value
         for name, rows in drawn.items():
             first = rows[int(mask.argmax())]
@@ -205,7 +207,7 @@ class Rollout:
         if full:
             self._actions, self._earlier, self._inside, self._observations = [], [], [], []
         view = self._view(self.world)
-        self._score_start[mask] = self.task.score.metric.value(view)[mask, 0]
+        self._scorer.reset(view, mask)
         outcome = self._outcome(view)
         if self.differentiable:
             self._observations.append(outcome.observation)
@@ -274,13 +276,9 @@ class Rollout:
         task = self.task
         parts = [(part.feature.value(view) - part.offset) / part.scale for part in task.observation]
         terms = {term.feature.name: term.weight * term.feature.value(view)[:, 0] for term in task.reward}
-        metric = task.score.metric.value(view)[:, 0]
-        goal = self.goal[task.score.goal] if isinstance(task.score.goal, str) else task.score.goal
-        span = goal - self._score_start
-        done = np.divide(metric - self._score_start, span, out=np.ones_like(metric), where=np.abs(span) > 1e-12)
         reward = np.sum(list(terms.values()), axis=0)
         measures = {measure.name: measure.value(view)[:, 0] for measure in task.measures}
-        return Outcome(np.concatenate(parts, axis=1), reward, terms, np.clip(done, 0.0, 1.0) + 0.0, measures)
+        return Outcome(np.concatenate(parts, axis=1), reward, terms, self._scorer.value(view, self.goal), measures)
 
     # Reverse
 

@@ -48,10 +48,13 @@ class Score:
     """How much of the task is done, in [0, 1]: ``clip((m - m_0) / (m_goal - m_0), 0, 1)`` of a metric m of size 1.
 
     m_0 is the metric right after the reset; ``goal`` is m_goal, a number or the name of a goal array of shape ().
+    With ``relative_to``, a feature of size 1, m is the sum of the metric over the steps since the reset divided by that
+    feature's, and m_0 is 1.
     """
 
     metric: Feature
     goal: float | str
+    relative_to: Feature | None = None
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,10 @@ class Task(ABC):
         """Features of size 1 that ``info["measures"]`` reports by name, beside the reward terms and the score."""
         return []
 
+    def make_episode(self, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Goal and initial state of one world, for tasks in which one thing decides both."""
+        return self.make_goal(rng), self.make_initial_state(rng)
+
     def make_designs(self) -> dict[str, Design]:
         """Design parameters by name."""
         return {}
@@ -216,7 +223,10 @@ class Task(ABC):
         return np.full(self.scene.dim, rim), self.scene.size - rim
 
     def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """What pictures show besides the bodies, "markers" and "ghost" of `pliant.sims.camera`, for one goal."""
+        """What pictures show besides the bodies, "markers" and "ghost" of `pliant.sims.camera`, for one goal.
+
+        ``goal`` has the goal's arrays and "step", environment steps since the reset.
+        """
         return {}
 
 

@@ -14,6 +14,7 @@ from pliant.envs.rods.cable import hanging_shape, make_rod
 from pliant.envs.rods.cable_shape import CableShape
 from pliant.envs.rods.layouts import LAYOUTS
 from pliant.envs.rods.recordings import recordings
+from pliant.envs.rods.replay import TARGETS, takes_recorded
 from pliant.sims.rod.scene import RodScene
 from pliant.sims.rod.topology import edges
 
@@ -27,7 +28,7 @@ LEANS = (-1.0, 1.0)  # of the branches from the normal of the cable, in the shap
 
 @dataclass(frozen=True)
 class Config(cable_shape.Config):
-    targets: str = field(default="code", metadata={"allowed": ("code", "recorded")})
+    targets: str = field(default="auto", metadata={"allowed": TARGETS})
 
 
 class BranchedCableShape(CableShape):
@@ -73,6 +74,7 @@ class BranchedCableShape(CableShape):
     one of the 20 shapes of a real harness at rest (BDLO1 of DEFT, split "test"; `pliant.envs.rods.recordings` says
     where they are looked for), turned about the vertical and moved to the grippers' start; the edges then have the
     real harness's lengths, but its natural shape and its stiffness are not known, so no shape is met exactly.
+    `targets="auto"`, the default, takes recorded ones where the variable `PLIANT_DATA` is set.
 
     ## Episode End
     Truncation after 60 steps of 50 ms. No termination.
@@ -91,7 +93,7 @@ class BranchedCableShape(CableShape):
 
     def make_scene(self) -> RodScene:
         tree = np.array(LAYOUTS[HARNESS].parents)
-        self.recorded = _recorded_shapes() if self.config.targets == "recorded" else None
+        self.recorded = _recorded_shapes() if takes_recorded(self.config.targets) else None
         lengths = np.full(len(tree), EDGE)
         lengths[:PARENT] = LENGTH / (PARENT - 1)
         if self.recorded is not None:
@@ -115,8 +117,7 @@ class BranchedCableShape(CableShape):
         recorded = np.array([float(self.recorded is not None)])
         if self.recorded is None:
             return super().make_goal(rng) | {"recorded": recorded}
-        target = self.recorded[rng.integers(len(self.recorded))]
-        return {"target": target, "vertices": target.ravel(), "recorded": recorded}
+        return {"target": self.recorded[rng.integers(len(self.recorded))], "recorded": recorded}
 
 
 def _with_branches(parent: np.ndarray, tree: np.ndarray, lengths: np.ndarray, leans: Sequence[float]) -> np.ndarray:

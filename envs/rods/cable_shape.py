@@ -10,7 +10,7 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs.rods.cable import CableConfig, Settler, gripper, hanging_shape, make_rod, polyline, turned
-from pliant.envs.rods.features import MeanDistance
+from pliant.envs.rods.features import MeanDistance, ToTarget
 from pliant.envs.task import Observed, Score, Task, Term
 from pliant.sims.rod.scene import Grip, Rod, RodScene
 
@@ -108,11 +108,11 @@ class CableShape(Task):
 
     def make_observation(self) -> list[Observed]:
         count = len(self.scene.rod)
-        vertices = f.Rows("vertices", "position", np.arange(count), 3)
+        rows = np.arange(count)
         return [
-            Observed(vertices, scale=0.5, offset=np.tile([0.0, 0.0, HEIGHT], count)),
+            Observed(f.Rows("vertices", "position", rows, 3), scale=0.5, offset=np.tile([0.0, 0.0, HEIGHT], count)),
             Observed(f.Rows("velocities", "velocity", self.free, 3), scale=0.5),
-            Observed(f.Offset("to_target", vertices, "vertices"), scale=0.2),
+            Observed(ToTarget(rows, "target"), scale=0.2),
             Observed(f.Rows("orientations", "effector_orientation", [0, 1], 4)),
             Observed(f.Action(self.action_size)),
         ]
@@ -128,8 +128,7 @@ class CableShape(Task):
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         position = self.start[:, :3] + rng.uniform(-SHIFT, SHIFT, (2, 3))
         orientation = np.stack([turned(pose[3:], rng.uniform(-TURN, TURN)) for pose in self.start])
-        target = self.settler.settle(position, orientation)["position"]
-        return {"target": target, "vertices": target.ravel()}
+        return {"target": self.settler.settle(position, orientation)["position"]}
 
     def make_initial_state(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         return dict(self.settler.settle(self.start[:, :3], self.start[:, 3:]))

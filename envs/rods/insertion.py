@@ -1,6 +1,6 @@
 """Differentiable features of a rod that is to pass through a round opening: how far is left to go, how far it is off.
 
-The opening is a disc of an effector that moves with it: its centre c the effector's, its normal a the effector's z axis.
+The opening is a disc that moves with an effector: its centre c is the effector's, its normal a the effector's z axis.
 A vertex at x has the height s = (x - c).a over its plane. The rod passes where its tip has s > 0 and the last edge from
 s <= 0 to s > 0 crosses the plane within the disc: from below, so that coming out of it backwards does not count.
 """

@@ -15,7 +15,7 @@ from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.shapes import Torus
 from pliant.sims.rod.scene import Grip, RodScene
 
-EDGES = np.array([0.04] + [0.07] * 6 + [0.04] + [0.015] * 12)  # of the cable, from the left gripper to the tip [m]
+EDGES = np.array([0.04] + [0.09] * 6 + [0.04] + [0.015] * 12)  # of the cable, from the left gripper to the tip [m]
 LEFT, RIGHT = [0, 1], [7, 8]  # vertices that the grippers hold
 TIP = len(EDGES)
 SPAN, HEIGHT = 0.32, 0.5  # between the grippers' vertices 1 and 7 at the start, and of them [m]
@@ -44,8 +44,8 @@ class Config(CableConfig):
 class ThreadInsertion(Task):
     """
     ## Description
-    Two grippers hold a cable (68 cm long, 8 mm thick), one its end, the other a place 18 cm from the tip, which is free.
-    The goal is to pass the tip through a ring (4.4 cm wide inside) and 6 cm beyond. The ring is solid: the cable
+    Two grippers hold a cable (80 cm long, 8 mm thick), one its end, the other a place 18 cm from the tip, which is
+    free. The goal is to pass the tip through a ring (4.4 cm wide inside) and 6 cm beyond. The ring is solid: the cable
     touches it and is bent by it. Passing is tested on the cable itself, which must cross the ring's plane inside the
     ring; going around the ring does not count. The floor in pictures is 0.5 m below the grippers' start.
 

@@ -1,0 +1,205 @@
+"""CableReplay: follow a recording of a cable whose ends are given; the parameters are the controls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pliant.envs import features as f
+from pliant.envs.features import Feature
+from pliant.envs.rods.cable import CableConfig, hanging_shape, make_rod, polyline
+from pliant.envs.rods.features import HoldStill, MeanDistance, ToTarget
+from pliant.envs.rods.layouts import LAYOUTS
+from pliant.envs.rods.recordings import VARIABLE
+from pliant.envs.rods.replay import TARGETS, Player, draw_motion, kept_recordings, takes_recorded
+from pliant.envs.task import Observed, Score, Task, Term
+from pliant.sims.rod.scene import Grip, RodScene
+from pliant.sims.rod.topology import edges
+
+BENDING = {"dlo1": 0.027, "dlo2": 0.085, "dlo3": 0.092, "dlo4": 0.0035, "dlo5": 0.0038}
+"""Bending stiffness per mass of a unit length [m^4/s^2], fitted to the recordings of each wire."""
+RELAXATION = {"dlo1": 0.09, "dlo2": 0.046, "dlo3": 0.098, "dlo4": 0.06, "dlo5": 0.089}
+"""Relaxation time of bending [s], fitted likewise."""
+TWISTING = 0.75  # twist stiffness in bend stiffnesses, that of a solid round rod
+DENSITY = 0.06  # of the cable [kg/m]; recordings tell ratios to it only
+END, EDGE = 0.028, 0.095  # of the edges at the ends, and of the others, without data [m]
+SPAN, HEIGHT = 0.7, 0.6  # between the ends and of them, without data [m]
+RADIUS = 0.005  # [m]
+RANGE = 0.5  # largest relative change of a parameter
+HIDDEN = 0.45  # the same of the rod that makes recordings
+AHEAD = 5  # steps by which the observation looks ahead
+UNIT = 0.05  # of distances in the reward [m]
+SMOOTHING = 0.002  # of distances in the reward [m]
+
+
+@dataclass(frozen=True)
+class Config:
+    drag: float = 0.2  # per mass [1/s]
+    shape_weight: float = 1.0
+    effort_weight: float = 0.01
+    object: str = field(default="dlo2", metadata={"allowed": tuple(BENDING)})
+    split: str = field(default="train", metadata={"allowed": ("train", "eval")})
+    targets: str = field(default="auto", metadata={"allowed": TARGETS})
+
+
+class CableReplay(Task):
+    """
+    ## Description
+    Two arms have moved the ends of a cable, and how it swung has been recorded. The simulated cable starts as the real
+    one did, and its two vertices at either end follow the recording; the goal is that the others do, too. The
+    cable's parameters are the controls, in each step anew.
+
+    ## Action Space
+    `Box(-1, 1, (4,), float32)`; an action a changes a parameter of the whole cable by the factor 1 + 0.5 a.
+
+    | Num | Action | Min | Max | Unit |
+    | --- | --- | --- | --- | --- |
+    | 0 | bend stiffness | -1 | 1 | 50 % |
+    | 1 | twist stiffness | -1 | 1 | 50 % |
+    | 2 | mass | -1 | 1 | 50 % |
+    | 3 | damping of bending and twisting | -1 | 1 | 50 % |
+
+    ## Observation Space
+    `Box(-10, 10, (102,), float32)`; usual values lie within [-1, 1].
+
+    | Num | Observation | Unit |
+    | --- | --- | --- |
+    | 0-35 | vertices, relative to the middle of all recordings | 0.5 m |
+    | 36-59 | velocities of the eight free vertices | 1 m/s |
+    | 60-83 | from each free vertex to where the recording has it | 0.2 m |
+    | 84-95 | from the four held vertices to where the recording has them 0.1 s later | 0.1 m |
+    | 96-99 | previous action | - |
+    | 100-101 | sin and cos of pi t / T | - |
+
+    With `object="dlo1"`, which has a vertex more, there are 111.
+
+    ## Rewards
+    - *shape*: minus the mean distance of the free vertices from the recorded ones, in units of 5 cm.
+    - *action_cost*: minus 0.01 times the mean square of the action.
+
+    `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is 1 - E / E_0, clipped to
+    [0, 1]: E is the mean distance of the free vertices from the recorded ones in the steps so far, E_0 the same of a
+    cable that stays where it was at the start. `info["measures"]["recorded"]` is 1 where the recording is a real one,
+    else 0.
+
+    ## Starting State
+    With `targets="recorded"` the seed chooses one of the recordings of a wire (DLO1-5 of DEFORM;
+    `pliant.envs.rods.recordings` says where they are looked for), and the cable has its first shape and velocity,
+    edges as long as recorded on average, and the stiffness and damping that were fitted to the wire. With
+    `targets="code"` the recording is made by code: a cable of these numbers hangs at rest, and then its ends move and
+    turn by sines drawn from the seed; its stiffness, mass and damping are up to 45 % larger or smaller, by factors that
+    the seed draws, too. `targets="auto"`, the default, takes real recordings where the variable `PLIANT_DATA` is set.
+
+    ## Episode End
+    Truncation after 200 steps of 20 ms. No termination.
+
+    ## Arguments
+    The common ones (`pliant.envs.base.TaskEnv`) except arms, and `object` ("dlo1" to "dlo5"), `split` ("train" or
+    "eval"), `targets`, `drag` [1/s], `shape_weight`, `effort_weight`.
+
+    ## Version History
+    - v0: first version.
+    """
+
+    summary = "follow a recording of a cable by its stiffness, mass and damping"
+    horizon = 200
+    step_time = 0.02
+    substeps = {"small": 2, "full": 4}
+    exogenous = {"driven_position": "driven"}
+    Config = Config
+
+    def make_scene(self) -> RodScene:
+        name, split = self.config.object, self.config.split
+        count = len(LAYOUTS[name].parents)
+        self.recordings = None
+        if takes_recorded(self.config.targets):
+            self.recordings = kept_recordings(name, split, os.environ.get(VARIABLE))
+            shape = self.recordings[0].positions[0]
+            tree = np.array(LAYOUTS[name].parents)
+            measured = [edges(recording.positions, tree)[1].mean(axis=0) for recording in self.recordings]
+            lengths = np.mean(measured, axis=0)
+            frames = np.concatenate([recording.positions for recording in self.recordings])
+            self.box = frames.min(axis=(0, 1)), frames.max(axis=(0, 1))
+        else:
+            lengths = np.array([0.0, END, *[EDGE] * (count - 3), END])
+            shape = hanging_shape(count, lengths[1:], SPAN, HEIGHT)
+            self.box = np.array([-SPAN / 2, -0.15, 0.1]), np.array([SPAN / 2, 0.15, HEIGHT])
+        config = CableConfig(
+            bend_stiffness=BENDING[name] * DENSITY,
+            twist_stiffness=TWISTING * BENDING[name] * DENSITY,
+            linear_density=DENSITY,
+            relaxation_time=RELAXATION[name],
+            drag=self.config.drag,
+        )
+        rod = make_rod(shape, config, RADIUS, rest_length=np.concatenate([lengths[1:2], lengths[1:]]))
+        scene = RodScene(rod, grips=[Grip([0, 1]), Grip([count - 2, count - 1])], scaled=True)
+        self.free = np.arange(2, count - 2)
+        self.player = Player(scene, substeps=self.substeps[self.resolution], dt=self.dt)
+        return scene
+
+    def make_action(self) -> dict[str, np.ndarray]:
+        return {"parameter_scale": RANGE * np.eye(4)}
+
+    def make_observation(self) -> list[Observed]:
+        count = len(self.scene.rod)
+        middle = np.tile(np.add(*self.box) / 2, count)
+        return [
+            Observed(f.Rows("vertices", "position", np.arange(count), 3), scale=0.5, offset=middle),
+            Observed(f.Rows("velocities", "velocity", self.free, 3)),
+            Observed(ToTarget(self.free, "recording"), scale=0.2),
+            Observed(ToTarget(self.scene.driven_vertices, "recording", ahead=AHEAD, name="way_ahead"), scale=0.1),
+            Observed(f.Action(self.action_size)),
+            Observed(f.Phase()),
+        ]
+
+    def make_reward(self) -> list[Term]:
+        shape = MeanDistance(self.free, "recording", smoothing=SMOOTHING)
+        effort = f.action_cost(self.action_size)
+        return [Term(shape, -self.config.shape_weight / UNIT), Term(effort, -self.config.effort_weight)]
+
+    def make_score(self) -> Score:
+        error = MeanDistance(self.free, "recording")
+        return Score(error, goal=0.0, relative_to=HoldStill(self.free, "recording"))
+
+    def make_measures(self) -> list[Feature]:
+        return [f.GoalValue("recorded", 1)]
+
+    def make_episode(self, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        rod, driven = self.scene.rod, self.scene.driven_vertices
+        if self.recordings is None:
+            start = self.player.start()
+            ends = [start["position"][driven[:2]], start["position"][driven[2:]]]
+            ways = draw_motion(rng, ends, self.step_time * np.arange(1, self.horizon + 1))
+            frames = self.player.play(ways, rng.uniform(-HIDDEN, HIDDEN, 4))
+        else:
+            recording = self.recordings[rng.integers(len(self.recordings))]
+            positions, times = recording.positions, recording.dt * np.arange(-1, len(recording.positions) - 1)
+            wanted = self.step_time * np.arange(self.horizon + 1)
+            frames = _interpolate(positions, times, wanted)
+            velocity = (positions[1] - positions[0]) / recording.dt
+            start = {"position": positions[1], "velocity": velocity, "director": rod.directors(positions[1])}
+        goal = {
+            "recording": frames,
+            "driven": frames[1:, driven].reshape(self.horizon, -1),
+            "recorded": np.array([float(self.recordings is not None)]),
+        }
+        return goal, start
+
+    def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.box[0] - 0.02, self.box[1] + 0.02
+
+    def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        frame = goal["recording"][min(int(goal["step"]), self.horizon)]
+        return {"ghost": polyline(frame, self.scene.rod.tree, RADIUS), "ghost_opacity": 0.6}
+
+
+def _interpolate(positions: np.ndarray, times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Positions (T, n, 3) of frames at ``times`` (T,), at the times ``wanted`` (S,): linear, the last frame beyond."""
+    place = np.interp(wanted, times, np.arange(len(times)))
+    before = np.minimum(place.astype(int), len(times) - 2)
+    share = (place - before)[:, None, None]
+    return (1 - share) * positions[before] + share * positions[before + 1]
