@@ -40,12 +40,13 @@ LANES = 4
 
 # A status record: substep of the first failure + 1 (0: none), element, code.
 STATUS_SIZE = 3
-LEFT_DOMAIN, NOT_FINITE, TOO_FAST, NOT_CONVERGED = 1, 2, 3, 4
+LEFT_DOMAIN, NOT_FINITE, TOO_FAST, NOT_CONVERGED, TORN = 1, 2, 3, 4, 5
 CAUSES = {
     LEFT_DOMAIN: "a particle left the domain",
     NOT_FINITE: "a value is not finite; the substep is too large or an element has inverted",
     TOO_FAST: "a particle crossed more than one cell in a substep",
     NOT_CONVERGED: "the implicit step did not converge; the substep is too large or a clamp tears the rod",
+    TORN: "a clamp or a force tears the rod: an edge is more than twice its rest length",
 }
 
 

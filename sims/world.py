@@ -12,7 +12,7 @@ from pliant.sims.drivers import team_drivers
 from pliant.sims.elements import element_drivers
 from pliant.sims.layout import FORWARD_ARRAYS, REVERSE_ARRAYS, WorldMemory
 from pliant.sims.runtime import Array, Launch, float_type, numpy_type, start, thread_count
-from pliant.sims.solver import CAUSES, LEFT_DOMAIN, Model, Part
+from pliant.sims.solver import CAUSES, LEFT_DOMAIN, TORN, Model, Part
 
 MEMBER_ELEMENTS = 2048
 """Particles (or other elements) that a team member must have to be worth its barriers."""
@@ -300,7 +300,7 @@ class World:
         failed = np.argwhere(status[..., 0] > 0)
         b, c = min(failed.tolist(), key=lambda i: int(status[i[0], i[1], 0]))
         substep, particle, code = (int(v) for v in status[b, c])
-        array = "position" if code == LEFT_DOMAIN else "velocity"
+        array = "position" if code in (LEFT_DOMAIN, TORN) else "velocity"
         self._diverged = True
         raise SimulationDiverged(self.step_count, substep - 1, f"{array} of particle {particle}", b, CAUSES[code])
 

@@ -10,7 +10,7 @@ from pliant.sims.rod.assembly import assembly_functions
 from pliant.sims.rod.clamps import clamp_functions
 from pliant.sims.rod.potential import potential_functions
 from pliant.sims.runtime import ti
-from pliant.sims.solver import DT, NOT_CONVERGED, NOT_FINITE, RECORDS, STATE, STATUS, STATUS_SIZE, Phases
+from pliant.sims.solver import DT, NOT_CONVERGED, NOT_FINITE, RECORDS, STATE, STATUS, STATUS_SIZE, TORN, Phases
 
 PATIENCE = 6
 """Newton steps before the line search begins; a usual step takes three."""
@@ -27,6 +27,7 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> Phases:
     # Newton's iteration ends with a move below this share of an edge: the next would be its square. The derivative lags
     # one move behind: with friction, which turns within FRICTION_SPEED x DT, f64 needs this much to know it to 1e-6.
     precision = 1e-8 if fp is ti.f64 else 1e-3
+    linear = 1e-12 if fp is ti.f64 else 1e-6  # without the exact matrix it converges linearly
     rounding = 1e-14 if fp is ti.f64 else 1e-6  # of the potential
 
     @ti.func
@@ -133,7 +134,7 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> Phases:
                 else:
                     scale = ti.min(fp(1.0), edge_length / ti.max(size, tolerance))
                     move(mem, new, work, scale)
-                    if size < tolerance and (exact == 1 or size < tolerance * fp(precision)):
+                    if size < tolerance and (exact == 1 or size < fp(linear) * edge_length):
                         cause = 0
                         count = h[at.MAX_ITERATIONS]
                     elif size < fp(0.1) * edge_length and is_stubborn == 0:
@@ -166,6 +167,19 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> Phases:
         mem.frames[r_out * h[STATE] + h[at.HISTORY_AT]] = fp(1.0)
 
     @ti.func
+    def torn(mem: ti.template(), b, r_out):
+        """A node whose edge is stretched beyond all bounds, or 0."""
+        h = ti.static(mem.integers)
+        _old, new, params, _work = rod.places(mem, b, r_out, r_out)
+        limit = mem.constants[h[at.NUMBERS_AT] + at.LONGEST_STRETCH]
+        result = 0
+        for i in range(1, h[at.COUNT]):
+            _t, eps = rod.edge(mem, new, i)
+            if eps > limit * mem.parameters[rod.parameter(params, i, at.REST_LENGTH)]:
+                result = i
+        return result
+
+    @ti.func
     def step(mem: ti.template(), b, c, r_in, r_out, substep):
         if c == 0:
             h = ti.static(mem.integers)
@@ -176,10 +190,13 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> Phases:
             predict(mem, b, r_in, r_out, substep)
             cause = iterate(mem, b, r_in, r_out, second)
             conclude(mem, b, r_in, r_out, second)
+            node = torn(mem, b, r_out)
+            if node > 0 and cause != NOT_FINITE:
+                cause = TORN
             status = h[STATUS] + b * h[RECORDS] * STATUS_SIZE
             if cause != 0 and h[status] == 0:
                 h[status] = substep + 1
-                h[status + 1] = 0
+                h[status + 1] = node
                 h[status + 2] = cause
 
     @ti.func

@@ -18,7 +18,7 @@ ONSET = {True: 1.0, False: 0.1}
 """Half the width of the layer in which contact sets in, in radii of the rod, for soft and hard contact."""
 
 LONGEST_STRETCH = 2.0
-"""Clamped neighbours may be this many rest lengths apart; further on the rod is torn."""
+"""An edge may be this many rest lengths long; beyond it the rod is torn."""
 
 
 class RodPart(Part):
@@ -35,7 +35,7 @@ class RodPart(Part):
         self.parameter_size = self.count * at.NODE_PARAMETERS + at.WORLD_PARAMETERS
         self.control_size = 3 * scene.driven_count + (at.SCALES if scene.scaled else 0)
         self.control_size += 3 * self.count if scene.forced else 0
-        self._check_grips(self.rod.position[None])
+        self._check_stretch(self.rod.position[None])
 
     def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
         """Take the stretches that start at these offsets of each row."""
@@ -90,7 +90,8 @@ class RodPart(Part):
                 R = rotation_matrix(pose[3:])
                 local[v] = np.concatenate([R.T @ (self.rod.position[v] - pose[:3]), R.T @ directors[v]])
         length = float(edges(self.rod.position, self.rod.tree)[1][1:].mean())
-        numbers = [self.rod.radius, ONSET[self.soft_contact] * self.rod.radius, FRICTION_SPEED, length]
+        onset = ONSET[self.soft_contact] * self.rod.radius
+        numbers = [self.rod.radius, onset, FRICTION_SPEED, length, LONGEST_STRETCH]
         return Needs(
             constants=np.concatenate([local.ravel(), numbers]),
             integers={"parents": self.rod.tree, "grips": self.scene.grip_of},
@@ -153,11 +154,11 @@ class RodPart(Part):
         return rod_phases(fp, *self.key[1:])
 
     def check_state(self, name: str, values: np.ndarray) -> None:
-        """Edges have a length, and clamps do not tear the rod apart."""
+        """Edges have a length that does not tear them apart."""
         if name == "position":
             if (edges(values, self.rod.tree)[1][:, 1:] < 1e-9).any():
                 raise ValueError("position has an edge of length zero")
-            self._check_grips(values)
+            self._check_stretch(values)
         if name == "director":
             t_along = np.linalg.norm(values[:, 1:], axis=-1)
             if (t_along < 1e-6).any():
@@ -172,17 +173,17 @@ class RodPart(Part):
         if name in ("bend_damping", "twist_damping", "drag", "quadratic_drag", "contact_stiffness") and low < 0:
             raise ValueError(f"parameter {name!r}={low} must not be negative")
 
-    def _check_grips(self, position: np.ndarray) -> None:
-        """Raise ``ValueError`` if two held neighbours are further apart than the edge between them can stretch."""
-        held = self.scene.grip_of != at.FREE
-        lengths = edges(position, self.rod.tree)[1]
-        rest = np.asarray(self.rod.rest_length)
-        for i in range(1, self.count):
-            if held[i] and held[self.rod.tree[i]] and (lengths[:, i] > LONGEST_STRETCH * rest[i]).any():
-                raise ValueError(
-                    f"position: held vertices {int(self.rod.tree[i])} and {i} are {lengths[:, i].max():.3g} m apart; "
-                    f"the edge between them has rest length {rest[i]:.3g} m and may stretch {LONGEST_STRETCH:g}-fold"
-                )
+    def _check_stretch(self, position: np.ndarray) -> None:
+        """Raise ``ValueError`` if the ends of an edge are further apart than it can stretch."""
+        lengths = edges(position, self.rod.tree)[1][:, 1:].max(0)
+        rest = np.asarray(self.rod.rest_length)[1:]
+        torn = lengths > LONGEST_STRETCH * rest
+        if torn.any():
+            i = int(np.argmax(torn))
+            raise ValueError(
+                f"position: vertices {int(self.rod.tree[i + 1])} and {i + 1} are {lengths[i]:.3g} m apart; the edge "
+                f"between them has rest length {rest[i]:.3g} m and may stretch {LONGEST_STRETCH:g}-fold"
+            )
 
 
 def rotation_matrix(q: np.ndarray) -> np.ndarray:

@@ -44,8 +44,8 @@ GRAVITY, CONTACT_STIFFNESS, WORLD_PARAMETERS = 0, 3, 4
 BEND_SCALE, TWIST_SCALE, MASS_SCALE, DAMPING_SCALE, SCALES = 0, 1, 2, 3, 4
 
 # Numbers that do not change, after the grips' local coordinates: radius, width of the contact's onset, friction speed,
-# mean length of an edge.
-RADIUS, ONSET, FRICTION_SPEED, EDGE_LENGTH = range(4)
+# mean length of an edge, lengths in units of rest lengths at which an edge is torn.
+RADIUS, ONSET, FRICTION_SPEED, EDGE_LENGTH, LONGEST_STRETCH = range(5)
 LOCAL_RECORD = 6  # position and director in the frame of the effector
 
 # How a node is held (``GRIP_AT``): by effector k >= 0, free, or driven by the control number DRIVEN - grip.
