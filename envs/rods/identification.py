@@ -70,7 +70,7 @@ class Replay:
 
     Attributes:
         recorded: (B, T, n, 3) [m], the last frame repeated after the end of shorter recordings.
-        free: vertices that are predicted.
+        held: vertices that move as given: those clamped, and the far end of an edge held in the middle.
     """
 
     def __init__(
@@ -81,20 +81,36 @@ class Replay:
             alike = np.array_equal(other.parents, first.parents) and np.array_equal(other.clamped, first.clamped)
             if not alike or other.dt != first.dt:
                 raise ValueError(f"recordings {first.name!r} and {other.name!r} are not of one wire held in one way")
-        self.parents, self.clamped, self.free, self.dt = first.parents, first.clamped, first.free, first.dt
+        self.parents, self.clamped, self.dt = first.parents, first.clamped, first.dt
         longest = max(len(r.positions) for r in recordings)
         self.recorded = np.stack(
             [np.pad(r.positions, ((0, longest - len(r.positions)), (0, 0), (0, 0)), "edge") for r in recordings]
         )
         batch = len(self.recorded)
-        self.driven = self.recorded[:, :, self.clamped].reshape(batch, longest, -1)
+        self.held, self.driven = self._grips()
         self.director = carried_directors(self.recorded[:, 1], self.parents, REFERENCE)
         self.first_lengths = edges(self.recorded[:, :2], self.parents)[1].mean(axis=1)
         self.first_lengths[:, 0] = self.first_lengths[:, 1]
         self.first_strains = strains(self.recorded[:, 1], self.director, self.parents)[:, :, :2]
         self.world = _world(
-            tuple(self.parents.tolist()), tuple(self.clamped.tolist()), batch, self.dt, precision, differentiable
+            tuple(self.parents.tolist()), tuple(self.held.tolist()), batch, self.dt, precision, differentiable
         )
+
+    def _grips(self) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices that move as given, (h,), and their positions, (B, T, 3 h).
+
+        A single vertex held in the middle of a wire stands for a gripper, which holds the edge before it too. It is
+        taken not to turn: in the training recordings these edges keep their direction to about a degree, while those
+        after the gripper swing by fifteen.
+        """
+        positions = {int(v): self.recorded[:, :, v] for v in self.clamped}
+        for v in self.clamped:
+            p = int(self.parents[v])
+            follows = any(int(self.parents[w]) == v for w in self.clamped)
+            if p >= 0 and p not in positions and not follows:
+                positions[p] = self.recorded[:, :, v] + (self.recorded[:, 1, p] - self.recorded[:, 1, v])[:, None]
+        held = np.array(list(positions))
+        return held, np.stack(list(positions.values()), axis=2).reshape(*self.recorded.shape[:2], -1)
 
     def physical(self, values: Mapping[str, np.ndarray | float]) -> dict[str, np.ndarray]:
         """The World's parameters, each (B, n, ...) or broadcasting to it.
