@@ -80,6 +80,14 @@ ENTRIES = (
         summary="flatten a block of dough to a rectangle with a rolling pin",
     ),
     Entry(
+        "pliant/Pinch-v0",
+        "pliant.envs.dough.pinch:Pinch",
+        horizon=50,
+        action_size=3,
+        observation_size=53,
+        summary="press a dent into a block of dough with a ball",
+    ),
+    Entry(
         "pliant/CableShape-v0",
         "pliant.envs.rods.cable_shape:CableShape",
         horizon=60,
