@@ -66,7 +66,7 @@ def elastica(load, *, distributed):
     [(1, 0.94357, 0.30172), (2, 0.83936, 0.49346), (5, 0.61237, 0.71379), (10, 0.44500, 0.81061)],
 )
 def test_the_reference_is_that_of_the_literature(load, along, down):
-    """Tip of an elastica under a load at its tip, after Bisshopp and Drucker and Mattiasson's (1981) tables: to 1e-5."""
+    """Tip of an elastica under a load at its tip, as in Bisshopp and Drucker's and Mattiasson's tables, to 1e-5."""
     np.testing.assert_allclose(elastica(load, distributed=False), [along, down], rtol=0, atol=1.1e-5)
 
 
