@@ -1,0 +1,277 @@
+"""Back-propagation through time: a controller learns by gradients that run through the physics.
+
+Each iteration plays one episode in all worlds and follows the gradient of the mean return with respect to the
+controller's weights. It goes through every step: through the reward, through the physics from state to state, and
+through the observations that the controller has acted on. With ``window`` it goes through so many steps only, and the
+controller is updated after each window.
+
+``simulated_steps`` counts forward environment steps of all worlds, ``reverse_steps`` those gone back through.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_parameters
+
+from pliant.policies.controllers import Mlp
+from pliant.policies.torch_bridge import TorchEnv
+
+COLUMNS = ("iteration", "simulated_steps", "reverse_steps", "seconds", "return", "score", "gradient_norm", "step_size")
+
+
+@dataclass
+class Settings:
+    """Settings of a training run; zero means "off" or "chosen from the environment" where a field says so."""
+
+    iterations: int = 100
+    """Iterations: an episode in each world, and one update of the controller a window."""
+    seed: int = 0
+    """Seed of the controller's first weights and of the episodes: iteration i takes the seeds seed + i B ... on."""
+    episodes: int = 0
+    """Different episodes that are played, again and again; 0 takes new ones in every iteration."""
+    horizon: int = 0
+    """Steps of an episode; 0 takes the environment's."""
+    window: int = 0
+    """Steps that a gradient runs through; 0 takes the whole episode."""
+    discount: float = 1.0
+    """Discount factor per step of the return that is optimised (the history reports the plain sum)."""
+    learning_rate: float = 5e-3
+    """Step size of Adam."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """How the step size falls: not at all, or along half a cosine to 1 %."""
+    beta1: float = 0.9
+    """Decay of Adam's mean of gradients."""
+    beta2: float = 0.95
+    """Decay of Adam's mean of squared gradients."""
+    clip_norm: float = 1.0
+    """Gradients longer than this are shortened to it before Adam sees them; 0 does not clip."""
+    hidden: int = 64
+    """Width of the controller's hidden layers."""
+    layers: int = 2
+    """Number of its hidden layers."""
+    activation: Literal["tanh", "elu", "silu"] = "elu"
+    """Its activation."""
+
+
+@dataclass
+class State:
+    """Everything that the next iteration depends on; ``to_arrays`` and ``from_arrays`` carry it through a file."""
+
+    weights: np.ndarray  # of the controller, shape (P,)
+    first_moment: np.ndarray  # Adam's, shape (P,)
+    second_moment: np.ndarray
+    updates: int = 0
+    iteration: int = 0
+    simulated_steps: int = 0
+    reverse_steps: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Named plain arrays, for an .npz file."""
+        arrays = {name: np.asarray(value) for name, value in vars(self).items() if name != "history"}
+        rows = [[row[name] for name in COLUMNS] for row in self.history]
+        return arrays | {"history": np.array(rows, np.float64).reshape(-1, len(COLUMNS))}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> State:
+        """Inverse of ``to_arrays``."""
+        values: dict[str, Any] = {name: a if a.ndim else a.item() for name, a in arrays.items() if name != "history"}
+        rows = [dict(zip(COLUMNS, row, strict=True)) for row in arrays["history"].tolist()]
+        return cls(**values, history=rows)
+
+
+@dataclass
+class Result:
+    """What a run gives.
+
+    Attributes:
+        controller: with the weights after the last update.
+        history: one row per iteration with the keys ``COLUMNS``; "return" and "score" are means over the worlds, of the
+            episodes played with the controller as it was before the update.
+        simulated_steps, reverse_steps: environment steps of all worlds, forward and gone back through.
+        seconds: wall time.
+        state: what a later call needs to go on from here.
+    """
+
+    controller: torch.nn.Module
+    history: list[dict[str, float]]
+    simulated_steps: int
+    reverse_steps: int
+    seconds: float
+    state: State
+
+
+def train(
+    env: Any,
+    settings: Settings,
+    *,
+    controller: torch.nn.Module | None = None,
+    on_iteration: Callable[[State, dict[str, float]], None] | None = None,
+    state: State | None = None,
+) -> Result:
+    """Train a controller by back-propagation through time.
+
+    Args:
+        env: a differentiable vector environment, whose number of worlds is the batch B.
+        settings: see ``Settings``.
+        controller: from observations (B, O) to actions (B, A); None makes an ``Mlp``. It is changed in place.
+        on_iteration: called as ``on_iteration(state, row)`` after each iteration; save ``state.to_arrays()``.
+        state: go on from here; the rest of the run is the same as if it had not been interrupted.
+
+    Raises:
+        ValueError: a setting is out of range, or the state is of another controller.
+        SimulationDiverged: an episode or its gradient has overflowed.
+    """
+    check_settings(settings)
+    bridge = TorchEnv(env)
+    if controller is None:
+        hidden = [settings.hidden] * settings.layers
+        sizes = bridge.observation_size, bridge.action_size
+        controller = Mlp(*sizes, hidden=hidden, activation=settings.activation, seed=settings.seed)
+    weights = list(controller.parameters())
+    bridge = TorchEnv(env, dtype=weights[0].dtype, device=weights[0].device)
+    horizon = min(settings.horizon or bridge.horizon, bridge.horizon)
+    adam = torch.optim.Adam(weights, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2))
+    if state is None:
+        count = parameters_to_vector(weights).numel()
+        state = State(parameters_to_vector(weights).detach().cpu().numpy().copy(), np.zeros(count), np.zeros(count))
+    else:
+        _restore(state, weights, adam)
+
+    while state.iteration < settings.iterations:
+        began = time.perf_counter()
+        step_size = _step_size(settings, state.iteration)
+        adam.param_groups[0]["lr"] = step_size
+        observation = bridge.reset(_seeds(settings, state.iteration, bridge.num_envs))
+        total = torch.zeros(bridge.num_envs)
+        value: Any = 0.0  # of the window so far
+        norms = []
+        for t in range(horizon):
+            observation, reward, info = bridge.step(controller(observation))
+            value = value + settings.discount**t * reward.mean()
+            total += reward.detach().cpu()
+            if t + 1 == horizon or (settings.window and (t + 1) % settings.window == 0):
+                adam.zero_grad()
+                (-value).backward()
+                norms.append(float(clip_grad_norm_(weights, settings.clip_norm or math.inf, error_if_nonfinite=True)))
+                adam.step()
+                if t + 1 < horizon:
+                    observation, value = bridge.detach(), 0.0
+
+        state.iteration += 1
+        state.updates += len(norms)
+        state.simulated_steps += horizon * bridge.num_envs
+        state.reverse_steps += horizon * bridge.num_envs
+        state.seconds += time.perf_counter() - began
+        _store(state, weights, adam)
+        row = {
+            "iteration": float(state.iteration),
+            "simulated_steps": float(state.simulated_steps),
+            "reverse_steps": float(state.reverse_steps),
+            "seconds": state.seconds,
+            "return": float(total.mean()),
+            "score": float(np.mean(info["score"])),
+            "gradient_norm": float(np.mean(norms)),
+            "step_size": step_size,
+        }
+        state.history.append(row)
+        if on_iteration is not None:
+            on_iteration(state, row)
+
+    return Result(controller, state.history, state.simulated_steps, state.reverse_steps, state.seconds, state)
+
+
+@torch.no_grad()
+def evaluate(
+    env: Any, controller: torch.nn.Module, seeds: Sequence[int], horizon: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns and final scores of whole episodes, shape (len(seeds),) each.
+
+    Args:
+        env: a vector environment; it need not be differentiable. Seeds are played B at a time.
+        controller: as in ``train``.
+        seeds: of the episodes.
+        horizon: steps of an episode; 0 takes the environment's.
+    """
+    env = env.unwrapped
+    weight = next(controller.parameters())
+    returns, scores = np.zeros(len(seeds)), np.zeros(len(seeds))
+    for first in range(0, len(seeds), env.num_envs):
+        batch = list(seeds[first : first + env.num_envs])
+        rows = slice(first, first + len(batch))
+        observation, _ = env.reset(seed=batch + batch[-1:] * (env.num_envs - len(batch)))  # the last one fills up
+        for _ in range(min(horizon or env.horizon, env.horizon)):
+            action = controller(torch.as_tensor(observation).to(weight))
+            observation, reward, _, _, info = env.step(action.cpu().numpy())
+            returns[rows] += reward[: len(batch)]
+        scores[rows] = info["score"][: len(batch)]
+    return returns, scores
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise ``ValueError`` naming the first field that is out of range, its value and what is allowed."""
+    rules: dict[str, tuple[float, float]] = {
+        "iterations": (1, math.inf),
+        "seed": (0, math.inf),
+        "episodes": (0, math.inf),
+        "horizon": (0, math.inf),
+        "window": (0, math.inf),
+        "discount": (1e-12, 1.0),
+        "learning_rate": (1e-12, math.inf),
+        "beta1": (0.0, 0.9999999),
+        "beta2": (0.0, 0.9999999),
+        "clip_norm": (0.0, math.inf),
+        "hidden": (1, math.inf),
+        "layers": (0, math.inf),
+    }
+    for name, (low, high) in rules.items():
+        value = getattr(settings, name)
+        if not (low <= value <= high and value < math.inf):
+            raise ValueError(f"{name}={value!r} is out of range; it must be in [{low}, {high}]")
+    if settings.schedule not in ("constant", "cosine"):
+        raise ValueError(f"schedule={settings.schedule!r} is unknown; allowed: constant, cosine")
+
+
+def _seeds(settings: Settings, iteration: int, batch: int) -> list[int]:
+    """Seeds of the worlds in an iteration."""
+    numbers = np.arange(iteration * batch, (iteration + 1) * batch)
+    return (settings.seed + (numbers % settings.episodes if settings.episodes else numbers)).tolist()
+
+
+def _step_size(settings: Settings, iteration: int) -> float:
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    progress = iteration / max(settings.iterations - 1, 1)
+    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))
+
+
+def _store(state: State, weights: list[torch.nn.Parameter], adam: torch.optim.Adam) -> None:
+    """Write weights and Adam's moments to the state."""
+    state.weights = parameters_to_vector(weights).detach().cpu().numpy().copy()
+    for name, key in (("first_moment", "exp_avg"), ("second_moment", "exp_avg_sq")):
+        setattr(state, name, parameters_to_vector([adam.state[w][key] for w in weights]).cpu().numpy().copy())
+
+
+def _restore(state: State, weights: list[torch.nn.Parameter], adam: torch.optim.Adam) -> None:
+    """Inverse of ``_store``."""
+    if state.weights.shape != (parameters_to_vector(weights).numel(),):
+        raise ValueError(
+            f"state has {state.weights.size} weights; this controller has {sum(w.numel() for w in weights)}"
+        )
+    vector_to_parameters(torch.as_tensor(state.weights).to(weights[0]), weights)
+    if not state.updates:
+        return
+    at = 0
+    for w in weights:
+        part = slice(at, at + w.numel())
+        at += w.numel()
+        moments = [torch.as_tensor(m[part]).to(w).reshape(w.shape) for m in (state.first_moment, state.second_moment)]
+        adam.state[w] = {"step": torch.tensor(float(state.updates)), "exp_avg": moments[0], "exp_avg_sq": moments[1]}

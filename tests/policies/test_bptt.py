@@ -1,0 +1,103 @@
+"""Back-propagation through time: it learns, resumes, and its controllers are kept in files."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import pliant.envs  # noqa: F401  registers the ids
+
+torch = pytest.importorskip("torch")
+
+from pliant.policies.controllers import Mlp, load_controller, save_controller  # noqa: E402  needs torch
+from pliant.policies.through_physics import bptt  # noqa: E402
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def finger():
+    env = gym.make_vec(
+        "pliant/FingerReach-v0", num_envs=2, vectorization_mode="vector_entry_point", differentiable=True
+    )
+    yield env
+    env.close()
+
+
+def test_five_iterations_raise_the_return(finger):
+    settings = bptt.Settings(iterations=6, episodes=2, horizon=25, schedule="constant", learning_rate=0.01)
+    result = bptt.train(finger, settings)
+    returns = [row["return"] for row in result.history]
+    assert returns[-1] > returns[0] + 0.5
+    assert result.simulated_steps == result.reverse_steps == 6 * 2 * 25
+    values, scores = bptt.evaluate(finger, result.controller, [0, 1, 2], horizon=25)
+    assert values[:2].mean() > returns[0] + 0.5 and scores.shape == (3,)
+
+
+def test_a_resumed_run_equals_one_that_was_not_interrupted(finger):
+    settings = bptt.Settings(iterations=3, horizon=6, window=4, hidden=8)
+    kept = []
+
+    def on_iteration(state, row):
+        kept.append({name: array.copy() for name, array in state.to_arrays().items()})
+
+    whole = bptt.train(finger, settings, on_iteration=on_iteration)
+    rest = bptt.train(finger, settings, state=bptt.State.from_arrays(kept[0]))
+    np.testing.assert_array_equal(rest.state.weights, whole.state.weights)
+    assert [row["return"] for row in rest.history] == [row["return"] for row in whole.history]
+    assert whole.state.updates == 6  # two windows in each episode
+    with pytest.raises(ValueError, match="weights"):
+        bptt.train(finger, bptt.Settings(hidden=9), state=whole.state)
+
+
+def test_settings_out_of_range_are_named():
+    for name, value in (("learning_rate", 0.0), ("discount", 1.5), ("window", -1), ("schedule", "step")):
+        with pytest.raises(ValueError, match=name):
+            bptt.check_settings(bptt.Settings(**{name: value}))
+
+
+def test_a_controller_survives_its_file(tmp_path):
+    controller = Mlp(5, 4, hidden=[7], activation="tanh", seed=1, columns=[0, 2, 4], commands=[1, 3])
+    with torch.no_grad():
+        controller.layers[-2].bias.add_(0.3)
+    save_controller(tmp_path / "policy", controller)
+    loaded = load_controller(tmp_path / "policy.npz")
+    observation = np.random.default_rng(0).normal(size=(3, 5))
+    action = controller.act(observation)
+    np.testing.assert_array_equal(loaded.act(observation), action)
+    assert action.shape == (3, 4) and not action[:, [0, 2]].any() and (action[:, [1, 3]] > 0.2).all()
+    blind = observation + [0, 1, 0, 1, 0]
+    np.testing.assert_array_equal(loaded.act(blind), action)
+
+
+def test_broken_files_of_controllers_are_refused(tmp_path):
+    save_controller(tmp_path / "policy", Mlp(3, 2, hidden=[4]))
+    text = (tmp_path / "policy.json").read_text()
+    for wrong in ("", "[]", text.replace('"version": 1', '"version": 9'), text.replace('"elu"', '"relu6"')):
+        (tmp_path / "policy.json").write_text(wrong)
+        with pytest.raises(ValueError, match=r"policy\.json"):
+            load_controller(tmp_path / "policy")
+    (tmp_path / "policy.json").write_text(text.replace('"action_size": 2', '"action_size": 3'))
+    with pytest.raises(ValueError, match="shape"):
+        load_controller(tmp_path / "policy")
+    (tmp_path / "policy.npz").unlink()
+    with pytest.raises(ValueError, match="does not exist"):
+        load_controller(tmp_path / "policy")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_closed_loop_policy_reaches_new_targets(seed):
+    env = gym.make_vec(
+        "pliant/FingerReach-v0", num_envs=8, vectorization_mode="vector_entry_point", differentiable=True
+    )
+    settings = bptt.Settings(iterations=14, window=10, seed=1000 * seed)
+    result = bptt.train(env, settings)
+    _, scores = bptt.evaluate(env, result.controller, range(5000, 5016))  # targets that it has not seen
+    env.close()
+    assert scores.mean() >= 0.7
