@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -44,6 +44,7 @@ class DoughTask(Task):
         domain: edges of the domain [m].
         unit: length that distances are rewarded in [m].
         scale: length that observations are in [m].
+        variants: number of goals, for tasks whose goals are demonstrated.
     """
 
     horizon = 50
@@ -53,6 +54,11 @@ class DoughTask(Task):
     domain: ClassVar[tuple[float, float, float]]
     unit: ClassVar[float]
     scale: ClassVar[float] = 0.05
+    variants: ClassVar[int] = 16
+
+    def __init__(self, **options: Any) -> None:
+        self._goals: dict[int, dict[str, np.ndarray]] = {}
+        super().__init__(**options)
 
     @property
     def spacing(self) -> float:
@@ -125,11 +131,15 @@ class DoughTask(Task):
             lower=np.zeros(3), cell=self.scene.cell, counts=self.scene.grid, rows=self.rows, volume=self.spacing**3
         )
 
+    def density_term(self) -> Term:
+        """Mismatch of densities; makes ``self.grid``."""
+        self.grid = self.density_grid()
+        return Term(s.DensityMatch(self.grid, "target_density"), -self.config.density_weight)
+
     def target_terms(self) -> list[Term]:
         """Mismatch of densities and distance from the target, in units of `unit`; makes ``self.grid``."""
-        self.grid = self.density_grid()
         return [
-            Term(s.DensityMatch(self.grid, "target_density"), -self.config.density_weight),
+            self.density_term(),
             Term(s.TargetDistance(self.grid, "target_distance"), -self.config.outside_weight / self.unit),
         ]
 
@@ -150,47 +160,47 @@ class DoughTask(Task):
         return terms
 
     def make_score(self) -> Score:
-        return Score(s.SoftIoU(self.grid, "target_density"), goal="best_iou")
+        return Score(s.Overlap(self.grid, "target_density"), goal=1.0)
 
-    def target_density(self, points: np.ndarray) -> dict[str, np.ndarray]:
-        """The target as a density: all the dough spread evenly over ``points`` [m], shape (n, 3)."""
-        density = self.grid.density(points[None]) * (len(self.scene.position) / len(points))
-        return {"target_density": density[0], "best_iou": s.soft_iou(density, density)[0]}
+    def target_density(self, points: np.ndarray) -> np.ndarray:
+        """The target as a density, shape (1, node count): the dough spread evenly over ``points`` [m], shape (n, 3)."""
+        return self.grid.density(points[None]) * (len(self.scene.position) / len(points))
 
     def target_shape(self, points: np.ndarray) -> dict[str, np.ndarray]:
         """Goal arrays of `target_terms`: the density, and the distance [m] of each node from ``points``."""
         nodes = np.stack(np.meshgrid(*(np.arange(n) for n in self.scene.grid), indexing="ij"), axis=-1)
-        beyond = cKDTree(points).query(nodes.reshape(-1, 3) * self.scene.cell)[0] - self.spacing / 2
-        return {"target_distance": np.maximum(beyond, 0.0), **self.target_density(points)}
+        beyond = cKDTree(points).query(nodes.reshape(-1, 3) * self.scene.cell)[0] - self.spacing
+        return {"target_distance": np.maximum(beyond, 0.0), "target_density": self.target_density(points)[0]}
 
+    def make_demonstrated_goal(
+        self, rng: np.random.Generator, demonstrate: Callable[[np.random.Generator], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """One of ``variants`` goals; each is made when it is first drawn, by ``demonstrate`` from its own generator."""
+        variant = int(rng.integers(self.variants))
+        if variant not in self._goals:
+            self._goals[variant] = demonstrate(np.random.default_rng(variant))
+        return dict(self._goals[variant])
 
-def groove(
-    points: np.ndarray,
-    *,
-    aside: np.ndarray,
-    radius: float,
-    bottom: float,
-    reach: float,
-) -> np.ndarray:
-    """Where dough goes when a round tool is pressed or drawn through it along a curve: aside, and up in a rim.
+    def demonstrate(self, path: Sequence[tuple[Sequence[float], float]]) -> np.ndarray:
+        """The particles [m], shape (N, 3), that remain when the first tool has gone along a path.
 
-    In the plane across the curve, at distance s from it and height z over the tool's lowest point, dough moves to
-    s + w exp(-s / L), and its heights stretch by 1 / (1 - w / L exp(-s / L)), which keeps its volume: w(z) is half the
-    tool's width, L the reach. Dough below the tool stays.
+        Goals of tasks that press dough are made this way: what dough does under a tool has no formula.
 
-    Args:
-        points: particles [m], shape (N, 3).
-        aside: horizontal vector from the nearest point of the curve to each particle [m], shape (N, 2).
-        radius: of the tool [m].
-        bottom: height of its lowest point [m].
-        reach: L [m], more than the radius.
-    """
-    height = points[:, 2] - bottom
-    dip = np.clip(height, 0.0, radius)
-    width = np.sqrt(dip * (2.0 * radius - dip))
-    distance = np.linalg.norm(aside, axis=1)
-    push = width * np.exp(-distance / reach)
-    moved = points.copy()
-    moved[:, :2] += (push / np.maximum(distance, 1e-9))[:, None] * aside
-    moved[:, 2] += np.where(height > 0.0, height * (1.0 / (1.0 - push / reach) - 1.0), 0.0)
-    return moved
+        Args:
+            path: displacements [m] of the tool, one after the other, and the speed of each [m/s].
+        """
+        from pliant.sims.world import World
+
+        substeps = self.substeps[self.resolution]
+        world = World(self.scene, substeps=substeps, dt=self.dt, precision="f32")
+        twist = np.zeros((1, world.control_size))
+        at = world.control_layout["effector_twist"].start
+        for displacement, speed in path:
+            away = np.asarray(displacement, float)
+            steps = max(round(float(np.linalg.norm(away)) / (speed * self.step_time)), 1)
+            twist[0, at : at + 3] = away / (steps * self.step_time)
+            for _ in range(steps):
+                world.step(twist)
+        position = world.state("position")[0].astype(float)
+        world.close()
+        return position

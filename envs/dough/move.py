@@ -11,7 +11,7 @@ from pliant.envs import features as f
 from pliant.envs import shape_features as s
 from pliant.envs.dough.common import DoughTask
 from pliant.envs.particles import fill_ball
-from pliant.envs.task import Observed, Term
+from pliant.envs.task import Observed, Score, Term
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.shapes import Sphere
 
@@ -114,7 +114,11 @@ class Move(DoughTask):
 
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         target = self.start + [rng.uniform(*SHIFT), rng.uniform(-SIDE, SIDE), 0.0]
-        return {"target": target, **self.target_density(self.scene.position + target - self.start)}
+        density = self.target_density(self.scene.position + target - self.start)
+        return {"target": target, "target_density": density[0], "best_iou": s.soft_iou(density, density)[0]}
+
+    def make_score(self) -> Score:
+        return Score(s.SoftIoU(self.grid, "target_density"), goal="best_iou")
 
     def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
         reach = np.array([RADIUS + GAP + 2 * TOOL, RADIUS + SIDE, RADIUS])

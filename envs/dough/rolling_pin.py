@@ -12,7 +12,7 @@ from pliant.envs import features as f
 from pliant.envs import shape_features as s
 from pliant.envs.dough.common import ALONG_Y, DoughConfig, DoughTask
 from pliant.envs.particles import fill_box
-from pliant.envs.task import Observed, Term
+from pliant.envs.task import Observed, Score, Term
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.shapes import Capsule
 
@@ -123,12 +123,17 @@ class RollingPin(DoughTask):
         thickness = rng.uniform(*THICKNESS)
         half = np.array([BLOCK[0] * BLOCK[2] / thickness, BLOCK[1], thickness]) / 2
         centre = self.origin + [0.0, 0.0, half[2]]
+        density = self.target_density(fill_box(centre - half, centre + half, self.spacing))
         return {
             "target": centre,
             "half_extent": half,
             "thickness": np.array([thickness]),
-            **self.target_density(fill_box(centre - half, centre + half, self.spacing)),
+            "target_density": density[0],
+            "best_iou": s.soft_iou(density, density)[0],
         }
+
+    def make_score(self) -> Score:
+        return Score(s.SoftIoU(self.grid, "target_density"), goal="best_iou")
 
     def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
         return self.origin - [0.055, 0.035, 0.0], self.origin + [0.055, 0.035, 0.05]

@@ -67,6 +67,7 @@ def all_features(dim: int) -> tuple[list[f.Feature], dict[str, np.ndarray]]:
         f.Phase(),
         s.DensityMatch(grid, "density"),
         s.SoftIoU(grid, "density"),
+        s.Overlap(grid, "density"),
         s.TargetDistance(grid, "node_distance"),
         s.OutsideBox(rows, centre="centre", half_extent="half", smoothing=0.01),
         s.OutsideBall(rows, centre="centre", radius=0.2, smoothing=0.01),
