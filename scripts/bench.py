@@ -33,7 +33,7 @@ print(json.dumps({{"elements": len(env.state("position")), "device": start()}}))
 class Arguments:
     """Measure the speed of the simulators.
 
-    One row per scene: element-substeps a second forward, time of the reverse sweep (recomputation included) in units of
+    One row per scene: element-substeps (of particles, of vertices) a second forward, time of the reverse sweep (recomputation included) in units of
     the forward sweep, and the cold start: a fresh process without compiled kernels up to its first whole gradient.
 
     Examples:
@@ -64,20 +64,92 @@ class Case:
         batch: worlds B.
         block: particles along each axis, half a cell apart.
         cells: grid cells along each axis of the unit cube.
+        solver, time_step: of the simulation [s].
     """
 
     scene: str
     batch: int
     block: tuple[int, int, int]
     cells: int
+    solver: str = "mpm"
+    time_step: float = 1e-4
+
+    def build(self) -> Any:
+        """The scene."""
+        import numpy as np
+
+        from pliant.sims.mpm.scene import Body, Scene, Walls
+
+        cell = 1.0 / self.cells
+        spacing = 0.5 * cell
+        lattice = np.stack(np.meshgrid(*(np.arange(n) for n in self.block), indexing="ij"), axis=-1).reshape(-1, 3)
+        corner = np.array([0.5, 0.5, 0.0]) - 0.5 * spacing * np.array([*self.block[:2], 0]) + [0.0, 0.0, 4.0 * cell]
+        body = Body(name="block", position=corner + spacing * (lattice + 0.5), volume=spacing**3, youngs_modulus=5e3)
+        return Scene(dim=3, grid=(self.cells,) * 3, cell=cell, bodies=[body], walls=Walls())
+
+    def controls(self, world: Any) -> Any:
+        """Controls of ``STEPS`` steps, (STEPS, B, C)."""
+        import numpy as np
+
+        return np.zeros((STEPS, world.batch, world.control_size))
 
 
-CASES = (
+@dataclass(frozen=True)
+class RodCase:
+    """A cable of 0.6 m that sags between two driven ends, which sway.
+
+    Attributes:
+        scene: name in the table.
+        batch: worlds B.
+        vertices: of the cable.
+        solver, time_step: of the simulation [s].
+    """
+
+    scene: str
+    batch: int
+    vertices: int
+    solver: str = "rod"
+    time_step: float = 4e-3
+
+    def build(self) -> Any:
+        """The scene."""
+        import numpy as np
+
+        from pliant.sims.rod.scene import Grip, Rod, RodScene
+
+        n = self.vertices
+        angle = np.linspace(-0.4, 0.4, n - 1)  # of the edges, on an arc that is level in the middle
+        steps = 0.6 / (n - 1) * np.stack([np.cos(angle), 0 * angle, np.sin(angle)], axis=1)
+        rod = Rod(
+            np.concatenate([np.zeros((1, 3)), np.cumsum(steps, axis=0)]),
+            mass=0.03 / n,
+            bend_stiffness=2e-3,
+            twist_stiffness=1.5e-3,
+            stretch_stiffness=500.0,
+            bend_damping=0.05,
+            twist_damping=0.05,
+            quadratic_drag=1e-4,
+        )
+        return RodScene(rod, grips=[Grip([0, 1]), Grip([n - 2, n - 1])])
+
+    def controls(self, world: Any) -> Any:
+        """Controls of ``STEPS`` steps, (STEPS, B, C)."""
+        import numpy as np
+
+        held = world.scene.position[world.scene.driven_vertices]
+        time = SUBSTEPS * self.time_step * np.arange(1, STEPS + 1)
+        way = 0.05 * np.sin(2 * np.pi * time)[:, None, None] * np.array([0.0, 1.0, 0.3])
+        return np.tile((held + way).reshape(STEPS, 1, -1), (1, world.batch, 1))
+
+
+CASES: tuple[Case | RodCase, ...] = (
     Case("block, 64^3", 1, (16, 16, 32), 64),
     Case("block, 64^3", 2, (16, 16, 32), 64),
     Case("block, 32^3", 16, (8, 8, 16), 32),
+    RodCase("13 vertices, both ends driven", 1, 13),
+    RodCase("13 vertices, both ends driven", 256, 13),
 )
-SUBSTEPS, STEPS, TIME_STEP = 20, 5, 1e-4
+SUBSTEPS, STEPS = 20, 5
 
 
 def run(arguments: Arguments) -> int:
@@ -101,42 +173,42 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def speed(case: Case, *, precision: str, device: str, repeats: int) -> dict[str, Any]:
+def speed(case: Case | RodCase, *, precision: str, device: str, repeats: int) -> dict[str, Any]:
     """Warm speed of one case.
 
     Forward speed is that of a World that records nothing (evaluation, reinforcement learning). The reverse sweep is
     compared with the forward steps of the World that recorded them, twice: with a memory budget that keeps only the
     states at the start of steps (all substeps are recomputed), and with one that keeps all substeps.
     """
-    forward, _ = _times(build_world(case, precision=precision, device=device, differentiable=False), repeats)
+    plain = build_world(case, precision=precision, device=device, differentiable=False)
+    forward, _ = _times(plain, case, repeats)
     world = build_world(case, precision=precision, device=device, differentiable=True)
     elements, device = world.particle_count, world.device
     budget = world.memory_for(whole=1, states=STEPS + 1)
-    whole, whole_reverse = _times(world, repeats)
+    whole, whole_reverse = _times(world, case, repeats)
     tight = build_world(case, precision=precision, device=device, differentiable=True, memory=budget)
-    recorded, reverse = _times(tight, repeats)
+    recorded, reverse = _times(tight, case, repeats)
     substeps = case.batch * elements * SUBSTEPS * STEPS
     return {
-        **_row("mpm", case.scene, case.batch, elements, precision, device),
+        **_row(case.solver, case.scene, case.batch, elements, precision, device),
         "forward_per_second": substeps / statistics.median(forward),
         "forward_per_second_range": [substeps / max(forward), substeps / min(forward)],
+        "substep_milliseconds": 1e3 * statistics.median(forward) / (SUBSTEPS * STEPS),
         "reverse_over_forward": statistics.median(reverse) / statistics.median(recorded),
         "reverse_over_forward_all_kept": statistics.median(whole_reverse) / statistics.median(whole),
         "cold_start_seconds": None,
     }
 
 
-def _times(world: Any, repeats: int) -> tuple[list[float], list[float]]:
+def _times(world: Any, case: Case | RodCase, repeats: int) -> tuple[list[float], list[float]]:
     """Seconds of ``STEPS`` forward steps, and of the reverse sweep over them where the World records; closes it."""
-    import numpy as np
-
-    controls = np.zeros((world.batch, world.control_size))
+    sequence = case.controls(world)
     forward, reverse = [], []
     try:
         for repeat in range(repeats + 1):  # the first compiles
             world.reset()
             began = time.perf_counter()
-            for _ in range(STEPS):
+            for controls in sequence:
                 world.step(controls)
             world.state("position")  # waits for the device
             middle = time.perf_counter()
@@ -151,24 +223,17 @@ def _times(world: Any, repeats: int) -> tuple[list[float], list[float]]:
     return forward, reverse
 
 
-def build_world(case: Case, *, precision: str, device: str, differentiable: bool, memory: str | int = "2GiB") -> Any:
-    """A World of ``case.batch`` blocks."""
-    import numpy as np
-
-    from pliant.sims.mpm.scene import Body, Scene, Walls
+def build_world(
+    case: Case | RodCase, *, precision: str, device: str, differentiable: bool, memory: str | int = "2GiB"
+) -> Any:
+    """A World of ``case.batch`` copies of a case's scene."""
     from pliant.sims.world import World
 
-    cell = 1.0 / case.cells
-    spacing = 0.5 * cell
-    lattice = np.stack(np.meshgrid(*(np.arange(n) for n in case.block), indexing="ij"), axis=-1).reshape(-1, 3)
-    corner = np.array([0.5, 0.5, 0.0]) - 0.5 * spacing * np.array([*case.block[:2], 0]) + [0.0, 0.0, 4.0 * cell]
-    body = Body(name="block", position=corner + spacing * (lattice + 0.5), volume=spacing**3, youngs_modulus=5e3)
-    scene = Scene(dim=3, grid=(case.cells,) * 3, cell=cell, bodies=[body], walls=Walls())
     return World(
-        scene,
+        case.build(),
         batch=case.batch,
         substeps=SUBSTEPS,
-        dt=TIME_STEP,
+        dt=case.time_step,
         device=device,
         precision=precision,
         differentiable=differentiable,
@@ -201,6 +266,7 @@ def cold_start(*, precision: str, device: str) -> dict[str, Any]:
         **_row("mpm", "Crawler3D small", 1, found["elements"], precision, found["device"]),
         "forward_per_second": None,
         "forward_per_second_range": None,
+        "substep_milliseconds": None,
         "reverse_over_forward": None,
         "reverse_over_forward_all_kept": None,
         "cold_start_seconds": seconds,
@@ -250,12 +316,22 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
                 f"{row['elements']:,}",
                 "" if row["forward_per_second"] is None else f"{row['forward_per_second'] / 1e6:.2f}",
                 "" if spread is None else f"{spread[0] / 1e6:.2f} to {spread[1] / 1e6:.2f}",
+                "" if row["substep_milliseconds"] is None else f"{row['substep_milliseconds']:.3g}",
                 "" if row["reverse_over_forward"] is None else f"{row['reverse_over_forward']:.2f}",
                 "" if row["reverse_over_forward"] is None else f"{row['reverse_over_forward_all_kept']:.2f}",
                 "" if row["cold_start_seconds"] is None else f"{row['cold_start_seconds']:.1f} s",
             ]
         )
-    figures = ["batch", "elements", "forward [1e6/s]", "range", "reverse/fwd.", "all kept", "cold start"]
+    figures = [
+        "batch",
+        "elements",
+        "forward [1e6/s]",
+        "range",
+        "substep [ms]",
+        "reverse/fwd.",
+        "all kept",
+        "cold start",
+    ]
     print_table(["solver", "scene", "device", *figures], texts, left=3)
     here = rows[0]["machine"]
     print(f"{here['processor']}, {here['cores']} cores, {here['platform']}, {here['date']}")

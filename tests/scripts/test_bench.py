@@ -15,6 +15,7 @@ KEYS = {
     "precision",
     "device",
     "forward_per_second",
+    "substep_milliseconds",
     "reverse_over_forward",
     "cold_start_seconds",
     "versions",
@@ -41,6 +42,17 @@ def test_speed_prints_a_table(small, capsys):
     assert main(["bench", "--no-cold-start", "--repeats", "1"]) == 0
     output = capsys.readouterr().out
     assert "block, 32^3" in output and "cores" in output
+
+
+def test_speed_of_rods(small, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "CASES", (bench.RodCase("13 vertices, both ends driven", 2, 13),))
+    assert main(["bench", "speed", "--json", "--no-cold-start", "--repeats", "1"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert set(row) >= KEYS
+    assert (row["solver"], row["batch"], row["elements"], row["precision"]) == ("rod", 2, 13, "f32")
+    vertices = row["batch"] * row["elements"]
+    assert row["forward_per_second"] == pytest.approx(vertices / (1e-3 * row["substep_milliseconds"]))
+    assert row["reverse_over_forward"] > 0
 
 
 @pytest.mark.slow

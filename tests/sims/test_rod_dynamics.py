@@ -173,8 +173,8 @@ def test_both_integrators_agree():
 
 @pytest.mark.parametrize(("stiffness", "angle"), [(1e4, 45.0), (2e4, 0.0)])
 def test_a_swinging_cable_keeps_its_length(stiffness, angle):
-    """A cable of 0.6 m, let go at an angle below the horizontal, within 0.1 % for 1 s, with 1e4 m^2/s^2 x density as the
-    tasks have it; let go level, it cracks like a whip and wants twice that."""
+    """A cable of 0.6 m, let go at an angle below the horizontal, to 0.1 % for 1 s, with 1e4 m^2/s^2 x density as in the
+    tasks; let go level, it cracks like a whip and wants twice that."""
     density, slope = 0.05, np.radians(angle)
     x = np.outer(0.05 * np.arange(13), [np.cos(slope), 0, -np.sin(slope)])
     rod = Rod(x, mass=density * 0.05, bend_stiffness=1e-4, twist_stiffness=1e-4, stretch_stiffness=stiffness * density)
