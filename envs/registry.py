@@ -88,6 +88,14 @@ ENTRIES = (
         summary="press a dent into a block of dough with a ball",
     ),
     Entry(
+        "pliant/Torus-v0",
+        "pliant.envs.dough.torus:Torus",
+        horizon=40,
+        action_size=3,
+        observation_size=53,
+        summary="press a ring into a block of dough with a ring-shaped mould",
+    ),
+    Entry(
         "pliant/CableShape-v0",
         "pliant.envs.rods.cable_shape:CableShape",
         horizon=60,

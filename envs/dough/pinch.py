@@ -21,7 +21,7 @@ TOOL = 0.01  # radius of the manipulator [m]
 GAP = 0.004  # between manipulator and dough at the start [m]
 SPEED = 0.1  # of the manipulator [m/s]
 SHIFT = 0.008  # largest distance of the dent from the middle along x and y [m]
-DEPTH = (0.01, 0.013)  # of the dent [m]
+DEPTH = (0.012, 0.015)  # of the dent [m]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Pinch(DoughTask):
 
     ## Starting State
     The block lies on the table, the manipulator 4 mm above its middle. The seed draws one of 16 targets: what
-    remains when the manipulator has gone down at a place up to 8 mm off the middle along x and y, 1 to 1.3 cm deep.
+    remains when the manipulator has gone down at a place up to 8 mm off the middle along x and y, 1.2 to 1.5 cm deep.
 
     ## Episode End
     Truncation after 40 steps of 20 ms. No termination.
