@@ -96,6 +96,14 @@ ENTRIES = (
         summary="press a ring into a block of dough with a ring-shaped mould",
     ),
     Entry(
+        "pliant/Rope-v0",
+        "pliant.envs.dough.rope:Rope",
+        horizon=50,
+        action_size=6,
+        observation_size=58,
+        summary="wrap a rope of dough around a pillar with two round manipulators",
+    ),
+    Entry(
         "pliant/CableShape-v0",
         "pliant.envs.rods.cable_shape:CableShape",
         horizon=60,
