@@ -104,6 +104,14 @@ ENTRIES = (
         summary="wrap a rope of dough around a pillar with two round manipulators",
     ),
     Entry(
+        "pliant/Writer-v0",
+        "pliant.envs.dough.writer:Writer",
+        horizon=50,
+        action_size=3,
+        observation_size=54,
+        summary="draw a stroke into a sheet of dough with a vertical pen",
+    ),
+    Entry(
         "pliant/CableShape-v0",
         "pliant.envs.rods.cable_shape:CableShape",
         horizon=60,
