@@ -112,6 +112,14 @@ ENTRIES = (
         summary="draw a stroke into a sheet of dough with a vertical pen",
     ),
     Entry(
+        "pliant/Assembly-v0",
+        "pliant.envs.dough.assembly:Assembly",
+        horizon=50,
+        action_size=6,
+        observation_size=65,
+        summary="put one block of dough on another with two round manipulators",
+    ),
+    Entry(
         "pliant/CableShape-v0",
         "pliant.envs.rods.cable_shape:CableShape",
         horizon=60,
