@@ -120,6 +120,14 @@ ENTRIES = (
         summary="put one block of dough on another with two round manipulators",
     ),
     Entry(
+        "pliant/TripleMove-v0",
+        "pliant.envs.dough.triple_move:TripleMove",
+        horizon=50,
+        action_size=18,
+        observation_size=101,
+        summary="push three boxes of dough to other places with six round manipulators",
+    ),
+    Entry(
         "pliant/CableShape-v0",
         "pliant.envs.rods.cable_shape:CableShape",
         horizon=60,
