@@ -128,6 +128,14 @@ ENTRIES = (
         summary="push three boxes of dough to other places with six round manipulators",
     ),
     Entry(
+        "pliant/Chopsticks-v0",
+        "pliant.envs.dough.chopsticks:Chopsticks",
+        horizon=50,
+        action_size=5,
+        observation_size=65,
+        summary="lift a piece of dough rope with two sticks and turn it",
+    ),
+    Entry(
         "pliant/CableShape-v0",
         "pliant.envs.rods.cable_shape:CableShape",
         horizon=60,
