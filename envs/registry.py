@@ -136,6 +136,14 @@ ENTRIES = (
         summary="lift a piece of dough rope with two sticks and turn it",
     ),
     Entry(
+        "pliant/Table-v0",
+        "pliant.envs.dough.table:Table",
+        horizon=40,
+        action_size=3,
+        observation_size=61,
+        summary="bend a leg of a table of dough with a round manipulator",
+    ),
+    Entry(
         "pliant/CableShape-v0",
         "pliant.envs.rods.cable_shape:CableShape",
         horizon=60,

@@ -1,0 +1,136 @@
+"""Table: bend a leg of a table of dough with a round manipulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pliant.envs import features as f
+from pliant.envs.dough.common import DoughConfig, DoughTask
+from pliant.envs.particles import fill_box
+from pliant.envs.task import Observed, Term
+from pliant.sims.mpm.scene import Scene
+from pliant.sims.robot.shapes import Sphere
+
+TOP = np.array([0.048, 0.042, 0.012])  # edges of the table's top [m]
+LEG, HEIGHT = 0.012, 0.018  # edge of a leg's square section, height of the legs [m]
+MIDDLE = (0.063, 0.06)  # of the table of dough, on the table [m]
+TOOL = 0.009  # radius of the manipulator [m]
+GAP = 0.004  # between manipulator and leg at the start [m]
+SPEED = 0.1  # of the manipulator [m/s]
+BEND = (0.008, 0.012)  # of the foot of the leg along -x [m]
+SIDE = 0.004  # largest bend of the foot along y [m]
+
+
+@dataclass(frozen=True)
+class Config(DoughConfig):
+    yield_stress: float = 400.0  # [Pa]
+    tool_friction: float = 0.5
+    table_friction: float = 0.9
+
+
+class Table(DoughTask):
+    """
+    ## Description
+    A small table of elastoplastic dough (top of 4.8 x 4.2 x 1.2 cm on four legs of 1.2 x 1.2 x 1.8 cm; von Mises)
+    stands beside a round manipulator. The goal is to bend one of its legs inwards and leave the rest as it is. After
+    the Table task of PlasticineLab (Huang et al. 2021), in SI units and at the size of a hand.
+
+    ## Action Space
+    `Box(-1, 1, (3,), float32)`
+
+    | Num | Action | Min | Max | Unit |
+    | --- | --- | --- | --- | --- |
+    | 0-2 | velocity of the manipulator | -1 | 1 | 0.1 m/s |
+
+    ## Observation Space
+    `Box(-10, 10, (61,), float32)`; usual values lie within [-1, 1].
+
+    | Num | Observation | Unit |
+    | --- | --- | --- |
+    | 0-2 | centre of the dough, relative to the point on which its middle stands | 5 cm |
+    | 3-5 | mean velocity of the dough | 0.1 m/s |
+    | 6-41 | twelve particles, relative to the same point | 5 cm |
+    | 42-44 | position of the manipulator, relative to the same point | 5 cm |
+    | 45-53 | three particles of the leg: foot, knee and hip, relative to the same point | 5 cm |
+    | 54-55 | bend of the foot in the target (x, y) | 5 cm |
+    | 56-58 | previous action (the manipulator's velocity) | - |
+    | 59-60 | sin and cos of pi t / T | - |
+
+    ## Rewards
+    - *density*: minus the mismatch of densities, between 0 (target reached) and 1 (disjoint).
+    - *outside*: minus the mean distance of the dough from the target, in widths of a leg (1.2 cm).
+    - *contact*: minus 0.1 times the distance of the manipulator from the leg, in widths of a leg.
+
+    `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the incremental soft
+    intersection over union (IoU - IoU_0) / (1 - IoU_0) of dough and target, clipped to [0, 1].
+
+    ## Starting State
+    The table stands with the manipulator 4 mm beside the lower end of a leg. In the target the foot of that leg is 8 to
+    12 mm further inwards along x and up to 4 mm to either side, drawn from the seed; the leg bends smoothly.
+
+    ## Episode End
+    Truncation after 40 steps of 20 ms. No termination.
+
+    ## Arguments
+    The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
+    `yield_stress` [Pa], `tool_friction`, `table_friction`, `density_weight`, `outside_weight`, `contact_weight`.
+
+    ## Version History
+    - v0: first version.
+    """
+
+    summary = "bend a leg of a table of dough with a round manipulator"
+    horizon = 40
+    Config = Config
+    domain = (0.132, 0.12, 0.09)
+    unit = LEG
+
+    def make_scene(self) -> Scene:
+        self.origin = self.on_table(*MIDDLE)
+        flat, up = np.array([0.5, 0.5, 0.0]), np.array([0.0, 0.0, HEIGHT])
+        parts = [fill_box(self.origin - TOP * flat + up, self.origin + TOP * (1.0 - flat) + up, self.spacing)]
+        corner = TOP / 2 - LEG / 2
+        for x, y in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+            foot = self.origin + [x * corner[0], y * corner[1], 0.0]
+            edges = np.array([LEG, LEG, HEIGHT])
+            parts.append(fill_box(foot - edges * flat, foot + edges * (1.0 - flat), self.spacing))
+        self.leg = np.arange(len(parts[1])) + len(parts[0])  # particles of the leg that is bent
+        beside = self.origin + [TOP[0] / 2 + GAP + TOOL, corner[1], 0.001 + TOOL]
+        return self.table_scene([self.dough(np.concatenate(parts))], [self.tool("ball", Sphere(TOOL), beside)])
+
+    def make_action(self) -> dict[str, np.ndarray]:
+        return {"effector_twist": SPEED * np.eye(6, 3)}
+
+    def make_observation(self) -> list[Observed]:
+        middle = self.scene.position[self.leg].mean(axis=0)
+        heights = ((middle - [0.0, 0.0, z]) for z in (HEIGHT / 2, 0.0, -HEIGHT / 2))
+        marks = self.leg[[np.linalg.norm(self.scene.position[self.leg] - point, axis=1).argmin() for point in heights]]
+        goal = [
+            Observed(f.Rows("leg", "position", marks, 3), scale=self.scale, offset=np.tile(self.origin, 3)),
+            Observed(f.GoalValue("bend", 2), scale=self.scale),
+        ]
+        return self.observe(goal, origin=self.origin, speed=SPEED)
+
+    def make_reward(self) -> list[Term]:
+        return [*self.target_terms(), *self.contact_terms({0: self.leg})]
+
+    def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        bend = np.array([-rng.uniform(*BEND), rng.uniform(-SIDE, SIDE)])
+        return {"bend": bend, **self.target_shape(self._bent(bend))}
+
+    def _bent(self, bend: np.ndarray) -> np.ndarray:
+        """The particles where the target wants them, shape (N, 3)."""
+        points = self.scene.position
+        below = 1.0 - (points[self.leg, 2] - self.origin[2]) / HEIGHT  # 0 at the hip, 1 at the foot
+        points[self.leg, :2] += below[:, None] ** 1.5 * bend
+        return points
+
+    def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.origin - [0.032, 0.032, 0.0], self.origin + [0.045, 0.032, 0.032]
+
+    def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return {"ghost": self._bent(goal["bend"])}
