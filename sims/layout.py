@@ -59,7 +59,7 @@ class WorldMemory:
         kept: floats that all worlds keep of a recorded substep beside the state (0 unless ``keeps``).
 
     Raises:
-        ValueError: an array would have 2^31 elements or more.
+        ValueError: an array would have 2^30 elements or more.
     """
 
     def __init__(
@@ -83,10 +83,9 @@ class WorldMemory:
         kept_at, kept = _stack([need.kept if keeps else 0 for need in needs])
         self.kept = batch * kept
         recording = (substeps + 1) * batch * sizes.state + substeps * self.kept
-        for what, size, power in (("grid", nodes * LANES, 30), ("recording", recording, 31)):
-            if size >= 2**power:
-                allowed = f"allowed: < 2^{power}"
-                raise ValueError(f"batch={batch} is too large: the {what} would need {size} floats; {allowed}")
+        for what, size in (("grid", nodes * LANES), ("recording", recording)):
+            if size >= 2**30:
+                raise ValueError(f"batch={batch} is too large: the {what} would need {size} floats; allowed: < 2^30")
         head = np.zeros(CONSTANTS_SIZE)
         head[DT] = dt
         for need in needs:

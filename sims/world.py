@@ -341,13 +341,19 @@ class World:
 
     def _replay(self, first: int, step: int, states: dict[int, np.ndarray], wanted: set[int], segment: Array) -> None:
         """Recompute steps first..step from states[first], the last into the segment (see ``Recording.segment_of``)."""
-        self._current = 0
-        self._show(states[first].reshape(self.batch, -1))
-        for t in range(first, step + 1):
-            if t in wanted:
-                states[t] = self._memory.frame(self._memory.live, self._current).ravel().copy()
-            self._write_controls(self._recorded_controls[t])
-            self._advance(segment if t == step else None)
+        state = states[first].reshape(self.batch, -1)
+        if first < step:
+            self._current = 0
+            self._show(state)
+            for t in range(first, step):
+                if t in wanted:
+                    states[t] = self._memory.frame(self._memory.live, self._current).ravel().copy()
+                self._write_controls(self._recorded_controls[t])
+                self._advance(None)
+            state = self._memory.frame(self._memory.live, self._current)
+        self._memory.write_frame(segment, 0, state)
+        self._write_controls(self._recorded_controls[step])
+        self._launch(segment, 0, self.substeps + 1)
 
     def load_initial(self) -> None:
         """Show the state before the first step."""

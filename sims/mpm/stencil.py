@@ -8,8 +8,9 @@ from pliant.sims.mpm import state as at
 from pliant.sims.runtime import ti
 from pliant.sims.solver import INVERSE_CELL, LANES
 
-NODE_MASK = (1 << 28) - 1
-"""Larger than any index of a node."""
+NODE_MASK, FLOAT_MASK = (1 << 28) - 1, (1 << 30) - 1
+"""At least the index of any node, and of any float. Masked, an index is known to LLVM not to overflow when something
+small is added, so that neighbouring floats have one address computation in common."""
 
 
 @cache
@@ -157,8 +158,7 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
 
     @ti.func
     def step_node(n, stride):
-        """The node ``stride`` on. The mask tells LLVM that what is added within a row overflows no 32-bit integer: the
-        floats of a row then have one address computation in common."""
+        """The node ``stride`` on."""
         return (n + stride) & NODE_MASK
 
     @ti.func

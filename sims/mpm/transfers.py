@@ -14,7 +14,7 @@ from typing import Any
 from pliant.sims.math.products import product_functions
 from pliant.sims.mpm import state as at
 from pliant.sims.mpm.materials import material_functions
-from pliant.sims.mpm.stencil import stencil_functions
+from pliant.sims.mpm.stencil import FLOAT_MASK, stencil_functions
 from pliant.sims.runtime import ti
 from pliant.sims.solver import (
     CELL,
@@ -60,11 +60,23 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
 
     @ti.func
+    def state_of(mem: ti.template(), row, p):
+        """Where particle p's state starts in a row of frames (or its cotangent, in a world's row)."""
+        h = ti.static(mem.integers)
+        return (row * h[STATE] + h[at.STATE_AT] + p * record) & FLOAT_MASK
+
+    @ti.func
+    def parameters_of(mem: ti.template(), b, p):
+        h = ti.static(mem.integers)
+        return (b * h[PARAMETER] + h[at.PARTICLE_AT] + p * parameters) & FLOAT_MASK
+
+    @ti.func
     def lame(mem: ti.template(), q):
-        """Lame constants (mu, lambda) of the particle whose parameters start at q."""
+        """Lame constants (mu, lambda) of the particle whose parameters start at q, 1/(1 + nu) and 1/(1 - 2 nu)."""
         young, nu = mem.parameters[q + at.YOUNG], mem.parameters[q + at.POISSON]
-        mu = young / (fp(2.0) * (fp(1.0) + nu))
-        return mu, fp(2.0) * mu * nu / (fp(1.0) - fp(2.0) * nu)
+        once, twice = fp(1.0) / (fp(1.0) + nu), fp(1.0) / (fp(1.0) - fp(2.0) * nu)
+        mu = fp(0.5) * young * once
+        return mu, fp(2.0) * mu * nu * twice, once, twice
 
     @ti.func
     def activation(mem: ti.template(), b, p):
@@ -95,18 +107,26 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         return scale * stress + mass * C
 
     @ti.func
+    def along_row(v, step, l: ti.template()):
+        """v + l step"""
+        r = v
+        if ti.static(l > 0):
+            r += l * step
+        return r
+
+    @ti.func
     def scatter(mem: ti.template(), b, n0, r_in, r_out, p):
         """Particle p to the grid; its deformation gradient to the next frame."""
         h = ti.static(mem.integers)
-        i_in = r_in * h[STATE] + h[at.STATE_AT] + p * record
-        q = b * h[PARAMETER] + h[at.PARTICLE_AT] + p * parameters
+        i_in = state_of(mem, r_in, p)
+        q = parameters_of(mem, b, p)
         volume = mem.constants[h[at.VOLUME_AT] + p]
         mass = volume * mem.parameters[q + at.DENSITY]
-        mu, lam = lame(mem, q)
+        mu, lam, _, _ = lame(mem, q)
         C, F = trial(mem, i_in)
         stored, tau = material.update(h[h[at.INFO_AT] + 2 * p], F, mu, lam, mem.parameters[q + at.YIELD])
         A = affine(mem, b, q, p, C, stored, tau, mass, volume)
-        store_mat(mem.frames, r_out * h[STATE] + h[at.STATE_AT] + p * record + F_AT, stored)
+        store_mat(mem.frames, state_of(mem, r_out, p) + F_AT, stored)
         first, f = locate(mem, i_in)
         stride_i, stride_j = strides(mem)
         w = weights(f)
@@ -123,7 +143,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                     wij *= w[j, 1]
                 for l in ti.static(range(3)):
                     wl = wij * w[l, last]
-                    add(mem.grid, n + l, widen(wl * (value + l * A_l), wl * mass))
+                    add(mem.grid, n + l, widen(wl * along_row(value, A_l, l), wl * mass))
                 value += A_j
                 n = step_node(n, stride_j)
             plane = step_node(plane, stride_i)
@@ -134,8 +154,8 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         h = ti.static(mem.integers)
         cell = mem.constants[CELL]
         dt = mem.constants[DT]
-        i_in = r_in * h[STATE] + h[at.STATE_AT] + p * record
-        o = r_out * h[STATE] + h[at.STATE_AT] + p * record
+        i_in = state_of(mem, r_in, p)
+        o = state_of(mem, r_out, p)
         first, f = locate(mem, i_in)
         stride_i, stride_j = strides(mem)
         w = weights(f)
@@ -153,7 +173,8 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                 for l in ti.static(range(3)):
                     e = w[l, last] * narrow(mem.grid[n + l])
                     row += e
-                    row_l += l * e
+                    if ti.static(l > 0):
+                        row_l += l * e
                 if ti.static(dim == 3):
                     row *= w[j, 1]
                     row_l *= w[j, 1]
@@ -198,9 +219,8 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
     @ti.func
     def scatter_adjoint(mem: ti.template(), b, n0, r_in, p):
         """Adjoint of ``gather`` at the nodes: u_bar_i += w q with q = v'_bar + dt x'_bar + (4 / cell^2) C'_bar d."""
-        h = ti.static(mem.integers)
-        i_in = r_in * h[STATE] + h[at.STATE_AT] + p * record
-        a = b * h[STATE] + h[at.STATE_AT] + p * record
+        i_in = state_of(mem, r_in, p)
+        a = state_of(mem, b, p)
         first, f = locate(mem, i_in)
         stride_i, stride_j = strides(mem)
         w = weights(f)
@@ -216,7 +236,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                 if ti.static(dim == 3):
                     wij *= w[j, 1]
                 for l in ti.static(range(3)):
-                    add_narrow(mem.grid_adjoint, n + l, (wij * w[l, last]) * (value + l * D_l))
+                    add_narrow(mem.grid_adjoint, n + l, (wij * w[l, last]) * along_row(value, D_l, l))
                 value += D_j
                 n = step_node(n, stride_j)
             plane = step_node(plane, stride_i)
@@ -240,20 +260,20 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         cell = mem.constants[CELL]
         inverse = mem.constants[INVERSE_CELL]
         dt = mem.constants[DT]
-        i_in = r_in * h[STATE] + h[at.STATE_AT] + p * record
-        a = b * h[STATE] + h[at.STATE_AT] + p * record
-        q = b * h[PARAMETER] + h[at.PARTICLE_AT] + p * parameters
+        i_in = state_of(mem, r_in, p)
+        a = state_of(mem, b, p)
+        q = parameters_of(mem, b, p)
         volume = mem.constants[h[at.VOLUME_AT] + p]
         mass = volume * mem.parameters[q + at.DENSITY]
         kind = h[h[at.INFO_AT] + 2 * p]
-        mu, lam = lame(mem, q)
+        mu, lam, once, twice = lame(mem, q)
         yielding = mem.parameters[q + at.YIELD]
         C, F = trial(mem, i_in)
         U, sigma, V = material.axes(kind, F)
         stored, tau = material.respond(kind, F, U, sigma, V, mu, lam, yielding)
         A = affine(mem, b, q, p, C, stored, tau, mass, volume)
         v = load_vec(mem.frames, i_in + V_AT)
-        v_next = load_vec(mem.frames, r_out * h[STATE] + h[at.STATE_AT] + p * record + V_AT)
+        v_next = load_vec(mem.frames, state_of(mem, r_out, p) + V_AT)
         first, f = locate(mem, i_in)
         stride_i, stride_j = strides(mem)
         w = weights(f)
@@ -282,13 +302,14 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                     node_bar = mem.grid_adjoint[n + l]
                     q_n = narrow(node_bar)
                     m_n = node_bar[LANES - 1]
-                    s = u_n.dot(value_bar + l * D_l) + q_n.dot(value + l * A_l) + m_n * mass
+                    s = u_n.dot(along_row(value_bar, D_l, l)) + q_n.dot(along_row(value, A_l, l)) + m_n * mass
                     row_s += w[l, last] * s
                     row_s_l += dw[l, last] * s
                     row_m += w[l, last] * m_n
                     e = w[l, last] * q_n
                     row_q += e
-                    row_q_l += l * e
+                    if ti.static(l > 0):
+                        row_q_l += l * e
                 if ti.static(dim == 3):
                     over_s_j += dw[j, 1] * row_s
                     row_s *= w[j, 1]
@@ -355,10 +376,10 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         store_mat(mem.adjoint, a + F_AT, products.transposed_multiply(one_plus(dt, C), F_bar))
         young, nu = mem.parameters[q + at.YOUNG], mem.parameters[q + at.POISSON]
         # mu = E / (2 (1 + nu)), lambda = E nu / ((1 + nu)(1 - 2 nu))
-        spread = (fp(1.0) + nu) * (fp(1.0) - fp(2.0) * nu)
-        d_lam = young * (fp(1.0) + fp(2.0) * nu * nu) / (spread * spread)
-        own[q + at.YOUNG] = own[q + at.YOUNG] + (p_bar[0] * mu + p_bar[1] * lam) / young
-        own[q + at.POISSON] = own[q + at.POISSON] + p_bar[1] * d_lam - p_bar[0] * mu / (fp(1.0) + nu)
+        mu_slope, lam_slope = fp(0.5) * once, nu * once * twice  # by E
+        own[q + at.YOUNG] = own[q + at.YOUNG] + p_bar[0] * mu_slope + p_bar[1] * lam_slope
+        lam_slope = young * (fp(1.0) + fp(2.0) * nu * nu) * once * once * twice * twice  # by nu
+        own[q + at.POISSON] = own[q + at.POISSON] + p_bar[1] * lam_slope - p_bar[0] * mu * once
         own[q + at.YIELD] = own[q + at.YIELD] + p_bar[2]
 
     return SimpleNamespace(

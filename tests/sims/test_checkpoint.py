@@ -4,9 +4,11 @@ from math import comb
 
 import numpy as np
 import pytest
-from small_scenes import random_controls, reverse, small_world
+from small_scenes import random_controls, reverse, small_scene, small_world
 
 from pliant.sims.checkpoint import Recording, parse_memory
+from pliant.sims.mpm import state as at
+from pliant.sims.solver import KEPT_AT
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,21 @@ def test_gradients_do_not_depend_on_the_budget(substeps, known):
                     np.testing.assert_array_equal(found[name], bar, err_msg=f"{name}, {steps} steps, {budget} bytes")
             tight.close()
     full.close()
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_nodes_that_did_not_fit_are_found_again(dim):
+    scene = small_scene(dim, particles=40 if dim == 2 else 200)
+    kept, found_again = (small_world(dim, scene=scene, batch=2) for _ in range(2))
+    found_again._memory.integers.view()[at.KEPT_NODES] = 0
+    bars = []
+    for world in (kept, found_again):
+        bars.append(gradient(world, random_controls(world, 2)))
+        marks = world._recording.segments[1].view()[world._memory.integers.view()[KEPT_AT] :: world._memory.kept // 2]
+        assert len(marks) == world.substeps * world.batch and (marks == (world is kept)).all()
+        world.close()
+    for name, bar in bars[0].items():  # forward and reverse kernel may round differently
+        np.testing.assert_allclose(bars[1][name], bar, rtol=0, atol=1e-11 * np.abs(bar).max(initial=0.0), err_msg=name)
 
 
 def test_a_recording_goes_on_after_a_reverse_sweep():
