@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ END, EDGE = 0.028, 0.095  # of the edges at the ends, and of the others, without
 SPAN, HEIGHT = 0.7, 0.6  # between the ends and of them, without data [m]
 RADIUS = 0.005  # [m]
 RANGE = 0.5  # largest relative change of a parameter
+FORCE = 0.5  # largest residual force on a vertex along each axis, in weights of the vertex
+GRAVITY = 9.81  # [m/s^2]
 HIDDEN = 0.45  # the same of the rod that makes recordings
 AHEAD = 5  # steps by which the observation looks ahead
 UNIT = 0.05  # of distances in the reward [m]
@@ -44,6 +46,7 @@ class Config:
     object: str = field(default="dlo2", metadata={"allowed": tuple(BENDING)})
     split: str = field(default="train", metadata={"allowed": ("train", "eval")})
     targets: str = field(default="auto", metadata={"allowed": TARGETS})
+    residual: bool = field(default=False, metadata={"allowed": (False, True)})
 
 
 class CableReplay(Task):
@@ -63,6 +66,9 @@ class CableReplay(Task):
     | 2 | mass | -1 | 1 | 50 % |
     | 3 | damping of bending and twisting | -1 | 1 | 50 % |
 
+    With `residual=True` three numbers follow for each free vertex: a force on it along x, y and z, in units of half its
+    weight. A controller that gives them is a learned residual of the physics.
+
     ## Observation Space
     `Box(-10, 10, (102,), float32)`; usual values lie within [-1, 1].
 
@@ -76,6 +82,10 @@ class CableReplay(Task):
     | 100-101 | sin and cos of pi t / T | - |
 
     With `object="dlo1"`, which has a vertex more, there are 111.
+
+    With `residual=True` the observation shows only what a prediction may know, so that a residual does not follow the
+    recording but the physics: vertices, velocities of all vertices, from the held vertices to where the recording has
+    them one step later (0.02 m), previous action, sin and cos.
 
     ## Rewards
     - *shape*: minus the mean distance of the free vertices from the recorded ones, in units of 5 cm.
@@ -99,7 +109,7 @@ class CableReplay(Task):
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) except arms, and `object` ("dlo1" to "dlo5"), `split` ("train" or
-    "eval"), `targets`, `drag` [1/s], `shape_weight`, `effort_weight`.
+    "eval"), `targets`, `residual` (False or True), `drag` [1/s], `shape_weight`, `effort_weight`.
 
     ## Version History
     - v0: first version.
@@ -139,21 +149,34 @@ class CableReplay(Task):
         scene = RodScene(rod, grips=[Grip([0, 1]), Grip([count - 2, count - 1])], scaled=True)
         self.free = np.arange(2, count - 2)
         self.player = Player(scene, substeps=self.substeps[self.resolution], dt=self.dt)
-        return scene
+        return replace(scene, forced=self.config.residual)
 
     def make_action(self) -> dict[str, np.ndarray]:
-        return {"parameter_scale": RANGE * np.eye(4)}
+        scale = RANGE * np.eye(4)
+        if not self.config.residual:
+            return {"parameter_scale": scale}
+        weight = GRAVITY * self.scene.rod.column("mass")
+        force = np.diag(FORCE * np.repeat(weight, 3))[:, (3 * self.free[:, None] + np.arange(3)).ravel()]
+        return {
+            "parameter_scale": np.pad(scale, ((0, 0), (0, force.shape[1]))),
+            "vertex_force": np.pad(force, ((0, 0), (len(scale), 0))),
+        }
 
     def make_observation(self) -> list[Observed]:
-        count = len(self.scene.rod)
+        count, driven = len(self.scene.rod), self.scene.driven_vertices
         middle = np.tile(np.add(*self.box) / 2, count)
+        vertices = Observed(f.Rows("vertices", "position", np.arange(count), 3), scale=0.5, offset=middle)
+        known = [Observed(f.Action(self.action_size)), Observed(f.Phase())]
+        if self.config.residual:
+            velocities = Observed(f.Rows("velocities", "velocity", np.arange(count), 3))
+            way = ToTarget(driven, "recording", ahead=1, name="way_ahead")
+            return [vertices, velocities, Observed(way, scale=0.02), *known]
         return [
-            Observed(f.Rows("vertices", "position", np.arange(count), 3), scale=0.5, offset=middle),
+            vertices,
             Observed(f.Rows("velocities", "velocity", self.free, 3)),
             Observed(ToTarget(self.free, "recording"), scale=0.2),
-            Observed(ToTarget(self.scene.driven_vertices, "recording", ahead=AHEAD, name="way_ahead"), scale=0.1),
-            Observed(f.Action(self.action_size)),
-            Observed(f.Phase()),
+            Observed(ToTarget(driven, "recording", ahead=AHEAD, name="way_ahead"), scale=0.1),
+            *known,
         ]
 
     def make_reward(self) -> list[Term]:
