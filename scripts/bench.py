@@ -33,8 +33,9 @@ print(json.dumps({{"elements": len(env.state("position")), "device": start()}}))
 class Arguments:
     """Measure the speed of the simulators.
 
-    One row per scene: element-substeps (of particles, of vertices) a second forward, time of the reverse sweep (recomputation included) in units of
-    the forward sweep, and the cold start: a fresh process without compiled kernels up to its first whole gradient.
+    One row per scene: element-substeps (of particles, of vertices) a second forward, time of a substep of the whole
+    batch, time of the reverse sweep (recomputation included) in units of the forward sweep, and the cold start: a fresh
+    process without compiled kernels up to its first whole gradient.
 
     Examples:
       pliant bench speed
@@ -306,7 +307,6 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
     texts = []
     for row in rows:
-        spread = row["forward_per_second_range"]
         texts.append(
             [
                 row["solver"],
@@ -315,23 +315,13 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
                 str(row["batch"]),
                 f"{row['elements']:,}",
                 "" if row["forward_per_second"] is None else f"{row['forward_per_second'] / 1e6:.2f}",
-                "" if spread is None else f"{spread[0] / 1e6:.2f} to {spread[1] / 1e6:.2f}",
                 "" if row["substep_milliseconds"] is None else f"{row['substep_milliseconds']:.3g}",
                 "" if row["reverse_over_forward"] is None else f"{row['reverse_over_forward']:.2f}",
                 "" if row["reverse_over_forward"] is None else f"{row['reverse_over_forward_all_kept']:.2f}",
                 "" if row["cold_start_seconds"] is None else f"{row['cold_start_seconds']:.1f} s",
             ]
         )
-    figures = [
-        "batch",
-        "elements",
-        "forward [1e6/s]",
-        "range",
-        "substep [ms]",
-        "reverse/fwd.",
-        "all kept",
-        "cold start",
-    ]
+    figures = ["batch", "elements", "forward [1e6/s]", "substep [ms]", "reverse/fwd.", "all kept", "cold start"]
     print_table(["solver", "scene", "device", *figures], texts, left=3)
     here = rows[0]["machine"]
     print(f"{here['processor']}, {here['cores']} cores, {here['platform']}, {here['date']}")
