@@ -133,9 +133,11 @@ def test_a_window_starts_from_the_present_state_and_cuts_the_past(finger):
         kept.sum().backward()
 
 
-@pytest.mark.parametrize("env_id", [FINGER, CABLE])
-def test_windows_have_the_gradient_of_the_last_steps(env_id):
-    env = make(env_id)
+@pytest.mark.parametrize(("env_id", "arm"), [(FINGER, "none"), (CABLE, "none"), (CABLE, "panda")])
+def test_windows_have_the_gradient_of_the_last_steps(env_id, arm):
+    if arm != "none":
+        pytest.importorskip("pybullet")
+    env = make(env_id, arm=arm)
     face = env.unwrapped
     random = np.random.default_rng(0)
     actions = random.uniform(-0.5, 0.5, (2, 7, face.single_action_space.shape[0]))
