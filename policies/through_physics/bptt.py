@@ -39,7 +39,8 @@ class Settings:
     horizon: int = 0
     """Steps of an episode; 0 takes the environment's."""
     window: int = 0
-    """Steps that a gradient runs through; 0 takes the whole episode."""
+    """Steps that a gradient runs through; 0 takes the whole episode. Short windows do not see late effects, but where a
+    closed loop swings, gradients of long ones are so large and different that little is learned from them."""
     discount: float = 1.0
     """Discount factor per step of the return that is optimised (the history reports the plain sum)."""
     learning_rate: float = 5e-3
