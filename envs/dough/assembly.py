@@ -17,9 +17,9 @@ from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.shapes import Sphere
 
 CUBE = 0.018  # edge of the block that is moved [m]
-BASE = np.array([0.03, 0.03, 0.012])  # edges of the block that it is put on [m]
+BASE = np.array([0.03, 0.03, 0.009])  # edges of the block that it is put on [m]
 MIDDLE = (0.042, 0.072)  # of the cube, on the table [m]
-BETWEEN = 0.006  # the two blocks at the start [m]
+BETWEEN = 0.012  # the two blocks at the start [m]
 TOOL = 0.01  # radius of a manipulator [m]
 GAP = 0.001  # between manipulators and cube at the start [m]
 SPEED = 0.1  # of a manipulator [m/s]
@@ -30,14 +30,14 @@ SHIFT = 0.006  # largest distance of the target from the middle of the base alon
 class Config(DoughConfig):
     yield_stress: float = 400.0  # [Pa]
     tool_friction: float = 1.5
-    table_friction: float = 0.5
+    table_friction: float = 0.9
     contact_weight: float = 1.0
 
 
 class Assembly(DoughTask):
     """
     ## Description
-    Two blocks of elastoplastic dough (a cube of 1.8 cm and a base of 3 x 3 x 1.2 cm; von Mises) lie side by side on a
+    Two blocks of elastoplastic dough (a cube of 1.8 cm and a base of 3 x 3 x 0.9 cm; von Mises) lie side by side on a
     table, a round manipulator on either side of the cube. The goal is to put the cube on the base. After the Assembly
     task of PlasticineLab (Huang et al. 2021), in SI units and at the size of a hand.
 
@@ -71,7 +71,7 @@ class Assembly(DoughTask):
     intersection over union (IoU - IoU_0) / (1 - IoU_0) of dough and target, clipped to [0, 1].
 
     ## Starting State
-    The blocks lie 6 mm apart along x, the manipulators 1 mm off the cube along y. The target is the cube on the base,
+    The blocks lie 12 mm apart along x, the manipulators 1 mm off the cube along y. The target is the cube on the base,
     up to 6 mm off its middle along x and y, drawn from the seed, and the base where it is.
 
     ## Episode End
@@ -87,7 +87,7 @@ class Assembly(DoughTask):
 
     summary = "put one block of dough on another with two round manipulators"
     Config = Config
-    domain = (0.126, 0.144, 0.108)
+    domain = (0.132, 0.144, 0.108)
     unit = CUBE
 
     def make_scene(self) -> Scene:
@@ -136,7 +136,7 @@ class Assembly(DoughTask):
         return points
 
     def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.origin - [0.02, 0.035, 0.0], self.origin + [0.05, 0.035, 0.05]
+        return self.origin - [0.02, 0.035, 0.0], self.origin + [0.055, 0.035, 0.05]
 
     def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return {"ghost": self._assembled(goal["target"])}

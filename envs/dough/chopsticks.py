@@ -17,9 +17,9 @@ from pliant.sims.robot.shapes import Capsule
 
 ROPE = np.array([0.015, 0.048, 0.015])  # edges of the rope [m]
 MIDDLE = (0.057, 0.06)  # of the rope, on the table [m]
-STICK, HALF_LENGTH = 0.007, 0.015  # radius and half length of a stick [m]
-GAP = 0.001  # between sticks and rope at the start [m]
-SPEED, CLOSING, TURN = 0.1, 0.03, 2.0  # of both sticks [m/s], of each towards the other [m/s], about x [rad/s]
+STICK, HALF_LENGTH = 0.007, 0.018  # radius and half length of a stick [m]
+GAP = 0.0005  # between sticks and rope at the start [m]
+SPEED, CLOSING, TURN = 0.1, 0.05, 2.0  # of both sticks [m/s], of each towards the other [m/s], about x [rad/s]
 LIFT = (0.015, 0.025)  # of the target [m]
 ANGLE = 0.4  # largest turn of the target about x [rad]
 
@@ -27,7 +27,7 @@ ANGLE = 0.4  # largest turn of the target about x [rad]
 @dataclass(frozen=True)
 class Config(DoughConfig):
     yield_stress: float = 400.0  # [Pa]
-    tool_friction: float = 1.5
+    tool_friction: float = 2.0
     contact_weight: float = 1.0
 
 
@@ -45,7 +45,7 @@ class Chopsticks(DoughTask):
     | --- | --- | --- | --- | --- |
     | 0-2 | velocity of both sticks | -1 | 1 | 0.1 m/s |
     | 3 | rotation of both sticks about x | -1 | 1 | 2 rad/s |
-    | 4 | velocity of each stick towards the other, along x | -1 | 1 | 0.03 m/s |
+    | 4 | velocity of each stick towards the other, along x | -1 | 1 | 0.05 m/s |
 
     ## Observation Space
     `Box(-10, 10, (65,), float32)`; usual values lie within [-1, 1].
@@ -71,8 +71,8 @@ class Chopsticks(DoughTask):
     intersection over union (IoU - IoU_0) / (1 - IoU_0) of dough and target, clipped to [0, 1].
 
     ## Starting State
-    The rope lies along y, a stick beside it on either side, 1 mm off. The target is the same rope 1.5 to 2.5 cm higher,
-    turned about x by up to 0.4 rad either way, drawn from the seed.
+    The rope lies along y, a stick beside it on either side, half a millimetre off. The target is the same rope
+    1.5 to 2.5 cm higher, turned about x by up to 0.4 rad either way, drawn from the seed.
 
     ## Episode End
     Truncation after 50 steps of 20 ms. No termination.
@@ -95,9 +95,8 @@ class Chopsticks(DoughTask):
         self.start = self.origin + [0.0, 0.0, ROPE[2] / 2]
         rope = self.dough(fill_box(self.start - ROPE / 2, self.start + ROPE / 2, self.spacing))
         away = np.array([ROPE[0] / 2 + GAP + STICK, 0.0, 0.0])
-        above = np.array([0.0, 0.0, 0.003])  # keeps the sticks off the table
         sticks = [
-            self.tool(name, Capsule(STICK, HALF_LENGTH), self.start + above + sign * away, orientation=ALONG_Y)
+            self.tool(name, Capsule(STICK, HALF_LENGTH), self.start + sign * away, orientation=ALONG_Y)
             for name, sign in (("left", -1), ("right", 1))
         ]
         return self.table_scene([rope], sticks)

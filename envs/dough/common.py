@@ -181,7 +181,7 @@ class DoughTask(Task):
             self._goals[variant] = demonstrate(np.random.default_rng(variant))
         return dict(self._goals[variant])
 
-    def demonstrate(self, path: Sequence[tuple[Sequence[float], float]]) -> np.ndarray:
+    def demonstrate(self, path: Sequence[tuple[Sequence[float] | np.ndarray, float]]) -> np.ndarray:
         """The particles [m], shape (N, 3), that remain when the first tool has gone along a path.
 
         Goals of tasks that press dough are made this way: what dough does under a tool has no formula.

@@ -15,27 +15,27 @@ from pliant.envs.task import Observed, Term
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.shapes import Sphere
 
-TOP = np.array([0.048, 0.042, 0.012])  # edges of the table's top [m]
-LEG, HEIGHT = 0.012, 0.018  # edge of a leg's square section, height of the legs [m]
-MIDDLE = (0.063, 0.06)  # of the table of dough, on the table [m]
-TOOL = 0.009  # radius of the manipulator [m]
+TOP = np.array([0.048, 0.048, 0.012])  # edges of the table's top [m]
+LEG, HEIGHT = 0.015, 0.021  # edge of a leg's square section, height of the legs [m]
+MIDDLE = (0.063, 0.063)  # of the table of dough, on the table [m]
+TOOL = 0.008  # radius of the manipulator [m]
 GAP = 0.004  # between manipulator and leg at the start [m]
 SPEED = 0.1  # of the manipulator [m/s]
-BEND = (0.008, 0.012)  # of the foot of the leg along -x [m]
-SIDE = 0.004  # largest bend of the foot along y [m]
+PUSH = (0.012, 0.016)  # of the manipulator into the leg along -x, in the demonstration [m]
+SIDE = 0.004  # its largest motion along y [m]
 
 
 @dataclass(frozen=True)
 class Config(DoughConfig):
-    yield_stress: float = 400.0  # [Pa]
+    yield_stress: float = 500.0  # [Pa]
     tool_friction: float = 0.5
-    table_friction: float = 0.9
+    table_friction: float = 1.5
 
 
 class Table(DoughTask):
     """
     ## Description
-    A small table of elastoplastic dough (top of 4.8 x 4.2 x 1.2 cm on four legs of 1.2 x 1.2 x 1.8 cm; von Mises)
+    A small table of elastoplastic dough (top of 4.8 x 4.8 x 1.2 cm on four legs of 1.5 x 1.5 x 2.1 cm; von Mises)
     stands beside a round manipulator. The goal is to bend one of its legs inwards and leave the rest as it is. After
     the Table task of PlasticineLab (Huang et al. 2021), in SI units and at the size of a hand.
 
@@ -56,21 +56,22 @@ class Table(DoughTask):
     | 6-41 | twelve particles, relative to the same point | 5 cm |
     | 42-44 | position of the manipulator, relative to the same point | 5 cm |
     | 45-53 | three particles of the leg: foot, knee and hip, relative to the same point | 5 cm |
-    | 54-55 | bend of the foot in the target (x, y) | 5 cm |
+    | 54-55 | displacement of the foot in the target (x, y) | 5 cm |
     | 56-58 | previous action (the manipulator's velocity) | - |
     | 59-60 | sin and cos of pi t / T | - |
 
     ## Rewards
     - *density*: minus the mismatch of densities, between 0 (target reached) and 1 (disjoint).
-    - *outside*: minus the mean distance of the dough from the target, in widths of a leg (1.2 cm).
+    - *outside*: minus the mean distance of the dough from the target, in widths of a leg (1.5 cm).
     - *contact*: minus 0.1 times the distance of the manipulator from the leg, in widths of a leg.
 
     `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the incremental soft
     intersection over union (IoU - IoU_0) / (1 - IoU_0) of dough and target, clipped to [0, 1].
 
     ## Starting State
-    The table stands with the manipulator 4 mm beside the lower end of a leg. In the target the foot of that leg is 8 to
-    12 mm further inwards along x and up to 4 mm to either side, drawn from the seed; the leg bends smoothly.
+    The table stands with the manipulator 4 mm beside the lower end of a leg. The seed draws one of
+    16 targets: what remains when the manipulator has pushed the leg inwards by 1.2 to 1.6 cm along x and up to 4 mm to
+    either side, and gone back.
 
     ## Episode End
     Truncation after 40 steps of 20 ms. No termination.
@@ -86,7 +87,7 @@ class Table(DoughTask):
     summary = "bend a leg of a table of dough with a round manipulator"
     horizon = 40
     Config = Config
-    domain = (0.132, 0.12, 0.09)
+    domain = (0.132, 0.126, 0.096)
     unit = LEG
 
     def make_scene(self) -> Scene:
@@ -99,7 +100,7 @@ class Table(DoughTask):
             edges = np.array([LEG, LEG, HEIGHT])
             parts.append(fill_box(foot - edges * flat, foot + edges * (1.0 - flat), self.spacing))
         self.leg = np.arange(len(parts[1])) + len(parts[0])  # particles of the leg that is bent
-        beside = self.origin + [TOP[0] / 2 + GAP + TOOL, corner[1], 0.001 + TOOL]
+        beside = self.origin + [TOP[0] / 2 + GAP + TOOL, corner[1], TOOL]
         return self.table_scene([self.dough(np.concatenate(parts))], [self.tool("ball", Sphere(TOOL), beside)])
 
     def make_action(self) -> dict[str, np.ndarray]:
@@ -108,9 +109,10 @@ class Table(DoughTask):
     def make_observation(self) -> list[Observed]:
         middle = self.scene.position[self.leg].mean(axis=0)
         heights = ((middle - [0.0, 0.0, z]) for z in (HEIGHT / 2, 0.0, -HEIGHT / 2))
-        marks = self.leg[[np.linalg.norm(self.scene.position[self.leg] - point, axis=1).argmin() for point in heights]]
+        distance = (np.linalg.norm(self.scene.position[self.leg] - point, axis=1) for point in heights)
+        self.marks = self.leg[[d.argmin() for d in distance]]  # foot, knee and hip
         goal = [
-            Observed(f.Rows("leg", "position", marks, 3), scale=self.scale, offset=np.tile(self.origin, 3)),
+            Observed(f.Rows("leg", "position", self.marks, 3), scale=self.scale, offset=np.tile(self.origin, 3)),
             Observed(f.GoalValue("bend", 2), scale=self.scale),
         ]
         return self.observe(goal, origin=self.origin, speed=SPEED)
@@ -119,18 +121,16 @@ class Table(DoughTask):
         return [*self.target_terms(), *self.contact_terms({0: self.leg})]
 
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        bend = np.array([-rng.uniform(*BEND), rng.uniform(-SIDE, SIDE)])
-        return {"bend": bend, **self.target_shape(self._bent(bend))}
+        return self.make_demonstrated_goal(rng, self._push)
 
-    def _bent(self, bend: np.ndarray) -> np.ndarray:
-        """The particles where the target wants them, shape (N, 3)."""
-        points = self.scene.position
-        below = 1.0 - (points[self.leg, 2] - self.origin[2]) / HEIGHT  # 0 at the hip, 1 at the foot
-        points[self.leg, :2] += below[:, None] ** 1.5 * bend
-        return points
+    def _push(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        push = np.array([-GAP - rng.uniform(*PUSH), rng.uniform(-SIDE, SIDE), 0.0])
+        points = self.demonstrate([(push, 0.06), (-push, SPEED)])
+        bend = (points - self.scene.position)[self.marks[0], :2]
+        return {"bend": bend, "points": points, **self.target_shape(points)}
 
     def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.origin - [0.032, 0.032, 0.0], self.origin + [0.045, 0.032, 0.032]
+        return self.origin - [0.032, 0.032, 0.0], self.origin + [0.045, 0.032, 0.038]
 
     def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return {"ghost": self._bent(goal["bend"])}
+        return {"ghost": goal["points"]}

@@ -50,9 +50,7 @@ class MeanDistance(Feature):
 class ToTarget(Feature):
     """From vertices to their targets, now or some steps ahead [m], flattened, for targets as in `MeanDistance`."""
 
-    def __init__(
-        self, rows: np.ndarray | Sequence[int], goal: str, *, ahead: int = 0, name: str = "to_target"
-    ) -> None:
+    def __init__(self, rows: np.ndarray | Sequence[int], goal: str, *, ahead: int = 0, name: str = "to_target") -> None:
         self.name, self.size, self.index, self.goal, self.ahead = name, 3 * len(rows), as_index(rows), goal, ahead
 
     def value(self, view: View) -> np.ndarray:

@@ -20,11 +20,11 @@ class Passage:
     """Where a rod is to pass, shared by its features.
 
     Attributes:
-        path: vertices from a held one to the tip, in order.
+        path: vertices up to the tip, in order.
         effector: number of the effector that has the opening.
         opening: radius of the opening [m].
         depth: height of the tip that is wanted [m].
-        smoothing: distances below are quadratic in `Aside` and, short of the depth, in `WayLeft` [m].
+        smoothing: distances below are quadratic in `Aside` and, about the depth, in `WayLeft` [m].
     """
 
     path: Sequence[int] | np.ndarray
@@ -92,8 +92,8 @@ def _split_adjoint(u: np.ndarray, a: np.ndarray, s_bar: np.ndarray, w_bar: np.nd
 
 
 class WayLeft(Feature):
-    """What is left of the way [m], size 1: where the rod passes, from the tip's height s to the depth D,
-    sqrt(max(D - s, 0)^2 + e^2) - e; elsewhere that of s = 0 and the distance of the tip from the opening."""
+    """What is left of the way [m], size 1: where the rod passes, between the tip's height s and the depth D,
+    sqrt((D - s)^2 + e^2) - e; elsewhere that of s = 0 and the distance of the tip from the opening."""
 
     def __init__(self, passage: Passage, name: str = "way") -> None:
         self.name, self.size, self.passage = name, 1, passage
@@ -107,14 +107,14 @@ class WayLeft(Feature):
 
     def value(self, view: View) -> np.ndarray:
         look, e = self.passage.look(view), self.passage.smoothing
-        rest = np.maximum(self.passage.depth - np.where(look.passes, look.s[:, -1], 0.0), 0.0)
+        rest = self.passage.depth - np.where(look.passes, look.s[:, -1], 0.0)
         way = np.sqrt(rest**2 + e**2) - e + np.where(look.passes, 0.0, self._outside(look)[-1])
         return way[:, None]
 
     def adjoint(self, view: View, cotangent: np.ndarray, sink: Sink) -> None:
         look, bar = self.passage.look(view), cotangent[:, 0]
         s, w, rho, excess, distance = self._outside(look)
-        rest = np.maximum(self.passage.depth - s, 0.0)
+        rest = self.passage.depth - s
         inside_bar = -bar * rest / np.sqrt(rest**2 + self.passage.smoothing**2)
         ratio = np.divide(bar, distance, out=np.zeros_like(bar), where=distance > 0.0)
         s_bar = np.where(look.passes, inside_bar, ratio * s)

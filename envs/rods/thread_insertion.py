@@ -22,7 +22,7 @@ SPAN, HEIGHT = 0.32, 0.5  # between the grippers' vertices 1 and 7 at the start,
 RADIUS = 0.004  # of the cable [m]
 RING, TUBE = 0.032, 0.01  # radii of the ring's centre line and of its tube [m]
 DEPTH = 0.06  # that the tip is to be beyond the ring's plane [m]
-CONTACT = 300.0  # stiffness of contact [N/m]
+CONTACT = 3000.0  # stiffness of contact [N/m]
 NEAR, FAR = np.array([0.08, -0.06, -0.06]), np.array([0.15, 0.06, 0.06])  # of the ring from the tip at the start [m]
 TILT = 0.5  # largest of the ring's axis from x, about y and about z [rad]
 SPEED, SPIN = 0.15, 1.0  # of a gripper [m/s], [rad/s]
@@ -37,7 +37,7 @@ class Config(CableConfig):
     friction: float = 0.3
     way_weight: float = 1.0
     aside_weight: float = 0.5
-    collision_weight: float = 0.5
+    collision_weight: float = 0.1
     effort_weight: float = 0.02
 
 
@@ -45,7 +45,7 @@ class ThreadInsertion(Task):
     """
     ## Description
     Two grippers hold a cable (80 cm long, 8 mm thick), one its end, the other a place 18 cm from the tip, which is
-    free. The goal is to pass the tip through a ring (4.4 cm wide inside) and 6 cm beyond. The ring is solid: the cable
+    free. The goal is to pass the tip through a ring (4.4 cm wide inside) to 6 cm beyond. The ring is solid: the cable
     touches it and is bent by it. Passing is tested on the cable itself, which must cross the ring's plane inside the
     ring; going around the ring does not count. The floor in pictures is 0.5 m below the grippers' start.
 
@@ -72,10 +72,10 @@ class ThreadInsertion(Task):
     | 99-110 | previous action | - |
 
     ## Rewards
-    - *way*: minus the way left to the tip, in units of 10 cm: to the opening, and from it to 6 cm beyond.
+    - *way*: minus the way left to the tip, in units of 10 cm: to the opening, and between there and 6 cm beyond.
     - *aside*: minus 0.5 times the distance of the tip from the ring's axis, in units of 10 cm; once it has passed, that
       of the cable from the middle of the ring.
-    - *collision*: minus 0.5 times the mean square of the force components on the ring, in N^2.
+    - *collision*: minus 0.1 times the mean square of the force components on the ring, in N^2.
     - *action_cost*: minus 0.02 times the mean square of the action.
 
     `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is 1 - w / w_0, clipped to
@@ -144,7 +144,7 @@ class ThreadInsertion(Task):
 
     def make_reward(self) -> list[Term]:
         config = self.config
-        self.passage = Passage(np.arange(RIGHT[1], TIP + 1), 2, opening=RING - TUBE, depth=DEPTH)
+        self.passage = Passage(np.arange(TIP + 1), 2, opening=RING - TUBE, depth=DEPTH)
         return [
             Term(WayLeft(self.passage), -config.way_weight / UNIT),
             Term(Aside(self.passage), -config.aside_weight / UNIT),
