@@ -82,7 +82,7 @@ ENTRIES = (
     Entry(
         "pliant/Pinch-v0",
         "pliant.envs.dough.pinch:Pinch",
-        horizon=50,
+        horizon=40,
         action_size=3,
         observation_size=53,
         summary="press a dent into a block of dough with a ball",
