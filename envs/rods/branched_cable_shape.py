@@ -43,9 +43,9 @@ class BranchedCableShape(CableShape):
 
     | Num | Action | Min | Max | Unit |
     | --- | --- | --- | --- | --- |
-    | 0-2 | velocity of the left gripper | -1 | 1 | 0.15 m/s |
+    | 0-2 | velocity of the left gripper | -1 | 1 | 0.1 m/s |
     | 3-5 | its angular velocity | -1 | 1 | 1 rad/s |
-    | 6-8 | velocity of the right gripper | -1 | 1 | 0.15 m/s |
+    | 6-8 | velocity of the right gripper | -1 | 1 | 0.1 m/s |
     | 9-11 | its angular velocity | -1 | 1 | 1 rad/s |
 
     ## Observation Space
@@ -77,7 +77,8 @@ class BranchedCableShape(CableShape):
     `targets="auto"`, the default, takes recorded ones where the variable `PLIANT_DATA` is set.
 
     ## Episode End
-    Truncation after 60 steps of 50 ms. No termination.
+    Truncation after 60 steps of 50 ms. No termination. The grippers are too slow to tear the cable; two arms that flee
+    from each other for most of an episode stretch an edge to twice its length, and `SimulationDiverged` is raised.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `bend_stiffness`, `twist_stiffness` [N m^2], `linear_density`
