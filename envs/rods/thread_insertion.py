@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from pliant.envs.task import Observed, Score, Task, Term
 from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.shapes import Torus
 from pliant.sims.rod.scene import Grip, RodScene
+
+if TYPE_CHECKING:
+    from pliant.envs.arms import Mount
+    from pliant.sims.robot.kinematics import Chain
 
 EDGES = np.array([0.04] + [0.12] * 6 + [0.04] + [0.015] * 12)  # of the cable, from the left gripper to the tip [m]
 LEFT, RIGHT = [0, 1], [7, 8]  # vertices that the grippers hold
@@ -131,6 +136,16 @@ class ThreadInsertion(Task):
     def make_action(self) -> dict[str, np.ndarray]:
         twists = np.diag([scale for speed in SPEEDS for scale in (*[speed] * 3, *[SPIN] * 3)])
         return {"effector_twist": np.concatenate([twists, np.zeros((6, 12))])}
+
+    def make_mounts(self, chain: Chain) -> list[Mount]:
+        """Both arms behind the cable: the hand near the tip leans away from the ring's way."""
+        from pliant.envs.arms import CLEARANCE, TILT, mount_from_above
+
+        standoff = self.scene.effectors[0].shape.bounding_radius + CLEARANCE
+        return [
+            mount_from_above(chain, pose[:3], pose[3:], towards=towards, standoff=standoff, tilt=TILT)
+            for pose, towards in zip(self.start, [(-1.0, 0.0), (-0.2, 1.0)], strict=False)
+        ]
 
     def make_observation(self) -> list[Observed]:
         origin = self.start[1, :3]
