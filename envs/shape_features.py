@@ -195,8 +195,8 @@ class Overlap(Feature):
         density = self.grid.of(view)
         a, b = np.minimum(density, 1.0), np.minimum(view.goal[self.goal], 1.0)
         union = np.maximum(a, b).sum(axis=1, keepdims=True)
-        # d(I/U)/da = 1/U where a < b, else -I/U^2
-        density_bar = cotangent * np.where(a < b, 1.0, -overlap(a, b)[:, None] / union) / union
+        # d(I/U)/da = 1/U where a < b, else -(I/U)/U
+        density_bar = cotangent * np.where(a < b, 1.0, -overlap(a, b)[:, None]) / union
         self.grid.adjoint(view, np.where(density < 1.0, density_bar, 0.0), sink)
 
 

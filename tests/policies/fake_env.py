@@ -35,6 +35,7 @@ class FakePointMass(gymnasium.Env):
         resolution="small",
         device="auto",
         soft_contact=True,
+        arm="none",
         memory="2GiB",
     ):
         self.render_mode, self.differentiable, self.horizon, self.wrong = render_mode, differentiable, horizon, wrong
