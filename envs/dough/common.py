@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from pliant.envs import features as f
 from pliant.envs import shape_features as s
-from pliant.envs.particles import spread
+from pliant.envs.particles import fill_box, spread
 from pliant.envs.task import Observed, Score, Task, Term
 from pliant.sims.mpm.scene import Body, Scene, Walls
 from pliant.sims.robot.effector import Effector
@@ -45,6 +46,7 @@ class DoughTask(Task):
         unit: length that distances are rewarded in [m].
         scale: length that observations are in [m].
         variants: number of goals, for tasks whose goals are demonstrated.
+        origin: middle of the dough on the table [m], shape (3,); `make_scene` sets it.
     """
 
     horizon = 50
@@ -55,6 +57,7 @@ class DoughTask(Task):
     unit: ClassVar[float]
     scale: ClassVar[float] = 0.05
     variants: ClassVar[int] = 16
+    origin: np.ndarray
 
     def __init__(self, **options: Any) -> None:
         self._goals: dict[int, dict[str, np.ndarray]] = {}
@@ -162,6 +165,12 @@ class DoughTask(Task):
     def make_score(self) -> Score:
         return Score(s.Overlap(self.grid, "target_density"), goal=1.0)
 
+    def block(self, edges: np.ndarray, foot: np.ndarray | None = None) -> np.ndarray:
+        """Particles [m], shape (N, 3), of an upright box; ``foot``: middle of its lower face, else ``self.origin``."""
+        below = self.origin if foot is None else foot
+        flat = np.array([0.5, 0.5, 0.0])
+        return fill_box(below - edges * flat, below + edges * (1.0 - flat), self.spacing)
+
     def target_density(self, points: np.ndarray) -> np.ndarray:
         """The target as a density, shape (1, node count): the dough spread evenly over ``points`` [m], shape (n, 3)."""
         return self.grid.density(points[None]) * (len(self.scene.position) / len(points))
@@ -204,3 +213,33 @@ class DoughTask(Task):
         position = world.state("position")[0].astype(float)
         world.close()
         return position
+
+
+class PressingTask(DoughTask):
+    """Dough under one tool that moves freely; the goal is what the tool leaves behind in a demonstration.
+
+    Attributes:
+        speed: largest velocity of the tool along each axis [m/s].
+    """
+
+    speed: ClassVar[float]
+
+    @abstractmethod
+    def make_demonstration(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Goal arrays of one variant: "points" (`demonstrate`), those of `target_shape`, and what is observed."""
+
+    def pressed(self) -> np.ndarray:
+        """Particles that the tool is for."""
+        return self.rows
+
+    def make_action(self) -> dict[str, np.ndarray]:
+        return {"effector_twist": self.speed * np.eye(6, 3)}
+
+    def make_reward(self) -> list[Term]:
+        return [*self.target_terms(), *self.contact_terms({0: self.pressed()})]
+
+    def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        return self.make_demonstrated_goal(rng, self.make_demonstration)
+
+    def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return {"ghost": goal["points"]}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.dough.common import DoughConfig, DoughTask
-from pliant.envs.particles import fill_box
-from pliant.envs.task import Observed, Term
+from pliant.envs.dough.common import DoughConfig, PressingTask
+from pliant.envs.task import Observed
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.shapes import Sphere
 
@@ -31,7 +28,7 @@ class Config(DoughConfig):
     table_friction: float = 0.5
 
 
-class Pinch(DoughTask):
+class Pinch(PressingTask):
     """
     ## Description
     A block of elastoplastic dough (3.6 x 3.6 x 2.4 cm; von Mises) lies on a table under a round manipulator. The goal
@@ -86,34 +83,22 @@ class Pinch(DoughTask):
     Config = Config
     domain = (0.114, 0.114, 0.108)
     unit = TOOL
+    speed = SPEED
 
     def make_scene(self) -> Scene:
         self.origin = self.on_table(*MIDDLE)
-        flat = np.array([0.5, 0.5, 0.0])
-        dough = self.dough(fill_box(self.origin - BLOCK * flat, self.origin + BLOCK * (1.0 - flat), self.spacing))
+        dough = self.dough(self.block(BLOCK))
         above = self.origin + [0.0, 0.0, BLOCK[2] + GAP + TOOL]
         return self.table_scene([dough], [self.tool("ball", Sphere(TOOL), above)])
-
-    def make_action(self) -> dict[str, np.ndarray]:
-        return {"effector_twist": SPEED * np.eye(6, 3)}
 
     def make_observation(self) -> list[Observed]:
         goal = Observed(f.GoalValue("dent", 3), scale=self.scale)
         return self.observe([goal], origin=self.origin, speed=SPEED)
 
-    def make_reward(self) -> list[Term]:
-        return [*self.target_terms(), *self.contact_terms({0: self.rows})]
-
-    def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return self.make_demonstrated_goal(rng, self._press)
-
-    def _press(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def make_demonstration(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         dent = np.array([*rng.uniform(-SHIFT, SHIFT, size=2), -rng.uniform(*DEPTH)])
         points = self.demonstrate([(dent * [1, 1, 0], SPEED), ([0, 0, dent[2] - GAP], 0.06), ([0, 0, 0.02], SPEED)])
         return {"dent": dent, "points": points, **self.target_shape(points)}
 
     def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
         return self.origin - [0.03, 0.03, 0.0], self.origin + [0.03, 0.03, 0.055]
-
-    def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return {"ghost": goal["points"]}

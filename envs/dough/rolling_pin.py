@@ -90,8 +90,7 @@ class RollingPin(DoughTask):
 
     def make_scene(self) -> Scene:
         self.origin = self.on_table(*MIDDLE)
-        flat = np.array([0.5, 0.5, 0.0])
-        dough = self.dough(fill_box(self.origin - BLOCK * flat, self.origin + BLOCK * (1.0 - flat), self.spacing))
+        dough = self.dough(self.block(BLOCK))
         above = self.origin + [0.0, 0.0, BLOCK[2] + GAP + PIN]
         return self.table_scene([dough], [self.tool("pin", Capsule(PIN, HALF_LENGTH), above, orientation=ALONG_Y)])
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.dough.common import DoughConfig, DoughTask
-from pliant.envs.particles import fill_box
-from pliant.envs.task import Observed, Term
+from pliant.envs.dough.common import DoughConfig, PressingTask
+from pliant.envs.task import Observed
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.shapes import Sphere
 
@@ -32,7 +29,7 @@ class Config(DoughConfig):
     table_friction: float = 1.5
 
 
-class Table(DoughTask):
+class Table(PressingTask):
     """
     ## Description
     A small table of elastoplastic dough (top of 4.8 x 4.8 x 1.2 cm on four legs of 1.5 x 1.5 x 2.1 cm; von Mises)
@@ -89,22 +86,18 @@ class Table(DoughTask):
     Config = Config
     domain = (0.132, 0.126, 0.096)
     unit = LEG
+    speed = SPEED
 
     def make_scene(self) -> Scene:
         self.origin = self.on_table(*MIDDLE)
-        flat, up = np.array([0.5, 0.5, 0.0]), np.array([0.0, 0.0, HEIGHT])
-        parts = [fill_box(self.origin - TOP * flat + up, self.origin + TOP * (1.0 - flat) + up, self.spacing)]
+        parts = [self.block(TOP, self.origin + [0.0, 0.0, HEIGHT])]
         corner = TOP / 2 - LEG / 2
         for x, y in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
             foot = self.origin + [x * corner[0], y * corner[1], 0.0]
-            edges = np.array([LEG, LEG, HEIGHT])
-            parts.append(fill_box(foot - edges * flat, foot + edges * (1.0 - flat), self.spacing))
+            parts.append(self.block(np.array([LEG, LEG, HEIGHT]), foot))
         self.leg = np.arange(len(parts[1])) + len(parts[0])  # particles of the leg that is bent
         beside = self.origin + [TOP[0] / 2 + GAP + TOOL, corner[1], TOOL]
         return self.table_scene([self.dough(np.concatenate(parts))], [self.tool("ball", Sphere(TOOL), beside)])
-
-    def make_action(self) -> dict[str, np.ndarray]:
-        return {"effector_twist": SPEED * np.eye(6, 3)}
 
     def make_observation(self) -> list[Observed]:
         middle = self.scene.position[self.leg].mean(axis=0)
@@ -117,13 +110,10 @@ class Table(DoughTask):
         ]
         return self.observe(goal, origin=self.origin, speed=SPEED)
 
-    def make_reward(self) -> list[Term]:
-        return [*self.target_terms(), *self.contact_terms({0: self.leg})]
+    def pressed(self) -> np.ndarray:
+        return self.leg
 
-    def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return self.make_demonstrated_goal(rng, self._push)
-
-    def _push(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def make_demonstration(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         push = np.array([-GAP - rng.uniform(*PUSH), rng.uniform(-SIDE, SIDE), 0.0])
         points = self.demonstrate([(push, 0.06), (-push, SPEED)])
         bend = (points - self.scene.position)[self.marks[0], :2]
@@ -131,6 +121,3 @@ class Table(DoughTask):
 
     def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
         return self.origin - [0.032, 0.032, 0.0], self.origin + [0.045, 0.032, 0.038]
-
-    def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return {"ghost": goal["points"]}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.dough.common import DoughConfig, DoughTask
-from pliant.envs.particles import fill_box
-from pliant.envs.task import Observed, Term
+from pliant.envs.dough.common import DoughConfig, PressingTask
+from pliant.envs.task import Observed
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.shapes import Torus as Ring
 
@@ -31,7 +28,7 @@ class Config(DoughConfig):
     table_friction: float = 0.5
 
 
-class Torus(DoughTask):
+class Torus(PressingTask):
     """
     ## Description
     A block of elastoplastic dough (4.8 x 4.8 x 1.5 cm; von Mises) lies on a table under a ring-shaped mould. The goal
@@ -86,34 +83,22 @@ class Torus(DoughTask):
     Config = Config
     domain = (0.12, 0.12, 0.096)
     unit = 2 * MINOR
+    speed = SPEED
 
     def make_scene(self) -> Scene:
         self.origin = self.on_table(*MIDDLE)
-        flat = np.array([0.5, 0.5, 0.0])
-        dough = self.dough(fill_box(self.origin - BLOCK * flat, self.origin + BLOCK * (1.0 - flat), self.spacing))
+        dough = self.dough(self.block(BLOCK))
         above = self.origin + [0.0, 0.0, BLOCK[2] + GAP + MINOR]
         return self.table_scene([dough], [self.tool("mould", Ring(MAJOR, MINOR), above)])
-
-    def make_action(self) -> dict[str, np.ndarray]:
-        return {"effector_twist": SPEED * np.eye(6, 3)}
 
     def make_observation(self) -> list[Observed]:
         goal = Observed(f.GoalValue("ring", 3), scale=self.scale)
         return self.observe([goal], origin=self.origin, speed=SPEED)
 
-    def make_reward(self) -> list[Term]:
-        return [*self.target_terms(), *self.contact_terms({0: self.rows})]
-
-    def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return self.make_demonstrated_goal(rng, self._press)
-
-    def _press(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def make_demonstration(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         ring = np.array([*rng.uniform(-SHIFT, SHIFT, size=2), -rng.uniform(*DEPTH)])
         points = self.demonstrate([(ring * [1, 1, 0], SPEED), ([0, 0, ring[2] - GAP], 0.04), ([0, 0, 0.02], SPEED)])
         return {"ring": ring, "points": points, **self.target_shape(points)}
 
     def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
         return self.origin - [0.032, 0.032, 0.0], self.origin + [0.032, 0.032, 0.04]
-
-    def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return {"ghost": goal["points"]}

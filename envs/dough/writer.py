@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.dough.common import DoughConfig, DoughTask
-from pliant.envs.particles import fill_box
-from pliant.envs.task import Observed, Term
+from pliant.envs.dough.common import DoughConfig, PressingTask
+from pliant.envs.task import Observed
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.shapes import Capsule
 
@@ -34,7 +31,7 @@ class Config(DoughConfig):
     table_friction: float = 0.9
 
 
-class Writer(DoughTask):
+class Writer(PressingTask):
     """
     ## Description
     A sheet of elastoplastic dough (5.4 x 4.2 x 1.5 cm; von Mises) lies on a table under a vertical pen. The goal is to
@@ -89,28 +86,19 @@ class Writer(DoughTask):
     Config = Config
     domain = (0.126, 0.114, 0.108)
     unit = 2 * PEN
+    speed = SPEED
 
     def make_scene(self) -> Scene:
         self.origin = self.on_table(*MIDDLE)
-        flat = np.array([0.5, 0.5, 0.0])
-        dough = self.dough(fill_box(self.origin - SHEET * flat, self.origin + SHEET * (1.0 - flat), self.spacing))
+        dough = self.dough(self.block(SHEET))
         above = self.origin + [*START, SHEET[2] + GAP + PEN + HALF_LENGTH]
         return self.table_scene([dough], [self.tool("pen", Capsule(PEN, HALF_LENGTH), above)])
-
-    def make_action(self) -> dict[str, np.ndarray]:
-        return {"effector_twist": SPEED * np.eye(6, 3)}
 
     def make_observation(self) -> list[Observed]:
         goal = Observed(f.GoalValue("stroke", 4), scale=self.scale)
         return self.observe([goal], origin=self.origin, speed=SPEED)
 
-    def make_reward(self) -> list[Term]:
-        return [*self.target_terms(), *self.contact_terms({0: self.rows})]
-
-    def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return self.make_demonstrated_goal(rng, self._draw)
-
-    def _draw(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def make_demonstration(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         length, (bend, side) = rng.uniform(*LENGTH), rng.uniform(-SIDE, SIDE, size=2)
         middle, end = START + [length / 2, bend], START + [length, side]
         t = np.linspace(0.0, 1.0, PIECES + 1)[:, None]  # the parabola through start, middle and end
@@ -122,6 +110,3 @@ class Writer(DoughTask):
 
     def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
         return self.origin - [0.034, 0.03, 0.0], self.origin + [0.034, 0.03, 0.05]
-
-    def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return {"ghost": goal["points"]}

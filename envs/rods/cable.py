@@ -13,6 +13,7 @@ from pliant.sims.math.rotation_host import matrix_of_quaternion, quaternion_of_m
 from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.shapes import Capsule
 from pliant.sims.rod.scene import Rod, RodScene
+from pliant.sims.rod.topology import vertex_shares
 
 STRETCH = 1e4  # stretch stiffness per mass of a unit length [m^2/s^2]: stiff, and within reach of the solver
 AIR = 0.7  # half the density of air times the drag coefficient of a cylinder [kg/m^3]
@@ -34,10 +35,7 @@ class CableConfig:
 def make_rod(position: np.ndarray, config: Any, radius: float, **options: Any) -> Rod:
     """A rod of vertices (n, 3) [m] with the numbers of a `CableConfig`; ``options`` as for `Rod`."""
     blank = Rod(position, parents=options.get("parents"), rest_length=options.get("rest_length"))
-    length, tree = np.asarray(blank.rest_length), blank.tree
-    share = np.zeros(len(position))  # of the length [m]: half of each edge's goes to either end
-    for i in range(1, len(position)):
-        share[[i, tree[i]]] += length[i] / 2
+    share = vertex_shares(np.asarray(blank.rest_length), blank.tree)
     mass = config.linear_density * share
     return Rod(
         position,

@@ -16,7 +16,7 @@ import numpy as np
 from pliant.envs.rods.parameter_files import RodParameters
 from pliant.envs.rods.recordings import Recording
 from pliant.sims.rod.scene import Grip, Rod, RodScene
-from pliant.sims.rod.topology import carried_directors, edges, joint_lengths, strains
+from pliant.sims.rod.topology import carried_directors, edges, joint_lengths, strains, vertex_shares
 from pliant.sims.world import World
 
 REFERENCE = (1.0, 0.0, 0.0)
@@ -203,15 +203,6 @@ class Replay:
             "length_memory": (bar["rest_length"] * (self.first_lengths - length)).sum(),
             "shape_memory": (bar["natural_curvature"] * (first - v["natural_curvature"])).sum(axis=(0, 2)),
         }
-
-
-def vertex_shares(length: np.ndarray, parents: np.ndarray) -> np.ndarray:
-    """Half the rest lengths of the edges that meet in each vertex, (n,) [m]."""
-    share = np.zeros(len(length))
-    for i in range(1, len(length)):
-        share[i] += length[i] / 2
-        share[parents[i]] += length[i] / 2
-    return share
 
 
 @lru_cache(maxsize=4)

@@ -11,6 +11,7 @@ import numpy as np
 
 from pliant.sims.camera import chains, shading, solids
 from pliant.sims.camera.camera import Camera
+from pliant.sims.math.rotation_host import matrix_of_quaternion
 from pliant.sims.robot import shapes
 
 Box = tuple[np.ndarray, np.ndarray]
@@ -230,14 +231,7 @@ def rotation_matrix(orientation: Sequence[float]) -> np.ndarray:
     length = float(np.linalg.norm(q)) if q.shape == (4,) else 0.0
     if not 1e-9 < length < math.inf:
         raise ValueError(f"surface orientation={orientation!r} must be a quaternion (w, x, y, z) other than zero")
-    w, x, y, z = q / length
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    return matrix_of_quaternion(q)
 
 
 @functools.cache

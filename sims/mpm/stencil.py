@@ -4,6 +4,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.math.access import access_functions
 from pliant.sims.mpm import state as at
 from pliant.sims.runtime import ti
 from pliant.sims.solver import INVERSE_CELL, LANES
@@ -26,6 +27,7 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
     mat = ti.types.matrix(dim, dim, fp)
     wmat = ti.types.matrix(3, dim, fp)
     v4 = ti.types.vector(LANES, fp)
+    add = access_functions(fp, atomic).add
 
     @ti.func
     def load_vec(a: ti.template(), o):
@@ -52,13 +54,6 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
         for i in ti.static(range(dim)):
             for j in ti.static(range(dim)):
                 a[o + dim * i + j] = m[i, j]
-
-    @ti.func
-    def add(a: ti.template(), o, value):
-        if ti.static(atomic):
-            a[o] += value
-        else:
-            a[o] = a[o] + value
 
     @ti.func
     def add_narrow(a: ti.template(), n, v):

@@ -4,6 +4,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.math.access import access_functions
 from pliant.sims.math.rotation import rotation_functions
 from pliant.sims.robot import effector as eff
 from pliant.sims.robot.contact import contact_functions
@@ -38,25 +39,11 @@ def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) 
     """
     vec = ti.types.vector(dim, fp)
     vec3 = ti.types.vector(3, fp)
-    vec4 = ti.types.vector(4, fp)
     rotation = rotation_functions(fp)
+    access = access_functions(fp, atomic)
+    load3, load4, add = access.load3, access.load4, access.add
     shapes = shape_functions(fp, kinds)
     law = contact_functions(dim, fp)
-
-    @ti.func
-    def add(a: ti.template(), o, value):
-        if ti.static(atomic):
-            a[o] += value
-        else:
-            a[o] = a[o] + value
-
-    @ti.func
-    def load3(a: ti.template(), o):
-        return vec3(a[o], a[o + 1], a[o + 2])
-
-    @ti.func
-    def load4(a: ti.template(), o):
-        return vec4(a[o], a[o + 1], a[o + 2], a[o + 3])
 
     @ti.func
     def partial_at(mem: ti.template(), b, c, j):

@@ -10,6 +10,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.math.access import access_functions
 from pliant.sims.robot import effector as eff
 from pliant.sims.rod import state as at
 from pliant.sims.rod.assembly import assembly_functions
@@ -24,12 +25,9 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
     rod = assembly_functions(fp, kinds, has_effectors)
     clamps = clamp_functions(fp, has_effectors)
     joint, tree = rod.joint, rod.tree
+    add = access_functions(fp).add
     vec3 = ti.types.vector(3, fp)
     vec4 = ti.types.vector(4, fp)
-
-    @ti.func
-    def add(a: ti.template(), o, value):
-        a[o] = a[o] + value
 
     @ti.func
     def sow(mem: ti.template(), b, r_in, r_out, second):

@@ -13,6 +13,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.math.access import access_functions
 from pliant.sims.robot import effector as eff
 from pliant.sims.rod import state as at
 from pliant.sims.rod.contact import rod_contact_functions
@@ -33,21 +34,9 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
     vec4 = ti.types.vector(4, fp)
     joint = joint_functions(fp)
     tree = tree_functions(fp)
+    access = access_functions(fp)
+    load3, store3, add3 = access.load3, access.store3, access.add3
     contact: Any = rod_contact_functions(fp, kinds) if has_effectors else None
-
-    @ti.func
-    def load3(a: ti.template(), o):
-        return vec3(a[o], a[o + 1], a[o + 2])
-
-    @ti.func
-    def store3(a: ti.template(), o, v):
-        for d in ti.static(range(3)):
-            a[o + d] = v[d]
-
-    @ti.func
-    def add3(a: ti.template(), o, v):
-        for d in ti.static(range(3)):
-            a[o + d] = a[o + d] + v[d]
 
     @ti.func
     def parent_of(mem: ti.template(), i):

@@ -4,6 +4,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.math.access import access_functions
 from pliant.sims.math.rotation import rotation_functions
 from pliant.sims.robot import effector as eff
 from pliant.sims.rod import state as at
@@ -21,17 +22,9 @@ def clamp_functions(fp: Any, has_effectors: bool) -> SimpleNamespace:
     ``held_director(mem, r_out, i)``: R m of an edge that effector k holds at both ends; ``held_director_adjoint``.
     """
     vec3 = ti.types.vector(3, fp)
-    vec4 = ti.types.vector(4, fp)
     rotation = rotation_functions(fp)
-
-    @ti.func
-    def load3(a: ti.template(), o):
-        return vec3(a[o], a[o + 1], a[o + 2])
-
-    @ti.func
-    def add3(a: ti.template(), o, v):
-        for d in ti.static(range(3)):
-            a[o + d] = a[o + d] + v[d]
+    access = access_functions(fp)
+    load3, load4, add3 = access.load3, access.load4, access.add3
 
     @ti.func
     def grip(mem: ti.template(), i):
@@ -48,7 +41,7 @@ def clamp_functions(fp: Any, has_effectors: bool) -> SimpleNamespace:
 
     @ti.func
     def orientation(mem: ti.template(), pose):
-        return vec4(mem.frames[pose + 3], mem.frames[pose + 4], mem.frames[pose + 5], mem.frames[pose + 6])
+        return load4(mem.frames, pose + 3)
 
     @ti.func
     def local(mem: ti.template(), i):

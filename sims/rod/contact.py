@@ -11,6 +11,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.math.access import access_functions
 from pliant.sims.math.rotation import rotation_functions
 from pliant.sims.robot import effector as eff
 from pliant.sims.robot.effector_kernels import P_FORCE, P_SIZE
@@ -29,19 +30,11 @@ def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
     z, a)``: adds the cotangents of a.force to pose, twist, friction and contact stiffness, returns that of x_o.
     """
     vec3 = ti.types.vector(3, fp)
-    vec4 = ti.types.vector(4, fp)
     mat3 = ti.types.matrix(3, 3, fp)
     rotation = rotation_functions(fp)
+    access = access_functions(fp)
+    load3, load4, add3 = access.load3, access.load4, access.add3
     shapes = shape_functions(fp, kinds)
-
-    @ti.func
-    def load3(a: ti.template(), o):
-        return vec3(a[o], a[o + 1], a[o + 2])
-
-    @ti.func
-    def add3(a: ti.template(), o, v):
-        for d in ti.static(range(3)):
-            a[o + d] = a[o + d] + v[d]
 
     @ti.func
     def numbers(mem: ti.template()):
@@ -65,7 +58,7 @@ def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
         """Distance of x_o's surface from effector j, its normal, and what they come from."""
         h = ti.static(mem.integers)
         pose = row * h[STATE] + h[eff.STATE_AT] + j * eff.POSE
-        q = vec4(mem.frames[pose + 3], mem.frames[pose + 4], mem.frames[pose + 5], mem.frames[pose + 6])
+        q = load4(mem.frames, pose + 3)
         R = rotation.matrix(q)
         arm = x_o - load3(mem.frames, pose)
         record = h[eff.RECORD_AT] + j * RECORD_SIZE

@@ -97,3 +97,12 @@ def joint_lengths(rest_length: np.ndarray, parents: np.ndarray) -> np.ndarray:
     has_joint = parents > 0
     result[has_joint] = (rest_length[has_joint] + rest_length[parents[has_joint]]) / 2
     return result
+
+
+def vertex_shares(length: np.ndarray, parents: np.ndarray) -> np.ndarray:
+    """Half the rest lengths of the edges that meet in each vertex, (n,) [m]."""
+    share = np.zeros(len(length))
+    for i in range(1, len(length)):
+        share[i] += length[i] / 2
+        share[parents[i]] += length[i] / 2
+    return share
