@@ -21,8 +21,8 @@ class View:
     """What features may read after environment step ``step`` (0: right after the reset).
 
     Args:
-        arrays: reads an array by name: the state arrays of the World, shape (B, ...) each, and "effector_force" [N],
-            shape (B, M, 3).
+        arrays: reads an array by name: the state arrays of the World, shape (B, ...) each, "effector_force" [N],
+            shape (B, M, 3), and "active", shape (B, N), 0 for particles that wait in a pool or lie in a drain.
         action: the action that led here, in [-1, 1], shape (B, A); zeros after the reset.
         previous_action: the action before it, shape (B, A).
         step: environment steps since the reset, shape (B,).
@@ -54,7 +54,7 @@ class View:
         return self.step / self.horizon
 
     def array(self, name: str) -> np.ndarray:
-        """A state array, "effector_force", "action" or "previous_action": float64, shape (B, ...), read-only."""
+        """A state array, "effector_force", "active" or an action: float64, shape (B, ...), read-only."""
         if name not in self._arrays:
             self._arrays[name] = np.asarray(self._read(name), np.float64)
         return self._arrays[name]
@@ -221,6 +221,31 @@ class Offset(Feature):
 
     def value(self, view: View) -> np.ndarray:
         return view.goal[self.goal] - self.feature.value(view)
+
+    def adjoint(self, view: View, cotangent: np.ndarray, sink: Sink) -> None:
+        self.feature.adjoint(view, -cotangent, sink)
+
+
+class PathValue(Feature):
+    """What a goal array (rows, size) says of this moment: row t after environment step t; without a derivative."""
+
+    def __init__(self, goal: str, size: int) -> None:
+        self.name, self.goal, self.size = goal, goal, size
+
+    def value(self, view: View) -> np.ndarray:
+        rows = view.goal[self.goal]
+        return np.array(rows[np.arange(view.batch), np.minimum(view.step, rows.shape[1] - 1)], np.float64)
+
+
+class PathOffset(Feature):
+    """`PathValue` minus feature: the vector to a target that moves on a path of its own. Same size as the feature."""
+
+    def __init__(self, name: str, feature: Feature, goal: str) -> None:
+        self.name, self.feature, self.size = name, feature, feature.size
+        self.path = PathValue(goal, feature.size)
+
+    def value(self, view: View) -> np.ndarray:
+        return self.path.value(view) - self.feature.value(view)
 
     def adjoint(self, view: View, cotangent: np.ndarray, sink: Sink) -> None:
         self.feature.adjoint(view, -cotangent, sink)

@@ -12,6 +12,7 @@ from pliant.envs.task import Task
 from pliant.sims.camera.camera import Camera
 from pliant.sims.camera.renderer import Renderer
 from pliant.sims.rod.scene import RodScene
+from pliant.sims.world import World
 
 HAND = 0.15  # height that pictures show beyond the scene where arms reach into it [m]
 
@@ -39,7 +40,7 @@ class Pictures:
             for effector, position, orientation in zip(scene.effectors, positions, orientations, strict=True):
                 surfaces.append((effector.shape, position, orientation, effector.color))
         goal = {name: value[world] for name, value in rollout.goal.items()} | {"step": rollout.elapsed[world]}
-        shown = self._look.of(state("position")[world]) | self._task.picture(goal)
+        shown = self._look.of(rollout.world, world) | self._task.picture(goal)
         if self._arms:
             angle = rollout.state("joint_angle")[world]
             shown["meshes"] = self._arms.meshes(angle)
@@ -48,18 +49,20 @@ class Pictures:
 
 
 class _BodyLook:
-    """Particles of bodies, over the lower wall."""
+    """Particles of bodies, but for those that wait in a pool, over the lower wall."""
 
     def __init__(self, scene: Any) -> None:
         colors = [np.broadcast_to(np.asarray(body.color, float), (len(body), 3)) for body in scene.bodies]
         volume = np.mean(np.concatenate([body.column("volume") for body in scene.bodies]))
         radius = 0.6 * float(volume) ** (1.0 / scene.dim)
         ground = scene.walls.thickness * scene.cell
-        self._fixed = {"colors": np.concatenate(colors), "radius": radius, "ground": ground}
+        self._colors, self._fixed = np.concatenate(colors), {"radius": radius, "ground": ground}
 
-    def of(self, position: np.ndarray) -> dict[str, Any]:
-        """What the renderer takes of particles at ``position`` (N, dim) [m]."""
-        return {"positions": position, **self._fixed}
+    def of(self, world: World, number: int) -> dict[str, Any]:
+        """What the renderer takes of the particles of world ``number``."""
+        waiting, _ = world.idle_particles()
+        out = ~waiting[number]
+        return {"positions": world.state("position")[number][out], "colors": self._colors[out], **self._fixed}
 
 
 class _RodLook:
@@ -70,7 +73,7 @@ class _RodLook:
         self._edges = np.stack([rod.tree[1:], np.arange(1, len(rod))], axis=1)
         self._radius, self._color = rod.radius, rod.color
 
-    def of(self, position: np.ndarray) -> dict[str, Any]:
-        """What the renderer takes of a rod with its vertices at ``position`` (n, 3) [m]."""
-        chain = (position, self._edges, self._radius, self._color)
+    def of(self, world: World, number: int) -> dict[str, Any]:
+        """What the renderer takes of the rod of world ``number``."""
+        chain = (world.state("position")[number], self._edges, self._radius, self._color)
         return {"positions": np.zeros((0, 3)), "colors": self._color, "radius": self._radius, "chains": [chain]}

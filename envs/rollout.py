@@ -263,8 +263,9 @@ class Rollout:
         given = [np.zeros((self.batch, self.task.action_size))] * 2 + given
         # worlds may be at different steps; those just reset have had no action
         action, previous = (np.where(elapsed[:, None] >= k, given[-k], 0.0) for k in (1, 2))
+        reads = {"effector_force": lambda: world.effector_force, "active": world.active_particles}
         return View(
-            arrays=lambda name: world.effector_force if name == "effector_force" else self._read(world, name, step),
+            arrays=lambda name: reads[name]() if name in reads else self._read(world, name, step),
             action=action,
             previous_action=previous,
             step=elapsed,

@@ -58,13 +58,14 @@ class Arguments:
 
 @dataclass(frozen=True)
 class Case:
-    """A block of neo-Hookean material that falls and lands.
+    """A block that falls and lands.
 
     Attributes:
         scene: name in the table.
         batch: worlds B.
         block: particles along each axis, half a cell apart.
         cells: grid cells along each axis of the unit cube.
+        material: of the block.
         solver, time_step: of the simulation [s].
     """
 
@@ -72,6 +73,7 @@ class Case:
     batch: int
     block: tuple[int, int, int]
     cells: int
+    material: str = "neo_hookean"
     solver: str = "mpm"
     time_step: float = 1e-4
 
@@ -85,7 +87,8 @@ class Case:
         spacing = 0.5 * cell
         lattice = np.stack(np.meshgrid(*(np.arange(n) for n in self.block), indexing="ij"), axis=-1).reshape(-1, 3)
         corner = np.array([0.5, 0.5, 0.0]) - 0.5 * spacing * np.array([*self.block[:2], 0]) + [0.0, 0.0, 4.0 * cell]
-        body = Body(name="block", position=corner + spacing * (lattice + 0.5), volume=spacing**3, youngs_modulus=5e3)
+        position = corner + spacing * (lattice + 0.5)
+        body = Body("block", position, spacing**3, self.material, youngs_modulus=5e3, viscosity=0.1)
         return Scene(dim=3, grid=(self.cells,) * 3, cell=cell, bodies=[body], walls=Walls())
 
     def controls(self, world: Any) -> Any:
@@ -147,6 +150,10 @@ CASES: tuple[Case | RodCase, ...] = (
     Case("block, 64^3", 1, (16, 16, 32), 64),
     Case("block, 64^3", 2, (16, 16, 32), 64),
     Case("block, 32^3", 16, (8, 8, 16), 32),
+    *(
+        Case(f"{material.replace('_', ' ')}, 64^3", 1, (16, 16, 32), 64, material)
+        for material in ("liquid", "viscoplastic", "sand", "rigid", "von_mises")
+    ),
     RodCase("13 vertices, both ends driven", 1, 13),
     RodCase("13 vertices, both ends driven", 256, 13),
 )

@@ -24,7 +24,8 @@ import numpy as np
 MPM_HEADER = 16
 EFFECTOR_HEADER = 64
 ROD_HEADER = 96
-FREE_HEADER = 128  # to HEADER_SIZE: for parts from outside the package
+INJECTOR_HEADER = 128
+FREE_HEADER = 144  # to HEADER_SIZE: for parts from outside the package
 HEADER_SIZE = 192
 
 # The World's own header entries.
@@ -40,13 +41,14 @@ LANES = 4
 
 # A status record: substep of the first failure + 1 (0: none), element, code.
 STATUS_SIZE = 3
-LEFT_DOMAIN, NOT_FINITE, TOO_FAST, NOT_CONVERGED, TORN = 1, 2, 3, 4, 5
+LEFT_DOMAIN, NOT_FINITE, TOO_FAST, NOT_CONVERGED, TORN, CROWDED = 1, 2, 3, 4, 5, 6
 CAUSES = {
     LEFT_DOMAIN: "a particle left the domain",
     NOT_FINITE: "a value is not finite; the substep is too large or an element has inverted",
     TOO_FAST: "a particle crossed more than one cell in a substep",
     NOT_CONVERGED: "the implicit step did not converge; the substep is too large or a clamp tears the rod",
     TORN: "a clamp or a force tears the rod: an edge is more than twice its rest length",
+    CROWDED: "the rod is crumpled: more pairs of its edges are in contact than there is room for",
 }
 
 
@@ -229,6 +231,15 @@ class Part(ABC):
 
     def check_parameters(self, name: str, values: dict[str, np.ndarray]) -> None:
         """Raise ``ValueError`` if this part's parameters, of which ``name`` has just been changed, are not allowed."""
+        return None
+
+    def check_controls(self, controls: np.ndarray) -> None:
+        """Raise ``ValueError`` if this part's among the controls (B, C) of a step are not allowed."""
+        return None
+
+    def idle(self, state: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Which particles at ``position`` (B, N, dim) of rows of states (B, state size) take no part in the motion:
+        those that wait to be let in, and those that have been drained, (B, N) booleans each; None: all take part."""
         return None
 
 

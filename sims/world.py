@@ -130,6 +130,11 @@ class World:
         return self._sizes.control
 
     @property
+    def memory_bytes(self) -> int:
+        """Bytes of all arrays but the recording's."""
+        return self._memory.bytes
+
+    @property
     def state_names(self) -> tuple[str, ...]:
         return tuple(self._state_fields)
 
@@ -157,6 +162,48 @@ class World:
         window[self._mask(worlds)] = fit(values, window, name)[self._mask(worlds)]
         self._owner(name).check_state(name, window)
         self._show(state)
+
+    def snapshot(self) -> tuple[np.ndarray, np.ndarray]:
+        """All that the next step depends on besides controls and parameters, to the last bit, and the outputs shown.
+
+        Returns:
+            the state, shape (B, floats of a world's state), and the outputs, shape (B, floats of its outputs); copies.
+        """
+        self._check_open()
+        return self._shown.copy(), self._shown_outputs.copy()
+
+    def restore(self, state: np.ndarray, outputs: np.ndarray) -> None:
+        """Begin anew, as after a reset, from a `snapshot` of this World or of another one of the same scene.
+
+        Raises:
+            ValueError: the arrays are not those of such a World and of as many worlds.
+        """
+        self._check_open()
+        for name, values, size in (("state", state, self._sizes.state), ("outputs", outputs, self._sizes.output)):
+            if values.shape != (self.batch, size):
+                raise ValueError(f"{name} of the snapshot has shape {values.shape}, must be {(self.batch, size)}")
+            if not np.isfinite(values).all():
+                raise ValueError(f"{name} of the snapshot contains a value that is not finite")
+        self.reset()
+        self._show(np.ascontiguousarray(state, self.dtype))
+        self._shown_outputs = np.array(outputs, self.dtype)
+
+    def active_particles(self) -> np.ndarray:
+        """Which particles take part in the motion in the current (or loaded) state, shape (B, N), booleans.
+
+        The others, ``idle_particles``, lie at their places, at rest, without mass on the grid.
+        """
+        waiting, drained = self.idle_particles()
+        return ~(waiting | drained)
+
+    def idle_particles(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which particles wait in the pool of an injector, and which lie in a drain, shape (B, N) booleans each."""
+        position = self.state("position")
+        for part in self._parts:
+            idle = part.idle(self._shown, position)
+            if idle is not None:
+                return idle
+        return np.zeros(position.shape[:2], bool), np.zeros(position.shape[:2], bool)
 
     def parameter(self, name: str) -> np.ndarray:
         """A parameter, shape (B, N), (B, N, dim) or (B, ...) [SI]; a copy."""
@@ -254,6 +301,8 @@ class World:
             raise ValueError(f"controls have shape {values.shape}, must be ({self.batch}, {self.control_size})")
         if not np.isfinite(values).all():
             raise ValueError("controls contain a value that is not finite")
+        for part in self._parts:
+            part.check_controls(values)
         segment = None
         if self._recording:
             if self._loaded is not None:

@@ -1,6 +1,10 @@
 """Rigid effectors in a picture: each pixel walks along its ray by the signed distance until it meets a surface.
 
 Where a formula tells how a ray enters a solid, the walk begins there and ends at once, and rays that miss never begin.
+
+The upright outside of a container is see-through: a walk that meets it goes on through the wall, and what it meets next
+is seen, the content or the inside of the container. Where nothing more is met the outside is, so that the wall's edges
+and its rim show what it is.
 """
 
 import functools
@@ -21,12 +25,14 @@ from pliant.sims.camera.rays import (
     triple,
     turn_to_world,
 )
-from pliant.sims.robot.shape_kernels import BOX, CYLINDER, MESH, RECORD_SIZE, ROUND, shape_functions
+from pliant.sims.robot.profile_kernels import BOTTOM_AT, CLEAR_AT, RHO_AT, TOP_AT
+from pliant.sims.robot.shape_kernels import BOX, CYLINDER, MESH, PROFILE, RECORD_SIZE, ROUND, shape_functions
 from pliant.sims.runtime import ti
 
 # A row: rotation to the world (9, by rows), position (3) [m], bounding radius [m], left, top, right, bottom [pixels].
 POSITION, RADIUS, RECTANGLE, ROW_SIZE = 9, 12, 13, 17
 STEPS = 80
+UPRIGHT = 0.6  # outer faces whose normal rises less are see-through
 
 
 @ti.func
@@ -53,6 +59,22 @@ def slab_span(origin, slope, half):
     return ti.min(a, b), ti.max(a, b)
 
 
+@ti.func
+def cylinder_span(origin, ray, radius, half_length):
+    """Depths [m] at which a ray enters and leaves a cylinder about z, from -half_length to half_length."""
+    first, last = slab_span(origin[2], ray[2], half_length)
+    # Across the axis it is a disc, which the ray passes nearest at b, by (x, y).
+    square = ti.max(ray[0] * ray[0] + ray[1] * ray[1], 1e-9)
+    b = -(origin[0] * ray[0] + origin[1] * ray[1]) / square
+    x, y = origin[0] + b * ray[0], origin[1] + b * ray[1]
+    rest = radius * radius - x * x - y * y
+    half = ti.sqrt(ti.max(rest, 0.0) / square)
+    first, last = ti.max(first, b - half), ti.min(last, b + half)
+    if rest <= 0.0:
+        first = FAR
+    return first, last
+
+
 @functools.cache
 def solid_kernel(kinds: tuple[int, ...]):
     """The kernel ``draw_solids`` for the ``kinds`` of shapes that occur: fewer compile and run faster."""
@@ -77,17 +99,24 @@ def solid_kernel(kinds: tuple[int, ...]):
                     first, last = ti.max(first, enter), ti.min(last, leave)
         if ti.static(CYLINDER in kinds):
             if kind == CYLINDER:
-                first, last = slab_span(origin[2], ray[2], records[o + 2])
-                # Across the axis it is a disc, which the ray passes nearest at b, by (x, y).
-                square = ti.max(ray[0] * ray[0] + ray[1] * ray[1], 1e-9)
-                b = -(origin[0] * ray[0] + origin[1] * ray[1]) / square
-                x, y = origin[0] + b * ray[0], origin[1] + b * ray[1]
-                rest = records[o + 1] * records[o + 1] - x * x - y * y
-                half = ti.sqrt(ti.max(rest, 0.0) / square)
-                first, last = ti.max(first, b - half), ti.min(last, b + half)
-                if rest <= 0.0:
-                    first = FAR
+                first, last = cylinder_span(origin, ray, records[o + 1], records[o + 2])
+        if ti.static(PROFILE in kinds):
+            if kind == PROFILE:
+                low, high = records[o + BOTTOM_AT], records[o + TOP_AT]
+                middle = ti.Vector([0.0, 0.0, 0.5 * (low + high)])
+                first, last = cylinder_span(origin - middle, ray, records[o + RHO_AT], 0.5 * (high - low))
         return first, last
+
+    @ti.func
+    def is_clear(records: ti.template(), o, point, normal):
+        """Whether a surface point of a shape is see-through, all in its frame: on the outside of a container."""
+        clear = False
+        if ti.static(PROFILE in kinds):
+            if int(records[o]) == PROFILE and records[o + CLEAR_AT] >= 0.0:
+                rho = ti.sqrt(point[0] * point[0] + point[1] * point[1])
+                outwards = point[0] * normal[0] + point[1] * normal[1]
+                clear = rho > records[o + CLEAR_AT] and outwards > 0.05 * rho and normal[2] < UPRIGHT
+        return clear
 
     @ti.kernel
     def draw_solids(
@@ -129,7 +158,8 @@ def solid_kernel(kinds: tuple[int, ...]):
                     middle, bound = -origin.dot(ray) / square, rows[at + RADIUS]
                     rest = bound * bound - (origin + middle * ray).norm_sqr()
                     half = ti.sqrt(ti.max(rest, 0.0) / square)
-                    z, last = ti.max(middle - half, NEAR), ti.min(middle + half, farthest, key_depth(keys[p]))
+                    z, end = ti.max(middle - half, NEAR), ti.min(middle + half, farthest)
+                    last = ti.min(end, key_depth(keys[p]))
                     if z < last and rest > 0.0:
                         rotation = ti.Matrix([[rows[at + 3 * i + j] for j in range(3)] for i in range(3)])
                         # A solid of a two-dimensional scene is the same all along z: a point is as far as its foot.
@@ -138,23 +168,39 @@ def solid_kernel(kinds: tuple[int, ...]):
                         local_ray = rotation.transpose() @ (ray * ti.Vector([1.0, 1.0, keep_z]))
                         if half_thickness == 0.0:
                             enter, leave = solid_span(records, RECORD_SIZE * e, local_origin, local_ray)
-                            z, last = ti.max(z, enter), ti.min(last, leave)
+                            z, end = ti.max(z, enter), ti.min(end, leave)
+                            last = ti.min(last, end)
                         # A mesh's distance beyond its samples is an upper bound only: walk with care.
                         pace = (0.6 if records[RECORD_SIZE * e] == MESH else 1.0) / ti.sqrt(square)
-                        step = 0
-                        while step < STEPS and z < last:
+                        # 0: before the solid, 1: within a wall that is see-through, 2: beyond it
+                        stage, step, steps = 0, 0, STEPS
+                        front, seen = FAR, ti.Vector([0.0, 0.0, 1.0])
+                        while step < steps and z < last:
                             step += 1
-                            phi, local_normal = shapes.distance(records, RECORD_SIZE * e, local_origin + z * local_ray)
+                            point = local_origin + z * local_ray
+                            phi, local_normal = shapes.distance(records, RECORD_SIZE * e, point)
                             n = rotation @ local_normal
                             if half_thickness > 0.0:
                                 phi, n = extrude(phi, n, origin[2] + z * ray[2], half_thickness)
-                            if phi < 0.25 * pixel_size(view, z):
-                                key = pack_key(z, EFFECTOR + e)
-                                if key < keys[p]:
-                                    keys[p] = key
-                                    if keeps_normals != 0:
-                                        put_triple(normal, 3 * p, n.normalized(1e-12))
-                                step = STEPS
-                            z += phi * pace
+                            near = 0.25 * pixel_size(view, z)
+                            if stage == 1:
+                                if phi > 1.5 * near:
+                                    stage = 2
+                            elif phi < near:
+                                front = z
+                                seen = n
+                                steps = 0
+                                if stage == 0 and half_thickness == 0.0:
+                                    if is_clear(records, RECORD_SIZE * e, point, local_normal):
+                                        stage = 1
+                                        steps = step + STEPS
+                            z += (ti.max(ti.abs(phi), near) if stage == 1 else phi) * pace
+                        # What was drawn before is seen through a wall.
+                        if front < FAR and (steps == 0 or keys[p] > pack_key(end, 0)):
+                            key = pack_key(front, EFFECTOR + e)
+                            if key < keys[p]:
+                                keys[p] = key
+                                if keeps_normals != 0:
+                                    put_triple(normal, 3 * p, seen.normalized(1e-12))
 
     return draw_solids

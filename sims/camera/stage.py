@@ -13,6 +13,7 @@ from pliant.sims.camera import chains, shading, solids
 from pliant.sims.camera.camera import Camera
 from pliant.sims.math.rotation_host import matrix_of_quaternion
 from pliant.sims.robot import shapes
+from pliant.sims.robot.profile import Revolution
 
 Box = tuple[np.ndarray, np.ndarray]
 _CORNERS = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
@@ -123,6 +124,9 @@ def _hull(shape: shapes.Shape) -> tuple[np.ndarray, float]:
         return _CORNERS * np.array(shape.half_extents), 0.0
     if isinstance(shape, shapes.Cylinder):
         return _CORNERS * np.array([shape.radius, shape.radius, shape.half_length]), 0.0
+    if isinstance(shape, Revolution):
+        radius, low, high = shape.bounds
+        return _CORNERS * np.array([radius, radius, (high - low) / 2]) + [0.0, 0.0, (high + low) / 2], 0.0
     return _ball(shape)
 
 

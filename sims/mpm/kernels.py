@@ -10,6 +10,9 @@ from typing import Any
 
 from pliant.sims.mpm import state as at
 from pliant.sims.mpm.grid import grid_functions
+from pliant.sims.mpm.injector_kernels import activity_functions, supplied_transfers
+from pliant.sims.mpm.materials import RIGID
+from pliant.sims.mpm.rigid_kernels import rigid_functions
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.transfers import transfer_functions
 from pliant.sims.runtime import ti
@@ -29,11 +32,21 @@ from pliant.sims.solver import (
 
 
 @cache
-def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, shape_kinds: tuple[int, ...]) -> Phases:
+def mpm_phases(
+    dim: int,
+    fp: Any,
+    kinds: tuple[int, ...],
+    has_muscles: bool,
+    shape_kinds: tuple[int, ...],
+    has_supply: bool = False,
+) -> Phases:
     """The phases for the materials ``kinds`` of a scene."""
     vec = ti.types.vector(dim, fp)
     ivec = ti.types.vector(dim, ti.i32)
     transfers = transfer_functions(dim, fp, kinds, has_muscles, False)
+    if has_supply:
+        transfers = supplied_transfers(dim, fp, transfers)
+    activity = activity_functions(dim, fp)
     stencil = stencil_functions(dim, fp, False)
     grid = grid_functions(dim, fp, shape_kinds, False)
     v4 = ti.types.vector(LANES, fp)
@@ -56,10 +69,10 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, sha
     @ti.func
     def row_count(low, high):
         """Rows (along the last axis) of the box from low to high, both included."""
-        n = high[0] - low[0] + 1
+        n = ti.max(high[0] - low[0] + 1, 0)
         if ti.static(dim == 3):
-            n *= high[1] - low[1] + 1
-        return ti.max(n, 0)
+            n *= ti.max(high[1] - low[1] + 1, 0)
+        return n
 
     @ti.func
     def row_node(low, high, r):
@@ -93,9 +106,15 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, sha
         low = ivec(1 << 20)
         high = ivec(0)
         for i in range(share(mem, c), share(mem, c + 1)):
-            base = base_of_particle(mem, r, ordered(mem, b, i))
-            low = ti.min(low, base)
-            high = ti.max(high, base)
+            p = ordered(mem, b, i)
+            base = base_of_particle(mem, r, p)
+            if ti.static(has_supply):
+                if activity.is_active(mem, r, p):
+                    low = ti.min(low, base)
+                    high = ti.max(high, base)
+            else:
+                low = ti.min(low, base)
+                high = ti.max(high, base)
         high += 2
         o = h[at.BOX_AT] + (b * h[TEAM] + c) * 2 * dim
         for d in ti.static(range(dim)):
@@ -300,6 +319,21 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, sha
         for i in range(share(mem, c), share(mem, c + 1)):
             transfers.gather_adjoint(mem, b, c, n0, r_in, r_out, ordered(mem, b, i))
 
+    rigid = rigid_functions(dim, fp, kinds)
+
+    @ti.func
+    def match_shapes(mem: ti.template(), b, c, r_in, r_out, substep):
+        """Each rigid body by one member."""
+        for k in range(rigid.count(mem)):
+            if k % mem.integers[TEAM] == c:
+                rigid.project(mem, b, k, r_out)
+
+    @ti.func
+    def match_shapes_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
+        for k in range(rigid.count(mem)):
+            if k % mem.integers[TEAM] == c:
+                rigid.project_adjoint(mem, b, k, r_in, r_out)
+
     @ti.func
     def finish_reverse(mem: ti.template(), b, c):
         """Adds the members' partial sums to the cotangents of gravity, wall friction and muscle activations."""
@@ -324,8 +358,13 @@ def mpm_phases(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, sha
 
     return Phases(
         begin=begin,
-        forward=[particles_to_grid, update_grid, grid_to_particles],
-        reverse=[scatters_adjoint, update_grid_adjoint, gathers_adjoint],
+        forward=[particles_to_grid, update_grid, grid_to_particles, *([match_shapes] if RIGID in kinds else [])],
+        reverse=[
+            *([match_shapes_adjoint] if RIGID in kinds else []),
+            scatters_adjoint,
+            update_grid_adjoint,
+            gathers_adjoint,
+        ],
         finish=finish,
         finish_reverse=finish_reverse,
     )

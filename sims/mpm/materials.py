@@ -9,7 +9,12 @@ does the rest.
     fixed_corotated  t_i = 2 mu (s_i - 1) s_i + lambda (J - 1) J                (Stomakhin et al. 2012)
     hencky           t_i = 2 mu ln s_i + lambda sum_k ln s_k
     von_mises        hencky with |dev tau| <= sqrt(2/3) yield stress; the excess deviatoric log strain is removed
-                     (Simo 1992; in 2-D the deviator of the in-plane strain)
+    viscoplastic     the same, the excess decays as a Herschel-Bulkley fluid lets it
+    sand             the same, the bound proportional to the pressure (Drucker-Prager); no tension
+    liquid           pressure from the volume and Newtonian viscosity, ``sims/mpm/liquid.py``
+    rigid            shape matching holds it together, ``sims/mpm/rigid.py``; its skin is neo-Hookean
+
+The bounds are in ``sims/mpm/yielding.py``.
 """
 
 from functools import cache
@@ -19,14 +24,21 @@ from typing import Any
 from pliant.sims.math.isotropic import isotropic_functions
 from pliant.sims.math.products import product_functions
 from pliant.sims.math.svd import svd_functions
+from pliant.sims.mpm.liquid import liquid_functions
+from pliant.sims.mpm.yielding import LAMBDA, LIQUID, MU, SAND, VISCOPLASTIC, VON_MISES, law_size, yield_functions
 from pliant.sims.runtime import ti
 
-NEO_HOOKEAN, FIXED_COROTATED, HENCKY, VON_MISES = range(4)
+NEO_HOOKEAN, FIXED_COROTATED, HENCKY = range(3)
+RIGID = 7
 MATERIALS = {
     "neo_hookean": NEO_HOOKEAN,
     "fixed_corotated": FIXED_COROTATED,
     "hencky": HENCKY,
     "von_mises": VON_MISES,
+    "viscoplastic": VISCOPLASTIC,
+    "sand": SAND,
+    "liquid": LIQUID,
+    "rigid": RIGID,
 }
 
 
@@ -34,16 +46,25 @@ MATERIALS = {
 def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
     """``update`` and ``update_adjoint`` for the materials ``kinds`` (sorted) that a scene contains.
 
-    update(kind, F, mu, lam, strength) -> (stored F, tau); update_adjoint(kind, F, mu, lam, strength, stored_bar,
-    tau_bar) -> (F_bar, parameter_bar) with parameter_bar = (mu_bar, lambda_bar, yield_bar). Who needs both decomposes F
-    once: axes(kind, F) -> (U, sigma, V), then respond(kind, F, U, sigma, V, mu, ...) and respond_adjoint likewise.
+    update(kind, F, L, law, dt) -> (stored F, tau); update_adjoint(kind, F, L, law, dt, stored_bar, tau_bar) -> (F_bar,
+    L_bar, law_bar), with L the velocity gradient and ``law`` the vector of the particle's constants (``MU``,
+    ``LAMBDA``, ... in ``sims/mpm/yielding.py``). Who needs both decomposes F once: axes(kind, F) -> (U, sigma, V), then
+    respond(kind, F, U, sigma, V, L, law, dt) and respond_adjoint likewise.
     """
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
-    vec3 = ti.types.vector(3, fp)
-    has_direct = NEO_HOOKEAN in kinds
-    principal_kinds = tuple(kind for kind in kinds if kind != NEO_HOOKEAN)
-    yield_factor = (2.0 / 3.0) ** 0.5
+    law_vec = ti.types.vector(law_size(kinds), fp)
+    has_direct, has_liquid = NEO_HOOKEAN in kinds, LIQUID in kinds
+    yields = tuple(kind for kind in kinds if kind in (VON_MISES, VISCOPLASTIC, SAND))
+    in_log_strain = HENCKY in kinds or len(yields) > 0
+    in_stretches = FIXED_COROTATED in kinds or in_log_strain
+    limit = yield_functions(dim, fp, kinds)
+    liquid = liquid_functions(dim, fp, law_size(kinds))
+
+    @ti.func
+    def is_in_stretches(kind):
+        """Whether a law in principal stretches."""
+        return kind >= FIXED_COROTATED and kind <= SAND
 
     @ti.func
     def product_of_others(s, j):
@@ -54,15 +75,23 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
         return p
 
     @ti.func
-    def flow(e, mu, y):
-        """Deviatoric log strain e_dev, its norm, and the radius of the elastic ball."""
-        trace = e.sum()
-        e_dev = e - trace / dim
+    def deviator(e):
+        """Norm and direction of the deviatoric log strain (zero where it has none)."""
+        e_dev = e - e.sum() / dim
         norm = ti.sqrt(e_dev.dot(e_dev))
-        return e_dev, norm, fp(yield_factor) * y / (fp(2.0) * mu)
+        return norm, e_dev / ti.max(norm, fp(1e-30))
 
     @ti.func
-    def principal(kind, s, mu, lam, y):
+    def bears(kind, trace):
+        """Whether there is stress at this volume: sand bears no tension."""
+        bearing = True
+        if ti.static(SAND in kinds):
+            if kind == SAND and trace >= 0.0:
+                bearing = False
+        return bearing
+
+    @ti.func
+    def principal(kind, s, law: ti.template(), dt):
         """Principal stresses t and stored stretches g."""
         t = vec(0.0)
         g = s
@@ -70,68 +99,75 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
             if kind == FIXED_COROTATED:
                 J = product_of_others(s, dim)
                 for i in ti.static(range(dim)):
-                    t[i] = fp(2.0) * mu * (s[i] - fp(1.0)) * s[i] + lam * (J - fp(1.0)) * J
-        if ti.static(HENCKY in kinds or VON_MISES in kinds):
-            if kind == HENCKY or kind == VON_MISES:
+                    t[i] = fp(2.0) * law[MU] * (s[i] - fp(1.0)) * s[i] + law[LAMBDA] * (J - fp(1.0)) * J
+        if ti.static(in_log_strain):
+            if kind != FIXED_COROTATED:
                 e = ti.log(s)
                 trace = e.sum()
-                if ti.static(VON_MISES in kinds):
-                    if kind == VON_MISES:
-                        e_dev, norm, radius = flow(e, mu, y)
-                        if norm > radius:
-                            e = e_dev * (radius / norm) + trace / dim
+                if ti.static(len(yields) > 0):
+                    if kind != HENCKY:
+                        norm, n = deviator(e)
+                        has_yielded, r = limit.reach(kind, norm, trace, law, dt)
+                        if has_yielded:
+                            e = n * r + trace / dim
                             g = ti.exp(e)
-                t = fp(2.0) * mu * e + lam * trace
+                if bears(kind, trace):
+                    t = fp(2.0) * law[MU] * e + law[LAMBDA] * trace
         return t, g
 
     @ti.func
-    def principal_derivative(kind, s, mu, lam, y, t_bar, g_bar):
-        """dt_i/ds_j, dg_i/ds_j, and the cotangents of (mu, lambda, yield) for cotangents t_bar and g_bar."""
-        dt = mat(0.0)
-        dg = mat(0.0)
-        p_bar = vec3(0.0)
+    def principal_derivative(kind, s, law: ti.template(), dt, t_bar, g_bar):
+        """dt_i/ds_j, dg_i/ds_j, and the cotangents of the law's constants for cotangents t_bar and g_bar."""
+        slope_t = mat(0.0)
+        slope_g = mat(0.0)
+        law_bar = law_vec(0.0)
         for i in ti.static(range(dim)):
-            dg[i, i] = fp(1.0)
+            slope_g[i, i] = fp(1.0)
         if ti.static(FIXED_COROTATED in kinds):
             if kind == FIXED_COROTATED:
                 J = product_of_others(s, dim)
                 for i in ti.static(range(dim)):
                     for j in ti.static(range(dim)):
-                        dt[i, j] = lam * (fp(2.0) * J - fp(1.0)) * product_of_others(s, j)
-                    dt[i, i] += fp(2.0) * mu * (fp(2.0) * s[i] - fp(1.0))
-                    p_bar[0] += t_bar[i] * fp(2.0) * (s[i] - fp(1.0)) * s[i]
-                p_bar[1] += t_bar.sum() * (J - fp(1.0)) * J
-        if ti.static(HENCKY in kinds or VON_MISES in kinds):
-            if kind == HENCKY or kind == VON_MISES:
+                        slope_t[i, j] = law[LAMBDA] * (fp(2.0) * J - fp(1.0)) * product_of_others(s, j)
+                    slope_t[i, i] += fp(2.0) * law[MU] * (fp(2.0) * s[i] - fp(1.0))
+                    law_bar[MU] += t_bar[i] * fp(2.0) * (s[i] - fp(1.0)) * s[i]
+                law_bar[LAMBDA] += t_bar.sum() * (J - fp(1.0)) * J
+        if ti.static(in_log_strain):
+            if kind != FIXED_COROTATED:
                 e = ti.log(s)
                 trace = e.sum()
-                flows = 0
-                if ti.static(VON_MISES in kinds):
-                    if kind == VON_MISES:
-                        e_dev, norm, radius = flow(e, mu, y)
-                        if norm > radius:
-                            flows = 1
-                            n = e_dev / norm
-                            g = ti.exp(n * radius + trace / dim)
+                bearing = ti.select(bears(kind, trace), fp(1.0), fp(0.0))
+                slope = mat(0.0)  # d e_new_i / d e_j
+                for i in ti.static(range(dim)):
+                    slope[i, i] = fp(1.0)
+                if ti.static(len(yields) > 0):
+                    if kind != HENCKY:
+                        norm, n = deviator(e)
+                        has_yielded, r = limit.reach(kind, norm, trace, law, dt)
+                        if has_yielded:
+                            # e_new = n r + trace/d;  d n_i / d e_j = (delta_ij - 1/d - n_i n_j) / norm
+                            by_norm, by_trace, by_law = limit.reach_derivative(kind, norm, trace, law, dt)
+                            e = n * r + trace / dim
+                            along = fp(0.0)
                             for i in ti.static(range(dim)):
                                 for j in ti.static(range(dim)):
-                                    # d e_new_i / d e_j = 1/d + (radius/norm) (delta_ij - 1/d - n_i n_j)
-                                    slope = fp(1.0) / dim + (radius / norm) * (
-                                        ti.static(1.0 if i == j else 0.0) - fp(1.0) / dim - n[i] * n[j]
+                                    slope[i, j] = (
+                                        fp(1.0) / dim
+                                        + (r / ti.max(norm, fp(1e-30)))
+                                        * (ti.static(1.0 if i == j else 0.0) - fp(1.0) / dim - n[i] * n[j])
+                                        + n[i] * (by_norm * n[j] + by_trace)
                                     )
-                                    dt[i, j] = (fp(2.0) * mu * slope + lam) / s[j]
-                                    dg[i, j] = g[i] * slope / s[j]
-                                # 2 mu radius does not depend on mu; radius does
-                                p_bar[0] += t_bar[i] * fp(2.0) * trace / dim - g_bar[i] * g[i] * n[i] * radius / mu
-                                p_bar[2] += fp(yield_factor) * n[i] * (t_bar[i] + g_bar[i] * g[i] / (fp(2.0) * mu))
-                if flows == 0:
-                    for i in ti.static(range(dim)):
-                        for j in ti.static(range(dim)):
-                            dt[i, j] = lam / s[j]
-                        dt[i, i] += fp(2.0) * mu / s[i]
-                        p_bar[0] += t_bar[i] * fp(2.0) * e[i]
-                p_bar[1] += t_bar.sum() * trace
-        return dt, dg, p_bar
+                                g_i = ti.exp(e[i])
+                                for j in ti.static(range(dim)):
+                                    slope_g[i, j] = g_i * slope[i, j] / s[j]
+                                along += n[i] * (bearing * fp(2.0) * law[MU] * t_bar[i] + g_bar[i] * g_i)
+                            law_bar += along * by_law
+                for i in ti.static(range(dim)):
+                    for j in ti.static(range(dim)):
+                        slope_t[i, j] = bearing * (fp(2.0) * law[MU] * slope[i, j] + law[LAMBDA]) / s[j]
+                    law_bar[MU] += bearing * t_bar[i] * fp(2.0) * e[i]
+                law_bar[LAMBDA] += bearing * t_bar.sum() * trace
+        return slope_t, slope_g, law_bar
 
     iso = isotropic_functions(dim, fp)
     products = product_functions(dim, fp)
@@ -139,36 +175,42 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
 
     @ti.func
     def axes(kind, F):
-        """F = U diag(s) V^T for the laws in principal stretches, ln det F in s[0] for the others."""
+        """F = U diag(s) V^T for laws in principal stretches; else s[0] is ln det F (neo-Hookean) or det F (liquid)."""
         U, s, V = F, vec(0.0), F
         if ti.static(has_direct):
             if kind == NEO_HOOKEAN:
                 s[0] = ti.log(F.determinant())
-        if ti.static(len(principal_kinds) > 0):
-            if kind != NEO_HOOKEAN:
+        if ti.static(has_liquid):
+            if kind == LIQUID:
+                s[0] = F.determinant()
+        if ti.static(in_stretches):
+            if is_in_stretches(kind):
                 U, s, V = svd(F)
         return U, s, V
 
     @ti.func
-    def respond(kind, F, U, s, V, mu, lam, y):
+    def respond(kind, F, U, s, V, L, law: ti.template(), dt):
         stored = F
         tau = mat(0.0)
         if ti.static(has_direct):
             if kind == NEO_HOOKEAN:
-                tau = mu * products.multiply_transposed(F, F)
-                pressure = lam * s[0] - mu
+                tau = law[MU] * products.multiply_transposed(F, F)
+                pressure = law[LAMBDA] * s[0] - law[MU]
                 for i in ti.static(range(dim)):
                     tau[i, i] += pressure
-        if ti.static(len(principal_kinds) > 0):
-            if kind != NEO_HOOKEAN:
-                t, g = principal(kind, s, mu, lam, y)
+        if ti.static(has_liquid):
+            if kind == LIQUID:
+                stored, tau = liquid.respond(F, s[0], L, law)
+        if ti.static(in_stretches):
+            if is_in_stretches(kind):
+                t, g = principal(kind, s, law, dt)
                 scaled = U
                 for i in ti.static(range(dim)):
                     for j in ti.static(range(dim)):
                         scaled[i, j] = U[i, j] * t[j]
                 tau = products.multiply_transposed(scaled, U)
-                if ti.static(VON_MISES in kinds):
-                    if kind == VON_MISES:
+                if ti.static(len(yields) > 0):
+                    if kind >= VON_MISES:
                         for i in ti.static(range(dim)):
                             for j in ti.static(range(dim)):
                                 scaled[i, j] = U[i, j] * g[j]
@@ -176,25 +218,30 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
         return stored, tau
 
     @ti.func
-    def respond_adjoint(kind, F, U, s, V, mu, lam, y, stored_bar, tau_bar):
+    def respond_adjoint(kind, F, U, s, V, L, law: ti.template(), dt, stored_bar, tau_bar):
         F_bar = stored_bar
-        p_bar = vec3(0.0)
+        L_bar = mat(0.0)
+        law_bar = law_vec(0.0)
         if ti.static(has_direct):
             if kind == NEO_HOOKEAN:
                 # <tau_bar, d tau> = mu <tau_bar, dF F^T + F dF^T> + lam tr(tau_bar) <F^-T, dF>
                 trace = tau_bar.trace()
                 F_bar += (
-                    mu * products.multiply(tau_bar + tau_bar.transpose(), F) + lam * trace * F.inverse().transpose()
+                    law[MU] * products.multiply(tau_bar + tau_bar.transpose(), F)
+                    + law[LAMBDA] * trace * F.inverse().transpose()
                 )
                 b = products.multiply_transposed(F, F)
-                p_bar[0] = -trace
+                law_bar[MU] = -trace
                 for i in ti.static(range(dim)):
                     for j in ti.static(range(dim)):
-                        p_bar[0] += tau_bar[i, j] * b[i, j]
-                p_bar[1] = trace * s[0]
-        if ti.static(len(principal_kinds) > 0):
-            if kind != NEO_HOOKEAN:
-                t, g = principal(kind, s, mu, lam, y)
+                        law_bar[MU] += tau_bar[i, j] * b[i, j]
+                law_bar[LAMBDA] = trace * s[0]
+        if ti.static(has_liquid):
+            if kind == LIQUID:
+                F_bar, L_bar, law_bar = liquid.respond_adjoint(F, s[0], L, law, stored_bar, tau_bar)
+        if ti.static(in_stretches):
+            if is_in_stretches(kind):
+                t, g = principal(kind, s, law, dt)
                 Y = products.multiply(products.transposed_multiply(U, tau_bar), U)
                 Z = products.multiply(products.transposed_multiply(U, stored_bar), V)
                 t_bar = vec(0.0)
@@ -202,24 +249,24 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
                 for i in ti.static(range(dim)):
                     t_bar[i] = Y[i, i]
                     g_bar[i] = Z[i, i]
-                dt, dg, q_bar = principal_derivative(kind, s, mu, lam, y, t_bar, g_bar)
-                p_bar = q_bar
-                F_bar = iso.kirchhoff_adjoint(U, s, V, t, dt, tau_bar)
-                if kind == VON_MISES:
-                    F_bar += iso.map_adjoint(U, s, V, g, dg, stored_bar)
+                slope_t, slope_g, law_bar_in = principal_derivative(kind, s, law, dt, t_bar, g_bar)
+                law_bar = law_bar_in
+                F_bar = iso.kirchhoff_adjoint(U, s, V, t, slope_t, tau_bar)
+                if kind >= VON_MISES:
+                    F_bar += iso.map_adjoint(U, s, V, g, slope_g, stored_bar)
                 else:
                     F_bar += stored_bar
-        return F_bar, p_bar
+        return F_bar, L_bar, law_bar
 
     @ti.func
-    def update(kind, F, mu, lam, y):
+    def update(kind, F, L, law: ti.template(), dt):
         U, s, V = axes(kind, F)
-        return respond(kind, F, U, s, V, mu, lam, y)
+        return respond(kind, F, U, s, V, L, law, dt)
 
     @ti.func
-    def update_adjoint(kind, F, mu, lam, y, stored_bar, tau_bar):
+    def update_adjoint(kind, F, L, law: ti.template(), dt, stored_bar, tau_bar):
         U, s, V = axes(kind, F)
-        return respond_adjoint(kind, F, U, s, V, mu, lam, y, stored_bar, tau_bar)
+        return respond_adjoint(kind, F, U, s, V, L, law, dt, stored_bar, tau_bar)
 
     return SimpleNamespace(
         axes=axes, respond=respond, respond_adjoint=respond_adjoint, update=update, update_adjoint=update_adjoint

@@ -11,7 +11,10 @@ from typing import Any
 from pliant.sims.layout import CACHE_LINE
 from pliant.sims.mpm import state as at
 from pliant.sims.mpm.grid import grid_functions
+from pliant.sims.mpm.injector_kernels import activity_functions, supplied_transfers
 from pliant.sims.mpm.kernels import mpm_phases
+from pliant.sims.mpm.materials import RIGID
+from pliant.sims.mpm.rigid_kernels import rigid_functions
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.transfers import transfer_functions
 from pliant.sims.runtime import ti
@@ -31,15 +34,25 @@ NODE_THREADS = 1 << 15
 
 
 @cache
-def mpm_passes(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, shape_kinds: tuple[int, ...]) -> Passes:
+def mpm_passes(
+    dim: int,
+    fp: Any,
+    kinds: tuple[int, ...],
+    has_muscles: bool,
+    shape_kinds: tuple[int, ...],
+    has_supply: bool = False,
+) -> Passes:
     """The passes for the materials ``kinds`` of a scene with effectors of ``shape_kinds``."""
     vec = ti.types.vector(dim, fp)
     ivec = ti.types.vector(dim, ti.i32)
     v4 = ti.types.vector(LANES, fp)
     transfers = transfer_functions(dim, fp, kinds, has_muscles, True)
+    if has_supply:
+        transfers = supplied_transfers(dim, fp, transfers)
+    activity = activity_functions(dim, fp)
     stencil = stencil_functions(dim, fp, True)
     grid = grid_functions(dim, fp, shape_kinds, True)
-    finish_world = mpm_phases(dim, fp, kinds, has_muscles, shape_kinds).finish_reverse
+    finish_world = mpm_phases(dim, fp, kinds, has_muscles, shape_kinds, has_supply).finish_reverse
 
     @ti.func
     def worlds(mem: ti.template()):
@@ -80,7 +93,7 @@ def mpm_passes(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, sha
         volume = 1
         for d in ti.static(range(dim)):
             low[d] = h[o + d]
-            extent[d] = h[o + dim + d] - low[d] + 1
+            extent[d] = ti.max(h[o + dim + d] - low[d] + 1, 0)
             volume *= extent[d]
         return low, extent, volume
 
@@ -112,6 +125,11 @@ def mpm_passes(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, sha
                 ti.atomic_min(mem.integers[o + d], base[d])
             if base[d] + 2 > mem.integers[o + dim + d]:
                 ti.atomic_max(mem.integers[o + dim + d], base[d] + 2)
+
+    @ti.func
+    def grow_active_box(mem: ti.template(), b, i, r_in, r_out, substep):
+        if activity.is_active(mem, r_in, i):
+            grow_box(mem, b, i, r_in, r_out, substep)
 
     # ------------------------------------------------------------------ order of the particles
 
@@ -194,7 +212,17 @@ def mpm_passes(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, sha
         p = ordered(mem, b, i)
         transfers.gather(mem, b, p, b * mem.integers[at.NODES], r_in, r_out, p, substep)  # a status record each
 
+    rigid = rigid_functions(dim, fp, kinds)
+
+    @ti.func
+    def match_shape(mem: ti.template(), b, i, r_in, r_out, substep):
+        rigid.project(mem, b, i, r_out)
+
     # ------------------------------------------------------------------ reverse
+
+    @ti.func
+    def match_shape_adjoint(mem: ti.template(), b, i, r_in, r_out, substep):
+        rigid.project_adjoint(mem, b, i, r_in, r_out)
 
     @ti.func
     def clear_both(mem: ti.template(), b, i, r_in, r_out, substep):
@@ -238,7 +266,8 @@ def mpm_passes(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, sha
     def finish_reverse(mem: ti.template(), b, i, r_in, r_out, substep):
         finish_world(mem, b, 0)
 
-    find_box = [Pass(worlds, reset_box), Pass(particles, grow_box)]
+    has_rigid = RIGID in kinds
+    find_box = [Pass(worlds, reset_box), Pass(particles, grow_active_box if has_supply else grow_box)]
     return Passes(
         begin=[
             Pass(worlds, begin_world),
@@ -252,8 +281,10 @@ def mpm_passes(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, sha
             [*find_box, Pass(node_threads, clear), Pass(particles, scatter)],
             [Pass(node_threads, update)],
             [Pass(particles, gather)],
+            *([[Pass(rigid.count, match_shape)]] if has_rigid else []),
         ],
         reverse=[
+            *([[Pass(rigid.count, match_shape_adjoint)]] if has_rigid else []),
             [*find_box, Pass(node_threads, clear_both), Pass(particles, scatter), Pass(particles, scatter_adjoint)],
             [Pass(node_threads, update_adjoint)],
             [Pass(particles, gather_adjoint)],

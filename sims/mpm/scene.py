@@ -7,13 +7,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pliant.sims.mpm.injector import Drain, Injector, InjectorPart, check_supply
 from pliant.sims.mpm.materials import MATERIALS
+from pliant.sims.mpm.rigid import check_rigid
 from pliant.sims.robot.contact import CONTACT_KINDS
 from pliant.sims.robot.effector import Effector, EffectorPart
 from pliant.sims.solver import Part
 
 MARGIN = 3
 """Cells between the edge of the grid and the nearest place where a particle may be."""
+
+
+FLOW_INDEX_RANGE = (0.2, 1.0)
+"""Herschel-Bulkley indices that the viscoplastic law takes: shear thinning to Bingham."""
 
 
 @dataclass
@@ -49,6 +55,10 @@ class Body:
 
     position: (N, dim) [m].  volume: at rest, a number or (N,) [m^dim].  youngs_modulus [Pa], poissons_ratio [-],
     density [kg/m^dim], yield_stress [Pa] (von Mises, uniaxial): numbers or (N,).  velocity: (dim,) or (N, dim) [m/s].
+    Of what flows: bulk_modulus [Pa] of a liquid, density times its speed of sound squared; viscosity [Pa s] of a
+    liquid, consistency [Pa s^n] of a viscoplastic body with flow_index n [-]; friction_angle [rad] of sand.
+    A body of material "rigid" keeps its shape; youngs_modulus and poissons_ratio are those of its skin, by which
+    contact holds it: choose them so stiff that its load would hardly squeeze an elastic body of its size.
     muscle_group: (N,) integers, -1 for none; fibre_direction: (dim,) or (N, dim), normalised here; muscle_strength
     [Pa].
     color: (r, g, b) in 0..1 or (N, 3), for rendering.
@@ -62,6 +72,10 @@ class Body:
     poissons_ratio: float | np.ndarray = 0.2
     density: float | np.ndarray = 1e3
     yield_stress: float | np.ndarray = 100.0
+    bulk_modulus: float | np.ndarray = 5e4
+    viscosity: float | np.ndarray = 1e-3
+    flow_index: float | np.ndarray = 1.0
+    friction_angle: float | np.ndarray = 0.6
     velocity: Sequence[float] | np.ndarray | None = None
     muscle_group: np.ndarray | None = None
     fibre_direction: Sequence[float] | np.ndarray | None = None
@@ -85,12 +99,18 @@ class Body:
             "poissons_ratio": (-1.0, 0.5, False),
             "density": (0.0, np.inf, False),
             "yield_stress": (0.0, np.inf, True),
+            "bulk_modulus": (0.0, np.inf, False),
+            "viscosity": (0.0, np.inf, True),
+            "flow_index": (FLOW_INDEX_RANGE[0], FLOW_INDEX_RANGE[1] * (1 + 1e-12), True),
+            "friction_angle": (0.0, np.pi / 2, True),
             "muscle_strength": (0.0, np.inf, True),
         }
         for name, (low, high, closed) in limits.items():
             check_range(f"{where}: {name}", self.column(name), low, high, closed=closed)
         if self.muscle_group is not None and np.shape(self.muscle_group) != (len(self),):
             raise ValueError(f"{where}: muscle_group has shape {np.shape(self.muscle_group)}, must be ({len(self)},)")
+        if self.material == "rigid":
+            check_rigid(self, dim)
         self.rows("velocity", dim)
         self.rows("fibre_direction", dim)
 
@@ -128,6 +148,7 @@ class Scene:
     dim: 2 or 3.  grid: cells along each axis; the domain is the box from the origin to ``grid * cell`` and particles
     keep
     ``MARGIN`` cells off its edge.  cell: edge of a cell [m].  gravity: (dim,) [m/s^2], default 9.81 down the last axis.
+    injectors: nozzles on effectors that let the particles of a body in.  drains: boxes that take particles out.
     """
 
     dim: int
@@ -137,6 +158,8 @@ class Scene:
     effectors: list[Effector] = field(default_factory=list)
     walls: Walls = field(default_factory=Walls)
     gravity: Sequence[float] | None = None
+    injectors: list[Injector] = field(default_factory=list)
+    drains: list[Drain] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.dim not in (2, 3):
@@ -157,7 +180,10 @@ class Scene:
         for what, names in (("effectors", [e.name for e in self.effectors]), ("bodies", [b.name for b in self.bodies])):
             if len(set(names)) != len(names):
                 raise ValueError(f"{what} have the names {names}; each name may stand once")
+        for effector in self.effectors:
+            effector.check_cell(self.cell)
         self.check_inside(self.position)
+        check_supply(self, (MARGIN - 1) * self.cell)
 
     @property
     def position(self) -> np.ndarray:
@@ -196,14 +222,17 @@ class Scene:
             )
 
     def parts(self, *, dt: float, soft_contact: bool) -> list[Part]:
-        """The scene as the World takes it: effectors, if there are any, and the bodies.
+        """The scene as the World takes it: effectors, injectors and drains, if there are any, and the bodies.
 
         Raises:
-            ValueError: ``dt`` [s] is too large for the elastic waves of a body.
+            ValueError: ``dt`` [s] is too large for the elastic waves of a body or the flow of an injector.
         """
         from pliant.sims.mpm.solver import MPMPart
 
+        has_supply = bool(self.injectors or self.drains)
+        supply: list[Part] = [InjectorPart(self, dt)] if has_supply else []
         if not self.effectors:
-            return [MPMPart(self, dt)]
-        effectors = EffectorPart(self.effectors, soft_contact=soft_contact)
-        return [effectors, MPMPart(self, dt, effectors.shape_kinds)]
+            return [*supply, MPMPart(self, dt, has_supply=has_supply)]
+        has_rigid = any(body.material == "rigid" for body in self.bodies)
+        effectors = EffectorPart(self.effectors, soft_contact=soft_contact, delay=int(has_rigid))
+        return [effectors, *supply, MPMPart(self, dt, effectors.shape_kinds, has_supply=has_supply)]

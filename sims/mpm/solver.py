@@ -8,12 +8,23 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.mpm import state as at
-from pliant.sims.mpm.materials import MATERIALS
-from pliant.sims.mpm.scene import Scene
+from pliant.sims.mpm.materials import MATERIALS, RIGID
+from pliant.sims.mpm.rigid import ROW, law_of, rigid_motion, rigid_table
+from pliant.sims.mpm.scene import FLOW_INDEX_RANGE, Scene
+from pliant.sims.mpm.yielding import BULK, LIQUID, SAND, VISCOPLASTIC, VON_MISES, law_size
 from pliant.sims.solver import CELL, INVERSE_CELL, LANES, Field, Needs, Part, Passes, Phases, Places
 
 COURANT_LIMIT = 0.8
 """Share of a cell that an elastic wave may cross in a substep (explicit MLS-MPM with quadratic splines)."""
+
+
+FLOW_USERS = {
+    "bulk_modulus": {LIQUID},
+    "viscosity": {LIQUID, VISCOPLASTIC},
+    "flow_index": {VISCOPLASTIC},
+    "friction_angle": {SAND},
+}
+"""Which materials a constant of flow matters to: it is a parameter of scenes with one of them."""
 
 
 def wave_speed(youngs_modulus: np.ndarray, poissons_ratio: np.ndarray, density: np.ndarray) -> np.ndarray:
@@ -28,37 +39,72 @@ def largest_substep(cell: float, youngs_modulus: np.ndarray, poissons_ratio: np.
     return COURANT_LIMIT * cell / float(np.max(wave_speed(youngs_modulus, poissons_ratio, density)))
 
 
+VISCOUS_LIMIT = 0.22
+"""Share of a cell's diffusion time, cell^2 density / viscosity, that a substep may last (explicit viscosity)."""
+
+
+def substep_limits(cell: float, material: np.ndarray, values: dict[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    """What bounds the substep: the longest [s] that each cause allows, and the largest speed or viscosity behind it.
+
+    Args:
+        cell: edge of a cell [m].
+        material: of each particle, (N,) integers.
+        values: parameters by name, (N,) or (B, N).
+    """
+    limits = {}
+    elastic = material < LIQUID
+    if elastic.any():
+        moduli = [values[name][..., elastic].astype(float) for name in ("youngs_modulus", "poissons_ratio", "density")]
+        limits["elastic waves"] = (largest_substep(cell, *moduli), float(np.max(wave_speed(*moduli))))
+    liquid = material == LIQUID
+    if liquid.any():
+        bulk, viscosity, density = (
+            values[name][..., liquid].astype(float) for name in ("bulk_modulus", "viscosity", "density")
+        )
+        speed = float(np.max(np.sqrt(bulk / density)))
+        limits["sound waves"] = (COURANT_LIMIT * cell / speed, speed)
+        if (viscosity > 0).any():
+            kinematic = float(np.max(viscosity / density))
+            limits["viscosity"] = (VISCOUS_LIMIT * cell * cell / kinematic, kinematic)
+    return limits
+
+
 class MPMPart(Part):
     """The bodies of a scene as a part of a World."""
 
-    def __init__(self, scene: Scene, dt: float, shape_kinds: tuple[int, ...] = ()) -> None:
+    def __init__(self, scene: Scene, dt: float, shape_kinds: tuple[int, ...] = (), *, has_supply: bool = False) -> None:
         self.scene = scene
         self.dim = scene.dim
         self.dt = dt
         self.elements = self.count = sum(len(body) for body in scene.bodies)
         self.groups = scene.muscle_groups
-        self.kinds = tuple(sorted({MATERIALS[body.material] for body in scene.bodies}))
-        self.key: tuple[Any, ...] = ("mpm", self.kinds, self.groups > 0, shape_kinds)
+        self.material = np.concatenate([np.full(len(body), law_of(body), np.int32) for body in scene.bodies])
+        self.kinds = tuple(sorted({k for body in scene.bodies for k in (law_of(body), MATERIALS[body.material])}))
+        self.key: tuple[Any, ...] = ("mpm", self.kinds, self.groups > 0, shape_kinds, has_supply)
         self.nodes = math.prod(int(n) for n in scene.grid)
         self.kept_nodes = min(self.nodes, self.count)
+        self.rigid_table, self.rigid_places, self.rigid_rest = rigid_table(scene.bodies)
         self.state_size = self.count * at.record_size(self.dim)
-        self.parameter_size = self.count * at.parameter_size(self.dim) + 3 * self.dim
+        self.state_size += len(self.rigid_rest) * at.rigid_record_size(self.dim)
+        self.flows = law_size(self.kinds) > BULK
+        self.parameter_size = self.count * at.parameter_size(self.dim, self.flows) + 3 * self.dim
         self.control_size = self.groups
         self.partial_size = 3 * self.dim + self.groups
         for body in scene.bodies:
-            limit = largest_substep(
-                scene.cell, body.column("youngs_modulus"), body.column("poissons_ratio"), body.column("density")
-            )
-            if dt > limit:
-                raise ValueError(
-                    f"dt={dt!r} s is too large for body {body.name!r}: elastic waves allow at most {limit:.3g} s "
-                    f"on cells of {scene.cell:.3g} m"
-                )
+            names = ("youngs_modulus", "poissons_ratio", "density", *at.FLOW)
+            values = {name: body.column(name) for name in names}
+            limits = substep_limits(scene.cell, np.full(len(body), law_of(body)), values)
+            for cause, (limit, _) in limits.items():
+                if dt > limit:
+                    raise ValueError(
+                        f"dt={dt!r} s is too large for body {body.name!r}: {cause} allow{'s' * (cause == 'viscosity')} "
+                        f"at most {limit:.3g} s on cells of {scene.cell:.3g} m"
+                    )
 
     def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
         """Take the stretches that start at these offsets of each row."""
         d, n = self.dim, self.count
-        record, stride = at.record_size(d), at.parameter_size(d)
+        record, stride = at.record_size(d), at.parameter_size(d, self.flows)
         self.state_fields = [
             Field("position", state, (d,), n, record),
             Field("velocity", state + d, (d,), n, record),
@@ -67,11 +113,18 @@ class MPMPart(Part):
         ]
         self.particle_at, world_at = parameter, parameter + n * stride
         self.parameter_fields = [
-            Field("youngs_modulus", parameter + at.YOUNG, (), n, stride),
-            Field("poissons_ratio", parameter + at.POISSON, (), n, stride),
             Field("density", parameter + at.DENSITY, (), n, stride),
         ]
-        if MATERIALS["von_mises"] in self.kinds:
+        if any(kind < LIQUID for kind in self.kinds):
+            self.parameter_fields[:0] = [
+                Field("youngs_modulus", parameter + at.YOUNG, (), n, stride),
+                Field("poissons_ratio", parameter + at.POISSON, (), n, stride),
+            ]
+        for name, users in FLOW_USERS.items():
+            if users & set(self.kinds):
+                place = parameter + at.FIBRE + d + at.FLOW.index(name)
+                self.parameter_fields.append(Field(name, place, (), n, stride))
+        if {VON_MISES, VISCOPLASTIC} & set(self.kinds):
             self.parameter_fields.append(Field("yield_stress", parameter + at.YIELD, (), n, stride))
         if self.groups:
             self.parameter_fields.append(Field("muscle_strength", parameter + at.STRENGTH, (), n, stride))
@@ -89,36 +142,43 @@ class MPMPart(Part):
         rows[:, :d] = self.scene.position
         rows[:, d : 2 * d] = np.concatenate([body.rows("velocity", d) for body in self.scene.bodies])
         rows[:, 2 * d + d * d :] = np.eye(d).ravel()
-        return rows.ravel()
+        for body in self.scene.bodies:
+            if MATERIALS[body.material] == RIGID:
+                own = rows[self.scene.group(body.name)]
+                own[:, d : 2 * d], gradient = rigid_motion(body, d)
+                own[:, 2 * d : 2 * d + d * d] = gradient.ravel()
+        return np.concatenate([rows.ravel(), np.zeros(self.state_size - rows.size)])
 
     def initial_parameters(self) -> np.ndarray:
         """Parameter row, shape (parameter_size,)."""
         d = self.dim
-        rows = np.zeros((self.count, at.parameter_size(d)))
-        columns = (
+        rows = np.zeros((self.count, at.parameter_size(d, self.flows)))
+        columns: list[tuple[int, str]] = [
             (at.YOUNG, "youngs_modulus"),
             (at.POISSON, "poissons_ratio"),
             (at.DENSITY, "density"),
             (at.YIELD, "yield_stress"),
             (at.STRENGTH, "muscle_strength"),
-        )
+        ]
+        if self.flows:
+            columns += [(at.FIBRE + d + k, name) for k, name in enumerate(at.FLOW)]
         for column, name in columns:
             rows[:, column] = np.concatenate([body.column(name) for body in self.scene.bodies])
         fibres = np.concatenate([body.rows("fibre_direction", d) for body in self.scene.bodies])
         norms = np.linalg.norm(fibres, axis=1, keepdims=True)
-        rows[:, at.FIBRE :] = fibres / np.where(norms > 0, norms, 1.0)
+        rows[:, at.FIBRE : at.FIBRE + d] = fibres / np.where(norms > 0, norms, 1.0)
         _, friction = self.scene.walls.faces(d)
         return np.concatenate([rows.ravel(), np.asarray(self.scene.gravity, float), friction])
 
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
-        """Rest volumes; a grid copy and a bounding box for each member; particles sorted by cell in each world.
+        """Rest volumes and rigid shapes; a grid copy and a bounding box for each member; particles sorted by cell.
 
         A recorded substep keeps its nodes where their box has no more nodes than there are particles: so it is with a
         body of a few cells or more, and the recording grows by a sixth in 3-D.
         """
         d, n, cell = self.dim, self.count, self.scene.cell
         return Needs(
-            constants=np.concatenate([body.column("volume") for body in self.scene.bodies]),
+            constants=np.concatenate([*(body.column("volume") for body in self.scene.bodies), self.rigid_rest.ravel()]),
             common={CELL: cell, INVERSE_CELL: 1 / cell},
             integers={
                 "wall_kinds": self.scene.walls.faces(d)[0],
@@ -126,6 +186,8 @@ class MPMPart(Part):
                 "order": batch * n,
                 "box": batch * team * 2 * d,
                 "cells": batch * self.nodes,
+                "rigid_table": self.rigid_table,
+                "rigid_places": self.rigid_places,
             },
             nodes=self.nodes,
             kept=LANES * (1 + self.kept_nodes),
@@ -136,7 +198,7 @@ class MPMPart(Part):
         info = np.full((self.count, 2), -1, np.int32)
         for body in self.scene.bodies:
             rows = info[self.scene.group(body.name)]
-            rows[:, 0] = MATERIALS[body.material]
+            rows[:, 0] = law_of(body)
             if body.muscle_group is not None:
                 rows[:, 1] = body.muscle_group
         return info.ravel()
@@ -163,6 +225,10 @@ class MPMPart(Part):
             at.WIDTH: 3,
             at.KEPT_NODES: self.kept_nodes,
             at.KEPT_OFFSET: places.kept,
+            at.RIGID_COUNT: len(self.rigid_table) // ROW,
+            at.RIGID_AT: places.integers["rigid_table"],
+            at.RIGID_PLACE_AT: places.integers["rigid_places"],
+            at.RIGID_REST_AT: places.constants + self.count,
         }
         for d, n in enumerate(self.scene.grid):
             entries[at.EXTENT + d] = int(n)
@@ -170,7 +236,7 @@ class MPMPart(Part):
             header[place] = value
 
     def phases(self, dim: int, fp: Any) -> Phases:
-        """Particles to grid, grid, grid to particles, and back."""
+        """Particles to grid, grid, grid to particles, shapes of rigid bodies, and back."""
         from pliant.sims.mpm.kernels import mpm_phases
 
         return mpm_phases(dim, fp, *self.key[1:])
@@ -189,17 +255,21 @@ class MPMPart(Part):
     def check_parameters(self, name: str, values: dict[str, np.ndarray]) -> None:
         """Parameters are physical, and the substep resolves elastic waves."""
         low, high = float(values[name].min()), float(values[name].max())
-        if name in ("youngs_modulus", "density") and low <= 0:
+        if name in ("youngs_modulus", "density", "bulk_modulus") and low <= 0:
             raise ValueError(f"parameter {name!r}={low} must be positive")
         if name == "poissons_ratio" and not (-1 < low and high < 0.5):
             raise ValueError(f"parameter {name!r} must lie in (-1, 0.5); given {low}..{high}")
-        if name in ("yield_stress", "muscle_strength", "wall_friction") and low < 0:
+        if name == "flow_index" and not (FLOW_INDEX_RANGE[0] <= low and high <= FLOW_INDEX_RANGE[1]):
+            raise ValueError(f"parameter {name!r} must lie in {list(FLOW_INDEX_RANGE)}; given {low}..{high}")
+        if name == "friction_angle" and not (0 <= low and high < np.pi / 2):
+            raise ValueError(f"parameter {name!r} must lie in [0, pi/2); given {low}..{high}")
+        if name in ("yield_stress", "muscle_strength", "wall_friction", "viscosity") and low < 0:
             raise ValueError(f"parameter {name!r}={low} must not be negative")
-        limit = largest_substep(
-            self.scene.cell, *(values[n].astype(float) for n in ("youngs_modulus", "poissons_ratio", "density"))
-        )
-        if self.dt > limit * (1 + 1e-6):
-            raise ValueError(
-                f"parameter {name!r}: elastic waves would cross more than {COURANT_LIMIT} cells in dt={self.dt} s; "
-                f"with these values dt may be at most {limit:.3g} s"
-            )
+        for cause, (limit, size) in substep_limits(self.scene.cell, self.material, values).items():
+            if self.dt > limit * (1 + 1e-6):
+                unit = "m^2/s, over density," if cause == "viscosity" else "m/s"
+                what = f"{cause} of {size:.3g} {unit}"
+                raise ValueError(
+                    f"parameter {name!r}: dt={self.dt} s is too large for {what}; with these values dt may be at most "
+                    f"{limit:.3g} s"
+                )

@@ -24,14 +24,22 @@ from pliant.sims.solver import MPM_HEADER
     WIDTH,
     KEPT_NODES,
     KEPT_OFFSET,
+    RIGID_COUNT,
+    RIGID_AT,
+    RIGID_PLACE_AT,
+    RIGID_REST_AT,
     EXTENT,
-) = range(MPM_HEADER, MPM_HEADER + 20)
+) = range(MPM_HEADER, MPM_HEADER + 24)
 # EXTENT is the first of three entries: nodes along each axis.
 # WIDTH is the number of nodes of a stencil along an axis, 3: see ``stencil_functions``.
+# RIGID_COUNT is the number of rigid bodies, RIGID_AT their table, RIGID_PLACE_AT the place of each particle among the
+# rigid ones, RIGID_REST_AT where their rest positions are among the constants (see ``rigid_table``).
 # KEPT_NODES is how many nodes a recorded substep can keep, KEPT_OFFSET where they are within what is kept of it.
 
-# Entries of a particle's parameter record; the fibre direction (dim) follows.
+# Entries of a particle's parameter record; the fibre direction (dim) follows, then in a scene where something flows the
+# constants of FLOW.
 YOUNG, POISSON, DENSITY, YIELD, STRENGTH, FIBRE = range(6)
+FLOW = ("bulk_modulus", "viscosity", "flow_index", "friction_angle")
 
 
 def record_size(dim: int) -> int:
@@ -39,6 +47,11 @@ def record_size(dim: int) -> int:
     return 2 * dim + 2 * dim * dim
 
 
-def parameter_size(dim: int) -> int:
+def rigid_record_size(dim: int) -> int:
+    """Floats of a rigid particle behind all particles' records: velocity and spin before shape matching."""
+    return 3 if dim == 2 else 6
+
+
+def parameter_size(dim: int, flows: bool) -> int:
     """Floats of a particle's parameters."""
-    return FIBRE + dim
+    return FIBRE + dim + (len(FLOW) if flows else 0)

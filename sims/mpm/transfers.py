@@ -13,8 +13,10 @@ from typing import Any
 
 from pliant.sims.math.products import product_functions
 from pliant.sims.mpm import state as at
-from pliant.sims.mpm.materials import material_functions
+from pliant.sims.mpm.materials import RIGID, material_functions
+from pliant.sims.mpm.rigid_kernels import rigid_functions
 from pliant.sims.mpm.stencil import FLOAT_MASK, stencil_functions
+from pliant.sims.mpm.yielding import BULK, LAMBDA, MU, YIELD, law_size
 from pliant.sims.runtime import ti
 from pliant.sims.solver import (
     CELL,
@@ -46,6 +48,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
     material = material_functions(dim, fp, kinds)
+    rigid = rigid_functions(dim, fp, kinds)
     products = product_functions(dim, fp)
     stencil = stencil_functions(dim, fp, atomic)
     load_vec, load_mat, store_vec, store_mat = stencil.load_vec, stencil.load_mat, stencil.store_vec, stencil.store_mat
@@ -55,7 +58,10 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         stencil.widen, stencil.narrow, stencil.add_narrow, stencil.rows, stencil.step_node
     )  # fmt: skip
     multiply, multiply_transposed = products.multiply, products.multiply_transposed
-    record, parameters = at.record_size(dim), at.parameter_size(dim)
+    law_vec = ti.types.vector(law_size(kinds), fp)
+    flow_constants = law_size(kinds) - BULK  # none: -1 or 0
+    record, parameters = at.record_size(dim), at.parameter_size(dim, flow_constants > 0)
+    FLOW_AT = at.FIBRE + dim
     last = dim - 1
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
 
@@ -71,12 +77,17 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         return (b * h[PARAMETER] + h[at.PARTICLE_AT] + p * parameters) & FLOAT_MASK
 
     @ti.func
-    def lame(mem: ti.template(), q):
-        """Lame constants (mu, lambda) of the particle whose parameters start at q, 1/(1 + nu) and 1/(1 - 2 nu)."""
+    def constants_of(mem: ti.template(), q):
+        """Constants of the law of the particle whose parameters start at q, 1/(1 + nu) and 1/(1 - 2 nu)."""
         young, nu = mem.parameters[q + at.YOUNG], mem.parameters[q + at.POISSON]
         once, twice = fp(1.0) / (fp(1.0) + nu), fp(1.0) / (fp(1.0) - fp(2.0) * nu)
-        mu = fp(0.5) * young * once
-        return mu, fp(2.0) * mu * nu * twice, once, twice
+        law = law_vec(0.0)
+        law[MU] = fp(0.5) * young * once
+        law[LAMBDA] = fp(2.0) * law[MU] * nu * twice
+        law[YIELD] = mem.parameters[q + at.YIELD]
+        for k in ti.static(range(flow_constants)):
+            law[BULK + k] = mem.parameters[q + FLOW_AT + k]
+        return law, once, twice
 
     @ti.func
     def activation(mem: ti.template(), b, p):
@@ -122,9 +133,9 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         q = parameters_of(mem, b, p)
         volume = mem.constants[h[at.VOLUME_AT] + p]
         mass = volume * mem.parameters[q + at.DENSITY]
-        mu, lam, _, _ = lame(mem, q)
+        law, _, _ = constants_of(mem, q)
         C, F = trial(mem, i_in)
-        stored, tau = material.update(h[h[at.INFO_AT] + 2 * p], F, mu, lam, mem.parameters[q + at.YIELD])
+        stored, tau = material.update(h[h[at.INFO_AT] + 2 * p], F, C, law, mem.constants[DT])
         A = affine(mem, b, q, p, C, stored, tau, mass, volume)
         store_mat(mem.frames, state_of(mem, r_out, p) + F_AT, stored)
         first, f = locate(mem, i_in)
@@ -250,7 +261,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
             sum w u]
                     - A^T sum w q,   D = (4 / cell^2) C'_bar, d in cells where D and A are scaled by cell
             v_bar = m sum w q,  A_bar = sum w q d^T,  tau_bar = -dt V (4 / cell^2) A_bar,  C_bar = m A_bar + dt
-            F_t_bar F^T
+            F_t_bar F^T + L_bar  (L_bar: of the viscous stress)
             F_bar = (1 + dt C)^T F_t_bar   (F_t: trial deformation gradient),  m_bar = v . sum w q + C : A_bar + sum w
             m_bar
         where sum w u = v', the velocity of the next frame.
@@ -266,14 +277,17 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         volume = mem.constants[h[at.VOLUME_AT] + p]
         mass = volume * mem.parameters[q + at.DENSITY]
         kind = h[h[at.INFO_AT] + 2 * p]
-        mu, lam, once, twice = lame(mem, q)
-        yielding = mem.parameters[q + at.YIELD]
+        law, once, twice = constants_of(mem, q)
         C, F = trial(mem, i_in)
         U, sigma, V = material.axes(kind, F)
-        stored, tau = material.respond(kind, F, U, sigma, V, mu, lam, yielding)
+        stored, tau = material.respond(kind, F, U, sigma, V, C, law, dt)
         A = affine(mem, b, q, p, C, stored, tau, mass, volume)
         v = load_vec(mem.frames, i_in + V_AT)
         v_next = load_vec(mem.frames, state_of(mem, r_out, p) + V_AT)
+        if ti.static(RIGID in kinds):
+            place = h[h[at.RIGID_PLACE_AT] + p]
+            if place >= 0:  # the next frame has it after shape matching
+                v_next = rigid.velocity_before(mem, r_out, place)
         first, f = locate(mem, i_in)
         stride_i, stride_j = strides(mem)
         w = weights(f)
@@ -370,17 +384,19 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                     own[q + at.FIBRE + d] = own[q + at.FIBRE + d] + fibre_bar[d]
                 partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT] + 3 * dim
                 add(mem.scratch, partial + h[h[at.INFO_AT] + 2 * p + 1], power * pull)
-        F_bar, p_bar = material.respond_adjoint(kind, F, U, sigma, V, mu, lam, yielding, stored_bar, tau_bar)
+        F_bar, L_bar, law_bar = material.respond_adjoint(kind, F, U, sigma, V, C, law, dt, stored_bar, tau_bar)
         before = load_mat(mem.frames, i_in + F_AT)
-        store_mat(mem.adjoint, a + C_AT, mass * A_bar + dt * multiply_transposed(F_bar, before))
+        store_mat(mem.adjoint, a + C_AT, mass * A_bar + L_bar + dt * multiply_transposed(F_bar, before))
         store_mat(mem.adjoint, a + F_AT, products.transposed_multiply(one_plus(dt, C), F_bar))
         young, nu = mem.parameters[q + at.YOUNG], mem.parameters[q + at.POISSON]
         # mu = E / (2 (1 + nu)), lambda = E nu / ((1 + nu)(1 - 2 nu))
         mu_slope, lam_slope = fp(0.5) * once, nu * once * twice  # by E
-        own[q + at.YOUNG] = own[q + at.YOUNG] + p_bar[0] * mu_slope + p_bar[1] * lam_slope
+        own[q + at.YOUNG] = own[q + at.YOUNG] + law_bar[MU] * mu_slope + law_bar[LAMBDA] * lam_slope
         lam_slope = young * (fp(1.0) + fp(2.0) * nu * nu) * once * once * twice * twice  # by nu
-        own[q + at.POISSON] = own[q + at.POISSON] + p_bar[1] * lam_slope - p_bar[0] * mu * once
-        own[q + at.YIELD] = own[q + at.YIELD] + p_bar[2]
+        own[q + at.POISSON] = own[q + at.POISSON] + law_bar[LAMBDA] * lam_slope - law_bar[MU] * law[MU] * once
+        own[q + at.YIELD] = own[q + at.YIELD] + law_bar[YIELD]
+        for k in ti.static(range(flow_constants)):
+            own[q + FLOW_AT + k] = own[q + FLOW_AT + k] + law_bar[BULK + k]
 
     return SimpleNamespace(
         scatter=scatter, gather=gather, scatter_adjoint=scatter_adjoint, gather_adjoint=gather_adjoint, record=record

@@ -1,8 +1,8 @@
 """Rigid kinematic manipulators: signed distances that move with a prescribed twist and push on what they touch.
 
-An effector's pose (position and quaternion) is state, its twist a control. Contact acts on grid velocities: inside the
-shape (hard), or blended by s = min(exp(-softness * signed distance), 1) around it (soft; Huang et al. 2021,
-PlasticineLab, eq. 4), the velocity relative to the surface answers to the contact law of ``contact.py``.
+An effector's pose (position and quaternion) is state, its twist a control, unless it is fixed. Contact acts on grid
+velocities: inside the shape (hard), or blended by s = min(exp(-softness * signed distance), 1) around it (soft; Huang
+et al. 2021, PlasticineLab, eq. 4), the velocity relative to the surface answers to the contact law of ``contact.py``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pliant.sims.solver import EFFECTOR_HEADER, Field, Needs, Part, Phases, Plac
 POSE, TWIST, FORCE = 7, 6, 3
 
 # Header entries of this part.
-(COUNT, STATE_AT, FRICTION_AT, SOFTNESS_AT, CONTROL_AT, OUTPUT_AT, RECORD_AT, KIND_AT, SOFT, PARTIAL_AT) = range(
-    EFFECTOR_HEADER, EFFECTOR_HEADER + 10
+(COUNT, STATE_AT, FRICTION_AT, SOFTNESS_AT, CONTROL_AT, OUTPUT_AT, RECORD_AT, KIND_AT, SOFT, PARTIAL_AT, MOVING) = (
+    range(EFFECTOR_HEADER, EFFECTOR_HEADER + 11)
 )
 
 
@@ -32,6 +32,7 @@ class Effector:
     shape: one of ``pliant.sims.robot.shapes`` (metres).  position: (3,) [m], in 2-D scenes (x, y) or (x, y, 0).
     orientation: quaternion (w, x, y, z).  friction: Coulomb coefficient.  contact: "sticky", "slip" or "separate".
     softness: decay rate of soft contact [1/m].  color: (r, g, b) in 0..1, for rendering only.
+    fixed: it stays where it is and has no controls; in a scene fixed effectors stand after all others.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Effector:
     contact: str = "separate"
     softness: float = 666.0
     color: tuple[float, float, float] = (0.55, 0.58, 0.62)
+    fixed: bool = False
     pose: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -66,19 +68,36 @@ class Effector:
                 raise ValueError(f"effector {self.name!r}: {name}={value!r} must be finite and not negative")
         self.pose = np.concatenate([position, orientation / norm])
 
+    def check_cell(self, cell: float) -> None:
+        """Raise ``ValueError`` if a grid with cells of this edge [m] is too coarse for the shape (thin walls leak)."""
+        try:
+            self.shape.check_cell(cell)
+        except ValueError as error:
+            raise ValueError(f"effector {self.name!r}: {error}") from None
+
 
 class EffectorPart(Part):
-    """The effectors of a World as a part of it: poses integrated from twists, contact offered to the solvers."""
+    """The effectors of a World as a part of it: poses integrated from twists, contact offered to the solvers.
 
-    def __init__(self, effectors: Sequence[Effector], *, soft_contact: bool) -> None:
+    delay: phases that the solver's reverse sweep takes before its particles' cotangents reach the nodes.
+    """
+
+    def __init__(self, effectors: Sequence[Effector], *, soft_contact: bool, delay: int = 0) -> None:
         self.effectors = list(effectors)
         self.soft_contact = soft_contact
         self.count = len(self.effectors)
+        fixed = [effector.fixed for effector in self.effectors]
+        self.moving = self.count - sum(fixed)
+        if any(fixed[: self.moving]):
+            name = self.effectors[fixed.index(True)].name
+            raise ValueError(f"effector {name!r} has fixed=True and stands before one that moves; list fixed ones last")
         self.shape_kinds = tuple(sorted({int(effector.shape.record()[0]) for effector in self.effectors}))
-        self.key: tuple[Any, ...] = ("effectors", self.shape_kinds)
+        self.delay = delay
+        self.key: tuple[Any, ...] = ("effectors", self.shape_kinds, delay)
         m = self.count
         self.state_size, self.parameter_size = m * POSE, 2 * m
-        self.control_size, self.output_size, self.partial_size = m * TWIST, m * FORCE, m * (2 + POSE + TWIST + FORCE)
+        self.control_size, self.output_size = self.moving * TWIST, m * FORCE
+        self.partial_size = m * (2 + POSE + TWIST + FORCE)
 
     def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
         """Take the stretches that start at these offsets of each row."""
@@ -91,7 +110,9 @@ class EffectorPart(Part):
             Field("effector_friction", parameter, (m,)),
             Field("effector_softness", parameter + m, (m,)),
         ]
-        self.control_fields = [Field("effector_twist", control, (6,), m, TWIST)]
+        self.control_at = control
+        if self.moving:
+            self.control_fields = [Field("effector_twist", control, (6,), self.moving, TWIST)]
         self.output_fields = [Field("effector_force", output, (3,), m, FORCE)]
 
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
@@ -115,12 +136,13 @@ class EffectorPart(Part):
             (STATE_AT, self.state_fields[0].offset),
             (FRICTION_AT, friction),
             (SOFTNESS_AT, friction + self.count),
-            (CONTROL_AT, self.control_fields[0].offset),
+            (CONTROL_AT, self.control_at),
             (OUTPUT_AT, self.output_fields[0].offset),
             (RECORD_AT, places.constants),
             (KIND_AT, places.integers["effector_kinds"]),
             (SOFT, int(self.soft_contact)),
             (PARTIAL_AT, places.partial),
+            (MOVING, self.moving),
         ):
             header[at] = value
 
@@ -128,7 +150,9 @@ class EffectorPart(Part):
         """Pose integration and its adjoint; contact itself is called by the solver whose nodes are touched."""
         from pliant.sims.robot.effector_kernels import effector_functions
 
-        return effector_functions(dim, fp, self.shape_kinds, False).phases
+        phases = effector_functions(dim, fp, self.shape_kinds, False).phases
+        idle = phases.reverse[0]
+        return phases._replace(reverse=[idle] * self.delay + phases.reverse)
 
     def check_state(self, name: str, values: np.ndarray) -> None:
         """Orientations are unit quaternions, to a tenth (a longer one would enlarge the shape)."""

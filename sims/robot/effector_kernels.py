@@ -76,6 +76,19 @@ def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) 
         return s
 
     @ti.func
+    def twist_of(mem: ti.template(), b, j):
+        """Velocity and angular velocity of effector j, and where they lie; zero and -1 if it is fixed."""
+        h = ti.static(mem.integers)
+        v = vec3(0.0)
+        omega = vec3(0.0)
+        at = -1
+        if j < h[eff.MOVING]:
+            at = b * h[CONTROL] + h[eff.CONTROL_AT] + j * eff.TWIST
+            v = load3(mem.controls, at)
+            omega = load3(mem.controls, at + 3)
+        return v, omega, at
+
+    @ti.func
     def approach(mem: ti.template(), b, pose, j, x):
         """Softness, arm from the effector's centre to x (3-vector), whether x can be in contact (bounding sphere)."""
         h = ti.static(mem.integers)
@@ -98,8 +111,8 @@ def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) 
             phi, n_local = shapes.distance(mem.constants, h[eff.RECORD_AT] + j * RECORD_SIZE, R.transpose() @ r)
             s = blend(h[eff.SOFT], softness, phi)
             if s > 0.0:
-                twist = b * h[CONTROL] + h[eff.CONTROL_AT] + j * eff.TWIST
-                surface = narrow(load3(mem.controls, twist) + load3(mem.controls, twist + 3).cross(r))
+                v, omega, _at = twist_of(mem, b, j)
+                surface = narrow(v + omega.cross(r))
                 mu = mem.parameters[b * h[PARAMETER] + h[eff.FRICTION_AT] + j]
                 answer = surface + law.respond(u - surface, narrow(R @ n_local), mem.integers[h[eff.KIND_AT] + j], mu)
                 u_out = u + s * (answer - u)
@@ -129,9 +142,8 @@ def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) 
             phi, n_local = shapes.distance(mem.constants, record, local)
             s = blend(h[eff.SOFT], softness, phi)
             if s > 0.0:
-                twist = b * h[CONTROL] + h[eff.CONTROL_AT] + j * eff.TWIST
-                omega = load3(mem.controls, twist + 3)
-                surface = narrow(load3(mem.controls, twist) + omega.cross(r))
+                v, omega, _at = twist_of(mem, b, j)
+                surface = narrow(v + omega.cross(r))
                 mu = mem.parameters[b * h[PARAMETER] + h[eff.FRICTION_AT] + j]
                 kind = mem.integers[h[eff.KIND_AT] + j]
                 n = narrow(R @ n_local)
@@ -177,10 +189,10 @@ def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) 
             for j in range(h[eff.COUNT]):
                 i = f_in * h[STATE] + h[eff.STATE_AT] + j * eff.POSE
                 o = f_out * h[STATE] + h[eff.STATE_AT] + j * eff.POSE
-                twist = b * h[CONTROL] + h[eff.CONTROL_AT] + j * eff.TWIST
-                q = rotation.integrate(load4(mem.frames, i + 3), load3(mem.controls, twist + 3), dt)
+                v, omega, _at = twist_of(mem, b, j)
+                q = rotation.integrate(load4(mem.frames, i + 3), omega, dt)
                 for d in ti.static(range(3)):
-                    mem.frames[o + d] = mem.frames[i + d] + dt * mem.controls[twist + d]
+                    mem.frames[o + d] = mem.frames[i + d] + dt * v[d]
                 for d in ti.static(range(4)):
                     mem.frames[o + 3 + d] = q[d]
 
@@ -193,13 +205,14 @@ def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) 
             for j in range(h[eff.COUNT]):
                 i = f_in * h[STATE] + h[eff.STATE_AT] + j * eff.POSE
                 a = b * h[STATE] + h[eff.STATE_AT] + j * eff.POSE
-                twist = b * h[CONTROL] + h[eff.CONTROL_AT] + j * eff.TWIST
+                _v, omega, twist = twist_of(mem, b, j)
                 q_bar, omega_bar = rotation.integrate_adjoint(
-                    load4(mem.frames, i + 3), load3(mem.controls, twist + 3), dt, load4(mem.adjoint, a + 3)
+                    load4(mem.frames, i + 3), omega, dt, load4(mem.adjoint, a + 3)
                 )
-                for d in ti.static(range(3)):
-                    mem.control_adjoint[twist + d] = mem.control_adjoint[twist + d] + dt * mem.adjoint[a + d]
-                    mem.control_adjoint[twist + 3 + d] = mem.control_adjoint[twist + 3 + d] + omega_bar[d]
+                if twist >= 0:
+                    for d in ti.static(range(3)):
+                        mem.control_adjoint[twist + d] = mem.control_adjoint[twist + d] + dt * mem.adjoint[a + d]
+                        mem.control_adjoint[twist + 3 + d] = mem.control_adjoint[twist + 3 + d] + omega_bar[d]
                 for d in ti.static(range(4)):
                     mem.adjoint[a + 3 + d] = q_bar[d]
                 for m in range(h[TEAM]):
@@ -208,7 +221,9 @@ def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) 
                         mem.adjoint[a + d] = mem.adjoint[a + d] + mem.scratch[o + P_POSE + d]
                         mem.scratch[o + P_POSE + d] = fp(0.0)
                     for d in range(eff.TWIST):
-                        mem.control_adjoint[twist + d] = mem.control_adjoint[twist + d] + mem.scratch[o + P_TWIST + d]
+                        if twist >= 0:
+                            share = mem.scratch[o + P_TWIST + d]
+                            mem.control_adjoint[twist + d] = mem.control_adjoint[twist + d] + share
                         mem.scratch[o + P_TWIST + d] = fp(0.0)
 
     @ti.func

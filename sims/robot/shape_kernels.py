@@ -1,7 +1,7 @@
 """Signed distance, normal and their adjoint for every shape, as Taichi functions on a flat array of shape records.
 
-Solids are negative inside. Spheres, capsules, tori and cylinders are solids of revolution about z: their distance is a
-profile f(rho, z) with rho = |(x, y)| and, e_r = (x, y, 0)/rho,
+Solids are negative inside. Spheres, capsules, tori, cylinders and profiles are solids of revolution about z: their
+distance is a profile f(rho, z) with rho = |(x, y)| and, e_r = (x, y, 0)/rho,
 
     gradient  f_r e_r + f_z e_z
     Hessian   f_rr e_r e_r^T + f_rz (e_r e_z^T + e_z e_r^T) + f_zz e_z e_z^T + f_r/rho e_t e_t^T.
@@ -13,15 +13,17 @@ A record has RECORD_SIZE floats: the kind, then
     BOX         half extents (3) of the sharp core, rounding
     HALF_SPACE  nothing
     MESH        nx, ny, nz, origin (3), spacing, start of its spline coefficients counted from that of the record
+    PROFILE     a polygon, see ``profile_kernels.py``
 """
 # mypy: disable-error-code="valid-type"
 
 import functools
 from types import SimpleNamespace
 
+from pliant.sims.robot.profile_kernels import DENSITY_AT, profile_functions
 from pliant.sims.runtime import ti
 
-ROUND, CYLINDER, BOX, HALF_SPACE, MESH = KINDS = tuple(range(5))
+ROUND, CYLINDER, BOX, HALF_SPACE, MESH, PROFILE = KINDS = tuple(range(6))
 RECORD_SIZE = 16
 
 
@@ -38,6 +40,7 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
     """
     vector = ti.types.vector(3, fp)
     flat = 1e-12 if fp == ti.f32 else 1e-30  # a gradient below this has no direction
+    polygon = profile_functions(fp)
 
     @ti.func
     def polar(q):
@@ -103,6 +106,18 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
             rho, e, f_r, f_z, curvature * f_z * f_z, -curvature * f_r * f_z, curvature * f_r * f_r, m
         )
         return phi, gradient, product
+
+    @ti.func
+    def profile_solid(shapes: ti.template(), o, q, m):
+        rho, e = polar(q)
+        f, f_r, f_z, curvature = polygon.profile(shapes, o, rho, q[2])
+        # Where walls are the nearest on the axis the direction to them is anyone's: no derivative of rounding errors.
+        if rho * shapes[o + DENSITY_AT] < fp(1e-4):
+            rho = fp(0.0)
+        gradient, product = revolve(
+            rho, e, f_r, f_z, curvature * f_z * f_z, -curvature * f_r * f_z, curvature * f_r * f_r, m
+        )
+        return f, gradient, product
 
     @ti.func
     def box(shapes: ti.template(), o, q, m):
@@ -224,6 +239,9 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
         if ti.static(CYLINDER in kinds):
             if kind == CYLINDER:
                 phi, gradient, product = cylinder(shapes, o, q, m)
+        if ti.static(PROFILE in kinds):
+            if kind == PROFILE:
+                phi, gradient, product = profile_solid(shapes, o, q, m)
         if ti.static(MESH in kinds):
             if kind == MESH:
                 phi, gradient, product = spline(shapes, o, q, m, second)

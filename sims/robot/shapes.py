@@ -43,7 +43,7 @@ class Shape(ABC):
 
     @property
     def data(self) -> np.ndarray:
-        """Samples that the record points to, shape (k,); empty for all but meshes."""
+        """What the record points to, shape (k,): samples of meshes, segments of profiles; empty for all others."""
         return np.zeros(0)
 
     @abstractmethod
@@ -53,6 +53,10 @@ class Shape(ABC):
     @abstractmethod
     def _evaluate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Signed distances (n,) and their gradients (n, 3)."""
+
+    def check_cell(self, cell: float) -> None:
+        """Raise ``ValueError`` if a grid with cells of this edge [m] is too coarse for the shape (thin walls leak)."""
+        return None
 
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
         """Signed distances [m], shape (n,), of points (n, 3) [m] in the frame of the shape."""
@@ -76,15 +80,15 @@ class _Round(Shape):
         return float(sum(self._skeleton()))
 
     def record(self, data_offset: int = 0) -> np.ndarray:
-        return _record(ROUND, *self._skeleton())
+        return make_record(ROUND, *self._skeleton())
 
     def _evaluate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ring, half_length, radius = self._skeleton()
-        rho, e_r, z = _cylindrical(points)
+        rho, e_r, z = cylindrical(points)
         a, b = rho - ring, z - np.clip(z, -half_length, half_length)
         d = np.hypot(a, b)
         safe = np.where(d > 0, d, 1.0)
-        return d - radius, _revolve(e_r, np.where(d > 0, a / safe, 1.0), b / safe)
+        return d - radius, revolve(e_r, np.where(d > 0, a / safe, 1.0), b / safe)
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class Sphere(_Round):
     radius: float
 
     def __post_init__(self) -> None:
-        _check_lengths(self, "radius")
+        check_lengths(self, "radius")
 
     def _skeleton(self) -> tuple[float, float, float]:
         return 0.0, 0.0, self.radius
@@ -108,7 +112,7 @@ class Capsule(_Round):
     half_length: float
 
     def __post_init__(self) -> None:
-        _check_lengths(self, "radius", "half_length")
+        check_lengths(self, "radius", "half_length")
 
     def _skeleton(self) -> tuple[float, float, float]:
         return 0.0, self.half_length, self.radius
@@ -122,7 +126,7 @@ class Torus(_Round):
     minor_radius: float
 
     def __post_init__(self) -> None:
-        _check_lengths(self, "major_radius", "minor_radius")
+        check_lengths(self, "major_radius", "minor_radius")
         if self.minor_radius >= self.major_radius:
             raise ValueError(
                 f"Torus: minor_radius={self.minor_radius!r} must be smaller than major_radius={self.major_radius!r}"
@@ -140,17 +144,17 @@ class Cylinder(Shape):
     half_length: float
 
     def __post_init__(self) -> None:
-        _check_lengths(self, "radius", "half_length")
+        check_lengths(self, "radius", "half_length")
 
     @property
     def bounding_radius(self) -> float:
         return math.hypot(self.radius, self.half_length)
 
     def record(self, data_offset: int = 0) -> np.ndarray:
-        return _record(CYLINDER, self.radius, self.half_length)
+        return make_record(CYLINDER, self.radius, self.half_length)
 
     def _evaluate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rho, e_r, z = _cylindrical(points)
+        rho, e_r, z = cylindrical(points)
         a, b = rho - self.radius, np.abs(z) - self.half_length
         side = np.where(z >= 0, 1.0, -1.0)
         corner = (a > 0) & (b > 0)
@@ -159,7 +163,7 @@ class Cylinder(Shape):
         safe = np.where(corner, d, 1.0)
         f_r = np.where(corner, a / safe, a >= b)
         f_z = side * np.where(corner, b / safe, a < b)
-        return phi, _revolve(e_r, f_r, f_z)
+        return phi, revolve(e_r, f_r, f_z)
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,7 @@ class Box(Shape):
         return float(np.linalg.norm(self._core)) + self.rounding
 
     def record(self, data_offset: int = 0) -> np.ndarray:
-        return _record(BOX, *self._core, self.rounding)
+        return make_record(BOX, *self._core, self.rounding)
 
     def _evaluate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         sign = np.where(points >= 0, 1.0, -1.0)
@@ -210,7 +214,7 @@ class HalfSpace(Shape):
         return math.inf
 
     def record(self, data_offset: int = 0) -> np.ndarray:
-        return _record(HALF_SPACE)
+        return make_record(HALF_SPACE)
 
     def _evaluate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return points[:, 2].copy(), np.tile([0.0, 0.0, 1.0], (len(points), 1))
@@ -241,7 +245,7 @@ class Mesh(Shape):
     _faces: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_lengths(self, "scale", *([] if self.margin is None else ["margin"]))
+        check_lengths(self, "scale", *([] if self.margin is None else ["margin"]))
         if isinstance(self.cells, bool) or not isinstance(self.cells, (int, np.integer)) or not 4 <= self.cells <= 128:
             raise ValueError(f"Mesh: cells={self.cells!r} must be an integer from 4 to 128")
         vertices, faces = load_mesh(self.path)
@@ -262,14 +266,14 @@ class Mesh(Shape):
 
     def record(self, data_offset: int = 0) -> np.ndarray:
         grid = self._sampled
-        return _record(MESH, *grid.coefficients.shape, *grid.origin, grid.spacing, data_offset)
+        return make_record(MESH, *grid.coefficients.shape, *grid.origin, grid.spacing, data_offset)
 
     def _evaluate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._sampled.evaluate(points)
 
 
 def pack_shapes(shapes: Sequence[Shape]) -> np.ndarray:
-    """What kernels read of several shapes: their records (16 each), their bounding radii (1 each), then mesh samples.
+    """What kernels read of several shapes: their records (16 each), their bounding radii (1 each), then their data.
 
     The record of shape j begins at 16 j; wherever the array is put inside a larger one, records stay valid.
     """
@@ -280,23 +284,25 @@ def pack_shapes(shapes: Sequence[Shape]) -> np.ndarray:
         records.append(shape.record(next_data - j * RECORD_SIZE))
         next_data += shape.data.size
     if next_data > 2**24:
-        raise ValueError(f"the meshes need {next_data} samples together, more than {2**24}; use fewer cells")
+        raise ValueError(f"the shapes need {next_data} samples together, more than {2**24}; use fewer cells for meshes")
     radii = np.array([min(shape.bounding_radius, UNBOUNDED) for shape in shapes])
     return np.concatenate([*records, radii, *(shape.data for shape in shapes)])
 
 
-def _record(kind: int, *values: float) -> np.ndarray:
+def make_record(kind: int, *values: float) -> np.ndarray:
+    """A record of the kernels, shape (16,)."""
     record = np.zeros(RECORD_SIZE)
     record[0] = kind
     record[1 : 1 + len(values)] = values
     return record
 
 
-def _check_lengths(shape: Shape, *names: str) -> None:
+def check_lengths(shape: Shape, *names: str, hint: str = "") -> None:
+    """Raise ``ValueError`` unless the attributes of these names are positive; ``hint`` ends the message."""
     for name in names:
         value = getattr(shape, name)
         if not isinstance(value, (int, float, np.number)) or not np.isfinite(value) or value <= 0:
-            raise ValueError(f"{type(shape).__name__}: {name}={value!r} must be a positive finite number")
+            raise ValueError(f"{type(shape).__name__}: {name}={value!r} must be a positive finite number{hint}")
 
 
 def _as_points(points: np.ndarray) -> np.ndarray:
@@ -306,12 +312,13 @@ def _as_points(points: np.ndarray) -> np.ndarray:
     return points
 
 
-def _cylindrical(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cylindrical(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """rho (n,), e_r (n, 2) (the x axis on the axis itself), z (n,)."""
     rho = np.hypot(points[:, 0], points[:, 1])
     e_r = np.where(rho[:, None] > 0, points[:, :2] / np.where(rho > 0, rho, 1.0)[:, None], [1.0, 0.0])
     return rho, e_r, points[:, 2]
 
 
-def _revolve(e_r: np.ndarray, f_r: np.ndarray, f_z: np.ndarray) -> np.ndarray:
+def revolve(e_r: np.ndarray, f_r: np.ndarray, f_z: np.ndarray) -> np.ndarray:
+    """Gradients (n, 3) from those of a profile."""
     return np.concatenate([e_r * f_r[:, None], f_z[:, None]], axis=1)

@@ -1,4 +1,4 @@
-"""Rods and triangle meshes in pictures: where they are seen, what hides them, what is refused."""
+"""Rods, triangle meshes and containers in pictures: where they are seen, what hides them, what is refused."""
 
 import time
 
@@ -8,7 +8,10 @@ import pytest
 from pliant.sims.camera.camera import Camera
 from pliant.sims.camera.meshes import TriangleMesh
 from pliant.sims.camera.renderer import Renderer
+from pliant.sims.camera.stage import rotation_matrix
 from pliant.sims.robot import shapes
+from pliant.sims.robot.containers import Bowl, Cone, Cup, RingTank
+from pliant.sims.robot.profile import Revolution
 from pliant.sims.runtime import start
 
 RED, GREEN, BLUE, GREY = (0.9, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.2, 0.9), (0.5, 0.5, 0.5)
@@ -176,6 +179,61 @@ def test_rods_and_meshes_around_or_behind_the_camera_do_no_harm(renderer):
     rods = [(generator.uniform(0, 1, (50, 3)), np.stack([np.arange(49), np.arange(1, 50)], -1), 0.05, BLUE)]
     image = renderer.render(NO_POINTS, RED, 0.1, camera, chains=rods, meshes=[(ball(8, 0.5), (0.5,) * 3, UPRIGHT, RED)])
     assert image.shape == (64, 96, 3)
+
+
+CONTAINERS = {
+    "cup": Cup(0.2, 0.3, 0.04, 0.04),
+    "cone": Cone(0.25, 0.4, 0.04),
+    "bowl": Bowl(0.3, 0.04),
+    "ring tank": RingTank(0.1, 0.3, 0.25, 0.04, 0.04),
+}
+
+
+@pytest.mark.parametrize("turn", [UPRIGHT, (0.95, 0.2, 0.24, 0.0)], ids=["upright", "turned"])
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_container_is_seen_where_it_is(renderer, name, turn):
+    """Its silhouette is where rays meet the solid, to a pixel, whatever is see-through."""
+    shape, camera = CONTAINERS[name], Camera((0.0, -3.0, 0.8), (0.0, 0.0, 0.0), frame_height=1.2)
+    image = renderer.render(NO_POINTS, RED, 0.1, camera, surfaces=[(shape, (0, 0, 0), turn, BLUE)], ground=None)
+    x, y = np.meshgrid((np.arange(96) + 0.5 - 48) * 1.2 / 64, (32 - np.arange(64) - 0.5) * 1.2 / 64)
+    right, up, forward = camera.axes
+    starts = (x[..., None] * right + y[..., None] * up).reshape(-1, 3)
+    points = starts[:, None] + np.linspace(-1.0, 1.0, 400)[:, None] * forward
+    local = points.reshape(-1, 3) @ rotation_matrix(turn)
+    nearest = shape.signed_distance(local).reshape(64, 96, -1).min(-1)
+    assert is_color(image, 2)[nearest < -0.019].all()
+    assert not is_color(image, 2)[nearest > 0.019].any()
+    assert (nearest < -0.019).sum() > 200
+
+
+def test_content_and_inside_of_a_container_show_through_its_wall(renderer, front):
+    """A red particle in a blue cup is seen from the front; behind the cup it is not; a solid of the same form hides."""
+    cup = CONTAINERS["cup"]
+    solid = Revolution(cup.profile)
+    place = (0.0, 0.0, 0.05)
+    seen = {}
+    for what, shape, y in (("inside", cup, 0.0), ("behind", cup, 0.6), ("in front", cup, -0.6), ("solid", solid, 0.0)):
+        scene = {"positions": np.array([[0.0, y, 0.05]]), "colors": RED, "surfaces": [(shape, place, UPRIGHT, BLUE)]}
+        seen[what] = is_color(renderer.render(radius=0.1, camera=front, ground=None, **scene), 0).sum()
+    assert seen["inside"] > 50 and seen["in front"] > 50
+    assert seen["behind"] == seen["solid"] == 0
+    empty = renderer.render(NO_POINTS, RED, 0.1, front, surfaces=[(cup, place, UPRIGHT, BLUE)], ground=None)
+    full = renderer.render(NO_POINTS, RED, 0.1, front, surfaces=[(solid, place, UPRIGHT, BLUE)], ground=None)
+    assert np.abs(empty.astype(int) - full)[24:36, 44:52].mean() > 4  # the far wall's inside, not the near one's out
+
+
+def test_container_of_a_two_dimensional_scene_shows_its_cross_section(renderer):
+    """Between the walls the background is seen."""
+    camera = Camera((0.0, 0.0, 5.0), (0.0, 0.0, 0.0), up=(0.0, 1.0, 0.0), frame_height=1.0)
+    upwards = (0.5**0.5, -(0.5**0.5), 0, 0)
+    cup = CONTAINERS["cup"]
+    surfaces = [(cup, (0, 0, 0), upwards, BLUE)]
+    image = renderer.render(np.zeros((0, 2)), RED, 0.01, camera, surfaces=surfaces, ground=None)
+    x, y = np.meshgrid((np.arange(96) + 0.5 - 48) / 64, (32 - np.arange(64) - 0.5) / 64)
+    points = np.stack([x, np.zeros_like(x), y], -1).reshape(-1, 3)
+    distance = cup.signed_distance(points).reshape(64, 96)
+    assert is_color(image, 2)[distance < -1 / 64].all()
+    assert not is_color(image, 2)[distance > 1 / 64].any()
 
 
 @pytest.mark.parametrize(

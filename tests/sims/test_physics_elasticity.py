@@ -9,6 +9,7 @@ from physics import block, frequency, idle, lame, of, settle
 from pliant.sims.mpm.materials import MATERIALS, material_functions
 from pliant.sims.mpm.scene import Body, Scene
 from pliant.sims.mpm.solver import largest_substep
+from pliant.sims.mpm.yielding import law_size
 from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.shapes import Box
 from pliant.sims.runtime import float_type, numpy_type, ti
@@ -145,14 +146,18 @@ def material_kernel(dim, precision, kind):
     fp = float_type(precision)
     functions = material_functions(dim, fp, (kind,))
     array = ti.types.ndarray(fp, 1)
+    size = law_size((kind,))
 
     @ti.kernel
-    def update(trial: array, constants: array, stored: array, stress: array):
+    def update(trial: array, constants: array, dt: fp, stored: array, stress: array):
         F = ti.Matrix.zero(fp, dim, dim)
         for i in ti.static(range(dim)):
             for j in ti.static(range(dim)):
                 F[i, j] = trial[i * dim + j]
-        kept, tau = functions.update(kind, F, constants[0], constants[1], constants[2])
+        law = ti.Vector.zero(fp, size)
+        for i in ti.static(range(size)):
+            law[i] = constants[i]
+        kept, tau = functions.update(kind, F, ti.Matrix.zero(fp, dim, dim), law, dt)
         for i in ti.static(range(dim)):
             for j in ti.static(range(dim)):
                 stored[i * dim + j] = kept[i, j]
@@ -161,16 +166,16 @@ def material_kernel(dim, precision, kind):
     return update
 
 
-def respond(material, F, yield_stress=0.0, precision="f64"):
+def respond(material, F, yield_stress=0.0, precision="f64", *, dt=1.0, viscosity=1.0, flow_index=1.0, angle=0.5):
     """Stored deformation gradient and Kirchhoff stress [Pa] of a trial one, all (dim, dim)."""
     dim, dtype = len(F), numpy_type(precision)
     stored, stress = np.zeros(dim * dim, dtype), np.zeros(dim * dim, dtype)
-    constants = np.array([*lame(YOUNG, POISSON), yield_stress], dtype)
-    material_kernel(dim, precision, MATERIALS[material])(F.astype(dtype).ravel(), constants, stored, stress)
+    constants = np.array([*lame(YOUNG, POISSON), yield_stress, 1.0, viscosity, flow_index, angle], dtype)
+    material_kernel(dim, precision, MATERIALS[material])(F.astype(dtype).ravel(), constants, dt, stored, stress)
     return stored.reshape(dim, dim).astype(float), stress.reshape(dim, dim).astype(float)
 
 
-@pytest.mark.parametrize("material", list(MATERIALS))
+@pytest.mark.parametrize("material", ["neo_hookean", "fixed_corotated", "hencky", "von_mises", "viscoplastic"])
 @pytest.mark.parametrize("dim", [2, 3])
 def test_small_strains_obey_hookes_law(dim, material):
     """tau = 2 mu e + lambda tr(e) 1 up to terms of second order, for a strain of 1e-6 and a rotation of 1e-6."""
@@ -247,3 +252,45 @@ def test_particles_of_a_world_flow_back_to_their_own_yield_stress(dim):
     stress = lame(YOUNG, POISSON)[0] * (vectors * np.log(values)[:, None]) @ vectors.transpose(0, 2, 1)  # 2 mu ln V
     np.testing.assert_allclose(stress[:, 0, 1], yield_stress / np.sqrt(3), rtol=0.01)
     np.testing.assert_allclose(np.linalg.det(F), 1, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("flow_index", [1.0, 0.5, 0.3])
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+@pytest.mark.parametrize("dim", [2, 3])
+def test_herschel_bulkley_in_steady_simple_shear(dim, precision, flow_index):
+    """Shear stress tau_y + k rate^n within 1 % once the shear is steady, at two substeps; tau_y (2 %) once it stops."""
+    consistency, plateau = 40.0, YIELD_STRESS / np.sqrt(3)
+    constants = {"viscosity": consistency, "flow_index": flow_index}
+    for rate, dt in ((1.0, 1e-3), (1.0, 2e-3), (5.0, 1e-3)):
+        F, step = np.eye(dim), np.eye(dim)
+        step[0, 1] = rate * dt
+        for _ in range(round(0.4 / (rate * dt))):
+            F, stress = respond("viscoplastic", step @ F, YIELD_STRESS, precision, dt=dt, **constants)
+        assert stress[0, 1] == pytest.approx(plateau + consistency * rate**flow_index, rel=0.01)
+    for _ in range(2000):
+        F, stress = respond("viscoplastic", F, YIELD_STRESS, precision, dt=0.05, **constants)
+    assert stress[0, 1] == pytest.approx(plateau, rel=0.02)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_sand_yields_on_the_cone_of_mohr_and_coulomb(dim):
+    """Squeezed along one axis, let out to the sides: (s_1 - s_3) / (s_1 + s_3) = sin(friction angle), 1e-6."""
+    angle = np.radians(35)
+    F = np.diag([0.9] + [1.03] * (dim - 1))
+    F, stress = respond("sand", F, angle=angle)
+    principal = np.sort(np.linalg.eigvalsh(-stress))
+    ratio = (principal[-1] - principal[0]) / (principal[-1] + principal[0])
+    assert ratio == pytest.approx(np.sin(angle), rel=1e-6)
+    again, _ = respond("sand", F, angle=angle)
+    np.testing.assert_allclose(again, F, rtol=0, atol=1e-9)  # what has yielded stays on the cone
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_sand_that_came_apart_bears_nothing_until_it_has_closed_up(dim):
+    """Expanded by 20 % and pressed by 10 % of length in volume it has no stress, pressed beyond it has."""
+    F, stress = respond("sand", 1.2 * np.eye(dim))
+    assert not stress.any()
+    F, stress = respond("sand", 0.9 * F)
+    assert not stress.any()
+    F, stress = respond("sand", 0.9 * F)
+    assert (np.linalg.eigvalsh(stress) < 0).all()

@@ -7,7 +7,9 @@ import pytest
 import trimesh
 from adjoint import check_adjoint
 
+from pliant.sims.robot.containers import Bowl, Cone, Cup, RingTank
 from pliant.sims.robot.mesh_distance import mesh_signed_distance
+from pliant.sims.robot.profile import Revolution
 from pliant.sims.robot.shapes import (
     Box,
     Capsule,
@@ -73,6 +75,12 @@ CLOSED = {
     "box": Box((0.05, 0.03, 0.08)),
     "rounded box": Box((0.05, 0.03, 0.08), rounding=0.01),
     "half-space": HalfSpace(),
+    "cup": Cup(0.05, 0.09, 0.02, 0.02, top_radius=0.07),
+    "tube": Cup(0.05, 0.09, 0.02, 0.0, open_bottom=True),
+    "cone": Cone(0.06, 0.09, 0.02),
+    "bowl": Bowl(0.08, 0.02, depth=0.06),
+    "ring tank": RingTank(0.03, 0.09, 0.07, 0.02, 0.02),
+    "hourglass": Revolution([(0, -0.1), (0.06, -0.08), (0.01, 0.0), (0.06, 0.08), (0, 0.06)]),
 }
 
 
@@ -201,6 +209,11 @@ def away_from_ridges(shape, points, radius=5e-4):
             Box: lambda s: np.array(s.half_extents) - s.rounding,
         }[type(shape)](shape)
         keep &= np.abs(np.abs(points) - extents).min(axis=1) > radius
+    if isinstance(shape, Revolution):  # second derivatives jump from edges to corners
+        along, over, across = shape.segments.offsets(np.stack([np.hypot(*points.T[:2]), points[:, 2]], axis=1)[:, None])
+        distance = np.hypot(over, across)
+        to_end = np.minimum(np.abs(along), np.abs(along - shape.segments.length))
+        keep &= np.where(distance < distance.min(axis=1, keepdims=True) + 2 * radius, to_end, 1.0).min(axis=1) > radius
     if isinstance(shape, Cylinder):
         keep &= np.abs(np.hypot(points[:, 0], points[:, 1]) - shape.radius) > radius
     return points[keep]
@@ -233,6 +246,10 @@ def test_half_space_is_unbounded():
 def test_degenerate_points_have_unit_normals():
     """Centre of a ball, axis of a capsule, circle of a torus, centre of a box."""
     for shape, point in [
+        (CLOSED["cup"], [0, 0, 0.03]),
+        (CLOSED["cup"], [1e-12, 0, 0.03]),
+        (CLOSED["cup"], CLOSED["cup"].profile[0] + (0,)),
+        (CLOSED["cone"], [0, 0, CLOSED["cone"].floor]),
         (Sphere(0.1), [0, 0, 0]),
         (Capsule(0.1, 0.2), [0, 0, 0.1]),
         (Torus(0.1, 0.02), [0.1, 0, 0]),

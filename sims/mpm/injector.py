@@ -1,0 +1,344 @@
+"""Injectors (faucets, bottles, jets) that let particles of a pool into the scene one by one, and drains.
+
+The pool is a body whose particles wait, each with a rank; the nozzle rides on an effector, whose twist is a control.
+With the control Q, the flow [m^dim/s], the injected volume grows by dt Q a substep; the particle of rank k is emitted
+in the substep in which that volume W passes w_k, the volume of all particles of lower rank and half its own. At the end
+of the substep it is where it has come since, and as fast as the jet in the moving nozzle's frame:
+
+    x = p + R (a_k + d (W - w_k) / area) + T (T + dt) g / 2,   T = (W - w_k) / Q
+    v = v_n + omega x R a_k + R d Q / area + T g,   C = 0,   F = 1
+
+with the nozzle's pose (p, R) and twist (v_n, omega), the direction d, a_k a point of the nozzle's disc (in 2-D segment)
+and the time T since it left the opening. So x and v depend smoothly on flow, pose and gravity, and in free flight it
+makes no difference in which substep the particle was emitted: derivatives are those of the smooth path.
+
+What has no derivative here is which particles take part in the motion: that one more particle weighs and pushes, or one
+fewer in a drain, as the flow grows. Differences over steps so wide that particles change sides see it, the adjoint not.
+
+The injected volume is kept as a whole number of quanta (the pool's mean particle volume) and a remainder: a float32 sum
+of dt Q would lose particles in a long episode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pliant.sims.robot.effector import Effector
+from pliant.sims.solver import INJECTOR_HEADER, Field, Needs, Part, Passes, Phases, Places
+
+# Header entries of this part.
+(
+    COUNT,
+    POOL,
+    STATE_AT,
+    FLOW_AT,
+    INJECTOR_AT,
+    POOL_AT,
+    EFFECTOR_AT,
+    ENTRY_AT,
+    PARTICLE_AT,
+    OWNER_AT,
+    DRAINS,
+    DRAIN_AT,
+    PARTIAL_AT,
+) = range(INJECTOR_HEADER, INJECTOR_HEADER + 13)
+
+# Constants of an injector: direction (3), area, quantum; of a pool's particle: quanta and remainder of w_k, a_k (3).
+DIRECTION, AREA, QUANTUM, INJECTOR_SIZE = 0, 3, 4, 5
+QUANTA, REMAINDER, ARM, POOL_SIZE = 0, 1, 2, 5
+# Partial sums of an injector: cotangents of pose, twist, injected volume, flow.
+P_POSE, P_TWIST, P_VOLUME, P_FLOW, P_SIZE = 0, 7, 13, 14, 15
+# Entry of a particle in the pools, where it has none: of no pool; of a rigid body, which no drain takes apart.
+NO_POOL, RIGID = -1, -2
+
+# Additive recurrences with the powers of 1/1.3247... (2 axes) or 1/1.618... (1): well spread for any number of points
+# (Roberts 2018, "The unreasonable effectiveness of quasirandom sequences").
+RATIOS = {1: (0.6180339887498949,), 2: (0.7548776662466927, 0.5698402909980532)}
+
+
+@dataclass
+class Injector:
+    """A nozzle that lets the particles of a pool into the scene.
+
+    name: of the injector.  body: the pool; its particles wait where the body puts them and have its material.
+    effector: the effector that the nozzle rides on.  nozzle: centre of the opening in the effector's frame [m]; keep it
+    off the effector's shape by a cell or more, or contact deflects the jet.  direction: of the jet in the same frame,
+    normalised here.  radius: of the opening (in 2-D half its width) [m].  max_flow: the largest control [m^dim/s].
+    seed: of the places in the opening.
+    """
+
+    name: str
+    body: str
+    effector: str
+    radius: float
+    max_flow: float
+    nozzle: Sequence[float] = (0.0, 0.0, 0.0)
+    direction: Sequence[float] = (0.0, -1.0, 0.0)
+    seed: int = 0
+
+    def area(self, dim: int) -> float:
+        """Cross-section of the jet [m^(dim - 1)]."""
+        return np.pi * self.radius**2 if dim == 3 else 2 * self.radius
+
+    def vector(self, name: str, dim: int) -> np.ndarray:
+        """``nozzle`` or ``direction``, shape (3,); a ``ValueError`` unless it lies in the space of the scene."""
+        given = np.asarray(getattr(self, name), float).ravel()
+        wide = np.zeros(3)
+        if given.size not in (dim, 3) or not np.isfinite(given).all() or (dim == 2 and given[2:].any()):
+            allowed = "3 finite numbers" if dim == 3 else "2 finite numbers, or 3 with a third of 0"
+            raise ValueError(f"injector {self.name!r}: {name}={getattr(self, name)!r} must be {allowed}")
+        wide[: given.size] = given
+        return wide
+
+    def axis(self, dim: int) -> np.ndarray:
+        """Unit vector of the jet in the effector's frame, shape (3,)."""
+        direction = self.vector("direction", dim)
+        length = np.linalg.norm(direction)
+        if length < 1e-9:
+            raise ValueError(f"injector {self.name!r}: direction={self.direction!r} must not be zero")
+        return direction / length
+
+    def nozzle_point(self, effectors: Sequence[Effector], dim: int) -> np.ndarray:
+        """Where the nozzle is at reset, shape (dim,) [m]: a place for the pool to wait."""
+        effector = next((e for e in effectors if e.name == self.effector), None)
+        if effector is None:
+            names = ", ".join(e.name for e in effectors) or "none"
+            raise ValueError(f"injector {self.name!r}: effector={self.effector!r} is unknown; effectors: {names}")
+        w, v, a = effector.pose[3], effector.pose[4:], self.vector("nozzle", dim)
+        turned = a + 2 * np.cross(v, np.cross(v, a) + w * a)
+        return (effector.pose[:3] + turned)[:dim]
+
+    def arms(self, count: int, dim: int) -> np.ndarray:
+        """Points of the opening in the effector's frame, a low-discrepancy sequence, shape (count, 3) [m]."""
+        shift = np.random.default_rng(self.seed).random(dim - 1)
+        u = (shift + np.arange(count)[:, None] * RATIOS[dim - 1]) % 1.0
+        axis = self.axis(dim)
+        if dim == 2:
+            across = (2 * u - 1) * np.array([-axis[1], axis[0], 0.0])
+        else:
+            side = np.cross(axis, np.eye(3)[np.argmin(abs(axis))])
+            side /= np.linalg.norm(side)
+            angle = 2 * np.pi * u[:, 1:]
+            across = np.sqrt(u[:, :1]) * (np.cos(angle) * side + np.sin(angle) * np.cross(axis, side))
+        return self.vector("nozzle", dim) + self.radius * across
+
+
+@dataclass
+class Drain:
+    """A box from ``low`` to ``high``, (dim,) [m] each: particles that enter it stay there and take part in nothing.
+
+    Their places and deformation are kept, velocity and mass on the grid are none. Particles of rigid bodies pass.
+    """
+
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def check_supply(scene: Any, edge: float) -> None:
+    """Raise ``ValueError`` if the injectors and drains of a ``Scene`` do not fit it; particles keep ``edge`` off."""
+    dim, size = scene.dim, scene.size
+    for drain in scene.drains:
+        low, high = np.asarray(drain.low, float), np.asarray(drain.high, float)
+        if low.shape != (dim,) or high.shape != (dim,) or not (np.isfinite([low, high]).all() and (low < high).all()):
+            raise ValueError(
+                f"drain: low={drain.low!r}, high={drain.high!r} must be {dim} numbers each, low < high [m]"
+            )
+        if (high <= 0).any() or (low >= size).any():
+            raise ValueError(
+                f"drain: low={drain.low!r}, high={drain.high!r} lies outside the domain, 0..{size.tolist()}"
+            )
+    names = [injector.name for injector in scene.injectors]
+    if len(set(names)) != len(names):
+        raise ValueError(f"injectors have the names {names}; each name may stand once")
+    owners: dict[str, str] = {}
+    for injector in scene.injectors:
+        where = f"injector {injector.name!r}"
+        try:
+            scene.group(injector.body)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        if injector.body in owners:
+            raise ValueError(
+                f"{where}: body={injector.body!r} is the pool of injector {owners[injector.body]!r} already; "
+                "each injector needs a pool of its own"
+            )
+        owners[injector.body] = injector.name
+        body = next(body for body in scene.bodies if body.name == injector.body)
+        if body.material == "rigid":
+            raise ValueError(f"{where}: body={injector.body!r} is rigid; a pool's particles are let in one by one")
+        spacing = float(body.column("volume").max()) ** (1 / dim)
+        if not (np.isfinite(injector.radius) and injector.radius >= spacing / 2):
+            raise ValueError(
+                f"{where}: radius={injector.radius!r} must be at least half the spacing of the pool's particles, "
+                f"{spacing / 2:.3g} m"
+            )
+        if not (np.isfinite(injector.max_flow) and injector.max_flow > 0):
+            raise ValueError(f"{where}: max_flow={injector.max_flow!r} must be positive [m^{dim}/s]")
+        injector.axis(dim)
+        point = injector.nozzle_point(scene.effectors, dim)
+        high = size - edge
+        if not ((point > edge) & (point < high)).all():
+            raise ValueError(
+                f"{where}: the nozzle is at {point.tolist()}, outside the domain; allowed: strictly between "
+                f"{[edge] * dim} and {high.tolist()} [m]"
+            )
+        for drain in scene.drains:
+            if ((point > drain.low) & (point < drain.high)).all():
+                raise ValueError(f"{where}: the nozzle is at {point.tolist()}, in the drain {drain.low}..{drain.high}")
+
+
+def injected_volume(world: Any) -> np.ndarray:
+    """Volume that each injector of a World has let in up to the current (or loaded) state, (B, injectors) [m^dim]."""
+    volumes = {body.name: body.column("volume") for body in world.scene.bodies}
+    quanta = [volumes[injector.body].mean() for injector in world.scene.injectors]
+    return world.state("injected_quanta").astype(float) * quanta + world.state("injected_remainder")
+
+
+class InjectorPart(Part):
+    """The injectors and drains of a scene as a part of a World."""
+
+    key: tuple[Any, ...] = ("injectors",)
+
+    def __init__(self, scene: Any, dt: float) -> None:
+        self.scene = scene
+        self.injectors: list[Injector] = scene.injectors
+        self.dim = scene.dim
+        self.count = len(self.injectors)
+        for injector in self.injectors:
+            fastest = scene.cell / dt * injector.area(self.dim)
+            if injector.max_flow > fastest:
+                raise ValueError(
+                    f"injector {injector.name!r}: max_flow={injector.max_flow!r} would cross more than a cell in "
+                    f"dt={dt!r} s; through this opening it may be at most {fastest:.3g} m^{self.dim}/s"
+                )
+        self.state_size, self.control_size, self.partial_size = 2 * self.count, self.count, P_SIZE * self.count
+        pools = [scene.group(injector.body) for injector in self.injectors]
+        none = np.zeros(0, np.int32)
+        self.particles = np.concatenate([none, *(np.arange(pool.start, pool.stop, dtype=np.int32) for pool in pools)])
+        self.owner = np.repeat(np.arange(self.count, dtype=np.int32), [pool.stop - pool.start for pool in pools])
+        columns = {body.name: body.column("volume") for body in scene.bodies}
+        self.volumes = [columns[injector.body] for injector in self.injectors]
+        self.quanta = np.array([volume.mean() for volume in self.volumes])
+        self.ranks = self._ranks()
+
+    def _ranks(self) -> np.ndarray:
+        """Quanta and remainder [m^dim] of w_k of all pools' particles, shape (M, 2)."""
+        ranks = [np.zeros((0, 2))]
+        for volume, quantum in zip(self.volumes, self.quanta, strict=True):
+            if np.ptp(volume) == 0:
+                whole, rest = np.arange(len(volume)), np.full(len(volume), 0.5 * quantum)
+            else:
+                passed = np.cumsum(volume) - 0.5 * volume
+                whole = np.floor(passed / quantum)
+                rest = passed - whole * quantum
+            ranks.append(np.stack([whole, rest], 1))
+        return np.concatenate(ranks)
+
+    def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
+        """Take the stretches that start at these offsets of each row."""
+        self.state_at, self.control_at = state, control
+        if self.count:
+            self.state_fields = [
+                Field("injected_quanta", state, (), self.count, 2),
+                Field("injected_remainder", state + 1, (), self.count, 2),
+            ]
+            self.control_fields = [Field("injector_flow", control, (self.count,))]
+
+    def initial_state(self) -> np.ndarray:
+        """Nothing is injected yet, shape (2 * count,)."""
+        return np.zeros(self.state_size)
+
+    def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
+        """Records of injectors, pools and drains; which particle is which."""
+        d, scene = self.dim, self.scene
+        injectors = [
+            np.concatenate([injector.axis(d), [injector.area(d), quantum]])
+            for injector, quantum in zip(self.injectors, self.quanta, strict=True)
+        ]
+        arms = [injector.arms(len(volume), d) for injector, volume in zip(self.injectors, self.volumes, strict=True)]
+        pool = np.concatenate([self.ranks, np.concatenate([np.zeros((0, 3)), *arms])], 1)
+        drains = [
+            np.concatenate([np.asarray(drain.low, float), np.asarray(drain.high, float)]) for drain in scene.drains
+        ]
+        entries = np.concatenate(
+            [np.full(len(body), RIGID if body.material == "rigid" else NO_POOL, np.int32) for body in scene.bodies]
+        )
+        entries[self.particles] = np.arange(len(self.particles))
+        names = [effector.name for effector in scene.effectors]
+        effectors = np.array([names.index(injector.effector) for injector in self.injectors], np.int32)
+        return Needs(
+            constants=np.concatenate([*injectors, pool.ravel(), *drains]),
+            integers={"effectors": effectors, "entries": entries, "particles": self.particles, "owners": self.owner},
+        )
+
+    def write_header(self, header: np.ndarray, places: Places) -> None:
+        """Fill this part's stretch of the integer header."""
+        pool_at = places.constants + self.count * INJECTOR_SIZE
+        for at, value in (
+            (COUNT, self.count),
+            (POOL, len(self.particles)),
+            (STATE_AT, self.state_at),
+            (FLOW_AT, self.control_at),
+            (INJECTOR_AT, places.constants),
+            (POOL_AT, pool_at),
+            (EFFECTOR_AT, places.integers["effectors"]),
+            (ENTRY_AT, places.integers["entries"]),
+            (PARTICLE_AT, places.integers["particles"]),
+            (OWNER_AT, places.integers["owners"]),
+            (DRAINS, len(self.scene.drains)),
+            (DRAIN_AT, pool_at + len(self.particles) * POOL_SIZE),
+            (PARTIAL_AT, places.partial),
+        ):
+            header[at] = value
+
+    def phases(self, dim: int, fp: Any) -> Phases:
+        """Flow, emission, and back."""
+        from pliant.sims.mpm.injector_kernels import injector_functions
+
+        return injector_functions(dim, fp, False).phases
+
+    def passes(self, dim: int, fp: Any) -> Passes:
+        """The same with a thread for each particle of a pool."""
+        from pliant.sims.mpm.injector_kernels import injector_functions
+
+        return injector_functions(dim, fp, True).passes
+
+    def check_state(self, name: str, values: np.ndarray) -> None:
+        """Quanta are counts; remainders are shares of a quantum."""
+        if name == "injected_quanta" and ((values < 0) | (values != np.floor(values))).any():
+            raise ValueError("injected_quanta must be whole numbers >= 0")
+        if name == "injected_remainder" and ((values < 0) | (values > self.quanta * (1 + 1e-6))).any():
+            raise ValueError(
+                f"injected_remainder must lie in 0..{self.quanta.tolist()} [m^{self.dim}], a quantum of each injector"
+            )
+
+    def check_controls(self, controls: np.ndarray) -> None:
+        """Flows lie between 0 and ``max_flow``."""
+        for j, injector in enumerate(self.injectors):
+            flow = controls[:, self.control_at + j]
+            if flow.min() < 0 or flow.max() > injector.max_flow * (1 + 1e-6):
+                worst = float(flow.min() if flow.min() < 0 else flow.max())
+                raise ValueError(
+                    f"injector_flow={worst:.6g} of injector {injector.name!r} must lie in 0..{injector.max_flow} "
+                    f"m^{self.dim}/s"
+                )
+
+    def idle(self, state: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which particles wait in a pool and which lie in a drain, (B, N) booleans each: as the kernels decide it."""
+        waiting = np.zeros(position.shape[:2], bool)
+        own = state[:, self.state_at : self.state_at + self.state_size].reshape(len(state), self.count, 2)
+        whole, rest = own[:, self.owner, 0], own[:, self.owner, 1]
+        quanta, remainder = self.ranks.astype(state.dtype).T
+        waiting[:, self.particles] = ~((whole > quanta) | ((whole == quanta) & (rest > remainder)))
+        drained = np.zeros_like(waiting)
+        for drain in self.scene.drains:
+            low, high = np.asarray(drain.low, state.dtype), np.asarray(drain.high, state.dtype)
+            drained |= ((position > low) & (position < high)).all(-1)
+        for body in self.scene.bodies:
+            if body.material == "rigid":
+                drained[:, self.scene.group(body.name)] = False
+        return waiting, drained & ~waiting
