@@ -1,6 +1,7 @@
 """Actuators: how actions become the controls of a World, and how cotangents of controls become those of actions.
 
-The plain one is a matrix. Another one, `pliant.envs.arms.ArmActuator`, has a state of its own: joint angles.
+The plain one is a matrix; `BoundedActuator` also keeps effectors within a workspace. Another one,
+`pliant.envs.arms.ArmActuator`, has a state of its own: joint angles.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ class Actuator:
         """
         self.world.set_state(name, values, None if worlds.all() else worlds)
 
+    def restore(self, states: Mapping[str, np.ndarray]) -> None:
+        """Take on the arrays ``states`` of `state_names`, (B, ...), that belong to the World's state as it stands."""
+
     def controls(self, actions: np.ndarray) -> np.ndarray:
         """The controls, shape (B, C), of a step with actions (B, A) in [-1, 1]; moves its own state on."""
         return actions @ self.matrix.T
@@ -72,10 +76,59 @@ class Actuator:
         return dict(cotangents)
 
 
+class BoundedActuator(Actuator):
+    """The matrix, with the velocities of effectors cut where a step would take them out of the task's workspace.
+
+    A step of T seconds from position p with velocity v along an axis ends within [low, high]: v becomes
+    clip(v, min((low - p) / T, 0), max((high - p) / T, 0)), so that one which starts outside may only come back.
+    """
+
+    def __init__(self, task: Task, world: World) -> None:
+        super().__init__(task, world)
+        self._effectors = sorted(task.workspace)
+        bounds = [np.asarray(task.workspace[k], float) for k in self._effectors]
+        self._low, self._high = np.stack([b[0] for b in bounds]), np.stack([b[1] for b in bounds])
+        start = world.control_layout["effector_twist"].start
+        self._columns = start + 6 * np.array(self._effectors)[:, None] + np.arange(3)
+        self._free: list[np.ndarray] = []  # where a recorded step's velocities are the action's, (B, effectors, 3)
+        self._stops: list[np.ndarray] = []  # where they end at a bound
+
+    def reset(self, worlds: np.ndarray) -> None:
+        if worlds.all():
+            self.begin_window()
+
+    def begin_window(self) -> None:
+        self._free, self._stops = [], []
+
+    def controls(self, actions: np.ndarray) -> np.ndarray:
+        controls = super().controls(actions)
+        position = self.world.state("effector_position")[:, self._effectors].astype(np.float64)
+        wanted, duration = controls[:, self._columns], self.world.time_step
+        least = np.minimum((self._low - position) / duration, 0.0)
+        most = np.maximum((self._high - position) / duration, 0.0)
+        velocity = np.clip(wanted, least, most)
+        controls[:, self._columns] = velocity
+        if self.world.differentiable:
+            free = velocity == wanted
+            self._free.append(free)
+            self._stops.append(~free & (velocity != 0.0))
+        return controls
+
+    def adjoint(self, step: int, control_bar: np.ndarray) -> np.ndarray:
+        # v = (bound - p) / T:  p_bar -= v_bar / T, and nothing to the action
+        velocity_bar = control_bar[:, self._columns]
+        position_bar = np.zeros(self.world.state("effector_position").shape)
+        position_bar[:, self._effectors] = np.where(self._stops[step], -velocity_bar / self.world.time_step, 0.0)
+        self.world.add_state_adjoint("effector_position", position_bar)
+        control_bar = control_bar.copy()
+        control_bar[:, self._columns] = np.where(self._free[step], velocity_bar, 0.0)
+        return super().adjoint(step, control_bar)
+
+
 def make_actuator(task: Task, world: World) -> Actuator:
-    """The actuator of a task in a World: arms, if it has them."""
+    """The actuator of a task in a World: arms, if it has them, else one that keeps to the workspace, if it has one."""
     if task.arms is None:
-        return Actuator(task, world)
+        return BoundedActuator(task, world) if task.workspace else Actuator(task, world)
     from pliant.envs.arms import ArmActuator
 
     return ArmActuator(task, world)

@@ -233,6 +233,10 @@ class ArmActuator(Actuator):
     def begin_window(self) -> None:
         self._before, self._free = [], []
 
+    def restore(self, states: Mapping[str, np.ndarray]) -> None:
+        self._angle = np.array(states[ANGLE], np.float64)
+        self._before, self._free = [], []
+
     def _place(self, worlds: np.ndarray) -> None:
         """Put the held effectors of some worlds where the joint angles say."""
         position, orientation = (self.world.state(name) for name in (POSITION, ORIENTATION))

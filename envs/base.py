@@ -19,6 +19,7 @@ from gymnasium.vector.utils import batch_space
 from pliant.envs.checks import check_actions
 from pliant.envs.differentiable import DifferentiableFace
 from pliant.envs.rollout import OBSERVATION_LIMIT, Gradient, Outcome, Rollout
+from pliant.envs.snapshots import put
 from pliant.envs.task import Task
 
 __all__ = ["Gradient", "TaskEnv", "TaskVectorEnv"]
@@ -98,6 +99,19 @@ class TaskEnv(DifferentiableFace, gym.Env):
         outcome = self._rollout.reset([self.np_random], state=self._state_option(options))
         self._last = outcome
         return _observed(outcome)[0], _info(outcome, 0, terms=False)
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
+        """Go on from a ``snapshot()`` of this environment or of another one of the same task, as ``reset`` returns.
+
+        The steps that follow are those of the original to the last bit, given equal precision and parameters; gradients
+        are of the steps since, and ``initial_state`` is this state.
+
+        Raises:
+            ValueError: it is a snapshot of another task or of several worlds.
+        """
+        self.check_open()
+        self._last = put(self._rollout, snapshot)
+        return _observed(self._last)[0], _info(self._last, 0, terms=False)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One step; ``action`` of shape (A,) is clipped to [-1, 1]. Tasks end by the clock only (truncation)."""
@@ -234,6 +248,16 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         for b in np.flatnonzero(mask):
             infos = self._add_info(infos, _info(outcome, int(b), terms=False), int(b))
         return _observed(outcome), infos
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
+        """Go on from a ``snapshot()``, as in `TaskEnv`; one of a single world puts all worlds into that state."""
+        self.check_open()
+        self._last = put(self._rollout, snapshot)
+        self._done = self._rollout.elapsed >= self._horizon
+        infos: dict[str, Any] = {}
+        for b in range(self.num_envs):
+            infos = self._add_info(infos, _info(self._last, b, terms=False), b)
+        return _observed(self._last), infos
 
     def _restart(self, mask: np.ndarray, state: Mapping[str, Any] | None = None) -> Outcome:
         self._last = self._rollout.reset(self.np_random, worlds=mask, state=state)

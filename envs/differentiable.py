@@ -10,6 +10,7 @@ import numpy as np
 
 from pliant.envs.checks import check_actions
 from pliant.envs.rollout import Gradient, Outcome, Rollout
+from pliant.envs.snapshots import Snapshot, take
 from pliant.envs.task import Task, make_config
 
 if TYPE_CHECKING:
@@ -107,6 +108,11 @@ class DifferentiableFace:
         return self._rollout.differentiable
 
     @property
+    def memory_bytes(self) -> int:
+        """Bytes of the simulation's own arrays, all worlds together; those of checkpoints come on top."""
+        return self._rollout.world.memory_bytes
+
+    @property
     def score(self) -> Any:
         """The score now, in [0, 1]: a float, or shape (B,)."""
         if self._last is None:
@@ -200,6 +206,16 @@ class DifferentiableFace:
         if self._last is None:
             raise RuntimeError("call reset() first")
         self._rollout.begin_window()
+
+    def snapshot(self) -> Snapshot:
+        """The state of the episode as plain arrays (`pliant.envs.snapshots`), for ``restore``; axis 0 is the world.
+
+        Parameters and the random generator, which only a reset draws from, are not part of it.
+        """
+        self.check_open()
+        if self._last is None:
+            raise RuntimeError("call reset() first")
+        return take(self._rollout)
 
     def evaluate(
         self, actions: np.ndarray, *, seed: int = 0, discount: float = 1.0, options: dict[str, Any] | None = None

@@ -26,6 +26,15 @@ class Scorer:
         self._sums[:, worlds] = 0.0
         self._counted[worlds] = 0
 
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """What is kept, by name, axis 0 the world."""
+        return {"start": self._start.copy(), "sums": self._sums.T.copy(), "counted": self._counted.copy()}
+
+    def restore(self, kept: Mapping[str, np.ndarray]) -> None:
+        """Inverse of `snapshot`."""
+        self._start, self._sums = np.array(kept["start"], float), np.array(kept["sums"], float).T.copy()
+        self._counted = np.array(kept["counted"], int)
+
     def value(self, view: View, goal: Mapping[str, np.ndarray]) -> np.ndarray:
         """The score, in [0, 1], shape (B,); to be called after each step and each reset, also of other worlds."""
         metric = self._score.metric.value(view)[:, 0]

@@ -89,6 +89,107 @@ class Mlp(nn.Module):
         return self(torch.as_tensor(observation).to(weight)).cpu().numpy()
 
 
+class SinSin(nn.Module):
+    """A network whose hidden and output layers are sines, with phase and goal inputs (Fang et al., arXiv 2206.02341).
+
+    The input is the state, ``waves`` sinusoids of the clock that are spread evenly over a period, and the goal; the
+    action sin(W2 sin(W1 input + b1) + b2) lies in [-1, 1]. The sinusoids make rhythm easy, the goal lets one network
+    serve many. Nothing is kept between calls: the time is read from the clock in the observation.
+
+    Args:
+        observation_size: numbers in an observation, O.
+        action_size: numbers in an action, A.
+        hidden: numbers in the hidden layers.
+        seed: of the weights at the start.
+        state: the entries of the observation that are the state; None: all but those of clock and goal.
+        clock: the entries that hold sin and cos of pi t / T, the feature "phase" of every task; None: no sinusoids.
+        goal: the entries that say what is wanted; they may be part of the state's too.
+        waves: sinusoids of the clock.
+        cycles: their periods in an episode.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        *,
+        hidden: Sequence[int] = (64,),
+        seed: int = 0,
+        state: Sequence[int] | np.ndarray | None = None,
+        clock: Sequence[int] | np.ndarray | None = None,
+        goal: Sequence[int] | np.ndarray | None = None,
+        waves: int = 4,
+        cycles: float = 4.0,
+    ) -> None:
+        super().__init__()
+        if observation_size < 1 or action_size < 1 or not len(hidden) or any(size < 1 for size in hidden):
+            raise ValueError(f"sizes {observation_size}, {list(hidden)}, {action_size} must be at least 1")
+        if waves < 1 or not 0.0 < cycles < np.inf:
+            raise ValueError(f"waves={waves} must be at least 1 and cycles={cycles} positive")
+        ticks = _entries("clock", clock, observation_size) if clock is not None else np.zeros(0, int)
+        if clock is not None and len(ticks) != 2:
+            raise ValueError(f"clock={list(clock)} must be two entries, of sin and cos of pi t / T")
+        aims = _entries("goal", goal, observation_size) if goal is not None else np.zeros(0, int)
+        rest = np.setdiff1d(np.arange(observation_size), np.concatenate([ticks, aims]))
+        seen = rest if state is None else _entries("state", state, observation_size)
+        self.settings: dict[str, Any] = {
+            "observation_size": int(observation_size),
+            "action_size": int(action_size),
+            "hidden": [int(size) for size in hidden],
+            "state": seen.tolist(),
+            "clock": ticks.tolist() or None,
+            "goal": aims.tolist() or None,
+            "waves": int(waves),
+            "cycles": float(cycles),
+        }
+        sizes = [len(seen) + (waves if len(ticks) else 0) + len(aims), *self.settings["hidden"], action_size]
+        if not sizes[0]:
+            raise ValueError("state, clock and goal leave nothing to see; name at least one entry")
+        generator = torch.Generator().manual_seed(seed)
+        self.layers = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in pairwise(sizes))
+        for layer in self.layers:
+            nn.init.orthogonal_(layer.weight, generator=generator)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            self.layers[-1].weight.mul_(SMALL)  # type: ignore[operator, union-attr]
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        """Actions (..., A) of observations (..., O)."""
+        settings = self.settings
+        parts = [observation[..., settings["state"]]]
+        if settings["clock"]:
+            sine, cosine = (observation[..., k] for k in settings["clock"])
+            turned = 2.0 * settings["cycles"] * torch.atan2(sine, cosine)  # pi t / T lies in [0, pi]
+            offsets = 2.0 * torch.pi * torch.arange(settings["waves"]).to(observation) / settings["waves"]
+            parts.append(torch.sin(turned[..., None] + offsets))
+        if settings["goal"]:
+            parts.append(observation[..., settings["goal"]])
+        signal = torch.cat(parts, dim=-1)
+        for layer in self.layers:
+            signal = torch.sin(layer(signal))
+        return signal
+
+    @torch.no_grad()
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """The same for arrays, without gradients."""
+        weight = next(self.parameters())
+        return self(torch.as_tensor(observation).to(weight)).cpu().numpy()
+
+
+Controller = Mlp | SinSin
+KINDS: Mapping[str, type[Mlp] | type[SinSin]] = {"mlp": Mlp, "sin_sin": SinSin}
+
+
+def observed_entries(task: Any) -> dict[str, list[int]]:
+    """The entries of a task's observation by the name of the feature: what ``columns``, ``clock`` and ``goal`` take."""
+    entries: dict[str, list[int]] = {}
+    first = 0
+    for part in task.observation:
+        entries[part.feature.name] = list(range(first, first + part.feature.size))
+        first += part.feature.size
+    return entries
+
+
 def _entries(name: str, chosen: Sequence[int] | np.ndarray | None, size: int) -> np.ndarray:
     """Different numbers in 0 ... size - 1; all of them by default."""
     entries = np.arange(size) if chosen is None else np.asarray(chosen, int)
@@ -99,16 +200,17 @@ def _entries(name: str, chosen: Sequence[int] | np.ndarray | None, size: int) ->
     return entries
 
 
-def save_controller(path: str | Path, controller: Mlp) -> None:
+def save_controller(path: str | Path, controller: Controller) -> None:
     """Write PATH.npz, the weights, and PATH.json, what they are the weights of."""
     path = Path(path).with_suffix("")
     save_arrays(f"{path}.npz", {name: value.cpu().numpy() for name, value in controller.state_dict().items()})
     with replacing(f"{path}.json") as temporary:
-        content = {"version": VERSION, "kind": "mlp", **controller.settings}
+        kind = next(name for name, kind in KINDS.items() if type(controller) is kind)
+        content = {"version": VERSION, "kind": kind, **controller.settings}
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def load_controller(path: str | Path) -> Mlp:
+def load_controller(path: str | Path) -> Controller:
     """A controller from PATH.npz and PATH.json; nothing is unpickled.
 
     Raises:
@@ -119,10 +221,11 @@ def load_controller(path: str | Path) -> Mlp:
         content = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}.json is not a readable JSON file: {error}") from error
-    if not isinstance(content, dict) or content.pop("version", None) != VERSION or content.pop("kind", None) != "mlp":
+    kind = KINDS.get(str(content.pop("kind", None))) if isinstance(content, dict) else None
+    if kind is None or content.pop("version", None) != VERSION:
         raise ValueError(f"{path}.json does not describe a controller of version {VERSION}")
     try:
-        controller = Mlp(content.pop("observation_size"), content.pop("action_size"), **content)
+        controller = kind(content.pop("observation_size"), content.pop("action_size"), **content)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}.json does not describe a controller: {error}") from error
     wanted = controller.state_dict()
@@ -131,5 +234,6 @@ def load_controller(path: str | Path) -> Mlp:
         array = arrays[name]
         if array.shape != tuple(value.shape) or array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ValueError(f"{path}.npz: {name} must be finite numbers of shape {tuple(value.shape)}")
+    controller.to(torch.as_tensor(arrays[next(iter(wanted))]).dtype)
     controller.load_state_dict({name: torch.as_tensor(arrays[name]) for name in wanted})
-    return controller.to(torch.as_tensor(arrays[next(iter(wanted))]).dtype)
+    return controller

@@ -17,6 +17,9 @@ import numpy as np
 
 from pliant.policies.trajectory.settings import TrajectorySettings
 
+SATURATED = 0.999
+"""Larger actions count as this large where the inverse of tanh is taken."""
+
 
 @dataclass(frozen=True)
 class Parametrisation:
@@ -63,6 +66,26 @@ class Parametrisation:
     def project(self, parameters: np.ndarray) -> np.ndarray:
         """The nearest admissible parameter vector, shape (K * A,)."""
         return np.clip(parameters, -1.0, 1.0) if self.bounded else parameters
+
+    def touches(self, steps: int) -> np.ndarray:
+        """Which parameters the actions of the first ``steps`` steps depend on, booleans of shape (K * A,)."""
+        if self.basis is None:
+            touched = np.arange(self.horizon) < steps
+        else:
+            touched = (self.basis[:steps] != 0.0).any(axis=0)
+        return np.repeat(touched, self.action_size)
+
+    def fit(self, actions: np.ndarray) -> np.ndarray:
+        """Parameters, shape (K * A,), whose actions are nearest to the given ones, shape (T, A): least squares.
+
+        With "tanh" the distance is that of the values before squashing.
+        """
+        raw = np.asarray(actions, np.float64)
+        if self.squash == "tanh":
+            raw = np.arctanh(np.clip(raw, -SATURATED, SATURATED))
+        if self.basis is not None:
+            raw = np.linalg.lstsq(self.basis, raw, rcond=None)[0]
+        return self.project(raw.ravel())
 
     def initial(self, random: np.random.Generator, noise: float) -> np.ndarray:
         """A start near zero action, shape (K * A,): normal noise of the given standard deviation."""

@@ -1,14 +1,26 @@
-"""``pliant optimize``: optimise the actions of one episode and write a run folder."""
+"""``pliant optimize``: optimise the actions of one episode, at once or as it goes, and write a run folder."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from pliant.policies.trajectory.settings import CmaesSettings, GradientSettings, TrajectorySettings, check_settings
+from pliant.policies.trajectory.settings import (
+    CemSettings,
+    CmaesSettings,
+    GradientSettings,
+    LbfgsSettings,
+    MpcSettings,
+    MppiSettings,
+    RandomSearchSettings,
+    SamplingSettings,
+    TrajectorySettings,
+    check_settings,
+)
 from pliant.scripts.errors import CommandError
 from pliant.scripts.options import EnvironmentOptions
 
@@ -16,7 +28,20 @@ if TYPE_CHECKING:
     from pliant.policies.trajectory.episode import Result
     from pliant.scripts.runs import RunFolder
 
-SETTINGS = {"gradient": GradientSettings, "cmaes": CmaesSettings}
+SETTINGS: dict[str, type[TrajectorySettings]] = {
+    "gradient": GradientSettings,
+    "lbfgs": LbfgsSettings,
+    "cmaes": CmaesSettings,
+    "cem": CemSettings,
+    "mppi": MppiSettings,
+    "random-search": RandomSearchSettings,
+}
+SHOWN = (
+    ("return", "return", ".4g"),
+    ("score", "score", ".3f"),
+    ("best", "best_score", ".3f"),
+    ("steps/s", "steps_per_second", ",.0f"),
+)
 EXTENDABLE = ("iterations", "max_simulated_steps", "target_score")
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
 
@@ -27,8 +52,10 @@ class RunOptions:
 
     environment: tyro.conf.Positional[str] = tyro.MISSING
     """Environment, for example FingerReach or pliant/FingerReach-v0 (see `pliant list`)."""
-    method: Literal["gradient", "cmaes"] = "gradient"
-    """Optimiser."""
+    method: Literal["gradient", "lbfgs", "cmaes", "cem", "mppi", "random-search"] = "gradient"
+    """Optimiser: Adam or L-BFGS on the analytic gradient; CMA-ES, the cross-entropy method, MPPI or random search."""
+    max_simulated_steps: Annotated[int, tyro.conf.arg(aliases=("--budget",))] = 0
+    """Stop before the forward environment steps would exceed this number; 0 sets no limit."""
     out: str = ""
     """Folder of the run; empty makes runs/ENVIRONMENT-METHOD-seedSEED."""
     resume: bool = False
@@ -38,16 +65,32 @@ class RunOptions:
     video: bool = True
     """Write a video of the episode before and after."""
     worlds: int = 0
-    """CMA-ES: candidates simulated at a time, in one batch; 0 takes the whole population, up to 32."""
+    """Methods with populations: candidates simulated at a time, in one batch; 0 takes the whole one, up to 32."""
 
 
 @dataclass
-class Arguments(EnvironmentOptions, GradientSettings, CmaesSettings, RunOptions):
-    """Optimise the actions of one episode, by the analytic gradient or by CMA-ES.
+class Arguments(
+    RunOptions,
+    EnvironmentOptions,
+    GradientSettings,
+    LbfgsSettings,
+    CmaesSettings,
+    CemSettings,
+    MppiSettings,
+    RandomSearchSettings,
+    MpcSettings,
+):
+    """Optimise the actions of one episode: by its analytic gradient (Adam, L-BFGS), or by simulating populations of
+    candidates (CMA-ES, cross-entropy method, MPPI, random search); at once, or over a receding horizon.
 
     Examples:
       pliant optimize FingerReach --iterations 50 --out runs/finger
-      pliant optimize FingerReach --method cmaes --parametrisation knots --max-simulated-steps 20000
+      pliant optimize FingerReach --method lbfgs --iterations 40
+      pliant optimize FingerReach --method cmaes --parametrisation knots --budget 20000
+      pliant optimize FingerReach --method cem --parametrisation knots --knots 8 --knot-degree 3
+      pliant optimize FingerReach --method mppi --parametrisation sinusoids --sigma-decay 0.97
+      pliant optimize FingerReach --method random-search --parametrisation knots --sampling around-best
+      pliant optimize ArmReach --set target_speed=0.1 --receding-horizon 10 --iterations 8
       pliant optimize FingerReach --iterations 100 --out runs/finger --resume
     """
 
@@ -56,13 +99,17 @@ def run(arguments: Arguments) -> int:
     """Check everything cheap, optimise, write the folder."""
     settings = pick_settings(arguments)
     check_settings(settings)
+    control = MpcSettings(**{field.name: getattr(arguments, field.name) for field in fields(MpcSettings)})
+    check_settings(control)
     if arguments.worlds < 0:
         raise CommandError(f"worlds={arguments.worlds} must be 0 (automatic) or positive")
+    keywords = arguments.keywords()
     from pliant.scripts.registry import resolve, short_name
     from pliant.scripts.runs import RunFolder
 
     env_id = resolve(arguments.environment)
-    folder = RunFolder(arguments.out or f"runs/{short_name(env_id)}-{arguments.method}-seed{arguments.seed}")
+    kind = f"{arguments.method}-mpc" if control.receding_horizon else arguments.method
+    folder = RunFolder(arguments.out or f"runs/{short_name(env_id)}-{kind}-seed{arguments.seed}")
     folder.prepare()
     if folder.holds_run() and not (arguments.resume or arguments.overwrite):
         raise CommandError(f"{folder.path} holds a run already; pass --resume, --overwrite or another --out")
@@ -70,8 +117,9 @@ def run(arguments: Arguments) -> int:
         env_id,
         arguments.method,
         settings,
-        arguments.keywords(),
+        keywords,
         folder,
+        control=control,
         resume=arguments.resume,
         worlds=arguments.worlds,
         video=arguments.video,
@@ -92,6 +140,7 @@ def execute(
     env_options: dict[str, Any],
     folder: RunFolder,
     *,
+    control: MpcSettings | None = None,
     resume: bool = False,
     worlds: int = 0,
     video: bool = True,
@@ -100,40 +149,58 @@ def execute(
     from rich.console import Console
 
     from pliant.scripts.progress import iteration_progress
-    from pliant.scripts.registry import short_name
+    from pliant.scripts.registry import make, short_name
     from pliant.scripts.runs import machine, versions
 
     console = Console(stderr=True)
+    receding = control is not None and control.receding_horizon > 0
     config = {
         "environment": env_id,
         "environment_options": env_options,
         "method": method,
         "settings": asdict(settings),
+        "control": asdict(control) if control is not None and receding else {},
         "versions": versions(),
         "machine": machine(),
     }
     state = _stored_state(folder, config) if resume else None
     with console.status(f"making {env_id}"):
-        env = _make_environment(env_id, method, settings, env_options, worlds)
+        simulated = replace(settings, horizon=control.receding_horizon) if control and receding else settings
+        env = _make_environment(env_id, method, simulated, env_options, worlds)
+        controlled = make(env_id, **env_options) if receding else None
     folder.write_json("config.json", config)
     saved = time.monotonic()
+    total = settings.iterations
+    if control is not None and controlled is not None:
+        total = -(-(settings.horizon or controlled.horizon) // control.replan_every)
 
     try:
-        with iteration_progress(console, settings.iterations, label=f"{short_name(env_id)} {method}") as show:
+        label = f"{short_name(env_id)} {method}" + (" receding" if receding else "")
+        with iteration_progress(console, total, label=label, shown=SHOWN) as show:
 
             def on_iteration(current: Any, row: dict[str, float]) -> None:
                 nonlocal saved
-                show(row)
-                if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS or row["iteration"] == settings.iterations:
+                show(row | _progress(row, total, settings.max_simulated_steps))
+                if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS or row["iteration"] == total:
                     folder.write_checkpoint(current.to_arrays())
                     saved = time.monotonic()
 
-            result = _optimizer(method)(env, settings, state=state, on_iteration=on_iteration)
+            optimizer = _module(method).optimize
+            if control is not None and controlled is not None:
+                from pliant.policies.trajectory import mpc
+
+                result = mpc.optimize(
+                    controlled, env, optimizer, settings, control, state=state, on_iteration=on_iteration
+                )
+            else:
+                result = optimizer(env, settings, state=state, on_iteration=on_iteration)
     except KeyboardInterrupt:
         console.print(f"go on with the same command and --resume; the run so far is in {folder.path}", highlight=False)
         raise
     finally:
         env.close()
+        if controlled is not None:
+            controlled.close()
     _write_result(folder, config, result)
     if video:
         with console.status("recording the video"):
@@ -160,38 +227,41 @@ def write_before_and_after(
     video.write_video(folder.path / "video.mp4", video.side_by_side(clips))
 
 
-def _optimizer(method: str) -> Any:
-    if method == "gradient":
-        from pliant.policies.trajectory import gradient
+def _module(method: str) -> Any:
+    """The module of a method: its file in ``policies/trajectory``."""
+    return import_module(f"pliant.policies.trajectory.{method.replace('-', '_')}")
 
-        return gradient.optimize
-    from pliant.policies.trajectory import cmaes
 
-    return cmaes.optimize
+def _progress(row: dict[str, float], iterations: int, budget: int) -> dict[str, float]:
+    """What the bar shows beside the row: simulated steps a second, and the iterations that the budget allows."""
+    allowed = budget * row["iteration"] / row["simulated_steps"] if budget and row["simulated_steps"] else iterations
+    return {"steps_per_second": row["simulated_steps"] / max(row["seconds"], 1e-9), "of": min(iterations, allowed)}
 
 
 def _make_environment(
     env_id: str, method: str, settings: TrajectorySettings, env_options: dict[str, Any], worlds: int
 ) -> Any:
+    """The environment that candidates are simulated in: differentiable, or a batch for a method with populations."""
     from pliant.scripts.registry import make, make_vector
 
-    if method == "gradient":
+    if not isinstance(settings, SamplingSettings):
         return make(env_id, differentiable=True, **env_options)
     if worlds == 0:
-        worlds = _population(env_id, settings, env_options)
+        worlds = min(_population(env_id, method, settings, env_options), 32)
     return make(env_id, **env_options) if worlds == 1 else make_vector(env_id, worlds, **env_options)
 
 
-def _population(env_id: str, settings: TrajectorySettings, env_options: dict[str, Any]) -> int:
-    """Candidates per generation, at most 32."""
+def _population(env_id: str, method: str, settings: SamplingSettings, env_options: dict[str, Any]) -> int:
+    """Candidates per population."""
+    if not isinstance(settings, CmaesSettings):
+        return settings.population or int(_module(method).POPULATION)
     from pliant.policies.trajectory.cmaes import population_size
     from pliant.policies.trajectory.episode import settle_parametrisation
     from pliant.scripts.registry import make
 
-    assert isinstance(settings, CmaesSettings)
     env = make(env_id, **env_options)
     try:
-        return min(population_size(settings, settle_parametrisation(env, settings, None)), 32)
+        return population_size(settings, settle_parametrisation(env, settings, None))
     finally:
         env.close()
 
@@ -203,19 +273,17 @@ def _stored_state(folder: RunFolder, config: dict[str, Any]) -> Any:
         CommandError: the folder holds no run, or one of other settings.
     """
     stored = folder.read_json("config.json")
-    for name, now in _identity(config).items():
-        before = _identity(stored).get(name)
-        if before != now:
-            raise CommandError(f"cannot resume {folder.path}: it was run with {name}={before!r}, not {now!r}")
+    before, now = _identity(stored), _identity(config)
+    for name in {**before, **now}:
+        if before.get(name) != now.get(name):
+            raise CommandError(
+                f"cannot resume {folder.path}: it was run with {name}={before.get(name)!r}, not {now.get(name)!r}"
+            )
     arrays = folder.read_checkpoint()
     try:
-        if config["method"] == "gradient":
-            from pliant.policies.trajectory.gradient import GradientState
-
-            return GradientState.from_arrays(arrays)
-        from pliant.policies.trajectory.cmaes import CmaesState
-
-        return CmaesState.from_arrays(arrays)
+        module = import_module("pliant.policies.trajectory.mpc") if config["control"] else _module(config["method"])
+        name = "MpcState" if config["control"] else SETTINGS[config["method"]].__name__.replace("Settings", "State")
+        return getattr(module, name).from_arrays(arrays)
     except (KeyError, ValueError) as error:
         raise CommandError(f"cannot resume {folder.path}: its checkpoint is of another kind ({error})") from error
 
@@ -223,7 +291,7 @@ def _stored_state(folder: RunFolder, config: dict[str, Any]) -> Any:
 def _identity(config: dict[str, Any]) -> dict[str, Any]:
     """What two runs must share for one to go on with the other, flat."""
     flat = {"environment": config.get("environment"), "method": config.get("method")}
-    for part in ("environment_options", "settings"):
+    for part in ("environment_options", "settings", "control"):
         values = config.get(part)
         flat |= {name: value for name, value in (values or {}).items() if name not in EXTENDABLE}
     return flat
@@ -236,7 +304,7 @@ def _write_result(folder: RunFolder, config: dict[str, Any], result: Result) -> 
         result.history,
         {
             "environment": config["environment"],
-            "method": result.method,
+            "method": config["method"],
             "seed": config["settings"]["seed"],
             "score": result.score,
             "return": result.value,
@@ -246,7 +314,7 @@ def _write_result(folder: RunFolder, config: dict[str, Any], result: Result) -> 
             "seconds": result.seconds,
         },
     )
-    folder.write_plot({result.method: result.history}, f"{config['environment']}, seed {config['settings']['seed']}")
+    folder.write_plot({config["method"]: result.history}, f"{config['environment']}, seed {config['settings']['seed']}")
 
 
 def _report(console: Any, result: Result, folder: RunFolder) -> None:

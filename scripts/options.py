@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pliant.scripts.errors import CommandError
+
 
 @dataclass
 class EnvironmentOptions:
@@ -22,6 +24,8 @@ class EnvironmentOptions:
     """Budget for the states that the reverse sweep keeps; the rest is recomputed."""
     arm: Literal["none", "panda", "iiwa"] = "none"
     """Robot arm that holds each end effector; actions are then joint velocities."""
+    set: str = ""
+    """The task's own numbers and words: NAME=VALUE,NAME=VALUE,... such as target_speed=0.1 (see its documentation)."""
 
     def keywords(self) -> dict[str, Any]:
         """Keyword arguments for ``gymnasium.make``."""
@@ -32,4 +36,16 @@ class EnvironmentOptions:
             "soft_contact": not self.hard_contact,
             "memory": self.memory,
             "arm": self.arm,
+            **dict(_task_option(part.strip()) for part in self.set.split(",") if part.strip()),
         }
+
+
+def _task_option(text: str) -> tuple[str, Any]:
+    """("target_speed", 0.1) of "target_speed=0.1"; what is no number stays a word."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise CommandError(f"set={text!r} is not NAME=VALUE, such as target_speed=0.1")
+    try:
+        return name, float(value)
+    except ValueError:
+        return name, value

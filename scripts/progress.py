@@ -13,7 +13,7 @@ SCORES = (("score", "score", ".3f"), ("best", "best_score", ".3f"))
 def iteration_progress(
     console: Any, iterations: int, *, label: str, shown: Sequence[tuple[str, str, str]] = SCORES
 ) -> Iterator[Callable[[dict[str, float]], None]]:
-    """A bar over iterations; yields the function that takes a row of the history.
+    """A bar over iterations; yields the function that takes a row of the history, in which "of" corrects the whole.
 
     Args:
         console: of rich.
@@ -44,6 +44,6 @@ def iteration_progress(
 
         def show(row: dict[str, float]) -> None:
             figures: dict[str, Any] = {name: format(row[key], style) for name, key, style in shown}
-            progress.update(task, completed=row["iteration"], **figures)
+            progress.update(task, completed=row["iteration"], total=row.get("of", iterations), **figures)
 
         yield show

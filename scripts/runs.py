@@ -25,7 +25,7 @@ from typing import Any
 from pliant.policies.checkpoints import load_arrays, replacing, save_arrays
 from pliant.scripts.errors import CommandError
 
-VERSIONED = ("pliant", "taichi", "gymnasium", "numpy", "cma")
+VERSIONED = ("pliant", "taichi", "gymnasium", "numpy", "scipy", "cma")
 
 
 class RunFolder:

@@ -30,6 +30,7 @@ class Config:
     poissons_ratio: float = 0.3
     density: float = 1000.0  # [kg/m^3]
     muscle_strength: float = 2.5e4  # stress at full activation [Pa]
+    target_speed: float = 0.0  # 0: the target stands still [m/s]
     speed_weight: float = 0.2
     action_weight: float = 0.01
 
@@ -64,24 +65,28 @@ class ArmReach(Task):
     | 45-48 | previous action | - |
     | 49-50 | sin and cos of pi t / T | - |
 
+    With a target that moves (`target_speed` above 0) its velocity [m/s] follows, 51-53.
+
     ## Rewards
     - *distance*: minus the distance of the tip from the target in arm lengths.
     - *tip_speed*: minus 0.2 times the mean square of the tip's velocity components [m^2/s^2].
     - *action_cost*: minus 0.01 times the mean square of the action.
 
     `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the share of the initial
-    distance that has been closed.
+    distance that has been closed; with a target that moves, one minus the mean distance so far relative to that of an
+    arm that hangs still, and `info["measures"]` has the present *distance* [m].
 
     ## Starting State
     The arm hangs straight, at rest. The target lies where the tip of an arm of constant curvature would be that is
-    bent by 0.25 to 0.55 rad in any direction and stretched by -2 % to 6 %.
+    bent by 0.25 to 0.55 rad in any direction and stretched by -2 % to 6 %. With `target_speed` above 0 it then circles
+    the arm's axis at that speed, in a sense drawn from the seed.
 
     ## Episode End
     Truncation after 50 steps of 20 ms. No termination.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
-    `muscle_strength` [Pa], `speed_weight`, `action_weight`.
+    `muscle_strength` [Pa], `target_speed` [m/s], `speed_weight`, `action_weight`.
 
     ## Version History
     - v0: first version.
@@ -128,8 +133,11 @@ class ArmReach(Task):
         around = [(RADIUS, 0.0), (0.0, RADIUS), (-RADIUS, 0.0), (0.0, -RADIUS)]
         points = [(x, y, -LENGTH * (k + 1) / SEGMENTS) for k in range(SEGMENTS) for x, y in around]
         samples = nearest(position, BASE + np.array(points))
-        self.offset = f.Offset("offset", f.centre(tip, 3, name="tip"), "target")
+        follow = f.PathOffset if self.config.target_speed else f.Offset
+        self.offset: f.Feature = follow("offset", f.centre(tip, 3, name="tip"), "target")
+        self.rest = position[tip].mean(axis=0)
         self.tip_velocity = f.mean_velocity(tip, 3)
+        moving = [Observed(f.PathValue("target_velocity", 3))] if self.config.target_speed else []
         return [
             Observed(f.centre(tip, 3, name="tip"), scale=LENGTH, offset=BASE),
             Observed(self.tip_velocity),
@@ -137,6 +145,7 @@ class ArmReach(Task):
             Observed(self.offset, scale=LENGTH),
             Observed(f.Action(MUSCLES)),
             Observed(f.Phase()),
+            *moving,
         ]
 
     def make_reward(self) -> list[Term]:
@@ -147,13 +156,30 @@ class ArmReach(Task):
         ]
 
     def make_score(self) -> Score:
-        return Score(f.Distance("distance", self.offset), goal=0.0)
+        distance = f.Distance("distance", self.offset)
+        if not self.config.target_speed:
+            return Score(distance, goal=0.0)
+        return Score(distance, goal=0.0, relative_to=f.Distance("from_rest", f.PathValue("from_rest", 3)))
+
+    def make_measures(self) -> list[f.Feature]:
+        return [f.Distance("distance", self.offset)] if self.config.target_speed else []
 
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         angle, direction = rng.uniform(*BEND), rng.uniform(0.0, 2.0 * np.pi)
         length = 0.95 * LENGTH * rng.uniform(*STRETCH)  # the tip's centre lies half a tip above the end
-        side, down = (1.0 - np.cos(angle)) / angle, np.sin(angle) / angle
-        return {"target": BASE + length * np.array([side * np.cos(direction), side * np.sin(direction), -down])}
+        radius, down = length * (1.0 - np.cos(angle)) / angle, length * np.sin(angle) / angle
+        speed = self.config.target_speed
+        if not speed:
+            return {"target": BASE + np.array([radius * np.cos(direction), radius * np.sin(direction), -down])}
+        rate = rng.choice([-1.0, 1.0]) * speed / radius  # [rad/s]
+        turned = direction + rate * self.step_time * np.arange(self.horizon + 1)
+        across = np.stack([np.cos(turned), np.sin(turned), np.zeros_like(turned)], axis=1)
+        along = np.stack([-np.sin(turned), np.cos(turned), np.zeros_like(turned)], axis=1)
+        target = BASE + [0.0, 0.0, -down] + radius * across
+        return {"target": target, "target_velocity": rate * radius * along, "from_rest": target - self.rest}
 
     def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return {"markers": [(goal["target"], 0.02, (0.2, 0.6, 0.3))]}
+        target = goal["target"]
+        if self.config.target_speed:
+            target = target[min(int(goal["step"]), self.horizon)]
+        return {"markers": [(target, 0.02, (0.2, 0.6, 0.3))]}

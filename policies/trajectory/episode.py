@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 import numpy as np
 
 from pliant.policies.parametrisation import Parametrisation, make_parametrisation
-from pliant.policies.trajectory.settings import TrajectorySettings
+from pliant.policies.trajectory.settings import SamplingSettings, TrajectorySettings
 
 HISTORY_COLUMNS = (
     "iteration",
@@ -47,11 +47,49 @@ class Best:
 
 
 @dataclass
+class RunState:
+    """What every run counts and keeps; the state of a method adds what its next iteration depends on.
+
+    All other fields are numbers or arrays, so that a state is carried through an .npz file without pickle.
+
+    Attributes:
+        simulated_steps, reverse_steps, seconds, history: see ``Result``.
+        best: the best whole episode so far.
+    """
+
+    simulated_steps: int = 0
+    reverse_steps: int = 0
+    seconds: float = 0.0
+    best: Best = field(default_factory=Best)
+    history: list[Row] = field(default_factory=list)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Named plain arrays, for an .npz file."""
+        arrays = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name not in ("best", "history")}
+        arrays |= {f"best_{name}": np.asarray(value) for name, value in vars(self.best).items()}
+        return arrays | {"history": history_array(self.history)}
+
+    @classmethod
+    def from_arrays(cls: type[State], arrays: dict[str, np.ndarray]) -> State:
+        """Inverse of ``to_arrays``."""
+        best = Best(float(arrays["best_score"]), float(arrays["best_value"]), arrays["best_parameters"])
+        values: dict[str, Any] = {
+            f.name: arrays[f.name] if arrays[f.name].ndim else arrays[f.name].item()
+            for f in fields(cls)
+            if f.name not in ("best", "history")
+        }
+        return cls(**values, best=best, history=history_rows(arrays["history"]))
+
+
+State = TypeVar("State", bound=RunState)
+
+
+@dataclass
 class Result:
     """What an optimiser found.
 
     Attributes:
-        method: "gradient" or "cmaes".
+        method: the name of the module.
         actions: best actions, shape (T, A), normalised.
         score: score of the best actions at the end of the episode, in [0, 1].
         value: their return, the plain sum of rewards.
@@ -101,6 +139,17 @@ def episode_shape(env: Any, settings: TrajectorySettings) -> tuple[int, int]:
     return settings.horizon or int(env.horizon), int(space.shape[0])
 
 
+def start_parameters(
+    settings: TrajectorySettings, shape: Parametrisation, random: np.random.Generator, given: np.ndarray | None
+) -> np.ndarray:
+    """Where a search starts: the ``given`` parameters after a check, or noise around zero action; shape (P,)."""
+    if given is None:
+        return shape.initial(random, settings.initial_noise)
+    if given.shape != (shape.size,) or not np.isfinite(given).all():
+        raise ValueError(f"initial_parameters has shape {given.shape}; it must be finite, of shape ({shape.size},)")
+    return shape.project(np.array(given, np.float64))
+
+
 def time_step(env: Any) -> float:
     """Duration of an environment step [s]."""
     task = getattr(env, "task", None)
@@ -136,6 +185,105 @@ def rollout(env: Any, actions: np.ndarray, *, seed: int) -> tuple[np.ndarray, fl
         if terminated or truncated:
             break
     return np.array(rewards), score
+
+
+Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, int]]
+
+
+def evaluator(env: Any, seed: int) -> Evaluate:
+    """The function from action sequences (n, T, A) to returns (n,), scores (n,) and environment steps simulated.
+
+    A vector environment simulates ``num_envs`` candidates at a time.
+    """
+    return _batched(env, seed) if hasattr(env, "num_envs") else _one_by_one(env, seed)
+
+
+def simulated_steps(env: Any, candidates: int, horizon: int) -> int:
+    """Environment steps that the evaluation of so many candidates takes, the copies that fill a batch included."""
+    worlds = getattr(env, "num_envs", 1)
+    return -(-candidates // worlds) * worlds * horizon
+
+
+def evaluate_population(
+    env: Any, settings: SamplingSettings, shape: Parametrisation, state: RunState, candidates: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns and scores, shape (n,), of parameter vectors (n, P); counts the steps and offers the best."""
+    actions = np.stack([shape.actions(candidate) for candidate in candidates])
+    returns, scores, steps = evaluator(env, settings.seed)(actions)
+    for candidate, value, score in zip(candidates, returns, scores, strict=True):
+        state.best.offer(float(score), float(value), candidate, by=settings.best_by)
+    state.simulated_steps += steps
+    return returns, scores
+
+
+def population_row(
+    state: RunState, shape: Parametrisation, returns: np.ndarray, scores: np.ndarray, step_size: float
+) -> Row:
+    """The row of the history after a population: its best candidate, and the best so far."""
+    leader = int(np.argmax(returns))
+    return {
+        "iteration": len(state.history) + 1.0,
+        "simulated_steps": float(state.simulated_steps),
+        "reverse_steps": 0.0,
+        "seconds": state.seconds,
+        "horizon": float(shape.horizon),
+        "return": float(returns[leader]),
+        "score": float(scores[leader]),
+        "best_return": state.best.value,
+        "best_score": state.best.score,
+        "gradient_norm": np.nan,
+        "step_size": step_size,
+    }
+
+
+def may_go_on(settings: TrajectorySettings, state: RunState, next_steps: int) -> bool:
+    """Whether another iteration, of ``next_steps`` forward steps, is within the iterations, the budget and the goal."""
+    if len(state.history) >= settings.iterations:
+        return False
+    if settings.max_simulated_steps and state.simulated_steps + next_steps > settings.max_simulated_steps:
+        return False
+    return not (settings.target_score and state.best.score >= settings.target_score)
+
+
+def make_result(method: str, shape: Parametrisation, state: RunState, start: np.ndarray) -> Result:
+    """The outcome of a run that started from the parameters ``start``, which stand in where nothing was simulated."""
+    best = state.best.parameters if state.best.parameters.size else start
+    return Result(
+        method=method,
+        actions=shape.actions(best),
+        score=state.best.score,
+        value=state.best.value,
+        initial_actions=shape.actions(start),
+        parametrisation=shape,
+        history=state.history,
+        simulated_steps=state.simulated_steps,
+        reverse_steps=state.reverse_steps,
+        seconds=state.seconds,
+        state=state,
+    )
+
+
+def _one_by_one(env: Any, seed: int) -> Evaluate:
+    def evaluate(actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        episodes = [rollout(env, candidate, seed=seed) for candidate in actions]
+        returns = np.array([rewards.sum() for rewards, _ in episodes])
+        return returns, np.array([score for _, score in episodes]), sum(len(rewards) for rewards, _ in episodes)
+
+    return evaluate
+
+
+def _batched(envs: Any, seed: int) -> Evaluate:
+    """Candidates in groups of ``num_envs``; the last group is filled up with copies, which count as simulated."""
+
+    def evaluate(actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        worlds, count = envs.num_envs, len(actions)
+        index = np.resize(np.arange(count), -(-count // worlds) * worlds)
+        groups = [rollout_batch(envs, actions[group], seed=seed) for group in index.reshape(-1, worlds)]
+        returns = np.concatenate([group[0] for group in groups])[:count]
+        scores = np.concatenate([group[1] for group in groups])[:count]
+        return returns, scores, sum(group[2] for group in groups)
+
+    return evaluate
 
 
 def rollout_batch(envs: Any, actions: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray, int]:

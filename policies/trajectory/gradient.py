@@ -9,29 +9,34 @@ of which costs some two to three forward steps (recomputation from checkpoints i
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from pliant.policies.parametrisation import Parametrisation
 from pliant.policies.trajectory.episode import (
-    Best,
     OnIteration,
     Result,
     Row,
-    history_array,
-    history_rows,
+    RunState,
+    make_result,
+    may_go_on,
     rollout,
     settle_parametrisation,
+    start_parameters,
 )
 from pliant.policies.trajectory.settings import GradientSettings, check_settings
 
 __all__ = ["GradientSettings", "GradientState", "optimize"]
 
 
+def _none() -> np.ndarray:
+    return np.zeros(0)
+
+
 @dataclass
-class GradientState:
+class GradientState(RunState):
     """Everything that the next iteration depends on; ``to_arrays`` and ``from_arrays`` carry it through a file.
 
     Attributes:
@@ -40,40 +45,20 @@ class GradientState:
         iteration: iterations done.
         adam_steps: updates since the moments were last emptied.
         horizon: environment steps that are optimised at present.
+        held: steps from the start of the episode whose actions are held.
         plateau_best, plateau_count: best return at this horizon, and iterations since it improved.
     """
 
-    parameters: np.ndarray
-    initial_parameters: np.ndarray
-    first_moment: np.ndarray
-    second_moment: np.ndarray
-    horizon: int
+    parameters: np.ndarray = field(default_factory=_none)
+    initial_parameters: np.ndarray = field(default_factory=_none)
+    first_moment: np.ndarray = field(default_factory=_none)
+    second_moment: np.ndarray = field(default_factory=_none)
+    horizon: int = 0
+    held: int = 0
     iteration: int = 0
     adam_steps: int = 0
     plateau_best: float = -np.inf
     plateau_count: int = 0
-    simulated_steps: int = 0
-    reverse_steps: int = 0
-    seconds: float = 0.0
-    best: Best = field(default_factory=Best)
-    history: list[Row] = field(default_factory=list)
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Named plain arrays, for an .npz file."""
-        arrays = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name not in ("best", "history")}
-        arrays |= {f"best_{name}": np.asarray(value) for name, value in vars(self.best).items()}
-        return arrays | {"history": history_array(self.history)}
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> GradientState:
-        """Inverse of ``to_arrays``."""
-        best = Best(float(arrays["best_score"]), float(arrays["best_value"]), arrays["best_parameters"])
-        values: dict[str, Any] = {
-            f.name: arrays[f.name] if arrays[f.name].ndim else arrays[f.name].item()
-            for f in fields(cls)
-            if f.name not in ("best", "history")
-        }
-        return cls(**values, best=best, history=history_rows(arrays["history"]))
 
 
 def optimize(
@@ -102,40 +87,24 @@ def optimize(
         state = _start(settings, shape, initial_parameters)
     elif state.parameters.shape != (shape.size,):
         raise ValueError(f"state has {state.parameters.size} parameters; this run has {shape.size}")
-    while state.iteration < settings.iterations:
-        limit = settings.max_simulated_steps
-        if limit and state.simulated_steps + state.horizon > limit:
-            break
+    while may_go_on(settings, state, state.horizon):
         row = _iterate(env, settings, shape, state)
         if on_iteration is not None:
             on_iteration(state, row)
-        if settings.target_score and state.best.score >= settings.target_score:
-            break
     if not state.best.parameters.size:  # the horizon never grew to the whole episode
         _evaluate_whole(env, settings, shape, state)
-    return Result(
-        method="gradient",
-        actions=shape.actions(state.best.parameters),
-        score=state.best.score,
-        value=state.best.value,
-        initial_actions=shape.actions(state.initial_parameters),
-        parametrisation=shape,
-        history=state.history,
-        simulated_steps=state.simulated_steps,
-        reverse_steps=state.reverse_steps,
-        seconds=state.seconds,
-        state=state,
-    )
+    return make_result("gradient", shape, state, state.initial_parameters)
 
 
 def _start(settings: GradientSettings, shape: Parametrisation, given: np.ndarray | None) -> GradientState:
-    if given is None:
-        given = shape.initial(np.random.default_rng(settings.seed), settings.initial_noise)
-    elif given.shape != (shape.size,) or not np.isfinite(given).all():
-        raise ValueError(f"initial_parameters has shape {given.shape}; it must be finite, of shape ({shape.size},)")
-    start = shape.project(np.array(given, np.float64))
-    horizon = min(settings.start_horizon or shape.horizon, shape.horizon)
-    return GradientState(start, start.copy(), np.zeros(shape.size), np.zeros(shape.size), horizon)
+    start = start_parameters(settings, shape, np.random.default_rng(settings.seed), given)
+    return GradientState(
+        parameters=start,
+        initial_parameters=start.copy(),
+        first_moment=np.zeros(shape.size),
+        second_moment=np.zeros(shape.size),
+        horizon=min(settings.start_horizon or shape.horizon, shape.horizon),
+    )
 
 
 def _iterate(env: Any, settings: GradientSettings, shape: Parametrisation, state: GradientState) -> Row:
@@ -147,7 +116,7 @@ def _iterate(env: Any, settings: GradientSettings, shape: Parametrisation, state
     gradient = env.backward(reward_weights=settings.discount ** np.arange(steps))
     action_cotangent = np.zeros_like(actions)
     action_cotangent[:steps] = gradient.actions
-    direction = shape.adjoint(state.parameters, action_cotangent)
+    direction = np.where(shape.touches(state.held), 0.0, shape.adjoint(state.parameters, action_cotangent))
     norm = float(np.linalg.norm(direction))
     value = float(rewards.sum())
     if state.horizon == shape.horizon:
@@ -204,7 +173,10 @@ def _step_size(settings: GradientSettings, iteration: int) -> float:
 
 
 def _grow_on_plateau(settings: GradientSettings, shape: Parametrisation, state: GradientState, value: float) -> None:
-    """Lengthen the horizon when the return stops improving; the moments are emptied, since the objective is another."""
+    """Lengthen the horizon when the return stops improving; the moments are emptied, since the objective is another.
+
+    Actions of the first ``hold_fraction`` of the old horizon are held from then on: the front moves forward.
+    """
     gain = value - state.plateau_best
     if not np.isfinite(state.plateau_best) or gain > settings.plateau_tolerance * abs(state.plateau_best):
         state.plateau_best, state.plateau_count = value, 0
@@ -212,6 +184,13 @@ def _grow_on_plateau(settings: GradientSettings, shape: Parametrisation, state: 
     state.plateau_count += 1
     if state.plateau_count < settings.plateau_patience:
         return
+    held = max(state.held, int(settings.hold_fraction * state.horizon))
+    if held and shape.touches(held).all():
+        raise ValueError(
+            f"hold_fraction={settings.hold_fraction}: every parameter of the parametrisation "
+            f"{settings.parametrisation!r} moves the first {held} actions; allowed: 0, or a parametrisation by steps"
+        )
+    state.held = held
     state.horizon = min(max(int(state.horizon * settings.horizon_growth), state.horizon + 1), shape.horizon)
     state.plateau_best, state.plateau_count, state.adam_steps = -np.inf, 0, 0
     state.first_moment = np.zeros(shape.size)

@@ -18,7 +18,7 @@ class TrajectorySettings:
     """What every optimiser of an open-loop action sequence has in common."""
 
     iterations: int = 100
-    """Iterations: gradient steps, or generations of CMA-ES."""
+    """Iterations: gradients taken, or populations simulated; of a receding horizon, iterations of each plan."""
     seed: int = 0
     """Seed of the episode (goal, initial state) and of the optimiser's own random numbers."""
     horizon: int = 0
@@ -71,21 +71,83 @@ class GradientSettings(TrajectorySettings):
     """Iterations without improvement that make a plateau."""
     plateau_tolerance: float = 1e-3
     """Relative gain in the return that counts as an improvement."""
+    hold_fraction: float = 0.0
+    """Share of the horizon, whenever it grows, whose actions are held as they are from then on; 0 holds none."""
 
 
 @dataclass
-class CmaesSettings(TrajectorySettings):
-    """Covariance matrix adaptation, the black-box rival."""
+class LbfgsSettings(TrajectorySettings):
+    """L-BFGS-B on analytic gradients; an iteration is one gradient, of the line search too."""
+
+    memory_pairs: int = 10
+    """Pairs of steps and gradient changes that approximate the curvature (L-BFGS)."""
+    first_step: float = 0.1
+    """Largest change of a parameter in the first step, in units of the normalised action (L-BFGS)."""
+    gradient_tolerance: float = 1e-9
+    """Stop where no component of the projected gradient exceeds this share of the largest at the start (L-BFGS)."""
+
+
+@dataclass
+class SamplingSettings(TrajectorySettings):
+    """What the methods that simulate populations of candidates have in common."""
 
     sigma: float = 0.3
     """Initial standard deviation of the search, in units of the normalised action."""
     population: int = 0
-    """Candidates per generation; 0 takes 4 + 3 log(parameters), the library's own rule."""
+    """Candidates per iteration; 0 takes 32, for CMA-ES 4 + 3 log(parameters), the library's own rule."""
+
+
+@dataclass
+class CmaesSettings(SamplingSettings):
+    """Covariance matrix adaptation, the black-box rival."""
+
     diagonal: Literal["auto", "on", "off"] = "auto"
-    """Separable variant (diagonal covariance); "auto" takes it beyond 200 parameters."""
+    """Separable variant (diagonal covariance) of CMA-ES; "auto" takes it beyond 200 parameters."""
 
 
-def check_settings(settings: TrajectorySettings) -> None:
+@dataclass
+class CemSettings(SamplingSettings):
+    """Cross-entropy method: a diagonal normal distribution fitted to the best candidates of each population."""
+
+    elite_fraction: float = 0.1
+    """Share of a population that the distribution is fitted to (CEM)."""
+    smoothing: float = 0.1
+    """Weight of the distribution before in the new one (CEM)."""
+    sigma_floor: float = 0.03
+    """Smallest standard deviation (CEM)."""
+
+
+@dataclass
+class MppiSettings(SamplingSettings):
+    """Model-predictive path integral control: the mean of noisy candidates, weighted by the exponential of returns."""
+
+    temperature: float = 0.1
+    """Temperature of the weights, in units of the standard deviation of the population's returns (MPPI)."""
+    sigma_decay: float = 1.0
+    """Factor on the standard deviation of the noise after each iteration (MPPI)."""
+
+
+@dataclass
+class RandomSearchSettings(SamplingSettings):
+    """The best of random candidates."""
+
+    sampling: Literal["uniform", "around-best"] = "uniform"
+    """Random search: uniform within the bounds, or normal noise of `sigma` around the best so far."""
+
+
+@dataclass
+class MpcSettings:
+    """Model-predictive control: plan over a receding horizon with any of the methods, act, plan again."""
+
+    receding_horizon: int = 0
+    """Plan this many steps ahead, act, plan again from the state reached; 0 optimises the whole episode at once."""
+    replan_every: int = 1
+    """Environment steps between two plans of a receding horizon."""
+    first_iterations: int = 0
+    """Iterations of the first plan, which has no earlier one to start from; 0 takes as many as the others."""
+
+
+def check_settings(settings: TrajectorySettings | MpcSettings) -> None:
     """Raise ``ValueError`` naming the first field that is out of range, its value and what is allowed."""
     rules = {
         "iterations": (1, None),
@@ -109,6 +171,18 @@ def check_settings(settings: TrajectorySettings) -> None:
         "horizon_growth": (1.01, None),
         "plateau_patience": (1, None),
         "plateau_tolerance": (0.0, None),
+        "hold_fraction": (0.0, 1.0),
+        "memory_pairs": (1, None),
+        "first_step": (1e-12, None),
+        "gradient_tolerance": (0.0, 1.0),
+        "elite_fraction": (1e-12, 1.0),
+        "smoothing": (0.0, 0.9999999),
+        "sigma_floor": (0.0, None),
+        "temperature": (1e-12, None),
+        "sigma_decay": (1e-12, 1.0),
+        "receding_horizon": (0, None),
+        "replan_every": (1, None),
+        "first_iterations": (0, None),
         "sigma": (1e-12, None),
         "population": (0, None),
     }
@@ -122,10 +196,15 @@ def check_settings(settings: TrajectorySettings) -> None:
         "best_by": ("score", "return"),
         "schedule": ("constant", "cosine", "step"),
         "diagonal": ("auto", "on", "off"),
+        "sampling": ("uniform", "around-best"),
     }
     for name, allowed_values in choices.items():
         value = getattr(settings, name, allowed_values[0])
         if value not in allowed_values:
             raise ValueError(f"{name}={value!r} is unknown; allowed: {', '.join(allowed_values)}")
-    if settings.knot_degree == 2:
+    if getattr(settings, "knot_degree", 1) == 2:
         raise ValueError("knot_degree=2 is not offered; allowed: 1 (piecewise linear) or 3 (cubic)")
+    horizon = getattr(settings, "receding_horizon", 0)
+    if horizon and settings.replan_every > horizon:  # type: ignore[union-attr]
+        every = settings.replan_every  # type: ignore[union-attr]
+        raise ValueError(f"replan_every={every} exceeds receding_horizon={horizon}; a plan must reach the next one")

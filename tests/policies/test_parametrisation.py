@@ -65,3 +65,24 @@ def test_too_many_or_too_few_knots_are_refused():
         knots(30, 2, 40)
     with pytest.raises(ValueError, match="knots=3 is too few"):
         knots(30, 2, 3, degree=3)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        sequence(20, 2),
+        knots(20, 2, 6),
+        knots(20, 2, 8, degree=3),
+        sinusoids(20, 2, np.array([1.0, 2.0]), time_step=0.05),
+    ],
+    ids=["sequence", "knots", "spline", "sinusoids"],
+)
+def test_fitted_parameters_give_the_actions_again_and_touch_what_they_say(shape):
+    random = np.random.default_rng(0)
+    parameters = random.uniform(-0.4, 0.4, shape.size)
+    np.testing.assert_allclose(shape.fit(shape.actions(parameters)), parameters, atol=1e-9)
+    for steps in (0, 1, 7, 20):
+        touched = shape.touches(steps)
+        changed = shape.actions(parameters + np.where(touched, 0.0, random.uniform(0.1, 0.2, shape.size)))
+        np.testing.assert_array_equal(changed[:steps], shape.actions(parameters)[:steps])
+        assert touched.all() if steps == 20 else steps or not touched.any()

@@ -75,7 +75,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(command, fak
     assert error.startswith("pliant optimize: cannot write to the folder") and len(error.splitlines()) == 1
 
 
-@pytest.mark.parametrize("method", ["gradient", "cmaes"])
+@pytest.mark.parametrize("method", ["gradient", "lbfgs", "cmaes", "cem", "mppi", "random-search"])
 def test_optimize_writes_a_complete_folder(command, fake_env, tmp_path, method):
     out = tmp_path / "run"
     status, _, _ = command("optimize", fake_env.ID, "--method", method, "--iterations", 12, "--seed", 3, "--out", out)
@@ -134,6 +134,59 @@ def test_an_interrupted_run_can_be_resumed(command, fake_env, tmp_path, monkeypa
     assert command("optimize", *flags, "--out", tmp_path / "parts", "--resume")[0] == 0
     whole, parts = (np.load(tmp_path / name / "actions.npz")["actions"] for name in ("whole", "parts"))
     np.testing.assert_array_equal(whole, parts)
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "cem", "mppi", "random-search"])
+def test_every_method_resumes_and_keeps_the_budget(command, fake_env, tmp_path, method):
+    def optimize(out, *words):
+        flags = ("--method", method, "--no-video", "--budget", 2000, "--out", tmp_path / out)
+        return command("optimize", fake_env.ID, *flags, "--gradient-tolerance", 0, *words)
+
+    assert optimize("whole", "--iterations", 6, "--population", 5)[0] == 0
+    assert optimize("parts", "--iterations", 2, "--population", 5)[0] == 0
+    assert optimize("parts", "--iterations", 6, "--population", 5, "--resume")[0] == 0
+    whole, parts = (np.load(tmp_path / name / "actions.npz")["actions"] for name in ("whole", "parts"))
+    np.testing.assert_array_equal(whole, parts)
+    assert optimize("budget", "--iterations", 1000)[0] == 0
+    summary = json.loads((tmp_path / "budget" / "metrics.json").read_text())["summary"]
+    assert summary["method"] == method and summary["simulated_steps"] <= 2000
+    if method != "lbfgs":
+        status, _, error = command(
+            "optimize", fake_env.ID, "--method", "gradient", "--no-video", "--out", tmp_path / "whole", "--resume"
+        )
+        assert status == 1 and f"it was run with method='{method}', not 'gradient'" in error
+
+
+def test_a_receding_horizon_is_written_resumed_and_replayed(command, tmp_path):
+    import point_mass
+
+    point_mass.register()
+    flags = (point_mass.ID, "--method", "lbfgs", "--iterations", 5, "--no-video", "--precision", "f64")
+    receding = (*flags, "--receding-horizon", 6, "--replan-every", 4, "--out", tmp_path / "run")
+    assert command("optimize", *receding)[0] == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["control"] == {"receding_horizon": 6, "replan_every": 4, "first_iterations": 0}
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert len(metrics["history"]) == 5 and metrics["summary"]["method"] == "lbfgs"
+    assert np.load(tmp_path / "run" / "actions.npz")["actions"].shape == (20, 2)
+    status, output, _ = command("replay", tmp_path / "run")
+    assert status == 0 and f"score {metrics['summary']['score']:.3f}" in output and "differ" not in output
+    assert command("optimize", *receding, "--resume")[0] == 0  # there is nothing left to do
+    status, _, error = command("optimize", *flags, "--out", tmp_path / "run", "--resume")
+    assert status == 1 and "it was run with receding_horizon=6, not None" in error
+    status, _, error = command("optimize", *receding[:-1], tmp_path / "other", "--replan-every", 9)
+    assert status == 1 and "replan_every=9 exceeds receding_horizon=6" in error
+
+
+def test_numbers_of_a_task_are_set_and_checked(command, tmp_path):
+    flags = ("optimize", "ArmReach", "--iterations", 1, "--horizon", 2, "--no-video")
+    assert command(*flags, "--out", tmp_path / "run", "--set", "target_speed=0.1, density=1100")[0] == 0
+    options = json.loads((tmp_path / "run" / "config.json").read_text())["environment_options"]
+    assert (options["target_speed"], options["density"]) == (0.1, 1100.0)
+    status, _, error = command(*flags, "--out", tmp_path / "other", "--set", "target_sped=0.1")
+    assert status == 1 and "keyword 'target_sped'" in error and "target_speed" in error
+    status, _, error = command(*flags, "--out", tmp_path / "other", "--set", "fast")
+    assert status == 1 and "set='fast' is not NAME=VALUE" in error
 
 
 def test_settings_out_of_range_are_one_sentence(command, fake_env, tmp_path):

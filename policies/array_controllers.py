@@ -1,0 +1,89 @@
+"""The controllers of `pliant.policies.controllers` as plain arrays: they act from their files without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pliant.policies.checkpoints import load_arrays
+
+VERSION = 1
+ACTIVATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "tanh": np.tanh,
+    "elu": lambda x: np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0))),
+    "silu": lambda x: x / (1.0 + np.exp(-x)),
+}
+
+
+class ArrayController:
+    """A controller that has been loaded: ``act`` is all it does.
+
+    Args:
+        kind: "mlp" or "sin_sin".
+        settings: what the file PATH.json says besides.
+        layers: weights (outputs, inputs) and biases (outputs,), the first layer first.
+    """
+
+    def __init__(self, kind: str, settings: dict[str, Any], layers: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        self.kind, self.settings, self.layers = kind, settings, layers
+
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """Actions (..., A) of observations (..., O)."""
+        observation = np.asarray(observation, self.layers[0][0].dtype)
+        return self._mlp(observation) if self.kind == "mlp" else self._sin_sin(observation)
+
+    def _mlp(self, observation: np.ndarray) -> np.ndarray:
+        columns, commands = self.settings["columns"], self.settings["commands"]
+        signal = observation if columns is None else observation[..., columns]
+        for number, (weight, bias) in enumerate(self.layers, start=1):
+            last = number == len(self.layers)
+            signal = (np.tanh if last else ACTIVATIONS[self.settings["activation"]])(signal @ weight.T + bias)
+        if commands is None:
+            return signal
+        action = np.zeros((*signal.shape[:-1], self.settings["action_size"]), signal.dtype)
+        action[..., commands] = signal
+        return action
+
+    def _sin_sin(self, observation: np.ndarray) -> np.ndarray:
+        settings = self.settings
+        parts = [observation[..., settings["state"]]]
+        if settings["clock"]:
+            sine, cosine = (observation[..., k] for k in settings["clock"])
+            offsets = 2.0 * np.pi * np.arange(settings["waves"]) / settings["waves"]
+            parts.append(np.sin(2.0 * settings["cycles"] * np.arctan2(sine, cosine)[..., None] + offsets))
+        if settings["goal"]:
+            parts.append(observation[..., settings["goal"]])
+        signal = np.concatenate(parts, axis=-1).astype(observation.dtype)
+        for weight, bias in self.layers:
+            signal = np.sin(signal @ weight.T + bias)
+        return signal
+
+
+def load_array_controller(path: str | Path) -> ArrayController:
+    """A controller from PATH.npz and PATH.json; nothing is unpickled, nothing but NumPy is needed.
+
+    Raises:
+        ValueError: a file is missing, broken or of another version.
+    """
+    path = Path(path).with_suffix("")
+    try:
+        content = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}.json is not a readable JSON file: {error}") from error
+    if not isinstance(content, dict) or content.get("kind") not in ("mlp", "sin_sin"):
+        raise ValueError(f"{path}.json does not describe a controller of version {VERSION}")
+    if content.get("version") != VERSION:
+        raise ValueError(f"{path}.json has version {content.get('version')!r}; this is read by version {VERSION}")
+    arrays = load_arrays(f"{path}.npz")
+    names = sorted((name for name in arrays if name.endswith(".weight")), key=lambda name: int(name.split(".")[1]))
+    try:
+        layers = [(arrays[name], arrays[name.removesuffix("weight") + "bias"]) for name in names]
+    except KeyError as error:
+        raise ValueError(f"{path}.npz lacks the array {error}") from error
+    if len(layers) != len(content.get("hidden", ())) + 1:
+        raise ValueError(f"{path}.npz has {len(layers)} layers; {path}.json describes another controller")
+    return ArrayController(content["kind"], content, layers)
