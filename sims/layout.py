@@ -188,6 +188,12 @@ class WorldMemory:
         """First failures: (B, records, STATUS_SIZE)."""
         return self.integers.read(self._status_at, self._status_size).reshape(self.batch, self.records, STATUS_SIZE)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of all arrays."""
+        arrays = [value for value in vars(self).values() if isinstance(value, Array)]
+        return sum(array.size * array.dtype.itemsize for array in arrays) + self.initial.nbytes
+
     def free(self) -> None:
         """Release all arrays."""
         for name, value in list(vars(self).items()):

@@ -183,10 +183,12 @@ class Part(ABC):
 
     key: what the compiled functions depend on (never sizes: kernels compile once per dimension and precision).
     elements: how many things the work is shared out by (particles, edges); 0 for a coupling.
+    element_name: what one of the things is called that the part reports a failure of.
     """
 
     key: tuple[Any, ...]
     elements: int = 0
+    element_name: str = "particle"
     state_size: int = 0
     parameter_size: int = 0
     control_size: int = 0

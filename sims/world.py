@@ -348,10 +348,11 @@ class World:
             return
         failed = np.argwhere(status[..., 0] > 0)
         b, c = min(failed.tolist(), key=lambda i: int(status[i[0], i[1], 0]))
-        substep, particle, code = (int(v) for v in status[b, c])
+        substep, element, code = (int(v) for v in status[b, c])
         array = "position" if code in (LEFT_DOMAIN, TORN) else "velocity"
+        what = self._parts[-1].element_name  # solvers come after what they are coupled to
         self._diverged = True
-        raise SimulationDiverged(self.step_count, substep - 1, f"{array} of particle {particle}", b, CAUSES[code])
+        raise SimulationDiverged(self.step_count, substep - 1, f"{array} of {what} {element}", b, CAUSES[code])
 
     # ------------------------------------------------------------------ reverse
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from pliant.envs.arms import twist_between
 from pliant.sims.math.rotation_host import matrix_of_quaternion, quaternion_of_matrix
 from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.shapes import Capsule
-from pliant.sims.rod.scene import Rod, RodScene
+from pliant.sims.rod.scene import Rod, RodScene, SelfContact
 from pliant.sims.rod.topology import vertex_shares
 
-STRETCH = 1e4  # stretch stiffness per mass of a unit length [m^2/s^2]: stiff, and within reach of the solver
+STRETCH = (
+    4e4  # stretch stiffness per mass of a unit length [m^2/s^2]: cables keep their length to 0.1 %, let go level too
+)
 AIR = 0.7  # half the density of air times the drag coefficient of a cylinder [kg/m^3]
 GRIPPER_RADIUS = 0.014  # of a gripper [m]
 GRIPPER_COLOR = (0.30, 0.33, 0.38)
@@ -30,10 +32,17 @@ class CableConfig:
     linear_density: float = 0.06  # [kg/m]
     relaxation_time: float = 0.08  # of bending and twisting [s]
     drag: float = 0.2  # per mass [1/s]
+    self_contact: bool = field(default=False, metadata={"allowed": (False, True)})  # or the cable passes through itself
 
 
-def make_rod(position: np.ndarray, config: Any, radius: float, **options: Any) -> Rod:
-    """A rod of vertices (n, 3) [m] with the numbers of a `CableConfig`; ``options`` as for `Rod`."""
+def touching(config: CableConfig) -> SelfContact | None:
+    """How the cable of a task touches itself."""
+    return SelfContact() if config.self_contact else None
+
+
+def make_rod(position: np.ndarray, config: Any, radius: float, *, stretch: float = STRETCH, **options: Any) -> Rod:
+    """A rod of vertices (n, 3) [m] with the numbers of a `CableConfig`. ``stretch``: stiffness per mass of a unit
+    length [m^2/s^2]; ``options`` as for `Rod`."""
     blank = Rod(position, parents=options.get("parents"), rest_length=options.get("rest_length"))
     share = vertex_shares(np.asarray(blank.rest_length), blank.tree)
     mass = config.linear_density * share
@@ -42,7 +51,7 @@ def make_rod(position: np.ndarray, config: Any, radius: float, **options: Any) -
         mass=mass,
         bend_stiffness=config.bend_stiffness,
         twist_stiffness=config.twist_stiffness,
-        stretch_stiffness=STRETCH * config.linear_density,
+        stretch_stiffness=stretch * config.linear_density,
         bend_damping=config.relaxation_time,
         twist_damping=config.relaxation_time,
         drag=config.drag * mass,

@@ -25,6 +25,7 @@ BENDING = {"dlo1": 0.027, "dlo2": 0.085, "dlo3": 0.092, "dlo4": 0.0035, "dlo5": 
 RELAXATION = {"dlo1": 0.09, "dlo2": 0.046, "dlo3": 0.098, "dlo4": 0.06, "dlo5": 0.089}
 """Relaxation time of bending [s], fitted likewise."""
 TWISTING = 0.75  # twist stiffness in bend stiffnesses, that of a solid round rod
+STRETCHING = 1e4  # stretch stiffness per mass of a unit length [m^2/s^2]; fits to recordings found 0.5e3 to 5e3
 DENSITY = 0.06  # of the cable [kg/m]; recordings tell ratios to it only
 END, EDGE = 0.028, 0.095  # of the edges at the ends, and of the others, without data [m]
 SPAN, HEIGHT = 0.7, 0.6  # between the ends and of them, without data [m]
@@ -145,7 +146,8 @@ class CableReplay(Task):
             relaxation_time=RELAXATION[name],
             drag=self.config.drag,
         )
-        rod = make_rod(shape, config, RADIUS, rest_length=np.concatenate([lengths[1:2], lengths[1:]]))
+        rest = np.concatenate([lengths[1:2], lengths[1:]])
+        rod = make_rod(shape, config, RADIUS, stretch=STRETCHING, rest_length=rest)
         scene = RodScene(rod, grips=[Grip([0, 1]), Grip([count - 2, count - 1])], scaled=True)
         self.free = np.arange(2, count - 2)
         self.player = Player(scene, substeps=self.substeps[self.resolution], dt=self.dt)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.rods.cable import CableConfig, Settler, gripper, hanging_shape, make_rod, polyline, turned
+from pliant.envs.rods.cable import CableConfig, Settler, gripper, hanging_shape, make_rod, polyline, touching, turned
 from pliant.envs.rods.features import MeanDistance, ToTarget
 from pliant.envs.task import Observed, Score, Task, Term
 from pliant.sims.rod.scene import Grip, Rod, RodScene
@@ -76,7 +76,8 @@ class CableShape(Task):
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `bend_stiffness`, `twist_stiffness` [N m^2], `linear_density`
-    [kg/m], `relaxation_time` [s], `drag` [1/s], `shape_weight`, `effort_weight`. They change the targets, too.
+    [kg/m], `relaxation_time` [s], `drag` [1/s], `self_contact` (False: the cable passes through itself),
+    `shape_weight`, `effort_weight`. They change the targets, too.
 
     ## Version History
     - v0: first version.
@@ -98,7 +99,8 @@ class CableShape(Task):
         """The scene of a rod whose first ``count`` vertices are a chain with a gripper at either end."""
         ends = {"left": [0, 1], "right": [count - 2, count - 1]}
         effectors = [gripper(name, *rod.position[pair]) for name, pair in ends.items()]
-        scene = RodScene(rod, grips=[Grip(pair, name) for name, pair in ends.items()], effectors=effectors)
+        grips = [Grip(pair, name) for name, pair in ends.items()]
+        scene = RodScene(rod, grips=grips, effectors=effectors, self_contact=touching(self.config))
         self.start = np.array([effector.pose for effector in effectors])
         self.free = np.setdiff1d(np.arange(len(rod)), [*ends["left"], *ends["right"]])
         self.settler = Settler(scene)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs.features import Feature
-from pliant.envs.rods.cable import CableConfig, Settler, gripper, hanging_shape, make_rod, turned
+from pliant.envs.rods.cable import CableConfig, Settler, gripper, hanging_shape, make_rod, touching, turned
 from pliant.envs.rods.insertion import Aside, Passage, Passed, WayLeft
 from pliant.envs.task import Observed, Score, Task, Term
 from pliant.sims.robot.effector import Effector
@@ -98,7 +98,8 @@ class ThreadInsertion(Task):
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `bend_stiffness`, `twist_stiffness` [N m^2], `linear_density`
-    [kg/m], `relaxation_time` [s], `drag` [1/s], `friction`, `way_weight`, `aside_weight`, `collision_weight`,
+    [kg/m], `relaxation_time` [s], `drag` [1/s], `self_contact` (False: the cable passes through itself), `friction`
+    (of the ring), `way_weight`, `aside_weight`, `collision_weight`,
     `effort_weight`.
 
     ## Version History
@@ -128,7 +129,8 @@ class ThreadInsertion(Task):
             ),
         ]
         grips = [Grip(LEFT, "left"), Grip(RIGHT, "right")]
-        scene = RodScene(rod, grips=grips, effectors=effectors, contact_stiffness=CONTACT)
+        touch = touching(self.config)
+        scene = RodScene(rod, grips=grips, effectors=effectors, contact_stiffness=CONTACT, self_contact=touch)
         self.start = np.array([effector.pose for effector in effectors])
         self.settler = Settler(scene)
         return scene

@@ -20,9 +20,11 @@ from pliant.sims.solver import CONTROL, PARAMETER, STATE
 
 
 @cache
-def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> SimpleNamespace:
+def adjoint_functions(
+    fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_contact: bool = False
+) -> SimpleNamespace:
     """``step_adjoint(mem, b, r_in, r_out, substep)``: turns the cotangent of row r_out into that of row r_in."""
-    rod = assembly_functions(fp, kinds, has_effectors)
+    rod = assembly_functions(fp, kinds, has_effectors, has_self_contact)
     clamps = clamp_functions(fp, has_effectors)
     joint, tree = rod.joint, rod.tree
     add = access_functions(fp).add
@@ -70,7 +72,7 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
             add(mem.scratch, left + at.SEED + r, -total)
 
     @ti.func
-    def solve(mem: ti.template(), work):
+    def solve(mem: ti.template(), b, work):
         """The multiplier; the seeds become z_bar - (dR/dz) l."""
         h = ti.static(mem.integers)
         for i in range(h[at.COUNT]):
@@ -79,7 +81,7 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
                 mem.scratch[o + at.FACTORS + k] = mem.scratch[o + k]
             for k in range(4):
                 mem.scratch[o + at.FACTORS + at.RIGHT + k] = mem.scratch[o + at.SEED + k]
-        tree.solve(mem, work, at.FACTORS)
+        rod.solve(mem, b, work, at.FACTORS)
         for i in range(h[at.COUNT]):
             o = tree.entry(work, i, 0)
             q = o
@@ -301,11 +303,13 @@ def adjoint_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> S
     @ti.func
     def step_adjoint(mem: ti.template(), b, r_in, r_out, substep):
         h = ti.static(mem.integers)
-        _old, _new, _params, work = rod.places(mem, b, r_in, r_out)
+        old, new, _params, work = rod.places(mem, b, r_in, r_out)
         second = rod.is_second_order(mem, r_in)
         sow(mem, b, r_in, r_out, second)
         rod.assemble(mem, b, r_in, r_out, second, 1, True)
-        solve(mem, work)
+        solve(mem, b, work)
+        if ti.static(has_self_contact):
+            rod.self_contact.push_adjoint(mem, b, old, new, work)
         edges(mem, b, r_in, r_out, second)
         frames(mem, b, r_in, r_out)
         vertices(mem, b, r_in, r_out, second, substep)

@@ -19,13 +19,16 @@ from pliant.sims.rod import state as at
 from pliant.sims.rod.contact import rod_contact_functions
 from pliant.sims.rod.energies import joint_functions
 from pliant.sims.rod.linear import tree_functions
+from pliant.sims.rod.self_contact import self_contact_functions
 from pliant.sims.runtime import ti
 from pliant.sims.solver import CONTROL, DT, PARAMETER, STATE
 
 
 @cache
-def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> SimpleNamespace:
-    """Taichi functions of one floating-point type and the kinds of shapes that may be touched.
+def assembly_functions(
+    fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_contact: bool = False
+) -> SimpleNamespace:
+    """Taichi functions of one floating-point type and the kinds of shapes that may be touched, maybe with self-contact.
 
     Throughout, ``old`` and ``new`` are where the rod's state starts in the rows before and after the step, ``params``
     where its parameters start, ``work`` where its working memory starts.
@@ -37,6 +40,7 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
     access = access_functions(fp)
     load3, store3, add3 = access.load3, access.store3, access.add3
     contact: Any = rod_contact_functions(fp, kinds) if has_effectors else None
+    self_contact: Any = self_contact_functions(fp) if has_self_contact else None
 
     @ti.func
     def parent_of(mem: ti.template(), i):
@@ -320,11 +324,24 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
         vertices(mem, b, r_out, old, new, params, work, second, scale, reverse)
         stretch(mem, new, params, work, exact, reverse)
         joints(mem, old, new, adj, params, work, second, exact, scale, reverse)
+        if ti.static(has_self_contact):
+            self_contact.collect(mem, b, old, new)
+            if ti.static(not reverse):
+                self_contact.push(mem, b, work)
+
+    @ti.func
+    def solve(mem: ti.template(), b, work, region):
+        """As ``solve`` of the tree, for the system in the given region with self-contact."""
+        is_definite = tree.solve(mem, work, region)
+        if ti.static(has_self_contact):
+            self_contact.solve(mem, b, work, region)
+        return is_definite
 
     return SimpleNamespace(
         joint=joint,
         tree=tree,
         contact=contact,
+        self_contact=self_contact,
         load3=load3,
         store3=store3,
         add3=add3,
@@ -341,4 +358,5 @@ def assembly_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> 
         applied=applied,
         moments=moments,
         assemble=assemble,
+        solve=solve,
     )

@@ -22,6 +22,25 @@ from pliant.sims.solver import CONTROL, DT, OUTPUT, PARAMETER, PARTIAL, PARTIAL_
 
 
 @cache
+def onset_function(fp: Any) -> Any:
+    """``onset(g, width)``: h of a distance g, see above, and its derivative."""
+
+    @ti.func
+    def onset(g, width):
+        value = fp(0.0)
+        slope = fp(0.0)
+        if g < -width:
+            value = -g
+            slope = fp(-1.0)
+        elif g < width:
+            value = (g - width) * (g - width) / (4 * width)
+            slope = (g - width) / (2 * width)
+        return value, slope
+
+    return onset
+
+
+@cache
 def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
     """Taichi functions of one floating-point type for effectors of the given kinds of shapes.
 
@@ -35,23 +54,11 @@ def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
     access = access_functions(fp)
     load3, load4, add3 = access.load3, access.load4, access.add3
     shapes = shape_functions(fp, kinds)
+    onset = onset_function(fp)
 
     @ti.func
     def numbers(mem: ti.template()):
         return mem.integers[at.NUMBERS_AT]
-
-    @ti.func
-    def onset(g, width):
-        """h and its derivative."""
-        value = fp(0.0)
-        slope = fp(0.0)
-        if g < -width:
-            value = -g
-            slope = fp(-1.0)
-        elif g < width:
-            value = (g - width) * (g - width) / (4 * width)
-            slope = (g - width) / (2 * width)
-        return value, slope
 
     @ti.func
     def look(mem: ti.template(), row, j, x_o):

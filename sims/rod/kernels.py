@@ -10,19 +10,19 @@ from pliant.sims.rod.assembly import assembly_functions
 from pliant.sims.rod.clamps import clamp_functions
 from pliant.sims.rod.potential import potential_functions
 from pliant.sims.runtime import ti
-from pliant.sims.solver import DT, NOT_CONVERGED, NOT_FINITE, RECORDS, STATE, STATUS, STATUS_SIZE, TORN, Phases
+from pliant.sims.solver import CROWDED, DT, NOT_CONVERGED, NOT_FINITE, RECORDS, STATE, STATUS, STATUS_SIZE, TORN, Phases
 
 PATIENCE = 6
 """Newton steps before the line search begins; a usual step takes three."""
 
 
 @cache
-def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> Phases:
-    """The phases of a rod that may touch effectors of the given kinds of shapes."""
-    rod = assembly_functions(fp, kinds, has_effectors)
+def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_contact: bool = False) -> Phases:
+    """The phases of a rod that may touch effectors of the given kinds of shapes, and itself."""
+    rod = assembly_functions(fp, kinds, has_effectors, has_self_contact)
     clamps = clamp_functions(fp, has_effectors)
-    potential = potential_functions(fp, kinds, has_effectors).potential
-    step_adjoint = adjoint_functions(fp, kinds, has_effectors).step_adjoint
+    potential = potential_functions(fp, kinds, has_effectors, has_self_contact).potential
+    step_adjoint = adjoint_functions(fp, kinds, has_effectors, has_self_contact).step_adjoint
     joint, tree = rod.joint, rod.tree
     # Newton's iteration ends with a move below this share of an edge: the next would be its square. The derivative lags
     # one move behind: with friction, which turns within FRICTION_SPEED x DT, f64 needs this much to know it to 1e-6.
@@ -122,7 +122,7 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> Phases:
                 halvings = 0
                 scale = fp(0.0)
                 rod.assemble(mem, b, r_in, r_out, second, exact, False)
-                is_definite = tree.solve(mem, work, at.BLOCK)
+                is_definite = rod.solve(mem, b, work, at.BLOCK)
                 size = longest(mem, work)
                 if size < 0:
                     cause = NOT_FINITE
@@ -193,6 +193,9 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> Phases:
             node = torn(mem, b, r_out)
             if node > 0 and cause != NOT_FINITE:
                 cause = TORN
+            if ti.static(has_self_contact):
+                if rod.self_contact.is_crowded(mem, b):
+                    cause = CROWDED
             status = h[STATUS] + b * h[RECORDS] * STATUS_SIZE
             if cause != 0 and h[status] == 0:
                 h[status] = substep + 1

@@ -8,6 +8,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.math.access import access_functions
 from pliant.sims.rod import state as at
 from pliant.sims.runtime import ti
 
@@ -21,7 +22,10 @@ def tree_functions(fp: Any) -> SimpleNamespace:
     ``solve(mem, work, region)``: factor the system in the given region of the records, in place, and replace its
     right-hand side by the solution; rows and columns of what is held are left out and their solution is zero. Returns
     whether all pivots were positive (1 or 0).
+    ``solve_again(mem, work, region, sides)``: once the region is factored, replaces three more right-hand sides by
+    their solutions: entry d of node i of the three lies at sides + 12 i + 3 d.
     """
+    access = access_functions(fp)
     # A pivot smaller than this share of its diagonal entry belongs to a motion without stiffness or inertia (a straight
     # free rod that spins about itself); that unknown is left alone.
     singular = 1e-11 if fp is ti.f64 else 1e-6
@@ -166,4 +170,95 @@ def tree_functions(fp: Any) -> SimpleNamespace:
                 a[o + at.RIGHT + r] = total
         return is_definite
 
-    return SimpleNamespace(entry=entry, is_free=is_free, turns_freely=turns_freely, solve=solve)
+    @ti.func
+    def solve_again(mem: ti.template(), work, region, sides):
+        h = ti.static(mem.integers)
+        a = ti.static(mem.scratch)
+        n = h[at.COUNT]
+        for k in range(n):
+            i = n - 1 - k
+            o = entry(work, i, region)
+            p = h[h[at.PARENT_AT] + i]
+            g = -1
+            if p >= 0:
+                g = h[h[at.PARENT_AT] + p]
+            for r in range(4):
+                pivot = a[place(o, r, r)]
+                inverse = fp(0.0)
+                if ti.abs(pivot) > fp(singular) * a[o + at.SIZES + r]:
+                    inverse = 1 / pivot
+                own = access.load3(a, sides + 12 * i + 3 * r)
+                if inverse != 0 and own.dot(own) != 0:  # a unit force leaves what lies beyond its vertex at rest so far
+                    for c in range(r + 1, 4):
+                        access.add3(a, sides + 12 * i + 3 * c, -a[place(o, r, c)] * own)
+                    if p >= 0:
+                        for c in range(4):
+                            access.add3(a, sides + 12 * p + 3 * c, -a[place(o, r, 4 + c)] * own)
+                    if g >= 0:
+                        for c in range(4):
+                            access.add3(a, sides + 12 * g + 3 * c, -a[place(o, r, 8 + c)] * own)
+                access.store3(a, sides + 12 * i + 3 * r, own * inverse)
+        for i in range(n):
+            o = entry(work, i, region)
+            p = h[h[at.PARENT_AT] + i]
+            g = -1
+            if p >= 0:
+                g = h[h[at.PARENT_AT] + p]
+            for s in range(4):
+                r = 3 - s
+                total = access.load3(a, sides + 12 * i + 3 * r)
+                for c in range(r + 1, 4):
+                    total -= a[place(o, r, c)] * access.load3(a, sides + 12 * i + 3 * c)
+                if p >= 0:
+                    for c in range(4):
+                        total -= a[place(o, r, 4 + c)] * access.load3(a, sides + 12 * p + 3 * c)
+                if g >= 0:
+                    for c in range(4):
+                        total -= a[place(o, r, 8 + c)] * access.load3(a, sides + 12 * g + 3 * c)
+                access.store3(a, sides + 12 * i + 3 * r, total)
+
+    return SimpleNamespace(
+        entry=entry, is_free=is_free, turns_freely=turns_freely, solve=solve, solve_again=solve_again
+    )
+
+
+@cache
+def dense_solver(fp: Any) -> Any:
+    """``solve(mem, matrix, size)``: solves a dense system in the scratch memory, in place. Rows of size + 1 entries
+    begin at ``matrix``, the right-hand side last, which becomes the solution; pivots are sought in the column, and an
+    unknown without one is left alone."""
+
+    @ti.func
+    def solve(mem: ti.template(), matrix, size):
+        a = ti.static(mem.scratch)
+        row = size + 1
+        for p in range(size):
+            best = p
+            for r in range(p + 1, size):
+                if ti.abs(a[matrix + r * row + p]) > ti.abs(a[matrix + best * row + p]):
+                    best = r
+            if best != p:
+                for c in range(p, row):
+                    kept = a[matrix + p * row + c]
+                    a[matrix + p * row + c] = a[matrix + best * row + c]
+                    a[matrix + best * row + c] = kept
+            pivot = a[matrix + p * row + p]
+            inverse = fp(0.0)
+            if pivot != 0:
+                inverse = 1 / pivot
+            for r in range(p + 1, size):
+                factor = a[matrix + r * row + p] * inverse
+                if factor != 0:
+                    for c in range(p + 1, row):
+                        a[matrix + r * row + c] = a[matrix + r * row + c] - factor * a[matrix + p * row + c]
+        for k in range(size):
+            p = size - 1 - k
+            total = a[matrix + p * row + size]
+            for c in range(p + 1, size):
+                total -= a[matrix + p * row + c] * a[matrix + c * row + size]
+            pivot = a[matrix + p * row + p]
+            if pivot != 0:
+                total /= pivot
+            a[matrix + p * row + size] = total
+
+    return solve

@@ -12,13 +12,15 @@ from pliant.sims.solver import PARAMETER
 
 
 @cache
-def potential_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) -> SimpleNamespace:
+def potential_functions(
+    fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_contact: bool = False
+) -> SimpleNamespace:
     """``potential(mem, b, r_in, r_out, second)``: at the trial state of row r_out, with the symbols of ``assembly``,
 
-    sum m (|v - v_o|^2/2 - g.z) - f.z + c |v|^2/(2 s) + c2 |v|^3/(3 s) + contact + sum K/(2 L) (eps - L)^2
+    sum m (|v - v_o|^2/2 - g.z) - f.z + c |v|^2/(2 s) + c2 |v|^3/(3 s) + contacts + sum K/(2 L) (eps - L)^2
     + sum_joints B/(2 l) ((q - q0 l)^2 + s eta (q - q_o)^2).
     """
-    rod = assembly_functions(fp, kinds, has_effectors)
+    rod = assembly_functions(fp, kinds, has_effectors, has_self_contact)
     tree = rod.tree
 
     @ti.func
@@ -62,6 +64,8 @@ def potential_functions(fp: Any, kinds: tuple[int, ...], has_effectors: bool) ->
                     off = strain[d] - natural[d]
                     rate = strain[d] - earlier[d]
                     energy += stiffness[d] * (off * off + viscous[d] * rate * rate) / 2
+        if ti.static(has_self_contact):
+            energy += rod.self_contact.potential(mem, b, old, new)
         return energy
 
     return SimpleNamespace(potential=potential)

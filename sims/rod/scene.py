@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.robot.effector import Effector, EffectorPart
+from pliant.sims.rod.segments import distances, separate_pairs
 from pliant.sims.rod.topology import carried_directors, check_parents, edges, joint_lengths, strains
 from pliant.sims.solver import Part
 
@@ -133,6 +134,55 @@ class Grip:
 
 
 @dataclass
+class SelfContact:
+    """Contact of a rod with itself: of any two edges that do not share a vertex, as capsules.
+
+    Args:
+        stiffness: [N/m] of two edges against each other.
+        friction: Coulomb's coefficient.
+        radius: of the edges [m], scalar or (n,) (the first is not used); None: the rod's.
+    """
+
+    stiffness: float = 1e4
+    friction: float = 0.3
+    radius: Numbers | None = None
+
+    def __post_init__(self) -> None:
+        for name, unit in (("stiffness", " [N/m]"), ("friction", "")):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value >= 0):
+                raise ValueError(f"self_contact: {name}={value!r} must be finite and not negative{unit}")
+
+    def radii(self, rod: Rod) -> np.ndarray:
+        """Of each edge [m], (n,).
+
+        Raises:
+            ValueError: one is not positive, or there are not as many as edges.
+        """
+        value = np.asarray(rod.radius if self.radius is None else self.radius, float)
+        if value.shape not in ((), (len(rod),)):
+            raise ValueError(f"self_contact: radius has shape {value.shape}, must be () or ({len(rod)},)")
+        if not (np.isfinite(value) & (value > 0)).all():
+            raise ValueError(f"self_contact: radius={self.radius!r} must be a positive length [m]")
+        return np.broadcast_to(value, (len(rod),))
+
+    def check(self, rod: Rod) -> None:
+        """Raise ``ValueError`` if the rod overlaps itself, at the start or in its shape without forces."""
+        radii, pairs = self.radii(rod), separate_pairs(rod.tree)
+        for name, shape in (("position", rod.position), ("rest_position", rod.rest_position)):
+            if shape is not None and len(pairs):
+                distance = distances(shape, rod.tree, pairs)
+                excess = radii[pairs].sum(axis=1) - distance
+                worst = int(excess.argmax())
+                if excess[worst] > 0:
+                    i, j = (int(v) for v in pairs[worst])
+                    raise ValueError(
+                        f"self_contact: the edges that end in vertices {i} and {j} overlap in {name}: they are "
+                        f"{distance[worst]:.3g} m apart, their radii sum to {radii[[i, j]].sum():.3g} m"
+                    )
+
+
+@dataclass
 class RodScene:
     """A World of one rod or tree of rods.
 
@@ -140,7 +190,7 @@ class RodScene:
     contact_stiffness: [N/m] of a vertex against an effector.  integrator: "bdf2" or "backward_euler".
     iterations: at most so many of Newton's in a substep.  scaled: offer the control "parameter_scale", factors less
     one of all bend stiffnesses, twist stiffnesses, masses and dampings, in this order.  forced: offer the control
-    "vertex_force", (n, 3) [N].
+    "vertex_force", (n, 3) [N].  self_contact: None: the rod passes through itself.
     """
 
     rod: Rod
@@ -152,6 +202,7 @@ class RodScene:
     iterations: int = 100
     scaled: bool = False
     forced: bool = False
+    self_contact: SelfContact | None = None
     dim: int = field(default=3, init=False)
     grip_of: np.ndarray = field(init=False, repr=False)
 
@@ -161,6 +212,10 @@ class RodScene:
         names = [e.name for e in self.effectors]
         if len(set(names)) != len(names):
             raise ValueError(f"effectors have the names {names}; each name may stand once")
+        if any(e.fixed for e in self.effectors):
+            raise ValueError(
+                "effectors: fixed=True is for scenes of the material point method; leave its twist at zero"
+            )
         if np.shape(self.gravity) != (3,) or not np.isfinite(self.gravity).all():
             raise ValueError(f"gravity={self.gravity!r} must be 3 finite numbers [m/s^2]")
         if not (np.isfinite(self.contact_stiffness) and self.contact_stiffness >= 0):
@@ -169,6 +224,10 @@ class RodScene:
             raise ValueError(f"integrator={self.integrator!r} is unknown; allowed: {', '.join(INTEGRATORS)}")
         if int(self.iterations) != self.iterations or self.iterations < 1:
             raise ValueError(f"iterations={self.iterations!r} must be an integer >= 1")
+        if self.self_contact is not None:
+            if not isinstance(self.self_contact, SelfContact):
+                raise ValueError(f"self_contact={self.self_contact!r} must be a SelfContact or None")
+            self.self_contact.check(self.rod)
         self.grip_of = np.full(len(self.rod), FREE, np.int32)
         driven = 0
         for grip in self.grips:

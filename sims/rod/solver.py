@@ -17,6 +17,9 @@ FRICTION_SPEED = 5e-3
 ONSET = {True: 1.0, False: 0.1}
 """Half the width of the layer in which contact sets in, in radii of the rod, for soft and hard contact."""
 
+PAIRS = 3
+"""Pairs of edges in contact that there is room for, by vertex: about what a tight coil has."""
+
 LONGEST_STRETCH = 2.0
 """An edge may be this many rest lengths long; beyond it the rod is torn."""
 
@@ -25,12 +28,14 @@ class RodPart(Part):
     """The rod of a scene as a part of its World. One thread steps it: the work is linear in its vertices."""
 
     elements = 0
+    element_name = "vertex"
 
     def __init__(self, scene: RodScene, shape_kinds: tuple[int, ...], soft_contact: bool) -> None:
         self.scene, self.rod, self.soft_contact = scene, scene.rod, soft_contact
         self.shape_kinds = shape_kinds
-        self.key: tuple[Any, ...] = ("rod", shape_kinds, bool(scene.effectors))
+        self.key: tuple[Any, ...] = ("rod", shape_kinds, bool(scene.effectors), scene.self_contact is not None)
         self.count = len(self.rod)
+        self.capacity = PAIRS * self.count
         self.state_size = self.count * at.STATE_RECORD + 1
         self.parameter_size = self.count * at.NODE_PARAMETERS + at.WORLD_PARAMETERS
         self.control_size = 3 * scene.driven_count + (at.SCALES if scene.scaled else 0)
@@ -69,6 +74,11 @@ class RodPart(Part):
         ]
         if self.scene.effectors:
             self.parameter_fields.append(Field("contact_stiffness", self.world_at + at.CONTACT_STIFFNESS, ()))
+        if self.scene.self_contact is not None:
+            self.parameter_fields += [
+                Field("self_contact_stiffness", self.world_at + at.SELF_STIFFNESS, ()),
+                Field("self_friction", self.world_at + at.SELF_FRICTION, ()),
+            ]
         self.control_fields = []
         self.scale_at = control + 3 * self.scene.driven_count
         if self.scene.driven_count:
@@ -91,12 +101,17 @@ class RodPart(Part):
                 local[v] = np.concatenate([R.T @ (self.rod.position[v] - pose[:3]), R.T @ directors[v]])
         length = float(edges(self.rod.position, self.rod.tree)[1][1:].mean())
         onset = ONSET[self.soft_contact] * self.rod.radius
-        numbers = [self.rod.radius, onset, FRICTION_SPEED, length, LONGEST_STRETCH]
-        return Needs(
+        numbers = [self.rod.radius, onset, FRICTION_SPEED, length, LONGEST_STRETCH, ONSET[self.soft_contact]]
+        needs = Needs(
             constants=np.concatenate([local.ravel(), numbers]),
             integers={"parents": self.rod.tree, "grips": self.scene.grip_of},
             scratch={"system": batch * self.count * at.WORK_RECORD},
         )
+        if self.scene.self_contact is not None:
+            needs.constants = np.concatenate([needs.constants, self.scene.self_contact.radii(self.rod)])
+            needs.integers["pairs"] = batch * (at.PAIR_HEADER + 2 * self.capacity)
+            needs.scratch["self_contact"] = batch * at.self_contact_work(self.count, self.capacity)
+        return needs
 
     def initial_state(self) -> np.ndarray:
         """State row, shape (state_size,): at rest, with twist-free frames."""
@@ -122,10 +137,18 @@ class RodPart(Part):
             rows[:, place] = rod.column(name)
         rows[:, at.BEND : at.BEND + 2] = rod.column("bend_stiffness")
         rows[:, at.CURVATURE : at.CURVATURE + 3] = rod.natural_strains()
-        return np.concatenate([rows.ravel(), self.scene.gravity, [self.scene.contact_stiffness]])
+        touch = self.scene.self_contact
+        own = [0.0, 0.0] if touch is None else [touch.stiffness, touch.friction]
+        return np.concatenate([rows.ravel(), self.scene.gravity, [self.scene.contact_stiffness], own])
 
     def write_header(self, header: np.ndarray, places: Places) -> None:
         """Fill this part's stretch of the integer header."""
+        numbers_at = places.constants + self.count * at.LOCAL_RECORD
+        if self.scene.self_contact is not None:
+            header[at.SELF_RADIUS_AT] = numbers_at + at.NUMBERS
+            header[at.SELF_PAIRS_AT] = places.integers["pairs"]
+            header[at.SELF_WORK_AT] = places.scratch["self_contact"]
+            header[at.SELF_CAPACITY] = self.capacity
         for place, value in (
             (at.COUNT, self.count),
             (at.STATE_AT, self.state_at),
@@ -136,7 +159,7 @@ class RodPart(Part):
             (at.PARENT_AT, places.integers["parents"]),
             (at.GRIP_AT, places.integers["grips"]),
             (at.LOCAL_AT, places.constants),
-            (at.NUMBERS_AT, places.constants + self.count * at.LOCAL_RECORD),
+            (at.NUMBERS_AT, numbers_at),
             (at.SYSTEM_AT, places.scratch["system"]),
             (at.MAX_ITERATIONS, self.scene.iterations),
             (at.SECOND_ORDER, int(self.scene.integrator == "bdf2")),
@@ -170,7 +193,8 @@ class RodPart(Part):
         positive = ("rest_length", "mass", "stretch_stiffness", "bend_stiffness", "twist_stiffness")
         if name in positive and low <= 0:
             raise ValueError(f"parameter {name!r}={low} must be positive")
-        if name in ("bend_damping", "twist_damping", "drag", "quadratic_drag", "contact_stiffness") and low < 0:
+        not_negative = ("bend_damping", "twist_damping", "drag", "quadratic_drag", "contact_stiffness")
+        if name in (*not_negative, "self_contact_stiffness", "self_friction") and low < 0:
             raise ValueError(f"parameter {name!r}={low} must not be negative")
 
     def _check_stretch(self, position: np.ndarray) -> None:

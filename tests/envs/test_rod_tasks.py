@@ -11,13 +11,17 @@ import pytest
 
 from pliant.envs import ENTRIES
 from pliant.envs.features import Sink, View
-from pliant.envs.rods.cable import hanging_shape, polyline, turned
+from pliant.envs.rods.cable import CableConfig, gripper, hanging_shape, make_rod, polyline, turned
 from pliant.envs.rods.features import HoldStill, MeanDistance, ToTarget
 from pliant.envs.rods.insertion import Aside, Passage, Passed, WayLeft
 from pliant.envs.rods.recordings import data_folder
 from pliant.policies.gradcheck import check_gradients
 from pliant.sims.math.rotation_host import matrix_of_quaternion, quaternion_of_matrix
 from pliant.sims.robot.kinematics_urdf import import_pybullet
+from pliant.sims.rod.scene import Grip, RodScene
+from pliant.sims.rod.segments import distances, separate_pairs
+from pliant.sims.rod.topology import carried_directors, edges
+from pliant.sims.world import World
 
 SHAPE, BRANCHED, THREAD, REPLAY = (
     f"pliant/{name}-v0" for name in ("CableShape", "BranchedCableShape", "ThreadInsertion", "CableReplay")
@@ -334,6 +338,95 @@ def test_recorded_targets_want_data(monkeypatch: pytest.MonkeyPatch) -> None:
         gym.make(REPLAY, targets="real")
     with pytest.raises(ValueError, match="object='rope' is unknown; allowed: 'dlo1'"):
         gym.make(REPLAY, object="rope")
+
+
+# Cables
+
+
+@pytest.mark.parametrize("limp", [False, True])
+@pytest.mark.parametrize(
+    ("length", "count", "dt"), [(1.0, 13, 0.01), (1.0, 13, 0.004), (0.98, 21, 0.01), (0.98, 21, 0.004)]
+)
+def test_cables_of_the_tasks_keep_their_length(length: float, count: int, dt: float, limp: bool) -> None:
+    """Held at an end and let go level, to 0.1 % for 1 s; limp ones, without damping, crack like a whip."""
+    config = CableConfig()
+    if limp:
+        config = CableConfig(bend_stiffness=1e-4, twist_stiffness=1e-4, relaxation_time=0.0, drag=0.0)
+    rod = make_rod(np.outer(np.linspace(0, length, count), [1.0, 0.0, 0.0]), config, 0.005)
+    world = World(RodScene(rod, grips=[Grip([0])]), substeps=1, dt=dt, precision="f64")
+    change, lowest = 0.0, 0.0
+    for _ in range(round(1.0 / dt)):
+        world.step(np.zeros((1, 3)))
+        position = world.state("position")[0]
+        change = max(change, abs(edges(position, rod.tree)[1].sum() / length - 1))
+        lowest = min(lowest, position[:, 2].min())
+    world.close()
+    assert lowest < -0.9 * length and change < 1e-3
+
+
+def curl() -> dict[str, Any]:
+    """Reset options of CableShape: the cable crosses itself below the grippers, 1 mm apart."""
+    t = np.linspace(-1, 1, 2001)
+    width = 0.2 / 1.51
+    bow = [-width * np.sin(1.4 * np.pi * t), 0.0077 * t, 0.6 - width * (1 + np.cos(np.pi * t))]
+    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(bow, axis=1), axis=0))])
+    position = np.stack([np.interp(np.linspace(0, way[-1], 13), way, x) for x in bow], axis=1)
+    poses = np.array([gripper("hand", *position[pair]).pose for pair in ([0, 1], [11, 12])])
+    return {
+        "state": {
+            "position": position,
+            "director": carried_directors(position, np.arange(-1, 12)),
+            "effector_position": poses[:, :3],
+            "effector_orientation": poses[:, 3:],
+        }
+    }
+
+
+def test_gradients_of_a_cable_that_touches_itself() -> None:
+    env = make(SHAPE, precision="f64", differentiable=True, self_contact=True)
+    rng, options = np.random.default_rng(0), curl()
+    actions = rng.uniform(-0.3, 0.3, (12, 12))
+    _, gradient = env.value_and_grad(actions, seed=0, options=options)
+    direction = rng.normal(size=actions.shape)
+
+    def compare(name: str, analytic: float, value: Any, step: float) -> None:
+        numeric = (value(step) - value(-step)) / (2 * step)
+        assert analytic != 0.0 and np.isclose(analytic, numeric, rtol=1e-4), name
+
+    def moved(h: float) -> float:
+        return env.evaluate(actions + h * direction, seed=0, options=options)
+
+    compare("actions", (gradient.actions * direction).sum(), moved, 1e-5)
+    for name in ("self_contact_stiffness", "self_friction", "bend_stiffness"):
+        usual = env.parameter(name)
+
+        def changed(h: float, name: str = name, usual: np.ndarray = usual) -> float:
+            env.set_parameter(name, usual * (1 + h))
+            value = env.evaluate(actions, seed=0, options=options)
+            env.set_parameter(name, usual)
+            return value
+
+        compare(name, (gradient.parameters[name] * usual).sum(), changed, 1e-3)
+
+
+def test_a_cable_touches_itself_where_it_is_asked_to() -> None:
+    found = {}
+    for self_contact in (False, True):
+        env = make(SHAPE, self_contact=self_contact)
+        env.reset(seed=0, options=curl())
+        tree = np.arange(-1, 12)
+        found[self_contact] = []
+        for _ in range(20):
+            env.step(np.zeros(12))
+            found[self_contact].append(distances(env.state("position"), tree, separate_pairs(tree)).min())
+    assert min(found[True]) > 0.01 and found[True] != found[False]
+    for env_id in (BRANCHED, THREAD):
+        env = make(env_id, self_contact=True)
+        env.reset(seed=0)
+        env.step(np.ones(12))
+        assert (env.parameter("self_friction") > 0).all()
+    with pytest.raises(ValueError, match="self_contact='yes' is unknown; allowed: False, True"):
+        gym.make(SHAPE, self_contact="yes")
 
 
 # Arms

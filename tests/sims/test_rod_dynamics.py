@@ -171,11 +171,11 @@ def test_both_integrators_agree():
     assert np.abs(a - b).max() <= 0.02 * np.abs(a - branched_rod().position).max()
 
 
-@pytest.mark.parametrize(("stiffness", "angle"), [(1e4, 45.0), (2e4, 0.0)])
-def test_a_swinging_cable_keeps_its_length(stiffness, angle):
-    """A cable of 0.6 m, let go at an angle below the horizontal, to 0.1 % for 1 s, with 1e4 m^2/s^2 x density as in the
-    tasks; let go level, it cracks like a whip and wants twice that."""
-    density, slope = 0.05, np.radians(angle)
+@pytest.mark.parametrize("angle", [45.0, 0.0])
+def test_a_swinging_cable_keeps_its_length(angle):
+    """A cable of 0.6 m, let go at an angle below the horizontal, to 0.05 % for 1 s, with 4e4 m^2/s^2 x density as in
+    the tasks; let go level, it cracks like a whip."""
+    density, stiffness, slope = 0.05, 4e4, np.radians(angle)
     x = np.outer(0.05 * np.arange(13), [np.cos(slope), 0, -np.sin(slope)])
     rod = Rod(x, mass=density * 0.05, bend_stiffness=1e-4, twist_stiffness=1e-4, stretch_stiffness=stiffness * density)
     world = rod_world(rod, [Grip([0])], dt=0.004)
@@ -186,7 +186,7 @@ def test_a_swinging_cable_keeps_its_length(stiffness, angle):
         lowest = min(lowest, of(world, "position")[:, 2].min())
     world.close()
     assert lowest < -0.5
-    assert longest <= 1e-3
+    assert longest <= 5e-4
 
 
 # ---------------------------------------------------------------------- friction

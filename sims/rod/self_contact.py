@@ -1,0 +1,378 @@
+"""Contact of a rod with itself: pairs of edges that share no vertex, as capsules, with friction.
+
+As in contact with effectors (`contact`), the geometry is that before the step: with the nearest points of both centre
+lines, weights w_k of their four vertices, sum_k w_k = 0 (`segments`), unit vector n from one to the other and distance
+gap less both radii, the force of an implicit step is a function of q = sum_k w_k (z_k - x_k) alone. Normal force
+k h(gap + n.q) n, with the onset h of contact with effectors; friction -mu N_o u/sqrt(|u|^2 + c^2), u the part of q/dt
+normal to n, N_o = k h(gap). Vertex k gets w_k times the force f: no resultant; and no moment about the nearest points
+but that of friction, which acts on the centre lines, not on the surfaces, and does not roll the rods. Where a nearest
+point passes from one edge to the next, both pairs act.
+
+A pair couples vertices that the tree does not: the system is T + sum_pairs W^T K W, T that of the tree (`linear`), W
+(3 rows) the weights and K = -df/dq, symmetric. By Woodbury's formula its solution is that of T less T^-1 W^T y with
+(1 + K W T^-1 W^T) y = K W T^-1 r, a dense system of three rows a pair in contact; the adjoint solves the same system.
+
+What is not smooth: a nearest point that reaches an end of its edge, centre lines that meet (n is lost).
+"""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from pliant.sims.math.access import access_functions
+from pliant.sims.rod import state as at
+from pliant.sims.rod.contact import onset_function
+from pliant.sims.rod.linear import dense_solver, tree_functions
+from pliant.sims.rod.segments import segment_functions
+from pliant.sims.runtime import ti
+from pliant.sims.solver import DT, PARAMETER
+
+
+@cache
+def self_contact_functions(fp: Any) -> SimpleNamespace:
+    """Taichi functions of one floating-point type; ``old`` and ``new`` are where the rod's state starts in its rows
+    before and after the step, ``work`` where its working memory starts.
+
+    ``collect(mem, b, old, new)``: lists the pairs of edges in contact, with their forces and stiffnesses.
+    ``push(mem, b, work)``: adds their forces to the right-hand side.
+    ``potential(mem, b, old, new)``: what the forces are minus the derivative of, by the new positions.
+    ``solve(mem, b, work, region)``: makes the solution of the tree's system, factored, that of the whole system.
+    ``push_adjoint(mem, b, old, new, work)``: with l the multiplier, takes K l off the seeds and adds the cotangents of
+    l.force to stiffness and friction, and to those of the old positions.
+    ``is_crowded(mem, b)``.
+    """
+    vec3 = ti.types.vector(3, fp)
+    vec4 = ti.types.vector(4, fp)
+    mat3 = ti.types.matrix(3, 3, fp)
+    ivec4 = ti.types.vector(4, ti.i32)
+    access = access_functions(fp)
+    load3, store3, add, add3 = access.load3, access.store3, access.add, access.add3
+    onset = onset_function(fp)
+    segments = segment_functions(fp)
+    tree = tree_functions(fp)
+    dense = dense_solver(fp)
+
+    @ti.func
+    def position(mem: ti.template(), start, i):
+        return load3(mem.frames, start + i * at.STATE_RECORD + at.POSITION)
+
+    @ti.func
+    def header(mem: ti.template(), b):
+        h = ti.static(mem.integers)
+        return h[at.SELF_PAIRS_AT] + b * (at.PAIR_HEADER + 2 * h[at.SELF_CAPACITY])
+
+    @ti.func
+    def record(mem: ti.template(), b, pair):
+        h = ti.static(mem.integers)
+        room = h[at.SELF_CAPACITY]
+        one = room * (at.PAIR_RECORD + 12 * h[at.COUNT]) + 3 * room * (3 * room + 1)
+        return h[at.SELF_WORK_AT] + b * one + pair * at.PAIR_RECORD
+
+    @ti.func
+    def answers(mem: ti.template(), b, pair):
+        """Where the answers of the tree to unit forces on a pair are."""
+        h = ti.static(mem.integers)
+        return record(mem, b, h[at.SELF_CAPACITY]) + 12 * h[at.COUNT] * pair
+
+    @ti.func
+    def laws(mem: ti.template(), b):
+        """Where stiffness and friction are, their values and the friction speed."""
+        h = ti.static(mem.integers)
+        k = b * h[PARAMETER] + h[at.WORLD_AT] + at.SELF_STIFFNESS
+        mu = b * h[PARAMETER] + h[at.WORLD_AT] + at.SELF_FRICTION
+        c = mem.constants[h[at.NUMBERS_AT] + at.FRICTION_SPEED]
+        return k, mu, mem.parameters[k], mem.parameters[mu], c
+
+    @ti.func
+    def width_of(mem: ti.template(), i, j):
+        """Width of the onset between two edges, and the sum of their radii."""
+        h = ti.static(mem.integers)
+        radii = mem.constants[h[at.SELF_RADIUS_AT] + i] + mem.constants[h[at.SELF_RADIUS_AT] + j]
+        return mem.constants[h[at.NUMBERS_AT] + at.SELF_ONSET] * radii / 2, radii
+
+    @ti.func
+    def nodes_of(mem: ti.template(), i, j):
+        h = ti.static(mem.integers)
+        return ivec4(h[h[at.PARENT_AT] + i], i, h[h[at.PARENT_AT] + j], j)
+
+    @ti.func
+    def weights_of(s, t):
+        return vec4(1 - s, s, t - 1, -t)
+
+    @ti.func
+    def pair_of(mem: ti.template(), b, pair):
+        """Vertices of a listed pair and their weights."""
+        o = header(mem, b) + at.PAIR_HEADER + 2 * pair
+        r = record(mem, b, pair)
+        nodes = nodes_of(mem, mem.integers[o], mem.integers[o + 1])
+        return nodes, weights_of(mem.scratch[r + at.PLACE_S], mem.scratch[r + at.PLACE_T])
+
+    @ti.func
+    def moved(mem: ti.template(), old, new, nodes, weights):
+        """q = sum_k w_k (z_k - x_k)."""
+        q = vec3(0)
+        for k in ti.static(range(4)):
+            q += weights[k] * (position(mem, new, nodes[k]) - position(mem, old, nodes[k]))
+        return q
+
+    @ti.func
+    def force_of(mem: ti.template(), k, mu, c, width, gap, n, q):
+        """Force of a pair and minus its derivative by q."""
+        value, slope = onset(gap + n.dot(q), width)
+        before, _slope = onset(gap, width)
+        rate = 1 / mem.constants[DT]
+        drag = mu * k * before
+        u = (q - n * n.dot(q)) * rate
+        inverse = 1 / ti.sqrt(u.dot(u) + c * c)
+        e = u * inverse
+        stiffness = -k * slope * n.outer_product(n)
+        for p in ti.static(range(3)):
+            for r in ti.static(range(3)):
+                stiffness[p, r] -= drag * rate * inverse * (n[p] * n[r] + e[p] * e[r])
+            stiffness[p, p] += drag * rate * inverse
+        return k * value * n - drag * e, stiffness
+
+    @ti.func
+    def is_pair(mem: ti.template(), i, j):
+        """Whether two edges share no vertex and one of their vertices is free."""
+        nodes = nodes_of(mem, i, j)
+        result = nodes[0] != nodes[2] and nodes[2] != i
+        if result:
+            result = False
+            for k in ti.static(range(4)):
+                if tree.is_free(mem, nodes[k]):
+                    result = True
+        return result
+
+    @ti.func
+    def note(mem: ti.template(), b, old, new, i, j, reach):
+        """Lists a pair if it is in contact; ``reach``: how far a vertex comes in this step."""
+        h = ti.static(mem.integers)
+        nodes = nodes_of(mem, i, j)
+        a = position(mem, old, nodes[0])
+        c = position(mem, old, nodes[2])
+        e = position(mem, old, i) - a
+        f = position(mem, old, j) - c
+        width, radii = width_of(mem, i, j)
+        between = a - c + (e - f) / 2
+        limit = ti.sqrt(e.dot(e)) / 2 + ti.sqrt(f.dot(f)) / 2 + radii + width + 2 * reach
+        if between.dot(between) < limit * limit:
+            s, t = segments.nearest(e, f, a - c)
+            w = a - c + s * e - t * f
+            distance = ti.max(ti.sqrt(w.dot(w)), fp(1e-12))
+            n = w / distance
+            gap = distance - radii
+            q = moved(mem, old, new, nodes, weights_of(s, t))
+            if ti.min(gap, gap + n.dot(q)) < width:
+                o = header(mem, b)
+                pair = h[o + at.PAIR_COUNT]
+                if pair < h[at.SELF_CAPACITY]:
+                    h[o + at.PAIR_COUNT] = pair + 1
+                    h[o + at.PAIR_HEADER + 2 * pair] = i
+                    h[o + at.PAIR_HEADER + 2 * pair + 1] = j
+                    _k, _mu, k, mu, slow = laws(mem, b)
+                    force, stiffness = force_of(mem, k, mu, slow, width, gap, n, q)
+                    r = record(mem, b, pair)
+                    mem.scratch[r + at.PLACE_S] = s
+                    mem.scratch[r + at.PLACE_T] = t
+                    mem.scratch[r + at.PAIR_GAP] = gap
+                    store3(mem.scratch, r + at.PAIR_NORMAL, n)
+                    store3(mem.scratch, r + at.PAIR_FORCE, force)
+                    for p in ti.static(range(3)):
+                        for d in ti.static(range(3)):
+                            mem.scratch[r + at.PAIR_STIFFNESS + 3 * p + d] = stiffness[p, d]
+                else:
+                    h[o + at.PAIRS_LOST] = 1
+
+    @ti.func
+    def collect(mem: ti.template(), b, old, new):
+        h = ti.static(mem.integers)
+        n = h[at.COUNT]
+        o = header(mem, b)
+        h[o + at.PAIR_COUNT] = 0
+        h[o + at.PAIRS_LOST] = 0
+        reach = fp(0.0)
+        for i in range(n):
+            move = position(mem, new, i) - position(mem, old, i)
+            reach = ti.max(reach, move.dot(move))
+        reach = ti.sqrt(reach)
+        for i in range(1, n):
+            for j in range(i + 1, n):
+                if is_pair(mem, i, j):
+                    note(mem, b, old, new, i, j, reach)
+
+    @ti.func
+    def push(mem: ti.template(), b, work):
+        for pair in range(mem.integers[header(mem, b) + at.PAIR_COUNT]):
+            nodes, weights = pair_of(mem, b, pair)
+            force = load3(mem.scratch, record(mem, b, pair) + at.PAIR_FORCE)
+            for k in ti.static(range(4)):
+                add3(mem.scratch, tree.entry(work, nodes[k], at.RIGHT), weights[k] * force)
+
+    @ti.func
+    def potential(mem: ti.template(), b, old, new):
+        h = ti.static(mem.integers)
+        collect(mem, b, old, new)
+        energy = fp(0.0)
+        _k, _mu, k, mu, c = laws(mem, b)
+        dt = mem.constants[DT]
+        o = header(mem, b)
+        for pair in range(h[o + at.PAIR_COUNT]):
+            nodes, weights = pair_of(mem, b, pair)
+            listed = o + at.PAIR_HEADER + 2 * pair
+            width, _radii = width_of(mem, h[listed], h[listed + 1])
+            r = record(mem, b, pair)
+            gap = mem.scratch[r + at.PAIR_GAP]
+            n = load3(mem.scratch, r + at.PAIR_NORMAL)
+            q = moved(mem, old, new, nodes, weights)
+            g = gap + n.dot(q)
+            if g < -width:
+                energy += k * (g * g / 2 + width * width / 6)
+            elif g < width:
+                energy += k * (width - g) ** 3 / (12 * width)
+            before, _slope = onset(gap, width)
+            u = (q - n * n.dot(q)) / dt
+            energy += mu * k * before * dt * ti.sqrt(u.dot(u) + c * c)
+        return energy
+
+    @ti.func
+    def stiffness_of(mem: ti.template(), b, pair):
+        r = record(mem, b, pair) + at.PAIR_STIFFNESS
+        result = mat3(0)
+        for p in ti.static(range(3)):
+            for d in ti.static(range(3)):
+                result[p, d] = mem.scratch[r + 3 * p + d]
+        return result
+
+    @ti.func
+    def solve(mem: ti.template(), b, work, region):
+        h = ti.static(mem.integers)
+        a = ti.static(mem.scratch)
+        count = h[header(mem, b) + at.PAIR_COUNT]
+        entries = 12 * h[at.COUNT]
+        for pair in range(count):
+            nodes, weights = pair_of(mem, b, pair)
+            o = answers(mem, b, pair)
+            for k in range(entries):
+                a[o + k] = fp(0.0)
+            for k in ti.static(range(4)):
+                for d in ti.static(range(3)):
+                    a[o + 12 * nodes[k] + 4 * d] = weights[k]
+            tree.solve_again(mem, work, region, o)
+        matrix = answers(mem, b, h[at.SELF_CAPACITY])
+        size = 3 * count
+        for pair in range(count):
+            nodes, weights = pair_of(mem, b, pair)
+            K = stiffness_of(mem, b, pair)
+            for other in range(count):
+                o = answers(mem, b, other)
+                S = mat3(0)
+                for k in ti.static(range(4)):
+                    for r in ti.static(range(3)):
+                        for c in ti.static(range(3)):
+                            S[r, c] += weights[k] * a[o + 12 * nodes[k] + 3 * r + c]
+                KS = K @ S
+                for r in ti.static(range(3)):
+                    for c in ti.static(range(3)):
+                        a[matrix + (3 * pair + r) * (size + 1) + 3 * other + c] = KS[r, c]
+            q = vec3(0)
+            for k in ti.static(range(4)):
+                q += weights[k] * load3(a, tree.entry(work, nodes[k], region + at.RIGHT))
+            right = K @ q
+            for r in ti.static(range(3)):
+                add(a, matrix + (3 * pair + r) * (size + 1) + 3 * pair + r, fp(1.0))
+                a[matrix + (3 * pair + r) * (size + 1) + size] = right[r]
+        dense(mem, matrix, size)
+        for pair in range(count):
+            o = answers(mem, b, pair)
+            y = vec3(0)
+            for d in ti.static(range(3)):
+                y[d] = a[matrix + (3 * pair + d) * (size + 1) + size]
+            for i in range(h[at.COUNT]):
+                for d in ti.static(range(4)):
+                    add(a, tree.entry(work, i, region + at.RIGHT) + d, -load3(a, o + 12 * i + 3 * d).dot(y))
+
+    @ti.func
+    def push_adjoint(mem: ti.template(), b, old, new, work):
+        """With a = sum_k w_k l_k, g = gap + n.q, u = (q - n n.q)/dt and r = sqrt(|u|^2 + c^2):
+
+        a.force = k h(g) a.n - mu k h(gap) a.u/r,  d w = d x_0 - d x_2 + s d e - t d f + e d s - f d t,
+
+        w = rho n from one nearest point to the other, e and f the edges; rho depends on the places s and t by
+        ``ROUND`` only, n and the weights depend on them as well."""
+        h = ti.static(mem.integers)
+        k_at, mu_at, k, mu, c = laws(mem, b)
+        bars = ti.static(mem.parameter_adjoint)
+        rate = 1 / mem.constants[DT]
+        for pair in range(h[header(mem, b) + at.PAIR_COUNT]):
+            nodes, weights = pair_of(mem, b, pair)
+            r_at = record(mem, b, pair)
+            s = mem.scratch[r_at + at.PLACE_S]
+            t = mem.scratch[r_at + at.PLACE_T]
+            gap = mem.scratch[r_at + at.PAIR_GAP]
+            n = load3(mem.scratch, r_at + at.PAIR_NORMAL)
+            force = load3(mem.scratch, r_at + at.PAIR_FORCE)
+            width, radii = width_of(mem, nodes[1], nodes[3])
+            q = moved(mem, old, new, nodes, weights)
+            l = vec3(0)
+            for v in ti.static(range(4)):
+                l += weights[v] * load3(mem.scratch, tree.entry(work, nodes[v], at.MULTIPLIER))
+            taken = stiffness_of(mem, b, pair) @ l
+            value, slope = onset(gap + n.dot(q), width)
+            before, slope_before = onset(gap, width)
+            along = l.dot(n)
+            u = (q - n * n.dot(q)) * rate
+            inverse = 1 / ti.sqrt(u.dot(u) + c * c)
+            work_done = l.dot(u) * inverse
+            add(bars, k_at, value * along - mu * before * work_done)
+            add(bars, mu_at, -k * before * work_done)
+            near_bar = k * slope * along
+            gap_bar = near_bar - mu * k * slope_before * work_done
+            u_bar = -mu * k * before * inverse * rate * (l - u * (work_done * inverse))
+            n_bar = k * value * l + near_bar * q - n.dot(q) * u_bar - n.dot(u_bar) * q
+            q_bar = near_bar * n + u_bar - n * n.dot(u_bar)
+            w_bar = (n_bar - n * n.dot(n_bar)) / (gap + radii) + gap_bar * n
+            edge_e = position(mem, old, nodes[1]) - position(mem, old, nodes[0])
+            edge_f = position(mem, old, nodes[3]) - position(mem, old, nodes[2])
+            apart = position(mem, old, nodes[0]) - position(mem, old, nodes[2])
+            s_bar = w_bar.dot(edge_e)
+            t_bar = -w_bar.dot(edge_f)
+            for v in ti.static(range(4)):
+                moves = position(mem, new, nodes[v]) - position(mem, old, nodes[v])
+                multiplier = load3(mem.scratch, tree.entry(work, nodes[v], at.MULTIPLIER))
+                weight_bar = multiplier.dot(force) + q_bar.dot(moves)
+                sign = ti.static((-1.0, 1.0, 1.0, -1.0)[v])  # of the weight's derivative by s or t
+                if ti.static(v < 2):
+                    s_bar += sign * weight_bar
+                else:
+                    t_bar += sign * weight_bar
+            e_bar, f_bar, r_bar = segments.nearest_adjoint(edge_e, edge_f, apart, s, t, s_bar, t_bar)
+            e_bar += s * w_bar
+            f_bar -= t * w_bar
+            r_bar += w_bar
+            for v in ti.static(range(4)):
+                add3(mem.scratch, tree.entry(work, nodes[v], at.SEED), -weights[v] * taken)
+                x_bar = -weights[v] * q_bar
+                if ti.static(v == 0):
+                    x_bar += r_bar - e_bar
+                elif ti.static(v == 1):
+                    x_bar += e_bar
+                elif ti.static(v == 2):
+                    x_bar -= r_bar + f_bar
+                else:
+                    x_bar += f_bar
+                add3(mem.scratch, tree.entry(work, nodes[v], at.COTANGENT) + at.POSITION, x_bar)
+
+    @ti.func
+    def is_crowded(mem: ti.template(), b):
+        """Whether the last list had no room for a pair."""
+        return mem.integers[header(mem, b) + at.PAIRS_LOST] == 1
+
+    return SimpleNamespace(
+        collect=collect,
+        push=push,
+        potential=potential,
+        solve=solve,
+        push_adjoint=push_adjoint,
+        is_crowded=is_crowded,
+    )
