@@ -27,6 +27,11 @@ NEGLIGIBLE = 1e-6
 are rounding."""
 
 
+COUNTS = ("injected_quanta", "injected_remainder")
+"""State arrays that count what injectors have let in: whole numbers of particles and what is left of the next one. They
+decide which particles take part, and have no difference quotient."""
+
+
 @dataclass
 class GradientRow:
     """The outcome for one quantity (worst direction).
@@ -162,6 +167,8 @@ class _Problem:
                 ("parameters", gradient.parameters, parameters),
             ):
                 for name, array in given.items():
+                    if name in COUNTS:
+                        continue
                     arrays[f"{kind}.{name}"] = np.array(array, np.float64)
                     points[f"{kind}.{name}"] = values[name]
             return _Evaluation(arrays, points, float(np.abs(rewards).sum()))

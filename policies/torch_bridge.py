@@ -152,6 +152,12 @@ class TorchEnv:
         self.env.begin_window()
         return self._begin({})
 
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> torch.Tensor:
+        """Go on from a ``snapshot()`` of the environment, in a new window; return the observations, shape (B, O)."""
+        self.env.restore(snapshot)
+        self._taken = int(np.max(snapshot["elapsed"]))
+        return self._begin({})
+
     def _begin(self, given: dict[tuple[str, str], torch.Tensor]) -> torch.Tensor:
         """A new window; ``given`` are tensors that it depends on, by the field of `Gradient` and the name in it."""
         self._window += 1

@@ -16,9 +16,10 @@ from pliant.scripts.errors import CommandError
 COMMANDS = {
     "list": "the environments, with their goals and sizes",
     "demo": "optimise a soft robot by its gradient and write a video, before and after",
-    "optimize": "optimise the actions of one episode, by gradient or by CMA-ES",
+    "optimize": "optimise the actions of one episode, at once or over a receding horizon",
+    "train": "train a closed-loop policy, through the physics or by reinforcement learning",
     "gradcheck": "compare analytic gradients with central differences",
-    "replay": "simulate the saved actions of a run again and write the video",
+    "replay": "play the saved actions or policy of a run again and write the video",
     "rods": "identify real wires from recordings, score predictions of them, watch both",
     "gallery": "draw every environment into one image",
     "bench": "measure the speed of the simulators on this machine",
@@ -83,6 +84,7 @@ def _overview() -> str:
             "",
             "  pliant demo",
             "  pliant optimize FingerReach --method gradient --iterations 50 --out runs/finger",
+            "  pliant train FingerReach --algo shac --minutes 10",
         ]
     )
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_parameters
 
+from pliant.policies import evaluation
 from pliant.policies.controllers import Mlp
 from pliant.policies.torch_bridge import TorchEnv
 
@@ -32,6 +33,8 @@ class Settings:
 
     iterations: int = 100
     """Iterations: an episode in each world, and one update of the controller a window."""
+    minutes: float = 0.0
+    """Budget of training time; 0 is none. Where it is the tighter one, the step size falls by the clock."""
     seed: int = 0
     """Seed of the controller's first weights and of the episodes: iteration i takes the seeds seed + i B ... on."""
     episodes: int = 0
@@ -147,9 +150,9 @@ def train(
     else:
         _restore(state, weights, adam)
 
-    while state.iteration < settings.iterations:
+    while _left(settings, state):
         began = time.perf_counter()
-        step_size = _step_size(settings, state.iteration)
+        step_size = _step_size(settings, state)
         adam.param_groups[0]["lr"] = step_size
         observation = bridge.reset(_seeds(settings, state.iteration, bridge.num_envs))
         total = torch.zeros(bridge.num_envs)
@@ -190,31 +193,17 @@ def train(
     return Result(controller, state.history, state.simulated_steps, state.reverse_steps, state.seconds, state)
 
 
-@torch.no_grad()
 def evaluate(
     env: Any, controller: torch.nn.Module, seeds: Sequence[int], horizon: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns and final scores of whole episodes, shape (len(seeds),) each.
-
-    Args:
-        env: a vector environment; it need not be differentiable. Seeds are played B at a time.
-        controller: as in ``train``.
-        seeds: of the episodes.
-        horizon: steps of an episode; 0 takes the environment's.
-    """
-    env = env.unwrapped
+    """Returns and final scores of whole episodes; see `pliant.policies.evaluation.evaluate`."""
     weight = next(controller.parameters())
-    returns, scores = np.zeros(len(seeds)), np.zeros(len(seeds))
-    for first in range(0, len(seeds), env.num_envs):
-        batch = list(seeds[first : first + env.num_envs])
-        rows = slice(first, first + len(batch))
-        observation, _ = env.reset(seed=batch + batch[-1:] * (env.num_envs - len(batch)))  # the last one fills up
-        for _ in range(min(horizon or env.horizon, env.horizon)):
-            action = controller(torch.as_tensor(observation).to(weight))
-            observation, reward, _, _, info = env.step(action.cpu().numpy())
-            returns[rows] += reward[: len(batch)]
-        scores[rows] = info["score"][: len(batch)]
-    return returns, scores
+
+    @torch.no_grad()
+    def act(observation: np.ndarray) -> np.ndarray:
+        return controller(torch.as_tensor(observation).to(weight)).cpu().numpy()
+
+    return evaluation.evaluate(env, act, seeds, horizon)
 
 
 def check_settings(settings: Settings) -> None:
@@ -222,6 +211,7 @@ def check_settings(settings: Settings) -> None:
     rules: dict[str, tuple[float, float]] = {
         "iterations": (1, math.inf),
         "seed": (0, math.inf),
+        "minutes": (0, math.inf),
         "episodes": (0, math.inf),
         "horizon": (0, math.inf),
         "window": (0, math.inf),
@@ -247,10 +237,18 @@ def _seeds(settings: Settings, iteration: int, batch: int) -> list[int]:
     return (settings.seed + (numbers % settings.episodes if settings.episodes else numbers)).tolist()
 
 
-def _step_size(settings: Settings, iteration: int) -> float:
+def _left(settings: Settings, state: State) -> bool:
+    """Whether there is another iteration."""
+    in_time = not settings.minutes or state.seconds < 60 * settings.minutes
+    return in_time and state.iteration < settings.iterations
+
+
+def _step_size(settings: Settings, state: State) -> float:
     if settings.schedule == "constant":
         return settings.learning_rate
-    progress = iteration / max(settings.iterations - 1, 1)
+    progress = state.iteration / max(settings.iterations - 1, 1)
+    if settings.minutes:
+        progress = min(max(progress, state.seconds / (60 * settings.minutes)), 1.0)
     return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 

@@ -2,7 +2,9 @@
 
 import gymnasium as gym
 import numpy as np
+import point_mass
 import pytest
+from closed_loop import regret
 
 import pliant.envs  # noqa: F401  registers the ids
 
@@ -37,6 +39,20 @@ def test_five_iterations_raise_the_return(finger):
     assert result.simulated_steps == result.reverse_steps == 6 * 2 * 25
     values, scores = bptt.evaluate(finger, result.controller, [0, 1, 2], horizon=25)
     assert values[:2].mean() > returns[0] + 0.5 and scores.shape == (3,)
+
+
+def test_it_comes_within_two_percent_of_a_known_optimum():
+    env = point_mass.make(16, differentiable=True)
+    result = bptt.train(env, bptt.Settings(iterations=60))
+    env.close()
+    assert regret(result.controller) < 0.02
+
+
+def test_a_budget_of_time_ends_the_run(finger):
+    result = bptt.train(finger, bptt.Settings(iterations=1000, horizon=4, minutes=1e-3, hidden=8))
+    assert len(result.history) < 1000 and result.seconds >= 0.06
+    steps = [row["step_size"] for row in result.history]
+    assert steps == sorted(steps, reverse=True)
 
 
 def test_a_resumed_run_equals_one_that_was_not_interrupted(finger):

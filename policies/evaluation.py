@@ -1,0 +1,33 @@
+"""Closed-loop policies played on given seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def evaluate(
+    env: Any, act: Callable[[np.ndarray], np.ndarray], seeds: Sequence[int], horizon: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns and final scores of whole episodes, shape (len(seeds),) each.
+
+    Args:
+        env: a vector environment that does not reset itself within a step; it need not be differentiable. Seeds are
+            played B at a time.
+        act: from observations (B, O) to actions (B, A).
+        seeds: of the episodes.
+        horizon: steps of an episode; 0 takes the environment's.
+    """
+    env = env.unwrapped
+    returns, scores = np.zeros(len(seeds)), np.zeros(len(seeds))
+    for first in range(0, len(seeds), env.num_envs):
+        batch = list(seeds[first : first + env.num_envs])
+        rows = slice(first, first + len(batch))
+        observation, _ = env.reset(seed=batch + batch[-1:] * (env.num_envs - len(batch)))  # the last one fills up
+        for _ in range(min(horizon or env.horizon, env.horizon)):
+            observation, reward, _, _, info = env.step(act(observation))
+            returns[rows] += reward[: len(batch)]
+        scores[rows] = info["score"][: len(batch)]
+    return returns, scores

@@ -1,0 +1,301 @@
+"""SAPO, soft analytic policy optimisation (Xing et al. 2024, arXiv 2412.12089): SHAC with maximum entropy.
+
+The worlds are played in windows of h steps. The policy follows the gradient, through the physics, of
+
+    1/(B h) sum over worlds of  sum_{t < h} gamma^t (r_t + alpha H_t) + gamma^h V(s_h)
+
+    H_t = (|H_target| - log pi(a_t | s_t)) / (2 |H_target|),   H_target = -A target_entropy
+
+so of reward and entropy, whose share alpha is tuned until the policy's entropy is H_target. What differs from SHAC
+besides: two critics and no target networks (TD(lambda) returns are steady enough), of which the smaller value makes the
+critics' targets and the mean one ends the policy's window; noise that depends on the observation; AdamW.
+
+Episodes that end within a window are dealt with as in `pliant.policies.through_physics.shac`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from pliant.policies.ranges import check_ranges
+from pliant.policies.through_physics.episodes import Episodes
+from pliant.policies.through_physics.gaussian import GaussianPolicy, value_network
+from pliant.policies.torch_bridge import TorchEnv
+from pliant.policies.training_state import history_from_tree, history_to_tree
+
+
+@dataclass
+class Settings:
+    """Settings of a training run."""
+
+    steps: int = 100_000
+    """Budget of simulated steps, all worlds together; a window is finished once begun."""
+    minutes: float = 0.0
+    """Budget of training time; 0 is none. Where it is the tighter one, step sizes fall by the clock."""
+    seed: int = 0
+    """Seed of networks, noise and episodes."""
+    horizon: int = 0
+    """Steps of an episode; 0 takes the environment's."""
+    window: int = 16
+    """Steps h that a gradient runs through."""
+    discount: float = 0.99
+    """Discount factor gamma per step."""
+    td_lambda: float = 0.95
+    """Mixing factor lambda of the critics' targets: 0 looks one step ahead, 1 to the end of the window."""
+    finite_horizon: bool = False
+    """Value nothing after the end of an episode. For tasks whose observation tells how much time is left."""
+    policy_learning_rate: float = 2e-3
+    """Step size of the policy's AdamW."""
+    critic_learning_rate: float = 2e-3
+    """Step size of the critics' AdamW."""
+    entropy_learning_rate: float = 5e-3
+    """Step size of Adam on log alpha."""
+    schedule: Literal["constant", "linear"] = "linear"
+    """How step sizes fall: not at all, or along a line to 1 %."""
+    beta1: float = 0.7
+    """Decay of Adam's mean of gradients."""
+    beta2: float = 0.95
+    """Decay of Adam's mean of squared gradients."""
+    weight_decay: float = 0.01
+    """Decay of weights a step, in units of the step size (AdamW)."""
+    clip_norm: float = 0.5
+    """The policy's (and the critics') gradients longer than this are shortened to it; 0 does not clip."""
+    target_entropy: float = 0.5
+    """Wanted entropy of the actions: minus this, times their number."""
+    initial_alpha: float = 0.1
+    """Weight alpha of the entropy at the start."""
+    critic_epochs: int = 8
+    """Passes of the critics over a window's data."""
+    critic_batches: int = 4
+    """Batches that a pass is divided into."""
+    hidden: int = 64
+    """Width of hidden layers, of all networks."""
+    layers: int = 2
+    """Number of hidden layers."""
+    activation: Literal["tanh", "elu", "silu"] = "silu"
+    """Their activation."""
+    log_std: float = -1.0
+    """Logarithm of the standard deviation of the noise at the start."""
+    normalize: bool = False
+    """Normalise observations by their running mean and standard deviation."""
+
+
+@dataclass
+class Result:
+    """What a run gives; see `pliant.policies.through_physics.shac.Result`."""
+
+    policy: GaussianPolicy
+    history: list[dict[str, float]]
+    simulated_steps: int
+    reverse_steps: int
+    seconds: float
+    state: dict[str, Any]
+
+
+def train(
+    env: Any,
+    settings: Settings,
+    *,
+    on_iteration: Callable[[Callable[[], dict[str, Any]], GaussianPolicy, dict[str, float]], None] | None = None,
+    state: dict[str, Any] | None = None,
+) -> Result:
+    """Train a policy by SAPO.
+
+    Args:
+        env: a differentiable vector environment, whose number of worlds is the batch B.
+        settings: see ``Settings``.
+        on_iteration: called as ``on_iteration(snapshot, policy, row)`` after each window; ``snapshot()`` is a state.
+        state: go on from here; the rest of the run is the same as if it had not been interrupted.
+
+    Raises:
+        ValueError: a setting is out of range, or the state is of another run.
+        SimulationDiverged: an episode has overflowed.
+    """
+    check_settings(settings)
+    bridge = TorchEnv(env)
+    sizes = bridge.observation_size, bridge.action_size
+    hidden = [settings.hidden] * settings.layers
+    policy = GaussianPolicy(
+        *sizes,
+        hidden=hidden,
+        activation=settings.activation,
+        log_std=settings.log_std,
+        state_dependent_std=True,
+        normalize=settings.normalize,
+        seed=settings.seed,
+    )
+    critics = torch.nn.ModuleList(
+        value_network(sizes[0], hidden, settings.activation, settings.seed + 1 + k) for k in range(2)
+    )
+    log_alpha = torch.nn.ParameterDict({"value": torch.nn.Parameter(torch.tensor(math.log(settings.initial_alpha)))})
+    options: dict[str, Any] = {
+        "betas": (settings.beta1, settings.beta2),
+        "weight_decay": settings.weight_decay,
+    }
+    policy_adam = torch.optim.AdamW(policy.parameters(), lr=settings.policy_learning_rate, **options)
+    critic_adam = torch.optim.AdamW(critics.parameters(), lr=settings.critic_learning_rate, **options)
+    alpha_adam = torch.optim.Adam(log_alpha.parameters(), lr=settings.entropy_learning_rate, betas=options["betas"])
+    generator = torch.Generator().manual_seed(settings.seed)
+    episodes = Episodes(bridge, settings.seed, settings.horizon)
+    wanted_entropy = settings.target_entropy * bridge.action_size  # minus H_target
+    modules = {"policy": policy, "critics": critics, "log_alpha": log_alpha}
+    optimizers = {"policy_adam": policy_adam, "critic_adam": critic_adam, "alpha_adam": alpha_adam}
+    simulated_steps, seconds = 0, 0.0
+    history: list[dict[str, float]] = []
+
+    def snapshot() -> dict[str, Any]:
+        tree = {
+            **{name: part.state_dict() for name, part in (modules | optimizers).items()},
+            "generator": generator.get_state(),
+            "episodes": episodes.to_tree(),
+            "history": history_to_tree(history),
+            "simulated_steps": simulated_steps,
+            "seconds": seconds,
+        }
+        return copy.deepcopy(tree)  # training goes on
+
+    if state is None:
+        episodes.begin()
+    else:
+        try:
+            for name, part in (modules | optimizers).items():
+                part.load_state_dict(state[name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise ValueError(f"the state does not fit this environment and these settings: {error}") from error
+        generator.set_state(state["generator"])
+        episodes.restore(state["episodes"])
+        simulated_steps, seconds = state["simulated_steps"], state["seconds"]
+        history = history_from_tree(state["history"])
+
+    def values(observation: torch.Tensor) -> torch.Tensor:
+        """Values of both critics, shape (2, N)."""
+        return torch.stack([critic(observation)[:, 0] for critic in critics])
+
+    while (progress := _progress(settings, simulated_steps, seconds)) < 1.0:
+        began = time.perf_counter()
+        rate = 1.0 if settings.schedule == "constant" else 1.0 - 0.99 * progress
+        policy_adam.param_groups[0]["lr"] = rate * settings.policy_learning_rate
+        critic_adam.param_groups[0]["lr"] = rate * settings.critic_learning_rate
+        alpha = float(log_alpha["value"].detach().exp())
+
+        # the policy: one window through the physics and the mean critic
+        policy_adam.zero_grad()
+        critics.requires_grad_(False)
+        observation = episodes.observation
+        seen, rewards, next_values, ended, densities = [], [], [], [], []
+        value, discount = torch.zeros(bridge.num_envs), 1.0
+        for t in range(settings.window):
+            seen.append(observation.detach().clone())
+            action, log_density = policy.sample(observation, generator)
+            observation, reward = episodes.step(action)
+            reward = reward + alpha * (wanted_entropy - log_density) / (2 * wanted_entropy)
+            value = value + discount * reward
+            discount *= settings.discount
+            both = values(policy.norm(observation))
+            if episodes.over and settings.finite_horizon:
+                both = 0.0 * both
+            rewards.append(reward.detach())
+            densities.append(log_density.detach())
+            next_values.append(both.detach().min(0).values)
+            ended.append(episodes.over or t + 1 == settings.window)
+            if ended[-1]:
+                (-(value + discount * both.mean(0)).sum() / (bridge.num_envs * settings.window)).backward()
+                value, discount = torch.zeros(bridge.num_envs), 1.0
+                observation = episodes.cut()
+        limit = settings.clip_norm or math.inf
+        norm = clip_grad_norm_(policy.parameters(), limit, error_if_nonfinite=True)
+        policy_adam.step()
+
+        # the weight of the entropy: up where the entropy is too small
+        entropy = -float(torch.stack(densities).mean())
+        alpha_adam.zero_grad()
+        (log_alpha["value"].exp() * (entropy + wanted_entropy)).backward()
+        alpha_adam.step()
+
+        # the critics: TD(lambda) targets, backwards from each end
+        returns = list(next_values)
+        for t in reversed(range(settings.window)):
+            ahead = next_values[t]
+            if not ended[t]:
+                ahead = (1 - settings.td_lambda) * ahead + settings.td_lambda * returns[t + 1]
+            returns[t] = rewards[t] + settings.discount * ahead
+        inputs, wanted = torch.cat(seen), torch.cat(returns)
+        with torch.no_grad():
+            inputs = policy.norm(inputs)
+        critics.requires_grad_(True)
+        critic_loss = 0.0
+        for _ in range(settings.critic_epochs):
+            order = torch.randperm(len(inputs), generator=generator)
+            for rows in order.chunk(settings.critic_batches):
+                critic_adam.zero_grad()
+                loss = (values(inputs[rows]) - wanted[rows]).pow(2).mean(1).sum()
+                loss.backward()
+                clip_grad_norm_(critics.parameters(), limit)
+                critic_adam.step()
+                critic_loss = float(loss.detach())
+        if settings.normalize:
+            policy.norm.update(torch.cat(seen))  # type: ignore[operator]
+
+        simulated_steps += settings.window * bridge.num_envs
+        seconds += time.perf_counter() - began
+        row = {
+            "iteration": float(len(history) + 1),
+            "simulated_steps": float(simulated_steps),
+            "reverse_steps": float(simulated_steps),
+            "seconds": seconds,
+            "return": float(episodes.finished_return.mean()),
+            "score": float(episodes.finished_score.mean()),
+            "reward": float(torch.stack(rewards).mean()),
+            "gradient_norm": float(norm),
+            "critic_loss": critic_loss,
+            "entropy": entropy,
+            "alpha": alpha,
+            "step_size": rate * settings.policy_learning_rate,
+        }
+        history.append(row)
+        if on_iteration is not None:
+            on_iteration(snapshot, policy, row)
+
+    return Result(policy, history, simulated_steps, simulated_steps, seconds, snapshot())
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise ``ValueError`` naming the first field that is out of range, its value and what is allowed."""
+    check_ranges(
+        settings,
+        steps=(1, math.inf),
+        minutes=(0, math.inf),
+        seed=(0, math.inf),
+        horizon=(0, math.inf),
+        window=(1, math.inf),
+        discount=(1e-12, 1),
+        td_lambda=(0, 1),
+        policy_learning_rate=(1e-12, math.inf),
+        critic_learning_rate=(1e-12, math.inf),
+        entropy_learning_rate=(0, math.inf),
+        beta1=(0, 0.9999999),
+        beta2=(0, 0.9999999),
+        weight_decay=(0, math.inf),
+        clip_norm=(0, math.inf),
+        target_entropy=(1e-6, math.inf),
+        initial_alpha=(1e-12, math.inf),
+        critic_epochs=(1, math.inf),
+        critic_batches=(1, math.inf),
+        hidden=(1, math.inf),
+        layers=(0, math.inf),
+        log_std=(-5, 2),
+    )
+
+
+def _progress(settings: Settings, simulated_steps: int, seconds: float) -> float:
+    """Share of the budget that is used."""
+    by_clock = seconds / (60 * settings.minutes) if settings.minutes else 0.0
+    return max(simulated_steps / settings.steps, by_clock)

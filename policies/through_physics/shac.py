@@ -1,0 +1,281 @@
+"""SHAC, the short-horizon actor-critic (Xu et al. 2022, arXiv 2204.07137).
+
+The worlds are played in windows of h steps. The policy follows the gradient, through the physics, of
+
+    1/(B h) sum over worlds of  sum_{t < h} gamma^t r_t + gamma^h V'(s_h)                                   (eq. 5)
+
+with the value V' of a target critic, through which the gradient goes to the state s_h. Windows are short, so gradients
+do not explode; the value stands for what comes after. The critic is fitted to TD(lambda) returns of the window, the
+target critic follows it slowly.
+
+An episode that ends within a window ends its sum there with gamma^t V'(s_T): the clock has stopped it, not the task.
+The next episode begins a new sum in the same window.
+
+``simulated_steps`` counts forward environment steps of all worlds, ``reverse_steps`` those gone back through.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from pliant.policies.ranges import check_ranges
+from pliant.policies.through_physics.episodes import Episodes
+from pliant.policies.through_physics.gaussian import GaussianPolicy, value_network
+from pliant.policies.torch_bridge import TorchEnv
+from pliant.policies.training_state import history_from_tree, history_to_tree
+
+
+@dataclass
+class Settings:
+    """Settings of a training run."""
+
+    steps: int = 100_000
+    """Budget of simulated steps, all worlds together; a window is finished once begun."""
+    minutes: float = 0.0
+    """Budget of training time; 0 is none. Where it is the tighter one, step sizes fall by the clock."""
+    seed: int = 0
+    """Seed of networks, noise and episodes."""
+    horizon: int = 0
+    """Steps of an episode; 0 takes the environment's."""
+    window: int = 16
+    """Steps h that a gradient runs through."""
+    discount: float = 0.99
+    """Discount factor gamma per step."""
+    td_lambda: float = 0.95
+    """Mixing factor lambda of the critic's targets: 0 looks one step ahead, 1 to the end of the window."""
+    finite_horizon: bool = False
+    """Value nothing after the end of an episode. For tasks whose observation tells how much time is left."""
+    policy_learning_rate: float = 2e-3
+    """Step size of the policy's Adam."""
+    critic_learning_rate: float = 2e-3
+    """Step size of the critic's Adam."""
+    schedule: Literal["constant", "linear"] = "linear"
+    """How step sizes fall: not at all, or along a line to 1 %."""
+    beta1: float = 0.7
+    """Decay of Adam's mean of gradients."""
+    beta2: float = 0.95
+    """Decay of Adam's mean of squared gradients."""
+    clip_norm: float = 1.0
+    """The policy's (and the critic's) gradients longer than this are shortened to it; 0 does not clip."""
+    critic_epochs: int = 8
+    """Passes of the critic over a window's data."""
+    critic_batches: int = 4
+    """Batches that a pass is divided into."""
+    target_rate: float = 0.4
+    """Share of the way to the critic that the target critic goes after each window."""
+    hidden: int = 64
+    """Width of hidden layers, of both networks."""
+    layers: int = 2
+    """Number of hidden layers."""
+    activation: Literal["tanh", "elu", "silu"] = "elu"
+    """Their activation."""
+    log_std: float = -1.0
+    """Logarithm of the standard deviation of the noise at the start."""
+    normalize: bool = False
+    """Normalise observations by their running mean and standard deviation."""
+
+
+@dataclass
+class Result:
+    """What a run gives.
+
+    Attributes:
+        policy: with the weights after the last update; acting without noise.
+        history: one row per window; "return" and "score" are means over the worlds of the episodes that ended last,
+            played with noise.
+        simulated_steps, reverse_steps: environment steps of all worlds, forward and gone back through.
+        seconds: time of training.
+        state: what a later call needs to go on from here, for `pliant.policies.training_state.pack`.
+    """
+
+    policy: GaussianPolicy
+    history: list[dict[str, float]]
+    simulated_steps: int
+    reverse_steps: int
+    seconds: float
+    state: dict[str, Any]
+
+
+def train(
+    env: Any,
+    settings: Settings,
+    *,
+    on_iteration: Callable[[Callable[[], dict[str, Any]], GaussianPolicy, dict[str, float]], None] | None = None,
+    state: dict[str, Any] | None = None,
+) -> Result:
+    """Train a policy by SHAC.
+
+    Args:
+        env: a differentiable vector environment, whose number of worlds is the batch B.
+        settings: see ``Settings``.
+        on_iteration: called as ``on_iteration(snapshot, policy, row)`` after each window; ``snapshot()`` is a state.
+        state: go on from here; the rest of the run is the same as if it had not been interrupted.
+
+    Raises:
+        ValueError: a setting is out of range, or the state is of another run.
+        SimulationDiverged: an episode has overflowed.
+    """
+    check_settings(settings)
+    bridge = TorchEnv(env)
+    sizes = bridge.observation_size, bridge.action_size
+    hidden = [settings.hidden] * settings.layers
+    policy = GaussianPolicy(
+        *sizes,
+        hidden=hidden,
+        activation=settings.activation,
+        log_std=settings.log_std,
+        normalize=settings.normalize,
+        seed=settings.seed,
+    )
+    critic = value_network(sizes[0], hidden, settings.activation, settings.seed + 1)
+    target = copy.deepcopy(critic).requires_grad_(False)
+    betas = settings.beta1, settings.beta2
+    policy_adam = torch.optim.Adam(policy.parameters(), lr=settings.policy_learning_rate, betas=betas)
+    critic_adam = torch.optim.Adam(critic.parameters(), lr=settings.critic_learning_rate, betas=betas)
+    generator = torch.Generator().manual_seed(settings.seed)
+    episodes = Episodes(bridge, settings.seed, settings.horizon)
+    modules = {"policy": policy, "critic": critic, "target": target}
+    optimizers = {"policy_adam": policy_adam, "critic_adam": critic_adam}
+    simulated_steps, seconds = 0, 0.0
+    history: list[dict[str, float]] = []
+
+    def snapshot() -> dict[str, Any]:
+        tree = {
+            **{name: part.state_dict() for name, part in (modules | optimizers).items()},
+            "generator": generator.get_state(),
+            "episodes": episodes.to_tree(),
+            "history": history_to_tree(history),
+            "simulated_steps": simulated_steps,
+            "seconds": seconds,
+        }
+        return copy.deepcopy(tree)  # training goes on
+
+    if state is None:
+        episodes.begin()
+    else:
+        try:
+            for name, part in (modules | optimizers).items():
+                part.load_state_dict(state[name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise ValueError(f"the state does not fit this environment and these settings: {error}") from error
+        generator.set_state(state["generator"])
+        episodes.restore(state["episodes"])
+        simulated_steps, seconds = state["simulated_steps"], state["seconds"]
+        history = history_from_tree(state["history"])
+
+    while (progress := _progress(settings, simulated_steps, seconds)) < 1.0:
+        began = time.perf_counter()
+        rate = 1.0 if settings.schedule == "constant" else 1.0 - 0.99 * progress
+        policy_adam.param_groups[0]["lr"] = rate * settings.policy_learning_rate
+        critic_adam.param_groups[0]["lr"] = rate * settings.critic_learning_rate
+
+        # the policy: one window through the physics
+        policy_adam.zero_grad()
+        observation = episodes.observation
+        seen, rewards, next_values, ended = [], [], [], []
+        value, discount = torch.zeros(bridge.num_envs), 1.0
+        for t in range(settings.window):
+            seen.append(observation.detach().clone())
+            action, _ = policy.sample(observation, generator)
+            observation, reward = episodes.step(action)
+            value = value + discount * reward
+            discount *= settings.discount
+            next_value = target(policy.norm(observation))[:, 0]
+            if episodes.over and settings.finite_horizon:
+                next_value = 0.0 * next_value
+            rewards.append(reward.detach().clone())
+            next_values.append(next_value.detach())
+            ended.append(episodes.over or t + 1 == settings.window)
+            if ended[-1]:
+                (-(value + discount * next_value).sum() / (bridge.num_envs * settings.window)).backward()
+                value, discount = torch.zeros(bridge.num_envs), 1.0
+                observation = episodes.cut()
+        limit = settings.clip_norm or math.inf
+        norm = clip_grad_norm_(policy.parameters(), limit, error_if_nonfinite=True)
+        policy_adam.step()
+
+        # the critic: TD(lambda) targets, backwards from each end
+        returns = list(next_values)
+        for t in reversed(range(settings.window)):
+            ahead = next_values[t]
+            if not ended[t]:
+                ahead = (1 - settings.td_lambda) * ahead + settings.td_lambda * returns[t + 1]
+            returns[t] = rewards[t] + settings.discount * ahead
+        inputs, wanted = torch.cat(seen), torch.cat(returns)
+        with torch.no_grad():
+            inputs = policy.norm(inputs)
+        critic_loss = 0.0
+        for _ in range(settings.critic_epochs):
+            order = torch.randperm(len(inputs), generator=generator)
+            for rows in order.chunk(settings.critic_batches):
+                critic_adam.zero_grad()
+                loss = (critic(inputs[rows])[:, 0] - wanted[rows]).pow(2).mean()
+                loss.backward()
+                clip_grad_norm_(critic.parameters(), limit)
+                critic_adam.step()
+                critic_loss = float(loss.detach())
+        with torch.no_grad():
+            for slow, fast in zip(target.parameters(), critic.parameters(), strict=True):
+                slow.lerp_(fast, settings.target_rate)
+        if settings.normalize:
+            policy.norm.update(torch.cat(seen))  # type: ignore[operator]
+
+        simulated_steps += settings.window * bridge.num_envs
+        seconds += time.perf_counter() - began
+        row = {
+            "iteration": float(len(history) + 1),
+            "simulated_steps": float(simulated_steps),
+            "reverse_steps": float(simulated_steps),
+            "seconds": seconds,
+            "return": float(episodes.finished_return.mean()),
+            "score": float(episodes.finished_score.mean()),
+            "reward": float(torch.stack(rewards).mean()),
+            "gradient_norm": float(norm),
+            "critic_loss": critic_loss,
+            "std": float(policy.log_std.detach().exp().mean()),
+            "step_size": rate * settings.policy_learning_rate,
+        }
+        history.append(row)
+        if on_iteration is not None:
+            on_iteration(snapshot, policy, row)
+
+    return Result(policy, history, simulated_steps, simulated_steps, seconds, snapshot())
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise ``ValueError`` naming the first field that is out of range, its value and what is allowed."""
+    check_ranges(
+        settings,
+        steps=(1, math.inf),
+        minutes=(0, math.inf),
+        seed=(0, math.inf),
+        horizon=(0, math.inf),
+        window=(1, math.inf),
+        discount=(1e-12, 1),
+        td_lambda=(0, 1),
+        policy_learning_rate=(1e-12, math.inf),
+        critic_learning_rate=(1e-12, math.inf),
+        beta1=(0, 0.9999999),
+        beta2=(0, 0.9999999),
+        clip_norm=(0, math.inf),
+        critic_epochs=(1, math.inf),
+        critic_batches=(1, math.inf),
+        target_rate=(1e-12, 1),
+        hidden=(1, math.inf),
+        layers=(0, math.inf),
+        log_std=(-5, 2),
+    )
+
+
+def _progress(settings: Settings, simulated_steps: int, seconds: float) -> float:
+    """Share of the budget that is used."""
+    by_clock = seconds / (60 * settings.minutes) if settings.minutes else 0.0
+    return max(simulated_steps / settings.steps, by_clock)

@@ -1,0 +1,94 @@
+"""``pliant train``: train a closed-loop policy and write a run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import tyro
+
+from pliant.scripts.errors import CommandError
+from pliant.scripts.options import EnvironmentOptions
+
+ALGORITHMS = ("bptt", "shac", "sapo", "mixed", "ppo", "sac", "td3")
+
+
+@dataclass
+class RunOptions:
+    """What is trained, how long, and where the run is written."""
+
+    environment: tyro.conf.Positional[str] = tyro.MISSING
+    """Environment, for example FingerReach or pliant/FingerReach-v0 (see `pliant list`)."""
+    algo: Literal["bptt", "shac", "sapo", "mixed", "ppo", "sac", "td3"] = "shac"
+    """Method: through the physics (bptt, shac, sapo), by gradients mixed with zeroth order (mixed), or reinforcement
+    learning of stable-baselines3 (ppo, sac, td3)."""
+    steps: int = 0
+    """Budget of simulated environment steps, all worlds together; 0 is none."""
+    minutes: float = 0.0
+    """Budget of training time; 0 is none. With --steps, whichever ends first."""
+    num_envs: int = 0
+    """Worlds that are simulated at a time; 0 takes the number for this kind of task."""
+    seed: int = 0
+    """Seed of networks, noise and training episodes."""
+    settings: str = ""
+    """Settings of the method, NAME=VALUE,NAME=VALUE,...; a wrong name lists them all. They replace those for this kind
+    of task (policies/hyperparameters)."""
+    out: str = ""
+    """Folder of the run; empty makes runs/ENVIRONMENT-ALGO-seedSEED."""
+    resume: bool = False
+    """Go on with the run in the folder, after an interruption or up to a larger budget."""
+    overwrite: bool = False
+    """Replace the run that the folder holds."""
+    evaluate_every: int = 0
+    """Simulated steps between evaluations without noise; 0 makes ten in the whole."""
+    evaluation_episodes: int = 16
+    """Episodes of an evaluation, always the same ones; training never plays them."""
+    checkpoint_seconds: float = 30.0
+    """Seconds between checkpoints, which --resume goes on from."""
+    video: bool = True
+    """Write a video of an episode with the best policy."""
+    tensorboard: bool = True
+    """Write logs for TensorBoard."""
+
+
+@dataclass
+class Arguments(EnvironmentOptions, RunOptions):
+    """Train a closed-loop policy, through the physics or by reinforcement learning.
+
+    Examples:
+      pliant train FingerReach --algo shac --minutes 10 --out runs/finger
+      pliant train FingerReach --algo ppo --steps 200000 --num-envs 16
+      pliant train CableShape --algo shac --steps 100000 --settings window=20,discount=0.98
+      pliant train FingerReach --algo shac --minutes 20 --out runs/finger --resume
+      pliant replay runs/finger
+    """
+
+
+def run(arguments: Arguments) -> int:
+    """Check everything cheap, train, write the folder."""
+    for name, least in (("steps", 0), ("minutes", 0), ("num_envs", 0), ("seed", 0), ("evaluate_every", 0)):
+        value = getattr(arguments, name)
+        if not least <= value < float("inf"):
+            raise CommandError(f"{name}={value} must be at least {least}")
+    if arguments.evaluation_episodes < 1:
+        raise CommandError(f"evaluation_episodes={arguments.evaluation_episodes} must be at least 1")
+    if not arguments.steps and not arguments.minutes:
+        raise CommandError("give the training a budget: --steps, --minutes or both")
+    from pliant.scripts.registry import resolve, short_name
+    from pliant.scripts.runs import RunFolder
+
+    env_id = resolve(arguments.environment)
+    folder = RunFolder(arguments.out or f"runs/{short_name(env_id)}-{arguments.algo}-seed{arguments.seed}")
+    folder.prepare()
+    if folder.holds_run() and not (arguments.resume or arguments.overwrite):
+        raise CommandError(f"{folder.path} holds a run already; pass --resume, --overwrite or another --out")
+    if arguments.resume and not folder.holds_run():
+        raise CommandError(f"cannot resume: {folder.path} holds no run")
+    try:
+        import torch  # noqa: F401  the extra ``rl``
+    except ImportError as error:
+        raise CommandError("training needs torch and stable-baselines3: pip install 'pliant[rl]'") from error
+    from pliant.scripts.training import Training
+
+    Training(env_id, arguments, folder).run()
+    return 0

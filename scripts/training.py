@@ -1,0 +1,363 @@
+"""What ``pliant train`` does: settings, budget, rows, evaluations, checkpoints and the files of the run.
+
+config.json      what is trained: environment and its options, algorithm, settings, versions, machine
+checkpoint.npz   what `--resume` goes on from
+metrics.csv      one row per iteration
+metrics.json     the same rows, the evaluations, and a summary
+policy.npz/.json the best policy of the evaluations
+plot.png         return and score against simulated steps and against seconds
+video.mp4        an episode with that policy
+tensorboard/     logs
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pliant.policies.checkpoints import load_arrays
+from pliant.scripts.errors import CommandError
+from pliant.scripts.training_parts import (
+    EVALUATION_SEED,
+    TEST_SEED,
+    available_memory,
+    hyperparameters,
+    identity,
+    parse_settings,
+    record_policy,
+    write_plot,
+)
+
+if TYPE_CHECKING:
+    from pliant.scripts.runs import RunFolder
+    from pliant.scripts.train import Arguments
+
+METHODS = {
+    "bptt": "pliant.policies.through_physics.bptt",
+    "shac": "pliant.policies.through_physics.shac",
+    "sapo": "pliant.policies.through_physics.sapo",
+    "mixed": "pliant.policies.through_physics.mixed_gradients",
+    "ppo": "pliant.policies.reinforcement.ppo",
+    "sac": "pliant.policies.reinforcement.sac",
+    "td3": "pliant.policies.reinforcement.td3",
+}
+LEARNED = ("ppo", "sac", "td3")  # from rewards alone
+EVALUATIONS = 10
+UNLIMITED = 10**12  # steps
+SHARE_OF_MEMORY = 0.9
+
+
+class Training:
+    """One run of ``pliant train``.
+
+    Args:
+        env_id: of the environment.
+        arguments: of the command.
+        folder: where the run is written.
+
+    Raises:
+        CommandError: settings are wrong, the worlds do not fit into memory, or the folder holds another run.
+    """
+
+    def __init__(self, env_id: str, arguments: Arguments, folder: RunFolder) -> None:
+        from pliant.scripts.runs import machine, versions
+
+        self.env_id, self.arguments, self.folder = env_id, arguments, folder
+        self.algorithm = arguments.algo
+        self.method = import_module(METHODS[self.algorithm])
+        given = hyperparameters(env_id, self.algorithm) | {"seed": arguments.seed}
+        self.num_envs = arguments.num_envs or int(given["num_envs"])
+        del given["num_envs"]
+        given |= parse_settings(arguments.settings, self.method.Settings)
+        self.env_options = arguments.keywords()
+        self._check_memory()
+        self.settings = self._with_budget(given)
+        self.method.check_settings(self.settings)
+        self.config = {
+            "environment": env_id,
+            "environment_options": self.env_options,
+            "algorithm": self.algorithm,
+            "num_envs": self.num_envs,
+            "evaluation_episodes": arguments.evaluation_episodes,
+            "settings": asdict(self.settings),
+            "versions": versions(("pliant", "taichi", "gymnasium", "numpy", "torch", "stable-baselines3")),
+            "machine": machine(),
+        }
+        self.evaluations: list[dict[str, float]] = []
+        self.history: list[dict[str, float]] = []
+        self.wall_seconds = 0.0  # of earlier sessions
+        self.state = self._stored_state() if arguments.resume else None
+
+    def _with_budget(self, given: dict[str, Any]) -> Any:
+        """The settings with the budget of the command."""
+        steps, minutes = self.arguments.steps or UNLIMITED, self.arguments.minutes
+        if self.algorithm == "bptt":
+            episode = self._episode if not given.get("horizon") else min(given["horizon"], self._episode)
+            return self.method.Settings(iterations=-(-steps // (episode * self.num_envs)), minutes=minutes, **given)
+        return self.method.Settings(steps=steps, minutes=minutes, **given)
+
+    def _check_memory(self) -> None:
+        """Refuse a batch that cannot fit, judged by a small one."""
+        from pliant.scripts.registry import make_vector
+        from pliant.sims.runtime import thread_count
+
+        probe = min(self.num_envs, thread_count())  # from here on memory grows by the same amount a world
+        env = make_vector(self.env_id, probe, differentiable=self.algorithm not in LEARNED, **self.env_options)
+        self._episode, need = env.horizon, env.memory_bytes * self.num_envs / probe
+        env.close()
+        free = available_memory()
+        if free is not None and need > SHARE_OF_MEMORY * free:
+            most = int(SHARE_OF_MEMORY * free / need * self.num_envs)
+            raise CommandError(
+                f"num_envs={self.num_envs} worlds of {self.env_id} need {need / 2**30:.1f} GiB; {free / 2**30:.1f} GiB "
+                f"are free, enough for about {most}"
+            )
+
+    def _stored_state(self) -> Any:
+        """The state to go on from, after a check that the run in the folder is the same one.
+
+        Raises:
+            CommandError: the folder holds no such run.
+        """
+        stored = self.folder.read_json("config.json")
+        if "algorithm" not in stored:
+            raise CommandError(f"cannot resume {self.folder.path}: it is no run of `pliant train`")
+        before, now = identity(stored), identity(json.loads(json.dumps(self.config)))
+        for name in now:
+            if before.get(name) != now[name]:
+                raise CommandError(
+                    f"cannot resume {self.folder.path}: it was run with {name}={before.get(name)!r}, not {now[name]!r}"
+                )
+        path = self.folder.path / "checkpoint.npz"
+        if not path.exists():
+            return None  # interrupted before the first checkpoint
+        from pliant.policies.training_state import history_from_tree, unpack
+
+        try:
+            tree = unpack(load_arrays(path))
+            if (tree["environment"], tree["algorithm"]) != (self.env_id, self.algorithm):
+                raise CommandError(
+                    f"cannot resume {self.folder.path}: its checkpoint is of {tree['algorithm']} on "
+                    f"{tree['environment']}, not of {self.algorithm} on {self.env_id}"
+                )
+            self.evaluations = history_from_tree(tree["evaluations"])
+            self.wall_seconds = tree["wall_seconds"]
+            return self.method.State.from_arrays(tree["state"]) if self.algorithm == "bptt" else tree["state"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CommandError(f"cannot resume {self.folder.path}: {error}") from error
+
+    def run(self) -> None:
+        """Train, and write all files."""
+        import torch
+        from rich.console import Console
+
+        from pliant.scripts.registry import make_vector
+
+        torch.set_num_threads(1)  # the networks are small
+        console = Console(stderr=True)
+        learned = self.algorithm in LEARNED
+        worlds = {"autoreset_mode": "SameStep"} if learned else {"differentiable": True}
+        with console.status(f"making {self.env_id}"):
+            env = make_vector(self.env_id, self.num_envs, **worlds, **self.env_options)
+            self._judge = make_vector(self.env_id, self._judged(), **self.env_options)
+        self.folder.write_json("config.json", self.config)
+        self._began = self._saved = time.monotonic()
+        self._log = self._open_log()
+        options: dict[str, Any] = {"state": self.state}
+        try:
+            with training_progress(console, self) as self._show:
+                if self.algorithm == "bptt":
+                    policy = self._train_bptt(env)
+                else:
+                    result = self.method.train(env, self.settings, on_iteration=self._on_iteration, **options)
+                    policy, self.history, self._snapshot = result.policy, result.history, lambda: result.state
+            self._finish(console, policy)
+        except KeyboardInterrupt:
+            console.print(
+                f"go on with the same command and --resume; the run so far is in {self.folder.path}", highlight=False
+            )
+            raise
+        finally:
+            env.close()
+            self._judge.close()
+            if self._log is not None:
+                self._log.close()
+
+    def _train_bptt(self, env: Any) -> Any:
+        from pliant.policies.controllers import Mlp
+
+        s, space = self.settings, env.single_observation_space.shape[0]
+        hidden = [s.hidden] * s.layers
+        actions = env.single_action_space.shape[0]
+        controller = Mlp(space, actions, hidden=hidden, activation=s.activation, seed=s.seed)
+
+        def on_iteration(state: Any, row: dict[str, float]) -> None:
+            self._on_iteration(state.to_arrays, controller, row)
+
+        result = self.method.train(env, s, controller=controller, state=self.state, on_iteration=on_iteration)
+        self.history, self._snapshot = result.history, result.state.to_arrays
+        return result.controller
+
+    # ------------------------------------------------------------------ while it trains
+
+    def _on_iteration(self, snapshot: Any, policy: Any, row: dict[str, float]) -> None:
+        self._snapshot = snapshot
+        if self._log is not None:
+            for name, value in row.items():
+                if math.isfinite(value) and name not in ("iteration", "simulated_steps"):
+                    self._log.add_scalar(f"train/{name}", value, int(row["simulated_steps"]))
+        if self._due(row):
+            self._evaluate(policy, row)
+        self._show(row, self.evaluations)
+        if time.monotonic() - self._saved > self.arguments.checkpoint_seconds:
+            self._checkpoint()
+
+    def _due(self, row: dict[str, float]) -> bool:
+        """Whether an evaluation is: at fixed numbers of steps or, where there is no budget of steps, at fixed times."""
+        last = self.evaluations[-1] if self.evaluations else {"simulated_steps": 0.0, "seconds": 0.0}
+        every = self.arguments.evaluate_every or -(-self.arguments.steps // EVALUATIONS)
+        if every:
+            return row["simulated_steps"] // every > last["simulated_steps"] // every
+        seconds = 60 * self.arguments.minutes / EVALUATIONS
+        return row["seconds"] // seconds > last["seconds"] // seconds
+
+    def _judged(self) -> int:
+        return min(self.arguments.evaluation_episodes, max(self.num_envs, 1))
+
+    def _play(self, policy: Any, first: int) -> tuple[float, float]:
+        from pliant.policies.evaluation import evaluate
+
+        horizon = getattr(self.settings, "horizon", 0)
+        seeds = range(first, first + self.arguments.evaluation_episodes)
+        returns, scores = evaluate(self._judge, policy.act, seeds, horizon)
+        return float(returns.mean()), float(scores.mean())
+
+    def _evaluate(self, policy: Any, row: dict[str, float]) -> None:
+        """Judge the policy without noise; keep it if it is the best so far."""
+        from pliant.policies.policy_files import save_policy
+
+        value, score = self._play(policy, EVALUATION_SEED)
+        steps, seconds = row["simulated_steps"], row["seconds"]
+        best = max((entry["score"] for entry in self.evaluations), default=-math.inf)
+        self.evaluations.append({"simulated_steps": steps, "seconds": seconds, "return": value, "score": score})
+        if score >= best:
+            save_policy(self.folder.path / "policy", policy)
+        if self._log is not None:
+            self._log.add_scalar("evaluation/return", value, int(steps))
+            self._log.add_scalar("evaluation/score", score, int(steps))
+
+    def _checkpoint(self) -> None:
+        from pliant.policies.training_state import history_to_tree, pack
+
+        tree = {
+            "environment": self.env_id,
+            "algorithm": self.algorithm,
+            "state": self._snapshot(),
+            "evaluations": history_to_tree(self.evaluations),
+            "wall_seconds": self.wall_seconds + time.monotonic() - self._began,
+        }
+        self.folder.write_checkpoint(pack(tree))
+        self._saved = time.monotonic()
+
+    def _open_log(self) -> Any:
+        if not self.arguments.tensorboard:
+            return None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise CommandError(
+                "TensorBoard is not installed: pip install 'pliant[rl]', or pass --no-tensorboard"
+            ) from error
+        done = None  # steps after which an interrupted run's entries are void
+        if self.state is not None:
+            done = int(getattr(self.state, "simulated_steps", 0) or _steps_of(self.state)) + 1
+        return SummaryWriter(str(self.folder.path / "tensorboard"), purge_step=done)
+
+    # ------------------------------------------------------------------ at the end
+
+    def _finish(self, console: Any, policy: Any) -> None:
+        from pliant.policies.policy_files import load_policy
+
+        row = self.history[-1]
+        if not self.evaluations or self.evaluations[-1]["simulated_steps"] != row["simulated_steps"]:
+            self._evaluate(policy, row)
+        best = load_policy(self.folder.path / "policy")
+        value, score = self._play(best, TEST_SEED)
+        summary: dict[str, Any] = {
+            "environment": self.env_id,
+            "algorithm": self.algorithm,
+            "seed": self.arguments.seed,
+            "score": score,
+            "return": value,
+            "iterations": len(self.history),
+            "simulated_steps": row["simulated_steps"],
+            "reverse_steps": row.get("reverse_steps", 0.0),
+            "seconds": row["seconds"],
+            "wall_seconds": self.wall_seconds + time.monotonic() - self._began,
+            "test_episodes": self.arguments.evaluation_episodes,
+            "evaluations": self.evaluations,
+        }
+        self._checkpoint()
+        title = f"{self.env_id}, {self.algorithm}, seed {self.arguments.seed}"
+        write_plot(self.folder.path / "plot.png", self.history, self.evaluations, title)
+        if self.arguments.video:
+            from pliant.scripts import video
+
+            with console.status("recording the video"):
+                frames, _, shown = record_policy(self.env_id, self.env_options, best, TEST_SEED)
+                video.write_video(self.folder.path / "video.mp4", frames)
+            summary |= {"video_seed": TEST_SEED, "video_score": shown}
+        self.folder.write_metrics(self.history, summary)
+        console.print(
+            f"score [bold]{score:.3f}[/bold], return {value:.4g} over {self.arguments.evaluation_episodes} new "
+            f"episodes; {row['simulated_steps']:,.0f} simulated steps, {row['seconds']:.1f} s of training; written to "
+            f"{self.folder.path}",
+            highlight=False,
+        )
+
+
+@contextmanager
+def training_progress(
+    console: Any, training: Training
+) -> Iterator[Callable[[dict[str, float], list[dict[str, float]]], None]]:
+    """A bar over the budget; yields the function that shows a row and the best of the evaluations so far."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from pliant.scripts.registry import short_name
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=8),
+        TextColumn("reward {task.fields[reward]} score {task.fields[score]} best {task.fields[best]}"),
+        TextColumn("{task.fields[speed]}/s"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
+    )
+    budget = training.arguments
+    with Progress(*columns, console=console) as progress:
+        label = f"{short_name(training.env_id)} {training.algorithm}"
+        task = progress.add_task(label, total=1.0, reward="-", score="-", best="-", speed="- steps")
+
+        def show(row: dict[str, float], evaluations: list[dict[str, float]]) -> None:
+            by_steps = row["simulated_steps"] / budget.steps if budget.steps else 0.0
+            by_clock = row["seconds"] / (60 * budget.minutes) if budget.minutes else 0.0
+            progress.update(
+                task,
+                completed=min(max(by_steps, by_clock), 1.0),
+                reward=format(row["return"], ".4g"),
+                score=format(row["score"], ".3f"),
+                best=format(max(e["score"] for e in evaluations), ".3f") if evaluations else "-",
+                speed=format(row["simulated_steps"] / row["seconds"], ".0f") + " steps",
+            )
+
+        yield show
+
+
+def _steps_of(state: dict[str, Any]) -> int:
+    return int(state["counters"]["num_timesteps"] if "counters" in state else state["simulated_steps"])
