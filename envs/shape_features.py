@@ -82,7 +82,15 @@ class DensityGrid:
         return self._cached(view).density
 
     def _cached(self, view: View) -> _Splat:
-        return view.cached(self, lambda: self._splat(view.array("position")[:, self.index]))
+        return view.cached(self, lambda: self._splat(self.points(view)))
+
+    def points(self, view: View) -> np.ndarray:
+        """The places [m] that count, shape (B, n, dim)."""
+        return view.array("position")[:, self.index]
+
+    def points_adjoint(self, view: View, points_bar: np.ndarray, sink: Sink) -> None:
+        """From the cotangent of `points` to that of position."""
+        sink.add("position", points_bar, self.index)
 
     def adjoint(self, view: View, density_bar: np.ndarray, sink: Sink) -> None:
         """From the cotangent of `of` to that of position: x_bar_p = V / h^dim sum_i density_bar_i grad w_ip."""
@@ -95,7 +103,7 @@ class DensityGrid:
             for other in reversed(range(self.dim)):  # the last remaining axis of the stencil goes first
                 rest = np.einsum("...kp,kp->...p", rest, (splat.slopes if other == axis else splat.weights)[other])
             total[axis] = rest
-        sink.add("position", total.T.reshape(view.batch, -1, self.dim), self.index)
+        self.points_adjoint(view, total.T.reshape(view.batch, -1, self.dim), sink)
 
 
 class DensityMatch(Feature):

@@ -1,4 +1,4 @@
-"""Assembly: put one block of dough on another with two round manipulators."""
+"""Assembly: put one block of dough on another with two rods that close on it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs import shape_features as s
-from pliant.envs.dough.common import DoughConfig, DoughTask
+from pliant.envs.dough.common import ALONG_X, DoughConfig, DoughTask
 from pliant.envs.particles import fill_box
 from pliant.envs.task import Observed, Term
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.shapes import Sphere
+from pliant.sims.robot.shapes import Capsule
 
 CUBE = 0.018  # edge of the block that is moved [m]
 BASE = np.array([0.03, 0.03, 0.009])  # edges of the block that it is put on [m]
 MIDDLE = (0.042, 0.072)  # of the cube, on the table [m]
 BETWEEN = 0.012  # the two blocks at the start [m]
-TOOL = 0.01  # radius of a manipulator [m]
-GAP = 0.001  # between manipulators and cube at the start [m]
-SPEED = 0.1  # of a manipulator [m/s]
+ROD, HALF_LENGTH = 0.007, 0.006  # radius and half length of a rod [m]
+GAP = 0.0005  # between rods and cube at the start [m]
+SPEED, CLOSING = 0.1, 0.05  # of both rods, of each towards the other [m/s]
 SHIFT = 0.006  # largest distance of the target from the middle of the base along x and y [m]
 
 
@@ -31,48 +31,48 @@ class Config(DoughConfig):
     yield_stress: float = 400.0  # [Pa]
     tool_friction: float = 1.5
     table_friction: float = 0.9
-    contact_weight: float = 1.0
 
 
 class Assembly(DoughTask):
     """
     ## Description
     Two blocks of elastoplastic dough (a cube of 1.8 cm and a base of 3 x 3 x 0.9 cm; von Mises) lie side by side on a
-    table, a round manipulator on either side of the cube. The goal is to put the cube on the base. After the Assembly
-    task of PlasticineLab (Huang et al. 2021), in SI units and at the size of a hand.
+    table, a rod on either side of the cube. The goal is to grasp the cube and put it on the base. After the Assembly
+    task of PlasticineLab (Huang et al. 2021), in SI units and at the size of a hand; the rods lie along x and move as
+    a gripper does, where the reference has two free spheres.
 
     ## Action Space
-    `Box(-1, 1, (6,), float32)`
+    `Box(-1, 1, (4,), float32)`
 
     | Num | Action | Min | Max | Unit |
     | --- | --- | --- | --- | --- |
-    | 0-2 | velocity of the left manipulator | -1 | 1 | 0.1 m/s |
-    | 3-5 | velocity of the right manipulator | -1 | 1 | 0.1 m/s |
+    | 0-2 | velocity of both rods | -1 | 1 | 0.1 m/s |
+    | 3 | velocity of each rod towards the other, along y | -1 | 1 | 0.05 m/s |
 
     ## Observation Space
-    `Box(-10, 10, (65,), float32)`; usual values lie within [-1, 1].
+    `Box(-10, 10, (63,), float32)`; usual values lie within [-1, 1].
 
     | Num | Observation | Unit |
     | --- | --- | --- |
     | 0-5 | centres of cube and base, relative to the point on the table below the start of the cube | 5 cm |
     | 6-11 | mean velocities of cube and base | 0.1 m/s |
     | 12-47 | twelve particles, relative to the same point | 5 cm |
-    | 48-53 | positions of the manipulators, relative to the same point | 5 cm |
+    | 48-53 | positions of the rods' middles, relative to the same point | 5 cm |
     | 54-56 | from the centre of the cube to that of its target | 5 cm |
-    | 57-62 | previous action (the manipulators' velocities) | - |
-    | 63-64 | sin and cos of pi t / T | - |
+    | 57-60 | previous action | - |
+    | 61-62 | sin and cos of pi t / T | - |
 
     ## Rewards
     - *density*: minus the mismatch of densities, between 0 (target reached) and 1 (disjoint).
     - *outside*: minus the mean distance of the cube from its target, in its edges (1.8 cm).
-    - *contact_left*, *contact_right*: minus the distance of a manipulator from the cube, in its edges.
+    - *contact_left*, *contact_right*: minus 0.1 times the distance of a rod from the cube, in its edges.
 
     `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the incremental soft
     intersection over union (IoU - IoU_0) / (1 - IoU_0) of dough and target, clipped to [0, 1].
 
     ## Starting State
-    The blocks lie 12 mm apart along x, the manipulators 1 mm off the cube along y. The target is the cube on the base,
-    up to 6 mm off its middle along x and y, drawn from the seed, and the base where it is.
+    The blocks lie 12 mm apart along x, the rods half a millimetre off the cube along y. The target is the cube on
+    the base, up to 6 mm off its middle along x and y, drawn from the seed, and the base where it is.
 
     ## Episode End
     Truncation after 50 steps of 20 ms. No termination.
@@ -85,7 +85,7 @@ class Assembly(DoughTask):
     - v0: first version.
     """
 
-    summary = "put one block of dough on another with two round manipulators"
+    summary = "put one block of dough on another with two rods that close on it"
     Config = Config
     domain = (0.132, 0.144, 0.108)
     unit = CUBE
@@ -98,17 +98,18 @@ class Assembly(DoughTask):
         base = self.dough(
             fill_box(self.base - BASE / 2, self.base + BASE / 2, self.spacing), "base", color=(0.93, 0.79, 0.55)
         )
-        away = np.array([0.0, CUBE / 2 + GAP + TOOL, 0.0])
+        away = np.array([0.0, CUBE / 2 + GAP + ROD, 0.0])
         tools = [
-            self.tool(name, Sphere(TOOL), place)
-            for name, place in (("left", self.start - away), ("right", self.start + away))
+            self.tool(name, Capsule(ROD, HALF_LENGTH), self.start + sign * away, orientation=ALONG_X)
+            for name, sign in (("left", -1), ("right", 1))
         ]
         return self.table_scene([cube, base], tools)
 
     def make_action(self) -> dict[str, np.ndarray]:
-        matrix = np.zeros((2, 6, 6))  # effector, component of its twist, action
-        matrix[0, :3, :3] = matrix[1, :3, 3:] = SPEED * np.eye(3)
-        return {"effector_twist": matrix.reshape(12, 6)}
+        matrix = np.zeros((2, 6, 4))  # rod, component of its twist, action
+        matrix[:, :3, :3] = SPEED * np.eye(3)
+        matrix[:, 1, 3] = CLOSING, -CLOSING
+        return {"effector_twist": matrix.reshape(12, 4)}
 
     def make_observation(self) -> list[Observed]:
         cube = f.centre(self.rows[self.scene.group("cube")], 3)

@@ -28,7 +28,6 @@ ANGLE = 0.4  # largest turn of the target about x [rad]
 class Config(DoughConfig):
     yield_stress: float = 400.0  # [Pa]
     tool_friction: float = 2.0
-    contact_weight: float = 1.0
 
 
 class Chopsticks(DoughTask):
@@ -65,7 +64,7 @@ class Chopsticks(DoughTask):
     ## Rewards
     - *density*: minus the mismatch of densities, between 0 (target reached) and 1 (disjoint).
     - *outside*: minus the mean distance of the rope from the target, in widths of the rope (1.5 cm).
-    - *contact_left*, *contact_right*: minus the distance of a stick from the rope, in widths of the rope.
+    - *contact_left*, *contact_right*: minus 0.1 times the distance of a stick from the rope, in widths of the rope.
 
     `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the incremental soft
     intersection over union (IoU - IoU_0) / (1 - IoU_0) of dough and target, clipped to [0, 1].
@@ -75,7 +74,7 @@ class Chopsticks(DoughTask):
     1.5 to 2.5 cm higher, turned about x by up to 0.4 rad either way, drawn from the seed.
 
     ## Episode End
-    Truncation after 50 steps of 20 ms. No termination.
+    Truncation after 40 steps of 20 ms. No termination.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -86,6 +85,7 @@ class Chopsticks(DoughTask):
     """
 
     summary = "lift a piece of dough rope with two sticks and turn it"
+    horizon = 40
     Config = Config
     domain = (0.114, 0.12, 0.114)
     unit = ROPE[0]

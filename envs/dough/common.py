@@ -20,6 +20,7 @@ from pliant.sims.robot.effector import Effector
 CELL = {"small": 0.006, "full": 0.003}  # [m]
 TABLE = 0.018  # height of the table above the edge of the domain [m]
 SAMPLES = 12  # particles that are observed
+ALONG_X = (np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0)  # turns a tool's own z axis to x (a quarter turn about y)
 ALONG_Y = (np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0)  # turns a tool's own z axis to y (a quarter turn about x)
 
 
@@ -51,7 +52,7 @@ class DoughTask(Task):
 
     horizon = 50
     step_time = 0.02
-    substeps = {"small": 25, "full": 50}
+    substeps = {"small": 20, "full": 40}
     Config = DoughConfig
     domain: ClassVar[tuple[float, float, float]]
     unit: ClassVar[float]

@@ -76,6 +76,7 @@ class Move(DoughTask):
     """
 
     summary = "push a ball of dough to another place with two round manipulators"
+    substeps = {"small": 25, "full": 50}
     domain = (0.204, 0.12, 0.09)
     unit = RADIUS
 

@@ -68,7 +68,7 @@ class Pinch(PressingTask):
     remains when the manipulator has gone down at a place up to 8 mm off the middle along x and y, 1.2 to 1.5 cm deep.
 
     ## Episode End
-    Truncation after 40 steps of 20 ms. No termination.
+    Truncation after 30 steps of 20 ms. No termination.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -79,7 +79,7 @@ class Pinch(PressingTask):
     """
 
     summary = "press a dent into a block of dough with a ball"
-    horizon = 40
+    horizon = 30
     Config = Config
     domain = (0.114, 0.114, 0.108)
     unit = TOOL

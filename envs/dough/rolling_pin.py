@@ -85,6 +85,7 @@ class RollingPin(DoughTask):
 
     summary = "flatten a block of dough to a rectangle with a rolling pin"
     Config = Config
+    substeps = {"small": 25, "full": 50}
     domain = (0.18, 0.12, 0.108)
     unit = sum(THICKNESS) / 2
 

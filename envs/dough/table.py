@@ -16,7 +16,7 @@ TOP = np.array([0.048, 0.048, 0.012])  # edges of the table's top [m]
 LEG, HEIGHT = 0.015, 0.021  # edge of a leg's square section, height of the legs [m]
 MIDDLE = (0.063, 0.063)  # of the table of dough, on the table [m]
 TOOL = 0.008  # radius of the manipulator [m]
-GAP = 0.004  # between manipulator and leg at the start [m]
+GAP = 0.0005  # between manipulator and leg at the start [m]
 SPEED = 0.1  # of the manipulator [m/s]
 PUSH = (0.012, 0.016)  # of the manipulator into the leg along -x, in the demonstration [m]
 SIDE = 0.004  # its largest motion along y [m]
@@ -27,6 +27,8 @@ class Config(DoughConfig):
     yield_stress: float = 500.0  # [Pa]
     tool_friction: float = 0.5
     table_friction: float = 1.5
+    density_weight: float = 10.0
+    outside_weight: float = 10.0
 
 
 class Table(PressingTask):
@@ -58,20 +60,20 @@ class Table(PressingTask):
     | 59-60 | sin and cos of pi t / T | - |
 
     ## Rewards
-    - *density*: minus the mismatch of densities, between 0 (target reached) and 1 (disjoint).
-    - *outside*: minus the mean distance of the dough from the target, in widths of a leg (1.5 cm).
+    - *density*: minus ten times the mismatch of densities, which is between 0 (target reached) and 1 (disjoint).
+    - *outside*: minus ten times the mean distance of the dough from the target, in widths of a leg (1.5 cm).
     - *contact*: minus 0.1 times the distance of the manipulator from the leg, in widths of a leg.
 
     `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the incremental soft
     intersection over union (IoU - IoU_0) / (1 - IoU_0) of dough and target, clipped to [0, 1].
 
     ## Starting State
-    The table stands with the manipulator 4 mm beside the lower end of a leg. The seed draws one of
+    The table stands with the manipulator half a millimetre beside the lower end of a leg. The seed draws one of
     16 targets: what remains when the manipulator has pushed the leg inwards by 1.2 to 1.6 cm along x and up to 4 mm to
     either side, and gone back.
 
     ## Episode End
-    Truncation after 40 steps of 20 ms. No termination.
+    Truncation after 30 steps of 20 ms. No termination.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -82,7 +84,7 @@ class Table(PressingTask):
     """
 
     summary = "bend a leg of a table of dough with a round manipulator"
-    horizon = 40
+    horizon = 30
     Config = Config
     domain = (0.132, 0.126, 0.096)
     unit = LEG

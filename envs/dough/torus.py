@@ -68,7 +68,7 @@ class Torus(PressingTask):
     the mould has gone down at a place up to 8 mm off the middle along x and y, 7 to 9 mm deep.
 
     ## Episode End
-    Truncation after 40 steps of 20 ms. No termination.
+    Truncation after 30 steps of 20 ms. No termination.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -79,7 +79,7 @@ class Torus(PressingTask):
     """
 
     summary = "press a ring into a block of dough with a ring-shaped mould"
-    horizon = 40
+    horizon = 30
     Config = Config
     domain = (0.12, 0.12, 0.096)
     unit = 2 * MINOR

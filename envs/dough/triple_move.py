@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs import shape_features as s
-from pliant.envs.dough.common import DoughTask
+from pliant.envs.dough.common import DoughConfig, DoughTask
 from pliant.envs.particles import fill_box
 from pliant.envs.task import Observed, Term
 from pliant.sims.mpm.scene import Scene
@@ -20,9 +21,14 @@ PLACES = ((0.057, 0.039), (0.057, 0.072), (0.057, 0.105))  # of the boxes on the
 TOOL = 0.009  # radius of a manipulator [m]
 GAP = 0.003  # between manipulators and box at the start [m]
 SPEED = 0.1  # of a manipulator [m/s]
-SHIFT = (0.02, 0.035)  # of a target along x [m]
+SHIFT = (0.015, 0.027)  # of a target along x [m]
 SIDE = 0.003  # largest shift of a target along y [m]
 NAMES = ("near", "middle", "far")
+
+
+@dataclass(frozen=True)
+class Config(DoughConfig):
+    yield_stress: float = 400.0  # [Pa]
 
 
 class TripleMove(DoughTask):
@@ -65,11 +71,11 @@ class TripleMove(DoughTask):
     intersection over union (IoU - IoU_0) / (1 - IoU_0) of dough and target, clipped to [0, 1].
 
     ## Starting State
-    The boxes stand in a row along y, a manipulator 3 mm off each on either side along x. Each target is 2 to 3.5 cm
+    The boxes stand in a row along y, a manipulator 3 mm off each on either side along x. Each target is 1.5 to 2.7 cm
     further along x and up to 3 mm to either side, drawn from the seed.
 
     ## Episode End
-    Truncation after 50 steps of 20 ms. No termination.
+    Truncation after 40 steps of 20 ms. No termination.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -80,6 +86,8 @@ class TripleMove(DoughTask):
     """
 
     summary = "push three boxes of dough to other places with six round manipulators"
+    horizon = 40
+    Config = Config
     domain = (0.15, 0.144, 0.078)
     unit = EDGE
 

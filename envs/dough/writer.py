@@ -15,7 +15,7 @@ from pliant.sims.robot.shapes import Capsule
 SHEET = np.array([0.054, 0.042, 0.015])  # edges of the dough [m]
 MIDDLE = (0.063, 0.057)  # of the sheet, on the table [m]
 PEN, HALF_LENGTH = 0.008, 0.012  # radius and half length of the pen [m]
-GAP = 0.004  # between pen and dough at the start [m]
+GAP = 0.0005  # between pen and dough at the start [m]
 SPEED = 0.1  # of the pen [m/s]
 START = np.array([-0.012, 0.0])  # of the stroke, relative to the middle [m]
 LENGTH = (0.022, 0.026)  # of the stroke along x [m]
@@ -29,6 +29,8 @@ class Config(DoughConfig):
     yield_stress: float = 100.0  # [Pa]
     tool_friction: float = 0.3
     table_friction: float = 0.9
+    density_weight: float = 10.0
+    outside_weight: float = 10.0
 
 
 class Writer(PressingTask):
@@ -59,20 +61,20 @@ class Writer(PressingTask):
     | 52-53 | sin and cos of pi t / T | - |
 
     ## Rewards
-    - *density*: minus the mismatch of densities, between 0 (target reached) and 1 (disjoint).
-    - *outside*: minus the mean distance of the dough from the target, in widths of the pen (1.6 cm).
+    - *density*: minus ten times the mismatch of densities, which is between 0 (target reached) and 1 (disjoint).
+    - *outside*: minus ten times the mean distance of the dough from the target, in widths of the pen (1.6 cm).
     - *contact*: minus 0.1 times the distance of the pen from the dough, in its widths.
 
     `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the incremental soft
     intersection over union (IoU - IoU_0) / (1 - IoU_0) of dough and target, clipped to [0, 1].
 
     ## Starting State
-    The sheet lies on the table, the tip of the pen 4 mm above the start of the stroke. The seed draws one of 16
-    targets: what remains when the pen has gone down 11 mm and along a parabola, 2.2 to 2.6 cm long in x, whose middle
-    and end lie up to 1 cm to either side.
+    The sheet lies on the table, the tip of the pen half a millimetre above the start of the stroke. The seed draws one
+    of 16 targets: what remains when the pen has gone down 11 mm and along a parabola, 2.2 to 2.6 cm long in x, whose
+    middle and end lie up to 1 cm to either side.
 
     ## Episode End
-    Truncation after 50 steps of 20 ms. No termination.
+    Truncation after 40 steps of 20 ms. No termination.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -83,6 +85,7 @@ class Writer(PressingTask):
     """
 
     summary = "draw a stroke into a sheet of dough with a vertical pen"
+    horizon = 40
     Config = Config
     domain = (0.126, 0.114, 0.108)
     unit = 2 * PEN

@@ -21,7 +21,7 @@ HASHES = {
     "Move": "986709d5c153",
     "RollingPin": "f6edcdc31834",
     "Rope": "4ac1dc33b081",
-    "TripleMove": "365c2d083f06",
+    "TripleMove": "3785935573a2",
 }
 
 
