@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,8 @@ class Rollout:
         return self._read(self.world, name)
 
     def _read(self, world: World, name: str, step: int | None = None) -> np.ndarray:
+        if name in ("effector_force", "active"):
+            return world.effector_force if name == "effector_force" else world.active_particles()
         return self.actuator.state(name, step) if name in self.actuator.state_names else world.state(name)
 
     # Parameters
@@ -263,15 +266,9 @@ class Rollout:
         given = [np.zeros((self.batch, self.task.action_size))] * 2 + given
         # worlds may be at different steps; those just reset have had no action
         action, previous = (np.where(elapsed[:, None] >= k, given[-k], 0.0) for k in (1, 2))
-        reads = {"effector_force": lambda: world.effector_force, "active": world.active_particles}
-        return View(
-            arrays=lambda name: reads[name]() if name in reads else self._read(world, name, step),
-            action=action,
-            previous_action=previous,
-            step=elapsed,
-            horizon=self.task.horizon,
-            goal=self.goal,
-        )
+        arrays = partial(self._read, world, step=step)
+        horizon, goal = self.task.horizon, self.goal
+        return View(arrays=arrays, action=action, previous_action=previous, step=elapsed, horizon=horizon, goal=goal)
 
     def _outcome(self, view: View) -> Outcome:
         task = self.task

@@ -114,6 +114,8 @@ class Task(ABC):
         scene: what `make_scene` returns.
         exogenous: controls that follow the goal instead of actions: name of the control to that of a goal array, shape
             (horizon, numbers of the control), whose row t is added to the control in step t.
+        workspace: lower and upper corner [m], shape (3,) each, of where actions can take an effector's position, by its
+            number; `make_scene` sets it. Arms have their joints' limits instead.
         action_size: numbers in an action; it depends on the arm, so features of the action take it from here.
         arms: what holds the effectors, or None.
     """
@@ -126,6 +128,7 @@ class Task(ABC):
     joint_speed: ClassVar[float] = 0.1
     picture_size: ClassVar[tuple[int, int]] = (512, 512)
     exogenous: ClassVar[Mapping[str, str]] = {}
+    workspace: Mapping[int, tuple[Any, Any]] = {}
 
     def __init__(self, *, resolution: str = "small", arm: str = "none", **config: Any) -> None:
         if resolution not in RESOLUTIONS:

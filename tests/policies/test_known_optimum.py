@@ -133,7 +133,7 @@ def test_a_batch_gives_the_same_search_as_single_episodes(single, batch, method)
         (lbfgs, LbfgsSettings(iterations=8, **STEPS), 1e-6),
         (cem, CemSettings(iterations=4, sigma_floor=0.02, **LINES), 5e-2),
         (mppi, MppiSettings(iterations=4, sigma_decay=0.7, **LINES), 5e-2),
-        (cmaes, CmaesSettings(iterations=8, **LINES), 8e-2),
+        (cmaes, CmaesSettings(iterations=20, **LINES), 8e-2),
         (random_search, RandomSearchSettings(iterations=4, sampling="around-best", sigma=0.1, **LINES), 0.15),
     ],
     ids=["adam", "lbfgs", "cem", "mppi", "cmaes", "random-search"],

@@ -149,7 +149,7 @@ def metrics(out):
     "words",
     [
         ("--method", "lbfgs", "--iterations", "60", "--gradient-tolerance", "0"),
-        ("--method", "cem", "--iterations", "2", "--receding-horizon", "6"),
+        pytest.param(("--method", "cem", "--iterations", "2", "--receding-horizon", "6"), marks=pytest.mark.slow),
     ],
     ids=["lbfgs", "receding-cem"],
 )

@@ -48,6 +48,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "worlds", "settings", "bound"), CASES)
 def test_it_goes_most_of_the_way_to_the_optimum(method, worlds, settings, bound):
     env = make(worlds)

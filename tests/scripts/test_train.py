@@ -68,7 +68,9 @@ def test_the_command_offers_every_method():
     assert set(ALGORITHMS) == set(METHODS)
 
 
-@pytest.mark.parametrize("algorithm", SMALL)
+@pytest.mark.parametrize(
+    "algorithm", ["shac", pytest.param("bptt", marks=pytest.mark.slow), pytest.param("ppo", marks=pytest.mark.slow)]
+)
 def test_a_killed_run_goes_on_as_if_it_had_not_been(algorithm, tmp_path):
     words = ("train", point_mass.ID, "--algo", algorithm, "--steps", 1200, *SMALL[algorithm], *QUIET)
     words = (*words, "--checkpoint-seconds", 0)
