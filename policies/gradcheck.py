@@ -214,7 +214,7 @@ def _compare_differences(
     """The worst of some random directions; all difference quotients of a quantity are simulated in one batch."""
     gradient, point = wide.arrays[name], wide.points[name]
     scale: Any = float(np.abs(point).max(initial=0.0)) or 1.0
-    if name.startswith("parameters.") and (point >= 0).all():
+    if name.startswith("parameters.") and (point >= 0).all() and (point.any() or name.endswith("friction")):
         scale = point  # what may not be negative changes by a share of itself: viscosities of one scene differ widely
     bearings = scale * random.standard_normal((directions, *point.shape))
     on_sphere = name.endswith("orientation")  # unit quaternions are perturbed along the sphere

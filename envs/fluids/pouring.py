@@ -25,6 +25,7 @@ SOFTNESS = 0.002  # of the border between in and out of the glass [m]
 
 @dataclass(frozen=True)
 class Config(FluidConfig):
+    sound_speed: float = 2.5  # [m/s]
     milk_viscosity: float = 2.0  # [Pa s]
     tool_friction: float = 0.1
     milk_density: float = 1030.0  # [kg/m^3]
@@ -95,7 +96,7 @@ class Pouring(FluidTask):
     summary = "pour the water out of a glass and keep the milk that lies beneath it"
     Config = Config
     horizon = 60
-    substeps = {"small": 14, "full": 50}
+    substeps = {"small": 28, "full": 80}
     domain = (0.192, 0.144, 0.15)
     tool_speed = 0.3
 
