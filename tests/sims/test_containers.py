@@ -27,6 +27,12 @@ CONTAINERS = {
 }
 
 
+@pytest.fixture
+def thin_walls(monkeypatch):
+    """Scenes take walls that they would refuse as leaking."""
+    monkeypatch.setattr(Effector, "check_cell", lambda self, cell: None)
+
+
 @pytest.fixture(params=CONTAINERS)
 def container(request):
     return CONTAINERS[request.param]
@@ -137,7 +143,7 @@ def container_scene(dim, fixed):
 @pytest.mark.parametrize("soft", [True, False], ids=["soft", "hard"])
 @pytest.mark.parametrize("fixed", [True, False], ids=["fixed", "moving"])
 @pytest.mark.parametrize("dim", [2, 3])
-def test_a_substep_with_containers(dim, fixed, soft):
+def test_a_substep_with_containers(dim, fixed, soft, thin_walls):
     """Every state, parameter and control against every state and the force, turned containers, soft and hard."""
     w = small_world(dim, scene=container_scene(dim, fixed), substeps=1, soft_contact=soft)
     start = states(w)
@@ -175,7 +181,7 @@ def test_a_substep_with_containers(dim, fixed, soft):
 # ---------------------------------------------------------------------- fixed effectors
 
 
-def test_a_fixed_effector_has_no_controls_and_stays():
+def test_a_fixed_effector_has_no_controls_and_stays(thin_walls):
     """It acts as one does whose twist is zero, to the last bit, and its pose has a gradient all the same."""
     worlds = [small_world(3, scene=container_scene(3, fixed)) for fixed in (True, False)]
     assert [w.control_size for w in worlds] == [12, 18]
@@ -196,7 +202,7 @@ def test_a_fixed_effector_has_no_controls_and_stays():
         w.close()
 
 
-def test_fixed_effectors_come_last():
+def test_fixed_effectors_come_last(thin_walls):
     scene = container_scene(3, True)
     scene.effectors.reverse()
     with pytest.raises(ValueError, match=r"effector 'tank' has fixed=True and stands before one that moves"):
@@ -227,8 +233,6 @@ def drop(shape: Container, *, fixed=True, soft=True, width=5, above=0.6) -> Worl
         block[:, 0] += (shape.inner_radius + shape.outer_radius) / 2
     dough = Body("dough", block, (CELL / 2) ** 3, "von_mises", yield_stress=60.0)
     holder = Effector("holder", shape, place, softness=SOFTNESS, fixed=fixed)
-    if fixed:
-        holder.check_cell(CELL)
     return World(Scene(3, (32, 32, 32), CELL, [dough], [holder]), substeps=20, dt=5e-4, soft_contact=soft)
 
 
@@ -255,7 +259,7 @@ def test_what_drops_into_a_container_stays(name):
     world.close()
 
 
-def test_a_wall_of_two_cells_is_needed():
+def test_a_wall_of_two_cells_is_needed(thin_walls):
     """Sharp contact: the dough rests in a cup with walls and floor of two cells, and falls through those of one."""
     for cells, stays in ((WALL_CELLS, True), (1.0, False)):
         shape = Cup(0.15, 0.2, cells * CELL, cells * CELL)
@@ -337,3 +341,10 @@ def test_walls_that_a_grid_does_not_resolve_are_named(shape, name):
 
 def test_solid_shapes_fit_any_cell():
     Effector("ball", Sphere(0.01), (0, 0, 0)).check_cell(1.0)
+
+
+def test_a_scene_refuses_walls_that_its_grid_does_not_resolve():
+    thin = Effector("cup", Cup(0.15, 0.2, CELL, 2 * CELL), (0.5, 0.5, 0.5), fixed=True)
+    clay = Body("clay", np.full((1, 3), 0.5), CELL**3)
+    with pytest.raises(ValueError, match=r"effector 'cup': Cup: wall=.* leaks; allowed: at least 2 cells"):
+        Scene(3, (32,) * 3, CELL, [clay], [thin])
