@@ -147,6 +147,7 @@ class _Flattener:
 
     def __init__(self) -> None:
         self._count = 0
+        self._done: dict[tuple[int, int], np.ndarray] = {}  # lists by identity and level
 
     def array(self, value: Any, level: int = 0) -> np.ndarray:
         """``value`` as float64.
@@ -165,12 +166,17 @@ class _Flattener:
             raise RefusedError(f"it holds {name}; only lists and NumPy arrays of numbers are read")
         if level == MOST_LEVELS:
             raise RefusedError(f"its lists are nested on more than {MOST_LEVELS} levels")
+        known = self._done.get((id(value), level))
+        if known is not None:
+            self._add(known.size)
+            return known
         self._add(1)
         parts = [self.array(part, level + 1) for part in value]
         shapes = {part.shape for part in parts}
         if len(shapes) > 1:
             raise RefusedError(f"it holds a list of arrays of different shapes, {' and '.join(map(str, shapes))}")
-        return np.stack(parts) if parts else np.zeros(0)
+        made = self._done[id(value), level] = np.stack(parts) if parts else np.zeros(0)
+        return made
 
     def _add(self, count: int) -> None:
         self._count += count
