@@ -55,8 +55,11 @@ class FluidTask(Task):
         cell: edge of a grid cell by resolution [m]; `RIM` and `domain` are multiples of both.
         domain: edges of the domain [m]; the tank is `RIM` smaller on each side.
         scale: length that observations are in [m].
-        tool_speed: velocity that observed velocities are in [m/s].
+        tool_speed: velocity that observed velocities are in [m/s], by default also the largest of the tool along each
+            axis.
         levels: height of the surface [m] of liquids that stand at the start, by body; `make_scene` sets it.
+        picture_top: height [m] up to which pictures show the tank, or None for all of it.
+        ghost_count: about how many places of the `ghost` pictures show.
     """
 
     horizon = 50
@@ -68,6 +71,8 @@ class FluidTask(Task):
     scale: ClassVar[float] = 0.05
     tool_speed: ClassVar[float] = 0.2
     levels: Mapping[str, float] = {}
+    picture_top: float | None = None
+    ghost_count: ClassVar[int] = 400
 
     @property
     def spacing(self) -> float:
@@ -190,6 +195,24 @@ class FluidTask(Task):
         whole = np.zeros((moving, 6, matrix.shape[1]))
         whole[number, : len(matrix)] = matrix
         return whole.reshape(6 * moving, -1)
+
+    def make_action(self) -> dict[str, np.ndarray]:
+        """The velocity of the first effector; tasks that also turn it say so themselves."""
+        return {"effector_twist": self.moved(self.tool_speed * np.eye(6, 3))}
+
+    def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
+        upper = np.array(self.domain) - RIM
+        if self.picture_top is not None:
+            upper[2] = self.picture_top
+        return np.full(3, RIM), upper
+
+    def ghost(self, goal: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """Places [m], shape (N, 3), of what the goal looks like in the world, or None."""
+        return None
+
+    def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        places = self.ghost(goal)
+        return {} if places is None else {"ghost": places[:: max(len(places) // self.ghost_count, 1)]}
 
     def rows(self, *bodies: str) -> np.ndarray:
         """Numbers of the particles of some bodies, or of all."""

@@ -40,7 +40,6 @@ class GatheringTask(FluidTask):
 
     Attributes:
         paddle: the paddle; it stands in the water at the start.
-        speed: largest velocity of the paddle along each axis [m/s].
         unit: length that distances are rewarded in [m].
         axes: the axes along which floats have a place to go to, d of them.
         reached: mean distance of the floats' middles from the place that is a score of 1 [m].
@@ -51,7 +50,6 @@ class GatheringTask(FluidTask):
     horizon = 60
     substeps: ClassVar = {"small": 16, "full": 48}
     paddle: ClassVar[Box]
-    speed: ClassVar[float] = 0.2
     unit: ClassVar[float]
     axes: ClassVar[tuple[int, ...]]
     reached: ClassVar[float] = 0.0
@@ -96,9 +94,6 @@ class GatheringTask(FluidTask):
         for name in FLOATS:
             velocity[self.rows(name)] = rng.normal(scale=AGITATION, size=3)
         return {"velocity": velocity}
-
-    def make_action(self) -> dict[str, np.ndarray]:
-        return {"effector_twist": self.moved(self.speed * np.eye(6, 3))}
 
     def make_observation(self) -> list[Observed]:
         matter = [part for name in (*FLOATS, "water") for part in self.body_motion(name, self.origin)]

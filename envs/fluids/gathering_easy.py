@@ -75,6 +75,7 @@ class GatheringEasy(GatheringTask):
     paddle = Box((0.005, 0.008, 0.012))
     unit = 0.02
     axes = (0,)
+    picture_top = RIM + 2 * DEPTH
     reached = 0.012
 
     def make_scene(self) -> Scene:
@@ -90,7 +91,3 @@ class GatheringEasy(GatheringTask):
 
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         return {"place": np.array([RIM + np.mean(FLOATS_AT, axis=0)[0] + rng.uniform(*AHEAD)])}
-
-    def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
-        edge = np.array(self.domain)
-        return np.full(3, RIM), np.array([edge[0] - RIM, edge[1] - RIM, RIM + 2 * DEPTH])

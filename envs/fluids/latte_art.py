@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -92,6 +92,8 @@ class LatteArt(FluidTask):
     horizon = 55
     domain = (0.12, 0.12, 0.09)
     tool_speed = SPEED
+    picture_top = RIM + 3 * DEPTH
+    ghost_count = 200
     exogenous: ClassVar[Mapping[str, str]] = {"injector_flow": "flow"}
 
     def make_scene(self) -> Scene:
@@ -112,9 +114,6 @@ class LatteArt(FluidTask):
         self.levels = {"coffee": self.origin[2]}
         self.keep_inside(0, 0.012, place[2] - 0.002, place[2] + 0.01)
         return self.tank_scene(bodies, [bottle], injectors=[injector])
-
-    def make_action(self) -> dict[str, np.ndarray]:
-        return {"effector_twist": self.moved(SPEED * np.eye(6, 3))}
 
     def make_observation(self) -> list[Observed]:
         self.map = self.surface_map(self.rows("milk"), DEPTH)
@@ -139,11 +138,5 @@ class LatteArt(FluidTask):
         flow[:POURING] = self.flow
         return {"target": target, "flow": flow, "target_map": self.map.density(target[None])[0]}
 
-    def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
-        edge = np.array(self.domain)
-        return np.full(3, RIM), np.array([edge[0] - RIM, edge[1] - RIM, RIM + 3 * DEPTH])
-
-    def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        target = goal["target"]
-        ghost = np.column_stack([target, np.full(len(target), self.origin[2] + 0.003)])
-        return {"ghost": ghost[:: max(len(ghost) // 200, 1)]}
+    def ghost(self, goal: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.column_stack([goal["target"], np.full(len(goal["target"]), self.origin[2] + 0.003)])

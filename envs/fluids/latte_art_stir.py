@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -94,6 +93,7 @@ class LatteArtStir(FluidTask):
     horizon = 45
     domain = (0.12, 0.12, 0.072)
     tool_speed = SPEED
+    picture_top = RIM + 2 * DEPTH
 
     def make_scene(self) -> Scene:
         self.origin = self.middle + [-0.006, 0.0, DEPTH]  # middle of the milk's surface
@@ -112,9 +112,6 @@ class LatteArtStir(FluidTask):
         self.levels = dict.fromkeys(("milk", "coffee"), self.origin[2])
         self.keep_inside(0, np.array(SPATULA[:2]) + GAP, place[2] - 0.001, place[2] + DEPTH)
         return self.tank_scene(bodies, [self.tool("stirrer", shape, place, contact="sticky")])
-
-    def make_action(self) -> dict[str, np.ndarray]:
-        return {"effector_twist": self.moved(SPEED * np.eye(6, 3))}
 
     def make_observation(self) -> list[Observed]:
         milk = self.rows("milk")
@@ -149,10 +146,5 @@ class LatteArtStir(FluidTask):
             "target_map": self.map.density(target[None])[0],
         }
 
-    def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
-        edge = np.array(self.domain)
-        return np.full(3, RIM), np.array([edge[0] - RIM, edge[1] - RIM, RIM + 2 * DEPTH])
-
-    def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        ghost = np.column_stack([goal["target"], np.full(len(goal["target"]), self.origin[2] + 0.006)])
-        return {"ghost": ghost[:: max(len(ghost) // 400, 1)]}
+    def ghost(self, goal: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.column_stack([goal["target"], np.full(len(goal["target"]), self.origin[2] + 0.006)])

@@ -89,6 +89,7 @@ class Mixing(FluidTask):
     horizon = 60
     domain = (0.096, 0.096, 0.078)
     tool_speed = SPEED
+    picture_top = RIM + 2 * DEPTH
 
     def make_scene(self) -> Scene:
         self.origin = self.middle + [0.0, 0.0, DEPTH]
@@ -115,9 +116,6 @@ class Mixing(FluidTask):
         chosen = np.zeros(len(distance), bool)
         chosen[np.argsort(distance, kind="stable")[:count]] = True
         return chosen
-
-    def make_action(self) -> dict[str, np.ndarray]:
-        return {"effector_twist": self.moved(SPEED * np.eye(6, 3))}
 
     def make_observation(self) -> list[Observed]:
         milk = self.rows("milk")
@@ -151,7 +149,3 @@ class Mixing(FluidTask):
         milk = self.milk_at(away, self.milk_count)
         position = np.concatenate([self.sites[milk], self.sites[~milk]])
         return {"position": position, **self.at_rest(position)}
-
-    def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
-        edge = np.array(self.domain)
-        return np.full(3, RIM), np.array([edge[0] - RIM, edge[1] - RIM, RIM + 2 * DEPTH])

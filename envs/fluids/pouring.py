@@ -163,7 +163,3 @@ class Pouring(FluidTask):
             "side": np.array([np.cos(angle), np.sin(angle)]),
             "all_milk": self.milk_in.share(milk),
         }
-
-    def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
-        edge = np.array(self.domain)
-        return np.full(3, RIM), edge - RIM
