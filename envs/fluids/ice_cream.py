@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial import KDTree
 
 from pliant.envs import features as f
@@ -28,16 +29,18 @@ CONE = Cone(radius=0.027, depth=0.039, wall=0.012)
 RIM_HEIGHT = CONE.height / 2  # of the cone's rim above its position [m]
 NOZZLE = Cylinder(0.008, 0.012)
 OPENING = 0.021  # of the dispenser below its position, clear of the solid by a cell and a half [m]
-BORE = 0.007  # radius of the opening [m]
+BORE = 0.008  # radius of the opening [m]
 GAP = 0.009  # between rim and opening, at least [m]
 RISE = 0.036  # by how much the gap can grow [m]
 SPEED = 0.25  # of what moves [m/s]
 OPENS, CLOSES = 2, 52  # steps between which the dispenser is open
-TURNS, PITCH, TUBE = 2.0, 0.013, 0.007  # of the swirl: coils, rise of a coil and radius of the strand [m]
-COILS = (0.0145, 0.0045)  # radius of the strand's middle line at the lower and at the upper end [m]
+TURNS, PITCH, TUBE = 1.25, 0.013, 0.0075  # of the swirl: coils, rise of a coil and radius of the strand [m]
+COILS = (0.018, 0.006)  # radius of the strand's middle line at the lower and at the upper end [m]
+TOP = RIM_HEIGHT + PITCH * TURNS + 1.5 * TUBE  # of the swirl above the cone's position [m]
+SECTION = 40  # particles that leave the opening together and may take each other's places
 LINE_POINTS = 600  # that the middle line is sampled at
 VIEW = 0.024  # spacing of the nodes of an observed view [m]
-GRAIN = 0.006  # spacing of the nodes on which the shape is compared [m]
+GRAIN = 0.009  # spacing of the nodes on which the shape is compared [m]
 SIDE = 0.03  # what the axis that a side view leaves out stands for [m]
 
 
@@ -46,8 +49,8 @@ class IceCreamConfig(FluidConfig):
     """The numbers of both tasks: the paste's flow law and the weights of the reward."""
 
     tank_friction: float = 0.5
-    yield_stress: float = 400.0  # [Pa]
-    consistency: float = 5.0  # [Pa s^n]
+    yield_stress: float = 150.0  # [Pa]
+    consistency: float = 2.0  # [Pa s^n]
     flow_index: float = 0.8
     matched_weight: float = 1.0
     density_weight: float = 1.0
@@ -58,8 +61,11 @@ def _upright_swirl(spacing: float) -> np.ndarray:
     """`swirl` of phase 0 and hand 1."""
     edge = CONE.radius + spacing
     lattice = fill_box([-edge, -edge, CONE.floor], [edge, edge, RIM_HEIGHT], spacing)
-    lattice = lattice[CONE.holds(lattice, spacing / 2)]
-    lattice = lattice[np.argsort(np.round(lattice[:, 2], 9), kind="stable")]
+    lattice = lattice[CONE.holds(lattice)]
+    # coils of a spiral that ends where the strand begins; layer by layer, the paste would have to spread by itself
+    turned = np.round(np.arctan2(lattice[:, 1], lattice[:, 0]) / (2 * np.pi) % 1.0, 9)
+    coil = np.floor(np.round((lattice[:, 2] - RIM_HEIGHT) / PITCH - turned, 9))
+    lattice = lattice[np.lexsort((turned, coil))]
 
     along = np.linspace(0.0, 1.0, LINE_POINTS)
     angle = 2 * np.pi * TURNS * along
@@ -75,6 +81,8 @@ def _upright_swirl(spacing: float) -> np.ndarray:
 def swirl(spacing: float, *, phase: float, hand: float) -> np.ndarray:
     """Places [m], shape (N, 3), of a full cone with a spiral on it, in the cone's frame, in the order of dispensing.
 
+    The order is that of a path that an opening can follow: it winds up in the cone, coil upon coil, and goes on above.
+
     Args:
         spacing: of the places [m]; their number depends on it alone.
         phase: angle at which the spiral begins [rad].
@@ -82,6 +90,24 @@ def swirl(spacing: float, *, phase: float, hand: float) -> np.ndarray:
     """
     turn = np.array([[np.cos(phase), np.sin(phase), 0.0], [-np.sin(phase), np.cos(phase), 0.0], [0.0, 0.0, 1.0]])
     return _upright_swirl(spacing) * [1.0, hand, 1.0] @ turn
+
+
+def assign_places(places: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """``places`` (N, 3) in an order that a strand can keep, as it leaves the opening and as it lies.
+
+    Particles that leave the opening one after the other, `SECTION` of them, share as many places. Who leaves it on one
+    side gets a place on that side: the assignment with the largest sum of products of both offsets.
+
+    Args:
+        places: where the ice cream belongs, in the order of dispensing, shape (N, 3) [m].
+        across: where in the opening each particle leaves it, shape (N, 2) [m].
+    """
+    assigned = np.empty_like(places)
+    for part in np.array_split(np.arange(len(places)), max(len(places) // SECTION, 1)):
+        offset = places[part, :2] - places[part, :2].mean(axis=0)
+        place, particle = linear_sum_assignment(offset @ across[part].T, maximize=True)
+        assigned[part[particle]] = places[part[place]]
+    return assigned
 
 
 class IceCream(FluidTask):
@@ -146,9 +172,6 @@ class IceCream(FluidTask):
             made.append(self.tool(numbers[number], shape, position, softness=softness, color=color, fixed=number == 1))
         return made
 
-    def make_action(self) -> dict[str, np.ndarray]:
-        return {"effector_twist": self.moved(SPEED * np.eye(6, 3))}
-
     def view_from(self, axes: Sequence[int]) -> ff.GroupDensity:
         """The ice cream in the cone's frame on nodes `VIEW` apart, seen along the axis that ``axes`` leave out."""
         group = ff.Group(self.rows("cream"), axes=axes, effector=self.cone_number)
@@ -169,7 +192,7 @@ class IceCream(FluidTask):
     def make_reward(self) -> list[Term]:
         group = ff.Group(self.rows("cream"), effector=self.cone_number)
         low = np.array([-CONE.radius, -CONE.radius, CONE.floor]) - 2 * GRAIN
-        high = np.array([CONE.radius, CONE.radius, RIM_HEIGHT + PITCH * TURNS + 2 * TUBE]) + 2 * GRAIN
+        high = np.array([CONE.radius, CONE.radius, TOP]) + 2 * GRAIN
         counts = np.ceil((high - low) / GRAIN).astype(int) + 1
         self.grid = ff.GroupDensity(group, lower=low, cell=GRAIN, counts=counts.tolist(), volume=self.spacing**3)
         self.overlap = s.Overlap(self.grid, "target_density")
@@ -184,10 +207,11 @@ class IceCream(FluidTask):
 
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         phase, hand = rng.uniform(-np.pi, np.pi), rng.choice([-1.0, 1.0])
-        target = swirl(self.spacing, phase=phase, hand=hand)
+        places = swirl(self.spacing, phase=phase, hand=hand)
+        target = assign_places(places, self.scene.injectors[0].arms(len(places), 3)[:, :2])
         flow = np.zeros((self.horizon, 1))
         flow[OPENS:CLOSES] = self.flow
-        middles = np.stack([part.mean(axis=0) for part in np.array_split(target, CLOSES - OPENS)])
+        middles = np.stack([part.mean(axis=0) for part in np.array_split(places, CLOSES - OPENS)])
         course = middles[np.clip(np.arange(self.horizon + 1) - OPENS, 0, len(middles) - 1)]
         return {
             "target": target,
