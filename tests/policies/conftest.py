@@ -1,21 +1,26 @@
-"""Makes the fake environment of ``fake_env.py`` available as a fixture."""
+"""What the tests of policies share: the fake environment of ``tests/fake_env.py``, and torch on one thread."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
+import fake_env as fake
 import pytest
-
-NAME = "pliant_fake_env"
 
 
 @pytest.fixture(scope="session")
 def fake_env():
     """The module ``fake_env``, its id registered."""
-    if NAME not in sys.modules:
-        spec = importlib.util.spec_from_file_location(NAME, Path(__file__).with_name("fake_env.py"))
-        sys.modules[NAME] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[NAME])
-    module = sys.modules[NAME]
-    module.register()
-    return module
+    fake.register()
+    return fake
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Torch on one thread, where it has been imported: the networks are small, and results the same everywhere."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

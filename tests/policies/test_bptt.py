@@ -14,14 +14,6 @@ from pliant.policies.controllers import Mlp, load_controller, save_controller  #
 from pliant.policies.through_physics import bptt  # noqa: E402
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def finger():
     env = gym.make_vec(

@@ -16,14 +16,6 @@ from pliant.policies.torch_bridge import TorchEnv  # noqa: E402
 from pliant.policies.training_state import pack, unpack  # noqa: E402
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize(("alpha", "steps", "bound"), [(-1.0, 9600, 0.05), (1.0, 9600, 0.05), (0.0, 25_600, 0.05)])
 def test_it_comes_near_the_optimum(alpha, steps, bound):
     env = point_mass.make(32 if alpha == 0 else 16, differentiable=True)

@@ -18,14 +18,6 @@ STATE = np.arange(6 * VERTICES + 12)  # the observation without previous action 
 FORCES = np.arange(4, 4 + 3 * FREE)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def make(**options):
     options = {"targets": "code", "residual": True, "differentiable": True, "num_envs": 2} | options
     return gym.make_vec(ID, vectorization_mode="vector_entry_point", **options)

@@ -11,14 +11,6 @@ from pliant.policies.through_physics import sapo  # noqa: E402
 from pliant.policies.training_state import pack, unpack  # noqa: E402
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_it_comes_within_three_percent_of_the_optimum():
     settings = sapo.Settings(
         steps=16_000,

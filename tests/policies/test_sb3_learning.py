@@ -21,14 +21,6 @@ SHORT = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def make(count):
     return point_mass.make(count, autoreset_mode="SameStep")
 

@@ -17,14 +17,6 @@ from pliant.policies.training_state import pack, unpack  # noqa: E402
 SMALL = {"hidden": 8, "layers": 1, "critic_epochs": 1, "critic_batches": 2}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def masses():
     env = point_mass.make(16, differentiable=True)

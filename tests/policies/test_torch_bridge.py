@@ -14,14 +14,6 @@ FINGER, CABLE = "pliant/FingerReach-v0", "pliant/CableShape-v0"
 STEPS = 22
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def make(env_id, **options):
     options = {"differentiable": True, "precision": "f64", "num_envs": 2} | options
     return gym.make_vec(env_id, vectorization_mode="vector_entry_point", **options)
