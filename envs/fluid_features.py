@@ -13,7 +13,7 @@ import numpy as np
 
 from pliant.envs.features import Feature, Sink, View, as_index
 from pliant.envs.shape_features import DensityGrid
-from pliant.sims.math.rotation_host import matrix_of_quaternion
+from pliant.sims.math.rotation_host import matrix_of_quaternion, turn_adjoint
 from pliant.sims.robot.shapes import Shape
 
 
@@ -75,8 +75,7 @@ class Group:
         """From the cotangent of `places`, shape (B, n, d), to those of particles and effector.
 
         With l = R^T (x - p): x_bar = R l_bar, p_bar = -sum x_bar; a small turn psi of R makes
-        dl = -R^T (psi x (x - p)), psi_bar = -sum (x - p) x x_bar; a change dq of q is the turn 2 dq q^-1 / |q|, so that
-        q_bar = 2 (0, psi_bar) q / |q|^2.
+        dl = -R^T (psi x (x - p)), psi_bar = -sum (x - p) x x_bar.
         """
         bar = np.zeros((*places_bar.shape[:2], self.dim))
         bar[..., self.axes] = places_bar
@@ -87,12 +86,7 @@ class Group:
         assert offset is not None and rotation is not None
         bar = bar @ rotation.transpose(0, 2, 1)
         turn_bar = -np.cross(offset, bar).sum(axis=1)
-        q = view.array("effector_orientation")[:, self.effector]
-        w, v = q[:, :1], q[:, 1:]
-        q_bar = np.concatenate(
-            [-(turn_bar * v).sum(axis=1, keepdims=True), w * turn_bar + np.cross(turn_bar, v)], axis=1
-        )
-        q_bar *= 2.0 / (q**2).sum(axis=1, keepdims=True)
+        q_bar = turn_adjoint(view.array("effector_orientation")[:, self.effector], turn_bar)
         own = slice(self.effector, self.effector + 1)
         sink.add("position", bar, self.index)
         sink.add("effector_position", -bar.sum(axis=1, keepdims=True), own)

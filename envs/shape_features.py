@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pliant.envs.features import Feature, Sink, View, as_index
-from pliant.sims.math.rotation_host import matrix_of_quaternion
+from pliant.sims.math.rotation_host import matrix_of_quaternion, turn_adjoint
 from pliant.sims.robot.shapes import Shape
 
 
@@ -370,8 +370,7 @@ class SurfaceDistance(Feature):
         return np.sqrt(gap**2 + self.smoothing**2) - self.smoothing
 
     def adjoint(self, view: View, cotangent: np.ndarray, sink: Sink) -> None:
-        # r = phi(R^T d), n = R grad phi:  d_bar = r_bar n; a small turn psi of R makes dr = -psi . (d x n); a change
-        # dq of q is the turn 2 dq q^-1 / |q|, so that q_bar = 2 (0, psi_bar) q / |q|^2
+        # r = phi(R^T d), n = R grad phi:  d_bar = r_bar n; a small turn psi of R makes dr = -psi . (d x n)
         offset, rotation, local = self._local(view)
         r, p, m = self._soft_minimum(view, local)
         gap = np.maximum(m, 0.0)
@@ -379,12 +378,7 @@ class SurfaceDistance(Feature):
         normal = self.shape.gradient(local).reshape(offset.shape) @ rotation.transpose(0, 2, 1)
         offset_bar = r_bar[..., None] * normal
         turn_bar = -np.cross(offset, offset_bar).sum(axis=1)
-        q = view.array("effector_orientation")[:, self.effector]
-        w, v = q[:, :1], q[:, 1:]
-        q_bar = np.concatenate(
-            [-(turn_bar * v).sum(axis=1, keepdims=True), w * turn_bar + np.cross(turn_bar, v)], axis=1
-        )
-        q_bar *= 2.0 / (q**2).sum(axis=1, keepdims=True)
+        q_bar = turn_adjoint(view.array("effector_orientation")[:, self.effector], turn_bar)
         own = slice(self.effector, self.effector + 1)
         sink.add("position", offset_bar, self.index)
         sink.add("effector_position", -offset_bar.sum(axis=1, keepdims=True), own)

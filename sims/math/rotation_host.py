@@ -47,6 +47,17 @@ def skew(v: np.ndarray) -> np.ndarray:
     return np.stack([np.stack([o, -z, y], -1), np.stack([z, o, -x], -1), np.stack([-y, x, o], -1)], -2)
 
 
+def turn_adjoint(q: np.ndarray, turn_bar: np.ndarray) -> np.ndarray:
+    """Cotangents, shape (..., 4), of quaternions (..., 4) of any length from those of turns (..., 3) of the rotation.
+
+    A change dq of q turns the rotation of q / |q|, from the left, by the vector part psi of 2 dq q* / |q|^2 (q* is the
+    conjugate). So psi_bar . psi = q_bar . dq with q_bar = 2 (0, psi_bar) q / |q|^2.
+    """
+    w, v = q[..., :1], q[..., 1:]
+    q_bar = np.concatenate([-(turn_bar * v).sum(-1, keepdims=True), w * turn_bar + np.cross(turn_bar, v)], axis=-1)
+    return q_bar * (2.0 / (q**2).sum(-1, keepdims=True))
+
+
 def rotation_vector(R: np.ndarray) -> np.ndarray:
     """Axis times angle [rad], shape (..., 3), angle in [0, pi], of rotation matrices (..., 3, 3)."""
     q = quaternion_of_matrix(R)

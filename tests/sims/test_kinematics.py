@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from adjoint import check_adjoint
 from scipy.spatial.transform import Rotation
 
 from pliant.sims.math.rotation_host import (
@@ -13,6 +14,7 @@ from pliant.sims.math.rotation_host import (
     quaternion_of_matrix,
     rotation_vector,
     rotation_vector_change,
+    turn_adjoint,
 )
 from pliant.sims.robot import kinematics_urdf as urdf
 from pliant.sims.robot.kinematics import Chain
@@ -238,3 +240,18 @@ def test_rotations_agree_with_scipy():
     numeric = (ahead - behind) / (2 * step)
     analytic = (rotation_vector_change(vectors) @ turns[..., None])[..., 0]
     assert np.allclose(analytic[inner], numeric[inner], rtol=1e-6, atol=1e-7)
+
+
+def test_adjoint_of_the_turn_by_a_quaternion():
+    """Vectors turned by quaternions of several lengths; a turn psi moves a turned vector y by psi x y."""
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(6, 3))
+    quaternions = rng.normal(size=(6, 4)) * np.geomspace(0.3, 3.0, 6)[:, None]
+
+    def turned(x):
+        return {"y": (matrix_of_quaternion(x["q"]) @ vectors[..., None])[..., 0]}
+
+    def adjoint(x, c):
+        return {"q": turn_adjoint(x["q"], np.cross(turned(x)["y"], c["y"]))}
+
+    check_adjoint(turned, adjoint, {"q": quaternions})
