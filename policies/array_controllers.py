@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pliant.policies.checkpoints import load_arrays
+from pliant.policies.checkpoints import load_arrays, load_description
 
-VERSION = 1
+KINDS = ("mlp", "sin_sin")
 ACTIVATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "elu": lambda x: np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0))),
@@ -23,7 +22,7 @@ class ArrayController:
     """A controller that has been loaded: ``act`` is all it does.
 
     Args:
-        kind: "mlp" or "sin_sin".
+        kind: one of ``KINDS``.
         settings: what the file PATH.json says besides.
         layers: weights (outputs, inputs) and biases (outputs,), the first layer first.
     """
@@ -70,20 +69,13 @@ def load_array_controller(path: str | Path) -> ArrayController:
         ValueError: a file is missing, broken or of another version.
     """
     path = Path(path).with_suffix("")
-    try:
-        content = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}.json is not a readable JSON file: {error}") from error
-    if not isinstance(content, dict) or content.get("kind") not in ("mlp", "sin_sin"):
-        raise ValueError(f"{path}.json does not describe a controller of version {VERSION}")
-    if content.get("version") != VERSION:
-        raise ValueError(f"{path}.json has version {content.get('version')!r}; this is read by version {VERSION}")
+    kind, settings = load_description(path, KINDS)
     arrays = load_arrays(f"{path}.npz")
     names = sorted((name for name in arrays if name.endswith(".weight")), key=lambda name: int(name.split(".")[1]))
     try:
         layers = [(arrays[name], arrays[name.removesuffix("weight") + "bias"]) for name in names]
     except KeyError as error:
         raise ValueError(f"{path}.npz lacks the array {error}") from error
-    if len(layers) != len(content.get("hidden", ())) + 1:
+    if len(layers) != len(settings.get("hidden", ())) + 1:
         raise ValueError(f"{path}.npz has {len(layers)} layers; {path}.json describes another controller")
-    return ArrayController(content["kind"], content, layers)
+    return ArrayController(kind, settings, layers)

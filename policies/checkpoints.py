@@ -1,14 +1,19 @@
-"""Files that are either whole or not there: atomic writing, and arrays read back without unpickling."""
+"""Files that are either whole or not there: atomic writing; arrays and JSON read back without unpickling."""
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+VERSION = 1
+"""Of the descriptions of policies."""
 
 
 @contextmanager
@@ -50,3 +55,45 @@ def load_arrays(path: str | Path, *, required: tuple[str, ...] = ()) -> dict[str
     if missing:
         raise ValueError(f"{path} lacks the arrays {', '.join(missing)}; it holds {', '.join(sorted(arrays))}")
     return arrays
+
+
+def save_json(path: str | Path, content: Any) -> None:
+    """Write plain content as JSON, atomically; numbers must be finite."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def load_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ValueError: the file is missing, broken, or holds something else.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable JSON file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object")
+    return content
+
+
+def save_description(path: str | Path, kind: str, settings: Mapping[str, Any]) -> None:
+    """Write PATH.json: what the weights in PATH.npz are the weights of."""
+    save_json(f"{Path(path).with_suffix('')}.json", {"version": VERSION, "kind": kind, **settings})
+
+
+def load_description(path: str | Path, kinds: Collection[str]) -> tuple[str, dict[str, Any]]:
+    """Kind and settings of a policy from PATH.json.
+
+    Raises:
+        ValueError: the file is missing or broken, or describes a policy of another kind or version.
+    """
+    file = f"{Path(path).with_suffix('')}.json"
+    settings = load_json(file)
+    kind, version = settings.pop("kind", None), settings.pop("version", None)
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ValueError(f"{file} describes a policy of kind={kind!r}; allowed: {', '.join(kinds)}")
+    if version != VERSION:
+        raise ValueError(f"{file} describes a policy by version={version!r}; allowed: {VERSION}")
+    return kind, settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from pliant.policies.checkpoints import load_arrays, replacing, save_arrays
+from pliant.policies.checkpoints import load_description
+from pliant.policies.weights import load_weights, save_weights
 
-VERSION = 1
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
 SMALL = 0.01  # factor on the last layer's weights at the start: a new controller does nearly nothing
 
@@ -202,12 +201,8 @@ def _entries(name: str, chosen: Sequence[int] | np.ndarray | None, size: int) ->
 
 def save_controller(path: str | Path, controller: Controller) -> None:
     """Write PATH.npz, the weights, and PATH.json, what they are the weights of."""
-    path = Path(path).with_suffix("")
-    save_arrays(f"{path}.npz", {name: value.cpu().numpy() for name, value in controller.state_dict().items()})
-    with replacing(f"{path}.json") as temporary:
-        kind = next(name for name, kind in KINDS.items() if type(controller) is kind)
-        content = {"version": VERSION, "kind": kind, **controller.settings}
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    kind = next(name for name, kind in KINDS.items() if type(controller) is kind)
+    save_weights(path, controller, kind, controller.settings)
 
 
 def load_controller(path: str | Path) -> Controller:
@@ -216,24 +211,12 @@ def load_controller(path: str | Path) -> Controller:
     Raises:
         ValueError: a file is missing, broken, of another version, or the two do not fit together.
     """
-    path = Path(path).with_suffix("")
+    kind, settings = load_description(path, KINDS)
     try:
-        content = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}.json is not a readable JSON file: {error}") from error
-    kind = KINDS.get(str(content.pop("kind", None))) if isinstance(content, dict) else None
-    if kind is None or content.pop("version", None) != VERSION:
-        raise ValueError(f"{path}.json does not describe a controller of version {VERSION}")
-    try:
-        controller = kind(content.pop("observation_size"), content.pop("action_size"), **content)
+        controller = KINDS[kind](settings.pop("observation_size"), settings.pop("action_size"), **settings)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}.json does not describe a controller: {error}") from error
-    wanted = controller.state_dict()
-    arrays = load_arrays(f"{path}.npz", required=tuple(wanted))
-    for name, value in wanted.items():
-        array = arrays[name]
-        if array.shape != tuple(value.shape) or array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise ValueError(f"{path}.npz: {name} must be finite numbers of shape {tuple(value.shape)}")
-    controller.to(torch.as_tensor(arrays[next(iter(wanted))]).dtype)
-    controller.load_state_dict({name: torch.as_tensor(arrays[name]) for name in wanted})
+        raise ValueError(f"{Path(path).with_suffix('')}.json does not describe a controller: {error}") from error
+    weights = load_weights(path, controller)
+    controller.to(next(iter(weights.values())).dtype)
+    controller.load_state_dict(weights)
     return controller

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from pliant.policies.through_physics.gaussian import GaussianPolicy, load_gaussian, save_gaussian
+from pliant.policies.checkpoints import load_description
+from pliant.policies.controllers import KINDS, load_controller, save_controller
+from pliant.policies.through_physics.gaussian import KIND, GaussianPolicy, load_gaussian, save_gaussian
 
 LEARNED = ("ppo", "sac", "td3")
+"""Kinds of policies that learn from rewards alone; they need stable-baselines3."""
 
 
 def save_policy(path: str | Path, policy: Any) -> None:
@@ -20,8 +22,6 @@ def save_policy(path: str | Path, policy: Any) -> None:
 
         save_learned(path, policy)
     else:
-        from pliant.policies.controllers import save_controller
-
         save_controller(path, policy)
 
 
@@ -31,23 +31,11 @@ def load_policy(path: str | Path) -> Any:
     Raises:
         ValueError: a file is missing, broken, of another version, or the two do not fit together.
     """
-    path = Path(path).with_suffix("")
-    try:
-        content = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}.json is not a readable JSON file: {error}") from error
-    if not isinstance(content, dict) or "kind" not in content:
-        raise ValueError(f"{path}.json does not describe a policy")
-    kind, version = content.get("kind"), content.get("version")
-    if kind not in ("gaussian", *LEARNED):
-        from pliant.policies.controllers import load_controller
+    kind, settings = load_description(path, (KIND, *LEARNED, *KINDS))
+    if kind == KIND:
+        return load_gaussian(path, settings)
+    if kind in LEARNED:
+        from pliant.policies.reinforcement.networks import load_learned
 
-        return load_controller(path)
-    if version != 1:
-        raise ValueError(f"{path}.json has version {version!r}; this is read by version 1")
-    rest = {name: value for name, value in content.items() if name not in ("kind", "version")}
-    if kind == "gaussian":
-        return load_gaussian(path, rest)
-    from pliant.policies.reinforcement.networks import load_learned
-
-    return load_learned(path, kind, rest)
+        return load_learned(path, kind, settings)
+    return load_controller(path)

@@ -12,7 +12,6 @@ checkpoint.npz what `--resume` goes on from
 from __future__ import annotations
 
 import csv
-import json
 import math
 import os
 import platform
@@ -22,7 +21,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from pliant.policies.checkpoints import load_arrays, replacing, save_arrays
+from pliant.policies.checkpoints import load_arrays, load_json, replacing, save_arrays, save_json
 from pliant.scripts.errors import CommandError
 
 VERSIONED = ("pliant", "taichi", "gymnasium", "numpy", "scipy", "cma")
@@ -55,8 +54,7 @@ class RunFolder:
         return (self.path / "config.json").exists()
 
     def write_json(self, name: str, content: Any) -> None:
-        with replacing(self.path / name) as temporary:
-            temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        save_json(self.path / name, _plain(content))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON object from the folder.
@@ -65,15 +63,12 @@ class RunFolder:
             CommandError: the file is missing or is not a JSON object.
         """
         path = self.path / name
+        if not path.exists():
+            raise CommandError(f"{self.path} is not the folder of a run: it has no {name}")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise CommandError(f"{self.path} is not the folder of a run: it has no {name}") from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise CommandError(f"{path} cannot be read as JSON: {error}") from error
-        if not isinstance(content, dict):
-            raise CommandError(f"{path} holds no JSON object")
-        return content
+            return load_json(path)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
 
     def write_metrics(self, history: list[dict[str, float]], summary: dict[str, Any]) -> None:
         """``metrics.csv`` and ``metrics.json``; an absent value (nan) is an empty cell and a null."""

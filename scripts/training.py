@@ -22,6 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pliant.policies.checkpoints import load_arrays
+from pliant.policies.policy_files import LEARNED, load_policy, save_policy
 from pliant.scripts.errors import CommandError
 from pliant.scripts.training_parts import (
     EVALUATION_SEED,
@@ -47,7 +48,6 @@ METHODS = {
     "sac": "pliant.policies.reinforcement.sac",
     "td3": "pliant.policies.reinforcement.td3",
 }
-LEARNED = ("ppo", "sac", "td3")  # from rewards alone
 EVALUATIONS = 10
 UNLIMITED = 10**12  # steps
 SHARE_OF_MEMORY = 0.9
@@ -240,8 +240,6 @@ class Training:
 
     def _evaluate(self, policy: Any, row: dict[str, float]) -> None:
         """Judge the policy without noise; keep it if it is the best so far."""
-        from pliant.policies.policy_files import save_policy
-
         value, score = self._play(policy, EVALUATION_SEED)
         steps, seconds = row["simulated_steps"], row["seconds"]
         best = max((entry["score"] for entry in self.evaluations), default=-math.inf)
@@ -282,8 +280,6 @@ class Training:
     # ------------------------------------------------------------------ at the end
 
     def _finish(self, console: Any, policy: Any) -> None:
-        from pliant.policies.policy_files import load_policy
-
         row = self.history[-1]
         if not self.evaluations or self.evaluations[-1]["simulated_steps"] != row["simulated_steps"]:
             self._evaluate(policy, row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,8 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from pliant.envs.rollout import OBSERVATION_LIMIT
-from pliant.policies.checkpoints import replacing, save_arrays
-from pliant.policies.through_physics.gaussian import load_weights
+from pliant.policies.weights import load_weights, save_weights
 
-VERSION = 1
 KINDS: dict[str, type[BasePolicy]] = {"ppo": ActorCriticPolicy, "sac": SACPolicy, "td3": TD3Policy}
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
 
@@ -47,35 +44,28 @@ def network_options(hidden: list[int], activation: str) -> dict[str, Any]:
 
 def save_learned(path: str | Path, policy: LearnedPolicy) -> None:
     """Write PATH.npz, the weights, and PATH.json, what they are the weights of."""
-    path = Path(path).with_suffix("")
-    weights = {name: value.cpu().numpy() for name, value in policy.network.state_dict().items()}
-    save_arrays(f"{path}.npz", weights)
-    content = {
-        "version": VERSION,
-        "kind": policy.kind,
+    settings = {
         "observation_size": policy.network.observation_space.shape[0],  # type: ignore[index]
         "action_size": policy.network.action_space.shape[0],  # type: ignore[index]
         "hidden": policy.hidden,
         "activation": policy.activation,
     }
-    with replacing(f"{path}.json") as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    save_weights(path, policy.network, policy.kind, settings)
 
 
-def load_learned(path: str | Path, kind: str, content: dict[str, Any]) -> LearnedPolicy:
-    """A policy from PATH.npz and what PATH.json says; nothing is unpickled.
+def load_learned(path: str | Path, kind: str, settings: dict[str, Any]) -> LearnedPolicy:
+    """A policy from PATH.npz and the settings in PATH.json; nothing is unpickled.
 
     Raises:
         ValueError: the two do not fit together, or the weights are broken.
     """
-    path = Path(path).with_suffix("")
     try:
-        hidden, activation = [int(size) for size in content["hidden"]], content["activation"]
-        limit, sizes = OBSERVATION_LIMIT, [int(content[name]) for name in ("observation_size", "action_size")]
+        hidden, activation = [int(size) for size in settings["hidden"]], settings["activation"]
+        limit, sizes = OBSERVATION_LIMIT, [int(settings[name]) for name in ("observation_size", "action_size")]
         spaces = gym.spaces.Box(-limit, limit, (sizes[0],)), gym.spaces.Box(-1.0, 1.0, (sizes[1],))
         network = KINDS[kind](*spaces, lambda _: 0.0, **network_options(hidden, activation))  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}.json does not describe a policy: {error!r}") from error
-    load_weights(network, f"{path}.npz")
+        raise ValueError(f"{Path(path).with_suffix('')}.json does not describe a policy: {error!r}") from error
+    network.load_state_dict(load_weights(path, network))
     network.set_training_mode(False)
     return LearnedPolicy(kind, network, hidden, activation)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,10 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from pliant.policies.checkpoints import load_arrays, replacing, save_arrays
 from pliant.policies.controllers import ACTIVATIONS
+from pliant.policies.weights import load_weights, save_weights
 
-VERSION = 1
+KIND = "gaussian"
 SMALL = 0.01  # factor on the weights that give the mean, at the start: a new policy's mean is nearly zero
 LOG_STD_LIMITS = (-5.0, 2.0)
 
@@ -157,37 +156,18 @@ def linear(inputs: int, outputs: int, generator: torch.Generator, gain: float = 
 
 def save_gaussian(path: str | Path, policy: GaussianPolicy) -> None:
     """Write PATH.npz, the weights, and PATH.json, what they are the weights of."""
-    path = Path(path).with_suffix("")
-    save_arrays(f"{path}.npz", {name: value.cpu().numpy() for name, value in policy.state_dict().items()})
-    with replacing(f"{path}.json") as temporary:
-        content = {"version": VERSION, "kind": "gaussian", **policy.settings}
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    save_weights(path, policy, KIND, policy.settings)
 
 
-def load_gaussian(path: str | Path, content: dict[str, Any]) -> GaussianPolicy:
-    """A policy from PATH.npz and what PATH.json says; nothing is unpickled.
+def load_gaussian(path: str | Path, settings: dict[str, Any]) -> GaussianPolicy:
+    """A policy from PATH.npz and the settings in PATH.json; nothing is unpickled.
 
     Raises:
         ValueError: the two do not fit together, or the weights are broken.
     """
-    path = Path(path).with_suffix("")
     try:
-        policy = GaussianPolicy(content.pop("observation_size"), content.pop("action_size"), **content)
+        policy = GaussianPolicy(settings.pop("observation_size"), settings.pop("action_size"), **settings)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}.json does not describe a policy: {error}") from error
-    load_weights(policy, f"{path}.npz")
+        raise ValueError(f"{Path(path).with_suffix('')}.json does not describe a policy: {error}") from error
+    policy.load_state_dict(load_weights(path, policy))
     return policy
-
-
-def load_weights(module: nn.Module, path: str) -> None:
-    """Fill a module with the arrays of a file of the same names, shapes and kinds.
-
-    Raises:
-        ValueError: an array is missing, of another shape, or not finite.
-    """
-    wanted = module.state_dict()
-    arrays = load_arrays(path, required=tuple(wanted))
-    for name, value in wanted.items():
-        if arrays[name].shape != tuple(value.shape) or not np.isfinite(arrays[name]).all():
-            raise ValueError(f"{path}: {name} must be finite numbers of shape {tuple(value.shape)}")
-    module.load_state_dict({name: torch.as_tensor(arrays[name]) for name in wanted})

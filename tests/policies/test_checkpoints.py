@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from pliant.policies.checkpoints import load_arrays, replacing, save_arrays
+from pliant.policies.checkpoints import (
+    load_arrays,
+    load_description,
+    load_json,
+    replacing,
+    save_arrays,
+    save_description,
+    save_json,
+)
 
 
 def test_arrays_survive_the_file(tmp_path):
@@ -38,3 +46,28 @@ def test_broken_missing_and_pickled_files_are_refused(tmp_path):
     save_arrays(tmp_path / "a.npz", {"x": np.arange(3)})
     with pytest.raises(ValueError, match="lacks the arrays z; it holds x"):
         load_arrays(tmp_path / "a.npz", required=("z",))
+
+
+def test_a_json_object_survives_the_file_and_nothing_else_is_taken(tmp_path):
+    save_json(tmp_path / "a.json", {"x": [1, None, "é"]})
+    assert load_json(tmp_path / "a.json") == {"x": [1, None, "é"]}
+    with pytest.raises(ValueError, match="Out of range float"):
+        save_json(tmp_path / "a.json", {"x": np.nan})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    for wrong, message in ((b"{", "not a readable"), (b"\xff", "not a readable"), (b"[1]", "holds no JSON object")):
+        (tmp_path / "a.json").write_bytes(wrong)
+        with pytest.raises(ValueError, match=rf"a\.json .*{message}"):
+            load_json(tmp_path / "a.json")
+    with pytest.raises(ValueError, match=r"none\.json is not a readable"):
+        load_json(tmp_path / "none.json")
+
+
+def test_a_description_is_of_a_known_kind_and_version(tmp_path):
+    save_description(tmp_path / "policy.npz", "mlp", {"hidden": [4]})
+    assert load_description(tmp_path / "policy", ("mlp", "sin_sin")) == ("mlp", {"hidden": [4]})
+    with pytest.raises(ValueError, match=r"policy\.json .*kind='mlp'; allowed: sin_sin"):
+        load_description(tmp_path / "policy", ("sin_sin",))
+    for wrong, message in (({"kind": ["mlp"]}, r"kind=\['mlp'\]"), ({"kind": "mlp"}, "version=None; allowed: 1")):
+        save_json(tmp_path / "policy.json", wrong)
+        with pytest.raises(ValueError, match=message):
+            load_description(tmp_path / "policy", ("mlp",))

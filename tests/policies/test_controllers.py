@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pliant.policies.array_controllers import load_array_controller  # noqa: E402  the others need torch
+from pliant.policies.checkpoints import load_arrays, save_arrays  # noqa: E402
 from pliant.policies.controllers import (  # noqa: E402
     Mlp,
     SinSin,
@@ -118,6 +119,15 @@ def test_back_propagation_through_the_simulation_trains_it():
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         SinSin(4, 2, **options)
+
+
+@pytest.mark.parametrize("wrong", [np.full((2, 5), np.nan), np.full((2, 5), "a"), np.zeros((2, 5), int), np.zeros(10)])
+def test_weights_that_are_no_finite_numbers_of_the_right_shape_are_refused(tmp_path, wrong):
+    save_controller(tmp_path / "policy", SinSin(3, 2, hidden=[5]))
+    arrays = load_arrays(tmp_path / "policy.npz")
+    save_arrays(tmp_path / "policy.npz", {**arrays, "layers.1.weight": wrong})
+    with pytest.raises(ValueError, match=r"layers\.1\.weight must be finite numbers of shape \(2, 5\)"):
+        load_controller(tmp_path / "policy")
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):
