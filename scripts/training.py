@@ -190,17 +190,17 @@ class Training:
                 self._log.close()
 
     def _train_bptt(self, env: Any) -> Any:
-        from pliant.policies.controllers import Mlp
+        from pliant.policies.through_physics.learning import make_mlp
 
-        s, space = self.settings, env.single_observation_space.shape[0]
-        hidden = [s.hidden] * s.layers
-        actions = env.single_action_space.shape[0]
-        controller = Mlp(space, actions, hidden=hidden, activation=s.activation, seed=s.seed)
+        observations, actions = env.single_observation_space.shape[0], env.single_action_space.shape[0]
+        controller = make_mlp(observations, actions, self.settings)
 
         def on_iteration(state: Any, row: dict[str, float]) -> None:
             self._on_iteration(state.to_arrays, controller, row)
 
-        result = self.method.train(env, s, controller=controller, state=self.state, on_iteration=on_iteration)
+        result = self.method.train(
+            env, self.settings, controller=controller, state=self.state, on_iteration=on_iteration
+        )
         self.history, self._snapshot = result.history, result.state.to_arrays
         return result.controller
 

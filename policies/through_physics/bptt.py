@@ -21,7 +21,8 @@ import torch
 from torch.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_parameters
 
 from pliant.policies import evaluation
-from pliant.policies.controllers import Mlp
+from pliant.policies.ranges import check_ranges
+from pliant.policies.through_physics.learning import make_mlp
 from pliant.policies.torch_bridge import TorchEnv
 
 COLUMNS = ("iteration", "simulated_steps", "reverse_steps", "seconds", "return", "score", "gradient_norm", "step_size")
@@ -137,9 +138,7 @@ def train(
     check_settings(settings)
     bridge = TorchEnv(env)
     if controller is None:
-        hidden = [settings.hidden] * settings.layers
-        sizes = bridge.observation_size, bridge.action_size
-        controller = Mlp(*sizes, hidden=hidden, activation=settings.activation, seed=settings.seed)
+        controller = make_mlp(bridge.observation_size, bridge.action_size, settings)
     weights = list(controller.parameters())
     bridge = TorchEnv(env, dtype=weights[0].dtype, device=weights[0].device)
     horizon = min(settings.horizon or bridge.horizon, bridge.horizon)
@@ -208,27 +207,22 @@ def evaluate(
 
 def check_settings(settings: Settings) -> None:
     """Raise ``ValueError`` naming the first field that is out of range, its value and what is allowed."""
-    rules: dict[str, tuple[float, float]] = {
-        "iterations": (1, math.inf),
-        "seed": (0, math.inf),
-        "minutes": (0, math.inf),
-        "episodes": (0, math.inf),
-        "horizon": (0, math.inf),
-        "window": (0, math.inf),
-        "discount": (1e-12, 1.0),
-        "learning_rate": (1e-12, math.inf),
-        "beta1": (0.0, 0.9999999),
-        "beta2": (0.0, 0.9999999),
-        "clip_norm": (0.0, math.inf),
-        "hidden": (1, math.inf),
-        "layers": (0, math.inf),
-    }
-    for name, (low, high) in rules.items():
-        value = getattr(settings, name)
-        if not (low <= value <= high and value < math.inf):
-            raise ValueError(f"{name}={value!r} is out of range; it must be in [{low}, {high}]")
-    if settings.schedule not in ("constant", "cosine"):
-        raise ValueError(f"schedule={settings.schedule!r} is unknown; allowed: constant, cosine")
+    check_ranges(
+        settings,
+        iterations=(1, math.inf),
+        minutes=(0, math.inf),
+        seed=(0, math.inf),
+        episodes=(0, math.inf),
+        horizon=(0, math.inf),
+        window=(0, math.inf),
+        discount=(1e-12, 1),
+        learning_rate=(1e-12, math.inf),
+        beta1=(0, 0.9999999),
+        beta2=(0, 0.9999999),
+        clip_norm=(0, math.inf),
+        hidden=(1, math.inf),
+        layers=(0, math.inf),
+    )
 
 
 def _seeds(settings: Settings, iteration: int, batch: int) -> list[int]:

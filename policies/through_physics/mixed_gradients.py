@@ -32,8 +32,8 @@ import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from pliant.policies.controllers import Mlp
 from pliant.policies.ranges import check_ranges
+from pliant.policies.through_physics.learning import Result, load_parts, make_mlp, used_share
 from pliant.policies.torch_bridge import TorchEnv
 from pliant.policies.training_state import history_from_tree, history_to_tree
 
@@ -98,26 +98,6 @@ class Estimate:
     zeroth_variance: float
 
 
-@dataclass
-class Result:
-    """What a run gives.
-
-    Attributes:
-        policy: with the weights after the last update; acting without noise.
-        history: one row per iteration; "return" and "score" are means over its episodes, played with noise.
-        simulated_steps, reverse_steps: environment steps of all worlds, forward and gone back through.
-        seconds: time of training.
-        state: what a later call needs to go on from here, for `pliant.policies.training_state.pack`.
-    """
-
-    policy: Any
-    history: list[dict[str, float]]
-    simulated_steps: int
-    reverse_steps: int
-    seconds: float
-    state: dict[str, Any]
-
-
 def train(
     env: Any,
     settings: Settings,
@@ -144,9 +124,7 @@ def train(
     if bridge.num_envs % settings.samples:
         raise ValueError(f"samples={settings.samples} must divide the number of worlds, {bridge.num_envs}")
     if policy is None:
-        sizes = bridge.observation_size, bridge.action_size
-        hidden = [settings.hidden] * settings.layers
-        policy = Mlp(*sizes, hidden=hidden, activation=settings.activation, seed=settings.seed)
+        policy = make_mlp(bridge.observation_size, bridge.action_size, settings)
     weights = list(policy.parameters())
     bridge = TorchEnv(env, dtype=weights[0].dtype)
     horizon = min(settings.horizon or bridge.horizon, bridge.horizon)
@@ -156,11 +134,7 @@ def train(
     simulated_steps, seconds = 0, 0.0
     history: list[dict[str, float]] = []
     if state is not None:
-        try:
-            policy.load_state_dict(state["policy"])
-            adam.load_state_dict(state["adam"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise ValueError(f"the state does not fit this environment and these settings: {error}") from error
+        load_parts({"policy": policy, "adam": adam}, state)
         generator.set_state(state["generator"])
         simulated_steps, seconds = state["simulated_steps"], state["seconds"]
         history = history_from_tree(state["history"])
@@ -176,7 +150,7 @@ def train(
         }
         return copy.deepcopy(tree)  # training goes on
 
-    while (progress := _progress(settings, simulated_steps, seconds)) < 1.0:
+    while (progress := used_share(settings, simulated_steps, seconds)) < 1.0:
         began = time.perf_counter()
         falling = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
         adam.param_groups[0]["lr"] = settings.learning_rate * (1.0 if settings.schedule == "constant" else falling)
@@ -316,9 +290,3 @@ def check_settings(settings: Settings) -> None:
         hidden=(1, math.inf),
         layers=(0, math.inf),
     )
-
-
-def _progress(settings: Settings, simulated_steps: int, seconds: float) -> float:
-    """Share of the budget that is used."""
-    by_clock = seconds / (60 * settings.minutes) if settings.minutes else 0.0
-    return max(simulated_steps / settings.steps, by_clock)

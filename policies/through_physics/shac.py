@@ -29,6 +29,7 @@ from torch.nn.utils import clip_grad_norm_
 from pliant.policies.ranges import check_ranges
 from pliant.policies.through_physics.episodes import Episodes
 from pliant.policies.through_physics.gaussian import GaussianPolicy, value_network
+from pliant.policies.through_physics.learning import Result, load_parts, td_lambda_returns, used_share
 from pliant.policies.torch_bridge import TorchEnv
 from pliant.policies.training_state import history_from_tree, history_to_tree
 
@@ -83,27 +84,6 @@ class Settings:
     """Normalise observations by their running mean and standard deviation."""
 
 
-@dataclass
-class Result:
-    """What a run gives.
-
-    Attributes:
-        policy: with the weights after the last update; acting without noise.
-        history: one row per window; "return" and "score" are means over the worlds of the episodes that ended last,
-            played with noise.
-        simulated_steps, reverse_steps: environment steps of all worlds, forward and gone back through.
-        seconds: time of training.
-        state: what a later call needs to go on from here, for `pliant.policies.training_state.pack`.
-    """
-
-    policy: GaussianPolicy
-    history: list[dict[str, float]]
-    simulated_steps: int
-    reverse_steps: int
-    seconds: float
-    state: dict[str, Any]
-
-
 def train(
     env: Any,
     settings: Settings,
@@ -142,14 +122,19 @@ def train(
     critic_adam = torch.optim.Adam(critic.parameters(), lr=settings.critic_learning_rate, betas=betas)
     generator = torch.Generator().manual_seed(settings.seed)
     episodes = Episodes(bridge, settings.seed, settings.horizon)
-    modules = {"policy": policy, "critic": critic, "target": target}
-    optimizers = {"policy_adam": policy_adam, "critic_adam": critic_adam}
+    parts: dict[str, Any] = {
+        "policy": policy,
+        "critic": critic,
+        "target": target,
+        "policy_adam": policy_adam,
+        "critic_adam": critic_adam,
+    }
     simulated_steps, seconds = 0, 0.0
     history: list[dict[str, float]] = []
 
     def snapshot() -> dict[str, Any]:
         tree = {
-            **{name: part.state_dict() for name, part in (modules | optimizers).items()},
+            **{name: part.state_dict() for name, part in parts.items()},
             "generator": generator.get_state(),
             "episodes": episodes.to_tree(),
             "history": history_to_tree(history),
@@ -161,17 +146,13 @@ def train(
     if state is None:
         episodes.begin()
     else:
-        try:
-            for name, part in (modules | optimizers).items():
-                part.load_state_dict(state[name])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise ValueError(f"the state does not fit this environment and these settings: {error}") from error
+        load_parts(parts, state)
         generator.set_state(state["generator"])
         episodes.restore(state["episodes"])
         simulated_steps, seconds = state["simulated_steps"], state["seconds"]
         history = history_from_tree(state["history"])
 
-    while (progress := _progress(settings, simulated_steps, seconds)) < 1.0:
+    while (progress := used_share(settings, simulated_steps, seconds)) < 1.0:
         began = time.perf_counter()
         rate = 1.0 if settings.schedule == "constant" else 1.0 - 0.99 * progress
         policy_adam.param_groups[0]["lr"] = rate * settings.policy_learning_rate
@@ -203,12 +184,7 @@ def train(
         policy_adam.step()
 
         # the critic: TD(lambda) targets, backwards from each end
-        returns = list(next_values)
-        for t in reversed(range(settings.window)):
-            ahead = next_values[t]
-            if not ended[t]:
-                ahead = (1 - settings.td_lambda) * ahead + settings.td_lambda * returns[t + 1]
-            returns[t] = rewards[t] + settings.discount * ahead
+        returns = td_lambda_returns(rewards, next_values, ended, settings.discount, settings.td_lambda)
         inputs, wanted = torch.cat(seen), torch.cat(returns)
         with torch.no_grad():
             inputs = policy.norm(inputs)
@@ -273,9 +249,3 @@ def check_settings(settings: Settings) -> None:
         layers=(0, math.inf),
         log_std=(-5, 2),
     )
-
-
-def _progress(settings: Settings, simulated_steps: int, seconds: float) -> float:
-    """Share of the budget that is used."""
-    by_clock = seconds / (60 * settings.minutes) if settings.minutes else 0.0
-    return max(simulated_steps / settings.steps, by_clock)

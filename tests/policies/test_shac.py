@@ -11,6 +11,7 @@ from closed_loop import regret  # noqa: E402  needs torch
 from pliant.policies.policy_files import load_policy, save_policy  # noqa: E402
 from pliant.policies.through_physics import shac  # noqa: E402
 from pliant.policies.through_physics.gaussian import GaussianPolicy, RunningNorm, value_network  # noqa: E402
+from pliant.policies.through_physics.learning import td_lambda_returns  # noqa: E402
 from pliant.policies.torch_bridge import TorchEnv  # noqa: E402
 from pliant.policies.training_state import pack, unpack  # noqa: E402
 
@@ -107,6 +108,22 @@ def test_settings_out_of_range_are_named(few):
     for name, value in (("window", 0), ("discount", 1.5), ("schedule", "step"), ("window", 2.5), ("normalize", 1)):
         with pytest.raises(ValueError, match=f"{name}={value!r}"):
             shac.train(few, shac.Settings(**{name: value}))
+
+
+def test_td_lambda_returns_are_mixtures_of_n_step_returns():
+    """Each is the mean of the n-step returns with weights (1 - lambda) lambda^(n - 1), the longest takes the rest."""
+    generator = torch.Generator().manual_seed(0)
+    rewards, values = torch.randn(2, 5, 3, generator=generator, dtype=torch.float64)
+    ended = [False, False, True, False, True]  # an episode ends in the middle of the window
+    gamma, mixing = 0.9, 0.7
+    found = td_lambda_returns(list(rewards), list(values), ended, gamma, mixing)
+    for t, end in enumerate((2, 2, 2, 4, 4)):
+        expected, total = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+        for n in range(1, end - t + 2):
+            total = total + gamma ** (n - 1) * rewards[t + n - 1]
+            weight = mixing ** (n - 1) * (1.0 if t + n - 1 == end else 1 - mixing)
+            expected = expected + weight * (total + gamma**n * values[t + n - 1])
+        np.testing.assert_allclose(found[t], expected, rtol=1e-12)
 
 
 def test_densities_are_those_of_a_squashed_gaussian():

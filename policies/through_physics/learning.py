@@ -1,0 +1,103 @@
+"""What the methods through the physics have in common: results, budgets, the critics' targets, states of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from pliant.policies.controllers import Mlp
+
+
+@dataclass
+class Result:
+    """What a run gives.
+
+    Attributes:
+        policy: with the weights after the last update; acting without noise.
+        history: one row per iteration; "return" and "score" are means over the worlds of the episodes that ended last,
+            played with noise.
+        simulated_steps, reverse_steps: environment steps of all worlds, forward and gone back through.
+        seconds: time of training.
+        state: what a later call needs to go on from here, for `pliant.policies.training_state.pack`.
+    """
+
+    policy: Any
+    history: list[dict[str, float]]
+    simulated_steps: int
+    reverse_steps: int
+    seconds: float
+    state: dict[str, Any]
+
+
+class Budget(Protocol):
+    """Settings that bound a run."""
+
+    steps: int
+    minutes: float
+
+
+class MlpSettings(Protocol):
+    """Settings that describe a controller."""
+
+    seed: int
+    hidden: int
+    layers: int
+    activation: Any
+
+
+def used_share(budget: Budget, simulated_steps: int, seconds: float) -> float:
+    """Share of the steps or of the time that is used, whichever is larger; the run is over at 1."""
+    by_clock = seconds / (60 * budget.minutes) if budget.minutes else 0.0
+    return max(simulated_steps / budget.steps, by_clock)
+
+
+def make_mlp(observation_size: int, action_size: int, settings: MlpSettings) -> Mlp:
+    """The controller that the settings of a training describe."""
+    hidden = [settings.hidden] * settings.layers
+    return Mlp(observation_size, action_size, hidden=hidden, activation=settings.activation, seed=settings.seed)
+
+
+def td_lambda_returns(
+    rewards: Sequence[torch.Tensor],
+    next_values: Sequence[torch.Tensor],
+    ended: Sequence[bool],
+    discount: float,
+    td_lambda: float,
+) -> list[torch.Tensor]:
+    """TD(lambda) returns of the steps of a window, backwards from each end: what critics are fitted to.
+
+    R_t = r_t + gamma V(s_{t+1}) where ``ended``, else r_t + gamma ((1 - lambda) V(s_{t+1}) + lambda R_{t+1}).
+
+    Args:
+        rewards: r_t, shape (B,) each.
+        next_values: V(s_{t+1}), shape (B,) each.
+        ended: whether a step is the last one of an episode or of the window; the last one always is.
+        discount: gamma.
+        td_lambda: lambda, in [0, 1].
+
+    Returns:
+        R_t, shape (B,) each.
+    """
+    returns = list(next_values)
+    for t in reversed(range(len(returns))):
+        ahead = next_values[t]
+        if not ended[t]:
+            ahead = (1 - td_lambda) * ahead + td_lambda * returns[t + 1]
+        returns[t] = rewards[t] + discount * ahead
+    return returns
+
+
+def load_parts(parts: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Bring networks and optimisers to where those of a state stood, by name.
+
+    Raises:
+        ValueError: they are others.
+    """
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise ValueError(f"the state does not fit this environment and these settings: {error}") from error
