@@ -15,7 +15,22 @@ from pliant.policies.checkpoints import load_description
 from pliant.policies.weights import load_weights, save_weights
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
-SMALL = 0.01  # factor on the last layer's weights at the start: a new controller does nearly nothing
+SMALL = 0.01  # gain of the last layer at the start: a new controller does nearly nothing
+
+
+def linear(inputs: int, outputs: int, generator: torch.Generator, gain: float = 1.0) -> nn.Linear:
+    """A layer with orthogonal weights times ``gain`` and biases of zero."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.orthogonal_(layer.weight, gain, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+@torch.no_grad()
+def act_on_arrays(policy: nn.Module, observation: np.ndarray) -> np.ndarray:
+    """Actions (..., A) of a module for observations (..., O), without gradients."""
+    weight = next(policy.parameters())
+    return policy(torch.as_tensor(observation).to(weight)).cpu().numpy()
 
 
 class Mlp(nn.Module):
@@ -60,14 +75,9 @@ class Mlp(nn.Module):
         sizes = [len(seen), *self.settings["hidden"], len(moved)]
         layers: list[nn.Module] = []
         generator = torch.Generator().manual_seed(seed)
-        for k, (inputs, outputs) in enumerate(pairwise(sizes)):
-            linear = nn.Linear(inputs, outputs)
-            nn.init.orthogonal_(linear.weight, generator=generator)
-            nn.init.zeros_(linear.bias)
-            layers += [linear, nn.Tanh() if k == len(sizes) - 2 else ACTIVATIONS[activation]()]
-        with torch.no_grad():
-            layers[-2].weight.mul_(SMALL)  # type: ignore[operator, union-attr]
-        self.layers = nn.Sequential(*layers)
+        for inputs, outputs in pairwise(sizes[:-1]):
+            layers += [linear(inputs, outputs, generator), ACTIVATIONS[activation]()]
+        self.layers = nn.Sequential(*layers, linear(sizes[-2], sizes[-1], generator, SMALL), nn.Tanh())
         self.seen: torch.Tensor
         self.moved: torch.Tensor
         self.register_buffer("seen", torch.as_tensor(seen), persistent=False)
@@ -81,11 +91,9 @@ class Mlp(nn.Module):
         still = moved.new_zeros(*moved.shape[:-1], self.settings["action_size"])
         return still.index_copy(-1, self.moved, moved)
 
-    @torch.no_grad()
     def act(self, observation: np.ndarray) -> np.ndarray:
         """The same for arrays, without gradients."""
-        weight = next(self.parameters())
-        return self(torch.as_tensor(observation).to(weight)).cpu().numpy()
+        return act_on_arrays(self, observation)
 
 
 class SinSin(nn.Module):
@@ -145,12 +153,8 @@ class SinSin(nn.Module):
         if not sizes[0]:
             raise ValueError("state, clock and goal leave nothing to see; name at least one entry")
         generator = torch.Generator().manual_seed(seed)
-        self.layers = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in pairwise(sizes))
-        for layer in self.layers:
-            nn.init.orthogonal_(layer.weight, generator=generator)  # type: ignore[arg-type]
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        with torch.no_grad():
-            self.layers[-1].weight.mul_(SMALL)  # type: ignore[operator, union-attr]
+        hidden_layers = [linear(inputs, outputs, generator) for inputs, outputs in pairwise(sizes[:-1])]
+        self.layers = nn.ModuleList([*hidden_layers, linear(sizes[-2], sizes[-1], generator, SMALL)])
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         """Actions (..., A) of observations (..., O)."""
@@ -168,11 +172,9 @@ class SinSin(nn.Module):
             signal = torch.sin(layer(signal))
         return signal
 
-    @torch.no_grad()
     def act(self, observation: np.ndarray) -> np.ndarray:
         """The same for arrays, without gradients."""
-        weight = next(self.parameters())
-        return self(torch.as_tensor(observation).to(weight)).cpu().numpy()
+        return act_on_arrays(self, observation)
 
 
 Controller = Mlp | SinSin

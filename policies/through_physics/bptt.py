@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_parameters
 
 from pliant.policies import evaluation
+from pliant.policies.controllers import act_on_arrays
 from pliant.policies.ranges import check_ranges
 from pliant.policies.through_physics.learning import make_mlp
 from pliant.policies.torch_bridge import TorchEnv
@@ -196,13 +198,7 @@ def evaluate(
     env: Any, controller: torch.nn.Module, seeds: Sequence[int], horizon: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns and final scores of whole episodes; see `pliant.policies.evaluation.evaluate`."""
-    weight = next(controller.parameters())
-
-    @torch.no_grad()
-    def act(observation: np.ndarray) -> np.ndarray:
-        return controller(torch.as_tensor(observation).to(weight)).cpu().numpy()
-
-    return evaluation.evaluate(env, act, seeds, horizon)
+    return evaluation.evaluate(env, partial(act_on_arrays, controller), seeds, horizon)
 
 
 def check_settings(settings: Settings) -> None:

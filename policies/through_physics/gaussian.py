@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from pliant.policies.controllers import ACTIVATIONS
+from pliant.policies.controllers import ACTIVATIONS, SMALL, act_on_arrays, linear
 from pliant.policies.weights import load_weights, save_weights
 
 KIND = "gaussian"
-SMALL = 0.01  # factor on the weights that give the mean, at the start: a new policy's mean is nearly zero
 LOG_STD_LIMITS = (-5.0, 2.0)
 
 
@@ -123,10 +122,9 @@ class GaussianPolicy(nn.Module):
         """Actions (..., A) without noise."""
         return torch.tanh(self.distribution(observation)[0])
 
-    @torch.no_grad()
     def act(self, observation: np.ndarray) -> np.ndarray:
         """The same for arrays, without gradients."""
-        return self(torch.as_tensor(observation).to(self.mean.weight)).cpu().numpy()
+        return act_on_arrays(self, observation)
 
 
 def value_network(observation_size: int, hidden: Sequence[int], activation: str, seed: int) -> nn.Sequential:
@@ -137,6 +135,7 @@ def value_network(observation_size: int, hidden: Sequence[int], activation: str,
 
 
 def hidden_layers(sizes: Sequence[int], activation: str, generator: torch.Generator) -> nn.Sequential:
+    """From ``sizes[0]`` to ``sizes[-1]`` numbers, each layer with activation and layer normalisation."""
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation={activation!r} is unknown; allowed: {', '.join(ACTIVATIONS)}")
     if any(size < 1 for size in sizes):
@@ -145,13 +144,6 @@ def hidden_layers(sizes: Sequence[int], activation: str, generator: torch.Genera
     for inputs, outputs in pairwise(sizes):
         layers += [linear(inputs, outputs, generator), ACTIVATIONS[activation](), nn.LayerNorm(outputs)]
     return nn.Sequential(*layers)
-
-
-def linear(inputs: int, outputs: int, generator: torch.Generator, gain: float = 1.0) -> nn.Linear:
-    layer = nn.Linear(inputs, outputs)
-    nn.init.orthogonal_(layer.weight, gain, generator=generator)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def save_gaussian(path: str | Path, policy: GaussianPolicy) -> None:
