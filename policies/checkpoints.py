@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,24 @@ def load_arrays(path: str | Path, *, required: tuple[str, ...] = ()) -> dict[str
     if missing:
         raise ValueError(f"{path} lacks the arrays {', '.join(missing)}; it holds {', '.join(sorted(arrays))}")
     return arrays
+
+
+def history_array(history: Sequence[Mapping[str, float]], columns: Sequence[str]) -> np.ndarray:
+    """Rows of figures as one array, shape (rows, columns), for an .npz file."""
+    table = np.array([[row[name] for name in columns] for row in history], np.float64)
+    return table.reshape(len(history), len(columns))
+
+
+def history_rows(table: np.ndarray, columns: Sequence[str]) -> list[dict[str, float]]:
+    """Inverse of `history_array`.
+
+    Raises:
+        ValueError: the array has another number of columns.
+    """
+    table = np.asarray(table, np.float64)
+    if table.size and (table.ndim != 2 or table.shape[1] != len(columns)):
+        raise ValueError(f"history has shape {table.shape}; it must be (rows, {len(columns)})")
+    return [dict(zip(columns, row, strict=True)) for row in table.tolist()]
 
 
 def save_json(path: str | Path, content: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from numbers import Integral, Real
 from typing import Any, get_args, get_type_hints
 
 
@@ -25,7 +26,8 @@ def check_ranges(settings: Any, **ranges: tuple[float, float]) -> None:
                 raise ValueError(f"{name}={value!r} must be True or False")
         elif name in ranges:
             low, high = ranges[name]
-            number = isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
+            number = isinstance(value, Integral if hint is int else Real) and not isinstance(value, bool)
             if not number or not (low <= value <= high and value < math.inf):
-                what = "whole number" if hint is int else "number"
-                raise ValueError(f"{name}={value!r} is out of range; it must be a {what} in [{low}, {high}]")
+                allowed = f"at least {low}" if high == math.inf else f"between {low} and {high}"
+                kind = "a whole number" if hint is int else "a number"
+                raise ValueError(f"{name}={value!r} is out of range; it must be {allowed}, {kind}")

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from pliant.policies.checkpoints import history_array, history_rows
+
 TREE = "tree"
 """The array that holds the nesting as JSON; the other arrays are its leaves, by number."""
 
@@ -85,9 +87,9 @@ def set_global_random_state(state: Mapping[str, Any]) -> None:
 def history_to_tree(history: list[dict[str, float]]) -> dict[str, Any]:
     """Rows with the same keys as one array, for `pack`."""
     columns = list(history[0]) if history else []
-    return {"columns": columns, "rows": np.array([[row[name] for name in columns] for row in history], np.float64)}
+    return {"columns": columns, "rows": history_array(history, columns)}
 
 
 def history_from_tree(tree: Mapping[str, Any]) -> list[dict[str, float]]:
     """Inverse of `history_to_tree`."""
-    return [dict(zip(tree["columns"], row, strict=True)) for row in tree["rows"].tolist()]
+    return history_rows(tree["rows"], tree["columns"])

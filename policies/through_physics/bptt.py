@@ -22,8 +22,10 @@ import torch
 from torch.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_parameters
 
 from pliant.policies import evaluation
+from pliant.policies.checkpoints import history_array, history_rows
 from pliant.policies.controllers import act_on_arrays
 from pliant.policies.ranges import check_ranges
+from pliant.policies.schedules import half_cosine
 from pliant.policies.through_physics.learning import make_mlp
 from pliant.policies.torch_bridge import TorchEnv
 
@@ -84,15 +86,13 @@ class State:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Named plain arrays, for an .npz file."""
         arrays = {name: np.asarray(value) for name, value in vars(self).items() if name != "history"}
-        rows = [[row[name] for name in COLUMNS] for row in self.history]
-        return arrays | {"history": np.array(rows, np.float64).reshape(-1, len(COLUMNS))}
+        return arrays | {"history": history_array(self.history, COLUMNS)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> State:
         """Inverse of ``to_arrays``."""
         values: dict[str, Any] = {name: a if a.ndim else a.item() for name, a in arrays.items() if name != "history"}
-        rows = [dict(zip(COLUMNS, row, strict=True)) for row in arrays["history"].tolist()]
-        return cls(**values, history=rows)
+        return cls(**values, history=history_rows(arrays["history"], COLUMNS))
 
 
 @dataclass
@@ -239,7 +239,7 @@ def _step_size(settings: Settings, state: State) -> float:
     progress = state.iteration / max(settings.iterations - 1, 1)
     if settings.minutes:
         progress = min(max(progress, state.seconds / (60 * settings.minutes)), 1.0)
-    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))
+    return settings.learning_rate * half_cosine(progress)
 
 
 def _store(state: State, weights: list[torch.nn.Parameter], adam: torch.optim.Adam) -> None:

@@ -33,6 +33,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from pliant.policies.ranges import check_ranges
+from pliant.policies.schedules import half_cosine
 from pliant.policies.through_physics.learning import Result, load_parts, make_mlp, used_share
 from pliant.policies.torch_bridge import TorchEnv
 from pliant.policies.training_state import history_from_tree, history_to_tree
@@ -152,8 +153,8 @@ def train(
 
     while (progress := used_share(settings, simulated_steps, seconds)) < 1.0:
         began = time.perf_counter()
-        falling = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
-        adam.param_groups[0]["lr"] = settings.learning_rate * (1.0 if settings.schedule == "constant" else falling)
+        falling = 1.0 if settings.schedule == "constant" else half_cosine(progress)
+        adam.param_groups[0]["lr"] = settings.learning_rate * falling
         first = settings.seed + len(history) * goals
         seeds = np.repeat(np.arange(first, first + goals), settings.samples).tolist()
         estimate, returns, scores = estimate_gradient(bridge, policy, seeds, horizon, settings, generator)
@@ -270,8 +271,8 @@ def zeroth_error(samples: torch.Tensor, delta: float) -> float:
 
 def check_settings(settings: Settings) -> None:
     """Raise ``ValueError`` naming the first field that is out of range, its value and what is allowed."""
-    if settings.alpha != -1:
-        check_ranges(settings, alpha=(0, 1))
+    if settings.alpha != -1 and not 0 <= settings.alpha <= 1:
+        raise ValueError(f"alpha={settings.alpha!r} is out of range; it must be -1 (chosen) or between 0 and 1")
     check_ranges(
         settings,
         steps=(1, math.inf),

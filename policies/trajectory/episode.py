@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from pliant.policies.checkpoints import history_array, history_rows
 from pliant.policies.parametrisation import Parametrisation, make_parametrisation
 from pliant.policies.trajectory.settings import SamplingSettings, TrajectorySettings
 
@@ -67,7 +68,7 @@ class RunState:
         """Named plain arrays, for an .npz file."""
         arrays = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self) if f.name not in ("best", "history")}
         arrays |= {f"best_{name}": np.asarray(value) for name, value in vars(self.best).items()}
-        return arrays | {"history": history_array(self.history)}
+        return arrays | {"history": history_array(self.history, HISTORY_COLUMNS)}
 
     @classmethod
     def from_arrays(cls: type[State], arrays: dict[str, np.ndarray]) -> State:
@@ -78,7 +79,7 @@ class RunState:
             for f in fields(cls)
             if f.name not in ("best", "history")
         }
-        return cls(**values, best=best, history=history_rows(arrays["history"]))
+        return cls(**values, best=best, history=history_rows(arrays["history"], HISTORY_COLUMNS))
 
 
 State = TypeVar("State", bound=RunState)
@@ -113,16 +114,6 @@ class Result:
     reverse_steps: int
     seconds: float
     state: Any
-
-
-def history_array(history: list[Row]) -> np.ndarray:
-    """The history as an array, shape (rows, columns), in the order of ``HISTORY_COLUMNS``."""
-    return np.array([[row[name] for name in HISTORY_COLUMNS] for row in history]).reshape(-1, len(HISTORY_COLUMNS))
-
-
-def history_rows(table: np.ndarray) -> list[Row]:
-    """Inverse of ``history_array``."""
-    return [dict(zip(HISTORY_COLUMNS, map(float, row), strict=True)) for row in table]
 
 
 def episode_shape(env: Any, settings: TrajectorySettings) -> tuple[int, int]:

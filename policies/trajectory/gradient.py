@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pliant.policies.parametrisation import Parametrisation
+from pliant.policies.schedules import half_cosine
 from pliant.policies.trajectory.episode import (
     OnIteration,
     Result,
@@ -166,7 +167,7 @@ def _adam(
 def _step_size(settings: GradientSettings, iteration: int) -> float:
     if settings.schedule == "cosine":
         progress = iteration / max(settings.iterations - 1, 1)
-        return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + float(np.cos(np.pi * progress))))
+        return settings.learning_rate * half_cosine(progress)
     if settings.schedule == "step":
         return settings.learning_rate * settings.decay ** (iteration // settings.decay_every)
     return settings.learning_rate

@@ -6,8 +6,11 @@ same reason; zero means "off" or "chosen from the environment" where a field say
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from pliant.policies.ranges import check_ranges
 
 Schedule = Literal["constant", "cosine", "step"]
 Family = Literal["sequence", "knots", "sinusoids"]
@@ -149,59 +152,44 @@ class MpcSettings:
 
 def check_settings(settings: TrajectorySettings | MpcSettings) -> None:
     """Raise ``ValueError`` naming the first field that is out of range, its value and what is allowed."""
-    rules = {
-        "iterations": (1, None),
-        "seed": (0, None),
-        "horizon": (0, None),
-        "max_simulated_steps": (0, None),
-        "target_score": (0.0, 1.0),
-        "knots": (2, None),
-        "knot_degree": (1, 3),
-        "sinusoids": (1, None),
-        "base_frequency": (0.0, None),
-        "initial_noise": (0.0, None),
-        "learning_rate": (1e-12, None),
-        "beta1": (0.0, 0.9999999),
-        "beta2": (0.0, 0.9999999),
-        "clip_norm": (0.0, None),
-        "decay": (1e-12, 1.0),
-        "decay_every": (1, None),
-        "discount": (1e-12, 1.0),
-        "start_horizon": (0, None),
-        "horizon_growth": (1.01, None),
-        "plateau_patience": (1, None),
-        "plateau_tolerance": (0.0, None),
-        "hold_fraction": (0.0, 1.0),
-        "memory_pairs": (1, None),
-        "first_step": (1e-12, None),
-        "gradient_tolerance": (0.0, 1.0),
-        "elite_fraction": (1e-12, 1.0),
-        "smoothing": (0.0, 0.9999999),
-        "sigma_floor": (0.0, None),
-        "temperature": (1e-12, None),
-        "sigma_decay": (1e-12, 1.0),
-        "receding_horizon": (0, None),
-        "replan_every": (1, None),
-        "first_iterations": (0, None),
-        "sigma": (1e-12, None),
-        "population": (0, None),
-    }
-    for name, (low, high) in rules.items():
-        value = getattr(settings, name, low)
-        if not (low <= value and (high is None or value <= high) and value < float("inf")):
-            allowed = f"at least {low}" if high is None else f"between {low} and {high}"
-            raise ValueError(f"{name}={value!r} is out of range; it must be {allowed}")
-    choices = {
-        "parametrisation": ("sequence", "knots", "sinusoids"),
-        "best_by": ("score", "return"),
-        "schedule": ("constant", "cosine", "step"),
-        "diagonal": ("auto", "on", "off"),
-        "sampling": ("uniform", "around-best"),
-    }
-    for name, allowed_values in choices.items():
-        value = getattr(settings, name, allowed_values[0])
-        if value not in allowed_values:
-            raise ValueError(f"{name}={value!r} is unknown; allowed: {', '.join(allowed_values)}")
+    check_ranges(
+        settings,
+        iterations=(1, math.inf),
+        seed=(0, math.inf),
+        horizon=(0, math.inf),
+        max_simulated_steps=(0, math.inf),
+        target_score=(0.0, 1.0),
+        knots=(2, math.inf),
+        knot_degree=(1, 3),
+        sinusoids=(1, math.inf),
+        base_frequency=(0.0, math.inf),
+        initial_noise=(0.0, math.inf),
+        learning_rate=(1e-12, math.inf),
+        beta1=(0.0, 0.9999999),
+        beta2=(0.0, 0.9999999),
+        clip_norm=(0.0, math.inf),
+        decay=(1e-12, 1.0),
+        decay_every=(1, math.inf),
+        discount=(1e-12, 1.0),
+        start_horizon=(0, math.inf),
+        horizon_growth=(1.01, math.inf),
+        plateau_patience=(1, math.inf),
+        plateau_tolerance=(0.0, math.inf),
+        hold_fraction=(0.0, 1.0),
+        memory_pairs=(1, math.inf),
+        first_step=(1e-12, math.inf),
+        gradient_tolerance=(0.0, 1.0),
+        elite_fraction=(1e-12, 1.0),
+        smoothing=(0.0, 0.9999999),
+        sigma_floor=(0.0, math.inf),
+        temperature=(1e-12, math.inf),
+        sigma_decay=(1e-12, 1.0),
+        receding_horizon=(0, math.inf),
+        replan_every=(1, math.inf),
+        first_iterations=(0, math.inf),
+        sigma=(1e-12, math.inf),
+        population=(0, math.inf),
+    )
     if getattr(settings, "knot_degree", 1) == 2:
         raise ValueError("knot_degree=2 is not offered; allowed: 1 (piecewise linear) or 3 (cubic)")
     horizon = getattr(settings, "receding_horizon", 0)

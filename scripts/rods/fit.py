@@ -96,7 +96,7 @@ class _Course:
             CommandError: the folder holds none, or one of another wire, other recordings or another start.
         """
         from pliant.envs.rods.parameter_files import load_parameters
-        from pliant.policies.checkpoints import load_arrays
+        from pliant.policies.checkpoints import history_rows, load_arrays
 
         if given is not None:
             raise CommandError("a fit that is resumed has begun already; leave out --start")
@@ -108,11 +108,11 @@ class _Course:
         if not (self.folder.path / "checkpoint.npz").exists():
             return  # interrupted before the first iteration ended
         arrays = mendable(load_arrays, self.folder.path / "checkpoint.npz", required=("history",))
-        if arrays["history"].ndim != 2 or arrays["history"].shape[1] != len(COLUMNS):
-            raise CommandError(
-                f"cannot resume: the history in {self.folder.path / 'checkpoint.npz'} is of another kind"
-            )
-        self.history = [dict(zip(COLUMNS, map(float, row), strict=True)) for row in arrays["history"]]
+        try:
+            self.history = history_rows(arrays["history"], COLUMNS)
+        except ValueError as error:
+            file = self.folder.path / "checkpoint.npz"
+            raise CommandError(f"cannot resume: the history in {file} is of another kind") from error
         self.state = {key.removeprefix(STATE): value for key, value in arrays.items() if key.startswith(STATE)}
         self._seconds = self.history[-1]["seconds"] if self.history else 0.0
 
@@ -158,12 +158,13 @@ class _Course:
     def _keep(self, row: dict[str, float], parameters: RodParameters) -> None:
         """Add a row to the history; write the checkpoint, and the parameters if they are the best so far."""
         from pliant.envs.rods.parameter_files import save_parameters
+        from pliant.policies.checkpoints import history_array
 
         self.history = [old for old in self.history if old["iteration"] < row["iteration"]] + [row]
         if row["loss"] <= min(old["loss"] for old in self.history):
             save_parameters(self.folder.path / "parameters.json", parameters, self._provenance())
-        history: Any = [[old[column] for column in COLUMNS] for old in self.history]
-        self.folder.write_checkpoint({"history": history} | {STATE + key: value for key, value in self.state.items()})
+        arrays = {STATE + key: value for key, value in self.state.items()}
+        self.folder.write_checkpoint({"history": history_array(self.history, COLUMNS), **arrays})
 
     def _identity(self) -> dict[str, Any]:
         """What two runs must share for one to go on with the other."""

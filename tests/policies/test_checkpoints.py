@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from pliant.policies.checkpoints import (
+    history_array,
+    history_rows,
     load_arrays,
     load_description,
     load_json,
@@ -46,6 +48,16 @@ def test_broken_missing_and_pickled_files_are_refused(tmp_path):
     save_arrays(tmp_path / "a.npz", {"x": np.arange(3)})
     with pytest.raises(ValueError, match="lacks the arrays z; it holds x"):
         load_arrays(tmp_path / "a.npz", required=("z",))
+
+
+@pytest.mark.parametrize("columns", [("step", "return"), ()])
+def test_a_history_survives_its_array(columns):
+    history = [dict.fromkeys(columns, 0.5 * k) for k in range(3)] if columns else []
+    assert history_rows(history_array(history, columns), columns) == history
+    assert history_array([], columns).shape == (0, len(columns))
+    for wrong in (np.zeros((2, 3)), np.zeros(2)):
+        with pytest.raises(ValueError, match=rf"it must be \(rows, {len(columns)}\)"):
+            history_rows(wrong, columns)
 
 
 def test_a_json_object_survives_the_file_and_nothing_else_is_taken(tmp_path):

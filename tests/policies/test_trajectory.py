@@ -161,11 +161,18 @@ def test_resumed_cmaes_run_equals_an_uninterrupted_one(env, tmp_path):
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
         ({"schedule": "linear"}, "schedule='linear' is unknown; allowed: constant, cosine, step"),
         ({"knot_degree": 2}, "knot_degree=2"),
+        ({"discount": 1.5}, "discount=1.5 is out of range; it must be between 1e-12 and 1.0, a number"),
+        ({"iterations": 2.5}, "iterations=2.5 is out of range; it must be at least 1, a whole number"),
+        ({"seed": True}, "seed=True is out of range"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(changes, message):
     with pytest.raises(ValueError, match=message):
         check_settings(GradientSettings(**changes))
+
+
+def test_settings_may_be_numbers_of_numpy():
+    check_settings(GradientSettings(iterations=np.int64(3), learning_rate=np.float32(0.1)))
 
 
 def test_a_horizon_beyond_the_episode_is_refused(env):

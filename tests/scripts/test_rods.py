@@ -271,6 +271,9 @@ def test_only_the_same_fit_is_resumed(command, data, shipped, identification, tm
     (out / "checkpoint.npz").write_bytes(b"garbage")
     status, _, error = command("fit", "dlo2", "--out", out, "--resume")
     assert status == 1 and "checkpoint.npz is not a readable .npz" in error
+    np.savez(out / "checkpoint.npz", history=np.zeros((2, 5)))
+    status, _, error = command("fit", "dlo2", "--out", out, "--resume")
+    assert status == 1 and "checkpoint.npz is of another kind" in error
     assert command("fit", "dlo2", "--iterations", 2, "--out", out, "--overwrite")[0] == 0
 
 
