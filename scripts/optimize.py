@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from pliant.policies.trajectory.settings import (
+    POPULATION,
     CemSettings,
     CmaesSettings,
     GradientSettings,
@@ -166,13 +167,15 @@ def execute(
     state = _stored_state(folder, config) if resume else None
     with console.status(f"making {env_id}"):
         simulated = replace(settings, horizon=control.receding_horizon) if control and receding else settings
-        env = _make_environment(env_id, method, simulated, env_options, worlds)
+        env = _make_environment(env_id, simulated, env_options, worlds)
         controlled = make(env_id, **env_options) if receding else None
     folder.write_json("config.json", config)
     saved = time.monotonic()
     total = settings.iterations
     if control is not None and controlled is not None:
-        total = -(-(settings.horizon or controlled.horizon) // control.replan_every)
+        from pliant.policies.trajectory import mpc
+
+        total = mpc.plans_of(settings.horizon or controlled.horizon, control)
 
     try:
         label = f"{short_name(env_id)} {method}" + (" receding" if receding else "")
@@ -187,8 +190,6 @@ def execute(
 
             optimizer = _module(method).optimize
             if control is not None and controlled is not None:
-                from pliant.policies.trajectory import mpc
-
                 result = mpc.optimize(
                     controlled, env, optimizer, settings, control, state=state, on_iteration=on_iteration
                 )
@@ -238,23 +239,21 @@ def _progress(row: dict[str, float], iterations: int, budget: int) -> dict[str, 
     return {"steps_per_second": row["simulated_steps"] / max(row["seconds"], 1e-9), "of": min(iterations, allowed)}
 
 
-def _make_environment(
-    env_id: str, method: str, settings: TrajectorySettings, env_options: dict[str, Any], worlds: int
-) -> Any:
+def _make_environment(env_id: str, settings: TrajectorySettings, env_options: dict[str, Any], worlds: int) -> Any:
     """The environment that candidates are simulated in: differentiable, or a batch for a method with populations."""
     from pliant.scripts.registry import make, make_vector
 
     if not isinstance(settings, SamplingSettings):
         return make(env_id, differentiable=True, **env_options)
     if worlds == 0:
-        worlds = min(_population(env_id, method, settings, env_options), 32)
+        worlds = min(_population(env_id, settings, env_options), 32)
     return make(env_id, **env_options) if worlds == 1 else make_vector(env_id, worlds, **env_options)
 
 
-def _population(env_id: str, method: str, settings: SamplingSettings, env_options: dict[str, Any]) -> int:
+def _population(env_id: str, settings: SamplingSettings, env_options: dict[str, Any]) -> int:
     """Candidates per population."""
     if not isinstance(settings, CmaesSettings):
-        return settings.population or int(_module(method).POPULATION)
+        return settings.population or POPULATION
     from pliant.policies.trajectory.cmaes import population_size
     from pliant.policies.trajectory.episode import settle_parametrisation
     from pliant.scripts.registry import make

@@ -17,6 +17,8 @@ from pliant.policies.trajectory.episode import (
     OnIteration,
     Result,
     RunState,
+    check_size,
+    empty_vector,
     evaluate_population,
     make_result,
     may_go_on,
@@ -25,11 +27,9 @@ from pliant.policies.trajectory.episode import (
     simulated_steps,
     start_parameters,
 )
-from pliant.policies.trajectory.settings import CemSettings, check_settings
+from pliant.policies.trajectory.settings import POPULATION, CemSettings, check_settings
 
 __all__ = ["CemSettings", "CemState", "optimize"]
-
-POPULATION = 32  # candidates per iteration, if the settings name no number
 
 
 @dataclass
@@ -41,9 +41,9 @@ class CemState(RunState):
         initial_parameters: the first mean, shape (P,).
     """
 
-    mean: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    deviation: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    initial_parameters: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    mean: np.ndarray = field(default_factory=empty_vector)
+    deviation: np.ndarray = field(default_factory=empty_vector)
+    initial_parameters: np.ndarray = field(default_factory=empty_vector)
 
 
 def optimize(
@@ -75,8 +75,8 @@ def optimize(
     if state is None:
         start = start_parameters(settings, shape, np.random.default_rng(settings.seed), initial_parameters)
         state = CemState(mean=start, deviation=np.full(shape.size, settings.sigma), initial_parameters=start.copy())
-    elif state.mean.shape != (shape.size,):
-        raise ValueError(f"state has {state.mean.size} parameters; this run has {shape.size}")
+    else:
+        check_size(state.mean, shape)
 
     while may_go_on(settings, state, simulated_steps(env, count, shape.horizon)):
         began = time.perf_counter()

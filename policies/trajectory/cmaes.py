@@ -17,6 +17,7 @@ from pliant.policies.trajectory.episode import (
     OnIteration,
     Result,
     RunState,
+    empty_matrix,
     evaluate_population,
     make_result,
     may_go_on,
@@ -43,7 +44,7 @@ class CmaesState(RunState):
         returns: returns per generation, shape (generations, population).
     """
 
-    returns: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    returns: np.ndarray = field(default_factory=empty_matrix)
 
 
 def optimize(

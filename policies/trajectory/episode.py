@@ -30,13 +30,23 @@ Row = dict[str, float]
 OnIteration = Callable[[Any, Row], None]
 
 
+def empty_vector() -> np.ndarray:
+    """What an array of shape (n,) in a state is before a run sets it."""
+    return np.zeros(0)
+
+
+def empty_matrix() -> np.ndarray:
+    """The same of shape (n, m)."""
+    return np.zeros((0, 0))
+
+
 @dataclass
 class Best:
     """The best whole episode so far."""
 
     score: float = -np.inf
     value: float = -np.inf
-    parameters: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    parameters: np.ndarray = field(default_factory=empty_vector)
 
     def offer(self, score: float, value: float, parameters: np.ndarray, *, by: str) -> None:
         """Take the candidate if it is better ``by`` "score" (ties: by return) or by "return"."""
@@ -141,6 +151,12 @@ def start_parameters(
     return shape.project(np.array(given, np.float64))
 
 
+def check_size(stored: np.ndarray, shape: Parametrisation) -> None:
+    """Raise ``ValueError`` unless the parameters in a stored state are those of this run's parametrisation."""
+    if stored.shape != (shape.size,):
+        raise ValueError(f"state has {stored.size} parameters; this run has {shape.size}")
+
+
 def time_step(env: Any) -> float:
     """Duration of an environment step [s]."""
     task = getattr(env, "task", None)
@@ -178,6 +194,32 @@ def rollout(env: Any, actions: np.ndarray, *, seed: int) -> tuple[np.ndarray, fl
     return np.array(rewards), score
 
 
+def return_and_gradient(
+    env: Any,
+    settings: TrajectorySettings,
+    shape: Parametrisation,
+    state: RunState,
+    parameters: np.ndarray,
+    *,
+    horizon: int,
+    discount: float = 1.0,
+) -> tuple[float, float, np.ndarray]:
+    """One forward and one reverse sweep over the first ``horizon`` steps of an episode; counts the steps.
+
+    Returns:
+        The return (the plain sum of rewards), the score at the end, and the gradient of the discounted return with
+        respect to the parameters, shape (P,).
+    """
+    actions = shape.actions(parameters)
+    rewards, score = rollout(env, actions[:horizon], seed=settings.seed)
+    steps = len(rewards)
+    action_cotangent = np.zeros_like(actions)
+    action_cotangent[:steps] = env.backward(reward_weights=discount ** np.arange(steps)).actions
+    state.simulated_steps += steps
+    state.reverse_steps += steps
+    return float(rewards.sum()), score, shape.adjoint(parameters, action_cotangent)
+
+
 Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, int]]
 
 
@@ -207,24 +249,37 @@ def evaluate_population(
     return returns, scores
 
 
-def population_row(
-    state: RunState, shape: Parametrisation, returns: np.ndarray, scores: np.ndarray, step_size: float
+def make_row(
+    state: RunState,
+    *,
+    horizon: int,
+    value: float,
+    score: float,
+    gradient_norm: float = np.nan,
+    step_size: float = np.nan,
 ) -> Row:
-    """The row of the history after a population: its best candidate, and the best so far."""
-    leader = int(np.argmax(returns))
+    """The next row of the history: what an iteration gave (``value`` is its return), the counts and the best so far."""
     return {
         "iteration": len(state.history) + 1.0,
         "simulated_steps": float(state.simulated_steps),
-        "reverse_steps": 0.0,
+        "reverse_steps": float(state.reverse_steps),
         "seconds": state.seconds,
-        "horizon": float(shape.horizon),
-        "return": float(returns[leader]),
-        "score": float(scores[leader]),
+        "horizon": float(horizon),
+        "return": float(value),
+        "score": float(score),
         "best_return": state.best.value,
         "best_score": state.best.score,
-        "gradient_norm": np.nan,
+        "gradient_norm": gradient_norm,
         "step_size": step_size,
     }
+
+
+def population_row(
+    state: RunState, shape: Parametrisation, returns: np.ndarray, scores: np.ndarray, step_size: float
+) -> Row:
+    """The row of the history after a population: its best candidate."""
+    leader = int(np.argmax(returns))
+    return make_row(state, horizon=shape.horizon, value=returns[leader], score=scores[leader], step_size=step_size)
 
 
 def may_go_on(settings: TrajectorySettings, state: RunState, next_steps: int) -> bool:

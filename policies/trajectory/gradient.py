@@ -21,8 +21,12 @@ from pliant.policies.trajectory.episode import (
     Result,
     Row,
     RunState,
+    check_size,
+    empty_vector,
     make_result,
+    make_row,
     may_go_on,
+    return_and_gradient,
     rollout,
     settle_parametrisation,
     start_parameters,
@@ -30,10 +34,6 @@ from pliant.policies.trajectory.episode import (
 from pliant.policies.trajectory.settings import GradientSettings, check_settings
 
 __all__ = ["GradientSettings", "GradientState", "optimize"]
-
-
-def _none() -> np.ndarray:
-    return np.zeros(0)
 
 
 @dataclass
@@ -50,10 +50,10 @@ class GradientState(RunState):
         plateau_best, plateau_count: best return at this horizon, and iterations since it improved.
     """
 
-    parameters: np.ndarray = field(default_factory=_none)
-    initial_parameters: np.ndarray = field(default_factory=_none)
-    first_moment: np.ndarray = field(default_factory=_none)
-    second_moment: np.ndarray = field(default_factory=_none)
+    parameters: np.ndarray = field(default_factory=empty_vector)
+    initial_parameters: np.ndarray = field(default_factory=empty_vector)
+    first_moment: np.ndarray = field(default_factory=empty_vector)
+    second_moment: np.ndarray = field(default_factory=empty_vector)
     horizon: int = 0
     held: int = 0
     iteration: int = 0
@@ -86,8 +86,8 @@ def optimize(
     shape = settle_parametrisation(env, settings, parametrisation)
     if state is None:
         state = _start(settings, shape, initial_parameters)
-    elif state.parameters.shape != (shape.size,):
-        raise ValueError(f"state has {state.parameters.size} parameters; this run has {shape.size}")
+    else:
+        check_size(state.parameters, shape)
     while may_go_on(settings, state, state.horizon):
         row = _iterate(env, settings, shape, state)
         if on_iteration is not None:
@@ -111,20 +111,14 @@ def _start(settings: GradientSettings, shape: Parametrisation, given: np.ndarray
 def _iterate(env: Any, settings: GradientSettings, shape: Parametrisation, state: GradientState) -> Row:
     """One forward and one reverse sweep, one update of the parameters."""
     began = time.perf_counter()
-    actions = shape.actions(state.parameters)
-    rewards, score = rollout(env, actions[: state.horizon], seed=settings.seed)
-    steps = len(rewards)
-    gradient = env.backward(reward_weights=settings.discount ** np.arange(steps))
-    action_cotangent = np.zeros_like(actions)
-    action_cotangent[:steps] = gradient.actions
-    direction = np.where(shape.touches(state.held), 0.0, shape.adjoint(state.parameters, action_cotangent))
-    norm = float(np.linalg.norm(direction))
-    value = float(rewards.sum())
-    if state.horizon == shape.horizon:
-        state.best.offer(score, value, state.parameters, by=settings.best_by)
-    state.simulated_steps += steps
-    state.reverse_steps += steps
     horizon = state.horizon
+    value, score, gradient = return_and_gradient(
+        env, settings, shape, state, state.parameters, horizon=horizon, discount=settings.discount
+    )
+    direction = np.where(shape.touches(state.held), 0.0, gradient)
+    norm = float(np.linalg.norm(direction))
+    if horizon == shape.horizon:
+        state.best.offer(score, value, state.parameters, by=settings.best_by)
     step_size = _step_size(settings, state.iteration)
     if settings.clip_norm and norm > settings.clip_norm:
         direction *= settings.clip_norm / norm
@@ -133,19 +127,7 @@ def _iterate(env: Any, settings: GradientSettings, shape: Parametrisation, state
     if state.horizon < shape.horizon:
         _grow_on_plateau(settings, shape, state, value)
     state.seconds += time.perf_counter() - began
-    row = {
-        "iteration": float(state.iteration),
-        "simulated_steps": float(state.simulated_steps),
-        "reverse_steps": float(state.reverse_steps),
-        "seconds": state.seconds,
-        "horizon": float(horizon),
-        "return": value,
-        "score": score,
-        "best_return": state.best.value,
-        "best_score": state.best.score,
-        "gradient_norm": norm,
-        "step_size": step_size,
-    }
+    row = make_row(state, horizon=horizon, value=value, score=score, gradient_norm=norm, step_size=step_size)
     state.history.append(row)
     return row
 

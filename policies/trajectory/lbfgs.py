@@ -18,11 +18,14 @@ from pliant.policies.parametrisation import Parametrisation
 from pliant.policies.trajectory.episode import (
     OnIteration,
     Result,
-    Row,
     RunState,
+    check_size,
+    empty_matrix,
+    empty_vector,
     make_result,
+    make_row,
     may_go_on,
-    rollout,
+    return_and_gradient,
     settle_parametrisation,
     start_parameters,
 )
@@ -44,9 +47,9 @@ class LbfgsState(RunState):
         gradients: their derivatives with respect to the parameters, shape (evaluations, P).
     """
 
-    initial_parameters: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    values: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    gradients: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    initial_parameters: np.ndarray = field(default_factory=empty_vector)
+    values: np.ndarray = field(default_factory=empty_vector)
+    gradients: np.ndarray = field(default_factory=empty_matrix)
 
 
 class _BudgetSpent(Exception):
@@ -80,8 +83,8 @@ def optimize(
     if state is None:
         start = start_parameters(settings, shape, np.random.default_rng(settings.seed), initial_parameters)
         state = LbfgsState(initial_parameters=start, gradients=np.zeros((0, shape.size)))
-    elif state.initial_parameters.shape != (shape.size,):
-        raise ValueError(f"state has {state.initial_parameters.size} parameters; this run has {shape.size}")
+    else:
+        check_size(state.initial_parameters, shape)
     search = _Search(env, settings, shape, state, on_iteration)
     bounds = [(-1.0, 1.0)] * shape.size if shape.bounded else None
     options = {
@@ -137,31 +140,15 @@ class _Search:
         """One forward and one reverse sweep; adds to the state what they gave."""
         began = time.perf_counter()
         state, shape = self.state, self.shape
-        actions = shape.actions(parameters)
-        rewards, score = rollout(self.env, actions, seed=self.settings.seed)
-        steps, value = len(rewards), float(rewards.sum())
-        action_cotangent = np.zeros_like(actions)
-        action_cotangent[:steps] = self.env.backward(reward_weights=np.ones(steps)).actions
-        gradient = shape.adjoint(parameters, action_cotangent)
+        value, score, gradient = return_and_gradient(
+            self.env, self.settings, shape, state, parameters, horizon=shape.horizon
+        )
         state.best.offer(score, value, parameters, by=self.settings.best_by)
         state.values = np.append(state.values, value)
         state.gradients = np.concatenate([state.gradients, gradient[None]])
-        state.simulated_steps += steps
-        state.reverse_steps += steps
         state.seconds += time.perf_counter() - began
-        row: Row = {
-            "iteration": float(len(state.values)),
-            "simulated_steps": float(state.simulated_steps),
-            "reverse_steps": float(state.reverse_steps),
-            "seconds": state.seconds,
-            "horizon": float(shape.horizon),
-            "return": value,
-            "score": score,
-            "best_return": state.best.value,
-            "best_score": state.best.score,
-            "gradient_norm": float(np.linalg.norm(gradient)),
-            "step_size": np.nan,
-        }
+        norm = float(np.linalg.norm(gradient))
+        row = make_row(state, horizon=shape.horizon, value=value, score=score, gradient_norm=norm)
         state.history.append(row)
         if self.on_iteration is not None:
             self.on_iteration(state, row)

@@ -18,9 +18,11 @@ import numpy as np
 from pliant.policies.trajectory.episode import (
     OnIteration,
     Result,
-    Row,
     RunState,
+    empty_matrix,
+    empty_vector,
     episode_shape,
+    make_row,
     settle_parametrisation,
     start_parameters,
 )
@@ -43,10 +45,10 @@ class MpcState(RunState):
         snapshot: the controlled environment's.
     """
 
-    actions: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-    rewards: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    initial_parameters: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    plan: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    actions: np.ndarray = field(default_factory=empty_matrix)
+    rewards: np.ndarray = field(default_factory=empty_vector)
+    initial_parameters: np.ndarray = field(default_factory=empty_vector)
+    plan: np.ndarray = field(default_factory=empty_vector)
     score: float = 0.0
     snapshot: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -170,7 +172,14 @@ def optimize(
         state.seconds += time.perf_counter() - began
         value = float(state.rewards.sum())
         state.best.score, state.best.value, state.best.parameters = state.score, value, state.plan
-        row = _row(state, control, plan)
+        row = make_row(
+            state,
+            horizon=control.receding_horizon,
+            value=value,
+            score=state.score,
+            gradient_norm=plan.history[-1]["gradient_norm"],
+            step_size=plan.history[-1]["step_size"],
+        )
         state.history.append(row)
         if on_iteration is not None:
             on_iteration(state, row)
@@ -210,23 +219,6 @@ def _act(env: Any, actions: np.ndarray, state: MpcState) -> int:
 def _held(actions: np.ndarray, steps: int) -> np.ndarray:
     """Actions (H, A) over ``steps`` steps, the last one held."""
     return actions[np.minimum(np.arange(steps), len(actions) - 1)]
-
-
-def _row(state: MpcState, control: MpcSettings, plan: Result) -> Row:
-    value = float(state.rewards.sum())
-    return {
-        "iteration": len(state.history) + 1.0,
-        "simulated_steps": float(state.simulated_steps),
-        "reverse_steps": float(state.reverse_steps),
-        "seconds": state.seconds,
-        "horizon": float(control.receding_horizon),
-        "return": value,
-        "score": state.score,
-        "best_return": value,
-        "best_score": state.score,
-        "gradient_norm": plan.history[-1]["gradient_norm"],
-        "step_size": plan.history[-1]["step_size"],
-    }
 
 
 def plans_of(steps: int, control: MpcSettings) -> int:

@@ -20,6 +20,8 @@ from pliant.policies.trajectory.episode import (
     OnIteration,
     Result,
     RunState,
+    check_size,
+    empty_vector,
     evaluate_population,
     make_result,
     may_go_on,
@@ -28,11 +30,9 @@ from pliant.policies.trajectory.episode import (
     simulated_steps,
     start_parameters,
 )
-from pliant.policies.trajectory.settings import MppiSettings, check_settings
+from pliant.policies.trajectory.settings import POPULATION, MppiSettings, check_settings
 
 __all__ = ["MppiSettings", "MppiState", "optimize"]
-
-POPULATION = 32  # candidates per iteration, if the settings name no number
 
 
 @dataclass
@@ -45,8 +45,8 @@ class MppiState(RunState):
         sigma: standard deviation of the noise.
     """
 
-    mean: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    initial_parameters: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    mean: np.ndarray = field(default_factory=empty_vector)
+    initial_parameters: np.ndarray = field(default_factory=empty_vector)
     sigma: float = 0.0
 
 
@@ -80,8 +80,8 @@ def optimize(
     if state is None:
         start = start_parameters(settings, shape, np.random.default_rng(settings.seed), initial_parameters)
         state = MppiState(mean=start, initial_parameters=start.copy(), sigma=settings.sigma)
-    elif state.mean.shape != (shape.size,):
-        raise ValueError(f"state has {state.mean.size} parameters; this run has {shape.size}")
+    else:
+        check_size(state.mean, shape)
 
     while may_go_on(settings, state, simulated_steps(env, count, shape.horizon)):
         began = time.perf_counter()

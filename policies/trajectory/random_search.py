@@ -24,11 +24,9 @@ from pliant.policies.trajectory.episode import (
     simulated_steps,
     start_parameters,
 )
-from pliant.policies.trajectory.settings import RandomSearchSettings, check_settings
+from pliant.policies.trajectory.settings import POPULATION, RandomSearchSettings, check_settings
 
 __all__ = ["RandomSearchSettings", "RandomSearchState", "optimize"]
-
-POPULATION = 32  # candidates per iteration, if the settings name no number
 
 
 @dataclass

@@ -90,6 +90,10 @@ class LbfgsSettings(TrajectorySettings):
     """Stop where no component of the projected gradient exceeds this share of the largest at the start (L-BFGS)."""
 
 
+POPULATION = 32
+"""Candidates per iteration where the settings name no number and the method has no rule of its own."""
+
+
 @dataclass
 class SamplingSettings(TrajectorySettings):
     """What the methods that simulate populations of candidates have in common."""
