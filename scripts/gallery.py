@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pliant.scripts.errors import CommandError
+from pliant.scripts.options import output_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,11 +40,7 @@ class Arguments:
 
 def run(arguments: Arguments) -> int:
     """Draw, tile and write."""
-    out = Path(arguments.out)
-    if out.suffix != ".png":
-        raise CommandError(f"out={arguments.out!r} must end in .png")
-    if not out.parent.is_dir():
-        raise CommandError(f"out={arguments.out!r} lies in a folder that does not exist")
+    out = output_file(arguments.out, ".png")
     if not SIZES[0] <= arguments.size <= SIZES[1]:
         raise CommandError(f"size={arguments.size} is out of range; it must be from {SIZES[0]} to {SIZES[1]}")
     import imageio.v3 as imageio

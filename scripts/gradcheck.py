@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -56,6 +55,7 @@ def run(arguments: Arguments) -> int:
 
     from pliant.policies.gradcheck import check_gradients
     from pliant.scripts.registry import registered_ids, resolve
+    from pliant.scripts.runs import plain
 
     ids = registered_ids() if arguments.all else [resolve(arguments.environment)]
     console = Console(stderr=True)
@@ -74,11 +74,7 @@ def run(arguments: Arguments) -> int:
                 arm=arguments.arm,
             )
     if arguments.json:
-        plain = [
-            {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
-            for row in (row.to_dict() for row in rows)
-        ]
-        print(json.dumps(plain, indent=2))
+        print(json.dumps(plain([row.to_dict() for row in rows]), indent=2))
     else:
         _print_table(rows, arguments.precision)
     return 0 if all(row.passed for row in rows) else 1

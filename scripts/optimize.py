@@ -43,6 +43,7 @@ SHOWN = (
     ("best", "best_score", ".3f"),
     ("steps/s", "steps_per_second", ",.0f"),
 )
+SHARED = ("environment", "method", "environment_options", "settings", "control")  # what a run goes on with
 EXTENDABLE = ("iterations", "max_simulated_steps", "target_score")
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
 
@@ -111,9 +112,7 @@ def run(arguments: Arguments) -> int:
     env_id = resolve(arguments.environment)
     kind = f"{arguments.method}-mpc" if control.receding_horizon else arguments.method
     folder = RunFolder(arguments.out or f"runs/{short_name(env_id)}-{kind}-seed{arguments.seed}")
-    folder.prepare()
-    if folder.holds_run() and not (arguments.resume or arguments.overwrite):
-        raise CommandError(f"{folder.path} holds a run already; pass --resume, --overwrite or another --out")
+    folder.claim(resume=arguments.resume, overwrite=arguments.overwrite)
     execute(
         env_id,
         arguments.method,
@@ -196,7 +195,7 @@ def execute(
             else:
                 result = optimizer(env, settings, state=state, on_iteration=on_iteration)
     except KeyboardInterrupt:
-        console.print(f"go on with the same command and --resume; the run so far is in {folder.path}", highlight=False)
+        folder.print_hint(console)
         raise
     finally:
         env.close()
@@ -271,13 +270,7 @@ def _stored_state(folder: RunFolder, config: dict[str, Any]) -> Any:
     Raises:
         CommandError: the folder holds no run, or one of other settings.
     """
-    stored = folder.read_json("config.json")
-    before, now = _identity(stored), _identity(config)
-    for name in {**before, **now}:
-        if before.get(name) != now.get(name):
-            raise CommandError(
-                f"cannot resume {folder.path}: it was run with {name}={before.get(name)!r}, not {now.get(name)!r}"
-            )
+    folder.check_same_run(config, shared=SHARED, may_differ=EXTENDABLE)
     arrays = folder.read_checkpoint()
     try:
         module = import_module("pliant.policies.trajectory.mpc") if config["control"] else _module(config["method"])
@@ -285,15 +278,6 @@ def _stored_state(folder: RunFolder, config: dict[str, Any]) -> Any:
         return getattr(module, name).from_arrays(arrays)
     except (KeyError, ValueError) as error:
         raise CommandError(f"cannot resume {folder.path}: its checkpoint is of another kind ({error})") from error
-
-
-def _identity(config: dict[str, Any]) -> dict[str, Any]:
-    """What two runs must share for one to go on with the other, flat."""
-    flat = {"environment": config.get("environment"), "method": config.get("method")}
-    for part in ("environment_options", "settings", "control"):
-        values = config.get(part)
-        flat |= {name: value for name, value in (values or {}).items() if name not in EXTENDABLE}
-    return flat
 
 
 def _write_result(folder: RunFolder, config: dict[str, Any], result: Result) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pliant.scripts.errors import CommandError
@@ -38,6 +39,20 @@ class EnvironmentOptions:
             "arm": self.arm,
             **dict(_task_option(part.strip()) for part in self.set.split(",") if part.strip()),
         }
+
+
+def output_file(out: str, suffix: str) -> Path:
+    """The path of the flag ``--out`` of a command that writes one file.
+
+    Raises:
+        CommandError: it has another suffix, or its folder does not exist.
+    """
+    path = Path(out)
+    if path.suffix != suffix:
+        raise CommandError(f"out={out!r} must end in {suffix}")
+    if not path.parent.is_dir():
+        raise CommandError(f"out={out!r} lies in a folder that does not exist")
+    return path
 
 
 def _task_option(text: str) -> tuple[str, Any]:

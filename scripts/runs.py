@@ -16,7 +16,7 @@ import math
 import os
 import platform
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,39 @@ class RunFolder:
     def holds_run(self) -> bool:
         return (self.path / "config.json").exists()
 
+    def claim(self, *, resume: bool, overwrite: bool) -> None:
+        """`prepare` the folder for a run.
+
+        Raises:
+            CommandError: it cannot be written, or holds a run that is neither to be resumed nor to be overwritten.
+        """
+        self.prepare()
+        if self.holds_run() and not (resume or overwrite):
+            raise CommandError(f"{self.path} holds a run already; pass --resume, --overwrite or another --out")
+
+    def check_same_run(
+        self, config: dict[str, Any], *, shared: Collection[str], may_differ: Collection[str] = ()
+    ) -> None:
+        """Refuse to go on with a run that is not the one that ``config`` describes.
+
+        Args:
+            config: of the run that is to go on.
+            shared: entries of both configurations that must agree; of an entry that is a dict, what is in it.
+            may_differ: names of settings that need not.
+
+        Raises:
+            CommandError: the folder holds no run, or another one; the message names what differs.
+        """
+        before = _flat(self.read_json("config.json"), shared, may_differ)
+        now = _flat(plain(config), shared, may_differ)
+        for name in before | now:
+            if before.get(name) != now.get(name):
+                raise CommandError(
+                    f"cannot resume {self.path}: it was run with {name}={before.get(name)!r}, not {now.get(name)!r}"
+                )
+
     def write_json(self, name: str, content: Any) -> None:
-        save_json(self.path / name, _plain(content))
+        save_json(self.path / name, plain(content))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON object from the folder.
@@ -111,6 +142,29 @@ class RunFolder:
 
     def write_plot(self, histories: dict[str, list[dict[str, float]]], title: str) -> None:
         """``plot.png``: return and score over simulated steps and over seconds, one line per named history."""
+
+        def draw(axis: Any, quantity: str, over: str) -> None:
+            for name, history in histories.items():
+                x = [entry[over] for entry in history]
+                (line,) = axis.plot(x, [entry[quantity] for entry in history], alpha=0.45, linewidth=1)
+                best = [entry[f"best_{quantity}"] for entry in history]
+                axis.plot(x, best, color=line.get_color(), linewidth=2, label=f"{name}, best so far")
+
+        self._plot(draw, title)
+
+    def write_training_plot(
+        self, history: list[dict[str, float]], evaluations: list[dict[str, float]], title: str
+    ) -> None:
+        """``plot.png``: the same of training, with noise, and of the evaluations."""
+
+        def draw(axis: Any, quantity: str, over: str) -> None:
+            for rows, label, style in ((history, "training", "-"), (evaluations, "evaluation", "o-")):
+                axis.plot([r[over] for r in rows], [r[quantity] for r in rows], style, alpha=0.8, ms=4, label=label)
+
+        self._plot(draw, title)
+
+    def _plot(self, draw: Callable[[Any, str, str], None], title: str) -> None:
+        """``plot.png`` by ``draw(axis, quantity, over)``, called for each quantity over each measure of effort."""
         import matplotlib
 
         matplotlib.use("Agg")
@@ -122,11 +176,7 @@ class RunFolder:
                 (("simulated_steps", "simulated environment steps"), ("seconds", "seconds"))
             ):
                 axis = axes[row][column]
-                for name, history in histories.items():
-                    x = [entry[over] for entry in history]
-                    (line,) = axis.plot(x, [entry[quantity] for entry in history], alpha=0.45, linewidth=1)
-                    best = [entry[f"best_{quantity}"] for entry in history]
-                    axis.plot(x, best, color=line.get_color(), linewidth=2, label=f"{name}, best so far")
+                draw(axis, quantity, over)
                 axis.set_xlabel(label if row == 1 else "")
                 axis.set_ylabel(quantity if column == 0 else "")
                 axis.grid(alpha=0.3)
@@ -136,6 +186,11 @@ class RunFolder:
         with replacing(self.path / "plot.png") as temporary:
             figure.savefig(temporary, dpi=120)
         pyplot.close(figure)
+
+    def print_hint(self, console: Any) -> None:
+        """Say how to go on after an interruption."""
+        hint = f"go on with the same command and --resume; the run so far is in {self.path}"
+        console.print(hint, highlight=False, soft_wrap=True)
 
 
 def machine() -> dict[str, Any]:
@@ -173,16 +228,25 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def _flat(config: dict[str, Any], shared: Collection[str], but: Collection[str]) -> dict[str, Any]:
+    """The entries ``shared`` of a configuration, and what is in those that are dicts, without the names in ``but``."""
+    flat: dict[str, Any] = {}
+    for name in shared:
+        value = config.get(name)
+        flat |= value if isinstance(value, dict) else {name: value}
+    return {name: value for name, value in flat.items() if name not in but}
+
+
 def _absent(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _plain(value: Any) -> Any:
-    """JSON has neither nan nor infinity: both become null."""
+def plain(value: Any) -> Any:
+    """What JSON can hold of a value: nan and infinity become None, tuples lists, keys strings."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         value = value.item()
     return None if _absent(value) else value

@@ -10,8 +10,6 @@ import tyro
 from pliant.scripts.errors import CommandError
 from pliant.scripts.options import EnvironmentOptions
 
-ALGORITHMS = ("bptt", "shac", "sapo", "mixed", "ppo", "sac", "td3")
-
 
 @dataclass
 class RunOptions:
@@ -79,9 +77,7 @@ def run(arguments: Arguments) -> int:
 
     env_id = resolve(arguments.environment)
     folder = RunFolder(arguments.out or f"runs/{short_name(env_id)}-{arguments.algo}-seed{arguments.seed}")
-    folder.prepare()
-    if folder.holds_run() and not (arguments.resume or arguments.overwrite):
-        raise CommandError(f"{folder.path} holds a run already; pass --resume, --overwrite or another --out")
+    folder.claim(resume=arguments.resume, overwrite=arguments.overwrite)
     if arguments.resume and not folder.holds_run():
         raise CommandError(f"cannot resume: {folder.path} holds no run")
     try:

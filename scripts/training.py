@@ -12,7 +12,6 @@ tensorboard/     logs
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -25,14 +24,13 @@ from pliant.policies.checkpoints import load_arrays
 from pliant.policies.policy_files import LEARNED, load_policy, save_policy
 from pliant.scripts.errors import CommandError
 from pliant.scripts.training_parts import (
+    BUDGET,
     EVALUATION_SEED,
     TEST_SEED,
     available_memory,
     hyperparameters,
-    identity,
     parse_settings,
     record_policy,
-    write_plot,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +46,8 @@ METHODS = {
     "sac": "pliant.policies.reinforcement.sac",
     "td3": "pliant.policies.reinforcement.td3",
 }
+SHARED = ("environment", "algorithm", "num_envs", "evaluation_episodes", "environment_options", "settings")
+"""Entries of the configuration that a run goes on with."""
 EVALUATIONS = 10
 UNLIMITED = 10**12  # steps
 SHARE_OF_MEMORY = 0.9
@@ -125,15 +125,9 @@ class Training:
         Raises:
             CommandError: the folder holds no such run.
         """
-        stored = self.folder.read_json("config.json")
-        if "algorithm" not in stored:
+        if "algorithm" not in self.folder.read_json("config.json"):
             raise CommandError(f"cannot resume {self.folder.path}: it is no run of `pliant train`")
-        before, now = identity(stored), identity(json.loads(json.dumps(self.config)))
-        for name in now:
-            if before.get(name) != now[name]:
-                raise CommandError(
-                    f"cannot resume {self.folder.path}: it was run with {name}={before.get(name)!r}, not {now[name]!r}"
-                )
+        self.folder.check_same_run(self.config, shared=SHARED, may_differ=BUDGET)
         path = self.folder.path / "checkpoint.npz"
         if not path.exists():
             return None  # interrupted before the first checkpoint
@@ -179,9 +173,7 @@ class Training:
                     policy, self.history, self._snapshot = result.policy, result.history, lambda: result.state
             self._finish(console, policy)
         except KeyboardInterrupt:
-            console.print(
-                f"go on with the same command and --resume; the run so far is in {self.folder.path}", highlight=False
-            )
+            self.folder.print_hint(console)
             raise
         finally:
             env.close()
@@ -228,7 +220,8 @@ class Training:
         return row["seconds"] // seconds > last["seconds"] // seconds
 
     def _judged(self) -> int:
-        return min(self.arguments.evaluation_episodes, max(self.num_envs, 1))
+        """Worlds of the evaluations."""
+        return min(self.arguments.evaluation_episodes, self.num_envs)
 
     def _play(self, policy: Any, first: int) -> tuple[float, float]:
         from pliant.policies.evaluation import evaluate
@@ -301,7 +294,7 @@ class Training:
         }
         self._checkpoint()
         title = f"{self.env_id}, {self.algorithm}, seed {self.arguments.seed}"
-        write_plot(self.folder.path / "plot.png", self.history, self.evaluations, title)
+        self.folder.write_training_plot(self.history, self.evaluations, title)
         if self.arguments.video:
             from pliant.scripts import video
 

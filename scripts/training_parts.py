@@ -1,4 +1,4 @@
-"""Parts of ``pliant train`` that stand alone: settings by kind of task, checks, the plot, the filmed episode."""
+"""Parts of ``pliant train`` that stand alone: settings by kind of task, checks, the filmed episode."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from pliant.policies.checkpoints import replacing
 from pliant.scripts.errors import CommandError
 
 EVALUATION_SEED, TEST_SEED = 1_000_000, 2_000_000  # far from those of training
@@ -55,14 +54,6 @@ def parse_settings(text: str, kind: type) -> dict[str, Any]:
     return found
 
 
-def identity(config: dict[str, Any]) -> dict[str, Any]:
-    """What two runs must share for one to go on with the other, flat."""
-    flat = {name: config.get(name) for name in ("environment", "algorithm", "num_envs", "evaluation_episodes")}
-    for part in ("environment_options", "settings"):
-        flat |= {name: value for name, value in (config.get(part) or {}).items() if name not in BUDGET}
-    return flat
-
-
 def available_memory() -> int | None:
     """Bytes that may still be used; None where the system does not tell."""
     try:
@@ -102,27 +93,3 @@ def record_policy(env_id: str, env_options: dict[str, Any], policy: Any, seed: i
         return video.record(env, np.array(actions), seed=seed)
     finally:
         env.close()
-
-
-def write_plot(path: Path, history: list[dict[str, float]], evaluations: list[dict[str, float]], title: str) -> None:
-    """Return and score over simulated steps and over seconds: of training, with noise, and of the evaluations."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(2, 2, figsize=(10, 6), sharey="row", layout="constrained")
-    for row, quantity in enumerate(("return", "score")):
-        for column, over in enumerate(("simulated_steps", "seconds")):
-            axis = axes[row][column]
-            for rows, label, style in ((history, "training", "-"), (evaluations, "evaluation", "o-")):
-                axis.plot([r[over] for r in rows], [r[quantity] for r in rows], style, alpha=0.8, ms=4, label=label)
-            axis.set_xlabel(over.replace("_", " ") if row == 1 else "")
-            axis.set_ylabel(quantity if column == 0 else "")
-            axis.grid(alpha=0.3)
-    axes[1][0].set_ylim(-0.02, 1.02)
-    axes[0][0].legend(fontsize="small")
-    figure.suptitle(title)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-    pyplot.close(figure)

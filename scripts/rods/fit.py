@@ -45,9 +45,7 @@ def fit(arguments: Fit) -> int:
     training = _spread(mendable(recordings, name, "train", arguments.data or None), arguments.files)
     given = read_parameters(arguments.start, name) if arguments.start else None
     folder = RunFolder(arguments.out or f"runs/rods-{name}")
-    folder.prepare()
-    if folder.holds_run() and not (arguments.resume or arguments.overwrite):
-        raise CommandError(f"{folder.path} holds a run already; pass --resume, --overwrite or another --out")
+    folder.claim(resume=arguments.resume, overwrite=arguments.overwrite)
     course = _Course(folder, name, training, arguments.iterations, arguments.files > 0)
     if arguments.resume:
         course.read(given)
@@ -100,10 +98,7 @@ class _Course:
 
         if given is not None:
             raise CommandError("a fit that is resumed has begun already; leave out --start")
-        stored = self.folder.read_json("config.json")
-        for key, now in self._identity().items():
-            if stored.get(key) != now:
-                raise CommandError(f"cannot resume {self.folder.path}: it was run with {key}={stored.get(key)!r}")
+        self.folder.check_same_run(self._identity(), shared=self._identity())
         self.start = mendable(load_parameters, self.folder.path / "start.json")
         if not (self.folder.path / "checkpoint.npz").exists():
             return  # interrupted before the first iteration ended
@@ -142,8 +137,7 @@ class _Course:
                     state=self.state,
                 )
         except KeyboardInterrupt:
-            hint = f"go on with the same command and --resume; the fit is in {self.folder.path}"
-            console.print(hint, highlight=False, soft_wrap=True)
+            self.folder.print_hint(console)
             raise
         save_parameters(self.folder.path / "parameters.json", fitted, self._provenance())
         self.folder.write_metrics(self.history, self._provenance())

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pliant.scripts.errors import CommandError
+from pliant.scripts.options import output_file
 from pliant.scripts.rods.inputs import mendable, read_parameters
 
 if TYPE_CHECKING:
@@ -24,11 +25,7 @@ HELD = (0.25, 0.25, 0.27)  # of edges between clamped vertices
 
 def view(arguments: View) -> int:
     """Predict, draw, write."""
-    out = Path(arguments.out)
-    if out.suffix != ".mp4":
-        raise CommandError(f"out={arguments.out!r} must end in .mp4")
-    if not out.parent.is_dir():
-        raise CommandError(f"out={arguments.out!r} lies in a folder that does not exist")
+    out = output_file(arguments.out, ".mp4")
     from rich.console import Console
 
     from pliant.envs.rods.protocol import score

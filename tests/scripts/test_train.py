@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import point_mass
@@ -17,7 +18,7 @@ pytest.importorskip("stable_baselines3")
 
 from pliant.policies.checkpoints import load_arrays
 from pliant.scripts.main import main
-from pliant.scripts.train import ALGORITHMS
+from pliant.scripts.train import Arguments
 from pliant.scripts.training import METHODS
 
 PROGRAM = (
@@ -65,7 +66,7 @@ def curve(folder):
 
 
 def test_the_command_offers_every_method():
-    assert set(ALGORITHMS) == set(METHODS)
+    assert set(get_args(get_type_hints(Arguments)["algo"])) == set(METHODS)
 
 
 @pytest.mark.parametrize(
