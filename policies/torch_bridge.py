@@ -31,7 +31,7 @@ from torch.autograd.function import once_differentiable
 from pliant.envs.base import TaskVectorEnv
 from pliant.envs.rollout import OBSERVATION_LIMIT, Gradient
 
-__all__ = ["TorchEnv", "to_array", "to_tensor"]
+__all__ = ["TorchEnv", "to_array", "to_tensor", "vector_env"]
 
 
 def to_array(tensor: torch.Tensor) -> np.ndarray:
@@ -42,6 +42,18 @@ def to_array(tensor: torch.Tensor) -> np.ndarray:
 def to_tensor(array: np.ndarray, like: torch.Tensor) -> torch.Tensor:
     """An array as a tensor of the type and on the device of ``like``: the same memory (by DLPack) where it can be."""
     return torch.from_dlpack(np.ascontiguousarray(array)).to(like)
+
+
+def vector_env(env: Any) -> TaskVectorEnv:
+    """A vector environment without its wrappers.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    env = getattr(env, "unwrapped", env)
+    if not isinstance(env, TaskVectorEnv):
+        raise ValueError(f"env is a {type(env).__name__}; gymnasium.make_vec makes one, num_envs=1 for one world")
+    return env
 
 
 class TorchEnv:
@@ -64,9 +76,7 @@ class TorchEnv:
     """
 
     def __init__(self, env: Any, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> None:
-        env = getattr(env, "unwrapped", env)
-        if not isinstance(env, TaskVectorEnv):
-            raise ValueError(f"env is a {type(env).__name__}; gymnasium.make_vec makes one, num_envs=1 for one world")
+        env = vector_env(env)
         if not env.differentiable:
             raise ValueError("differentiable=False: this environment records nothing; make it with differentiable=True")
         if env.autoreset_mode == AutoresetMode.SAME_STEP:

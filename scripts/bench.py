@@ -158,6 +158,14 @@ CASES: tuple[Case | RodCase, ...] = (
     RodCase("13 vertices, both ends driven", 256, 13),
 )
 SUBSTEPS, STEPS = 20, 5
+FIGURES = (
+    "forward_per_second",
+    "forward_per_second_range",
+    "substep_milliseconds",
+    "reverse_over_forward",
+    "reverse_over_forward_all_kept",
+    "cold_start_seconds",
+)
 
 
 def run(arguments: Arguments) -> int:
@@ -204,7 +212,6 @@ def speed(case: Case | RodCase, *, precision: str, device: str, repeats: int) ->
         "substep_milliseconds": 1e3 * statistics.median(forward) / (SUBSTEPS * STEPS),
         "reverse_over_forward": statistics.median(reverse) / statistics.median(recorded),
         "reverse_over_forward_all_kept": statistics.median(whole_reverse) / statistics.median(whole),
-        "cold_start_seconds": None,
     }
 
 
@@ -272,11 +279,6 @@ def cold_start(*, precision: str, device: str) -> dict[str, Any]:
     found = json.loads(process.stdout.splitlines()[-1])
     return {
         **_row("mpm", "Crawler3D small", 1, found["elements"], precision, found["device"]),
-        "forward_per_second": None,
-        "forward_per_second_range": None,
-        "substep_milliseconds": None,
-        "reverse_over_forward": None,
-        "reverse_over_forward_all_kept": None,
         "cold_start_seconds": seconds,
     }
 
@@ -295,6 +297,7 @@ def _reverse_sweep(world: Any) -> None:
 
 
 def _row(solver: str, scene: str, batch: int, elements: int, precision: str, device: str) -> dict[str, Any]:
+    """What a row says of its case, with no figures yet."""
     from pliant.scripts.runs import machine, versions
 
     return {
@@ -306,6 +309,7 @@ def _row(solver: str, scene: str, batch: int, elements: int, precision: str, dev
         "device": device,
         "versions": versions(("pliant", "taichi", "numpy")),
         "machine": machine(),
+        **dict.fromkeys(FIGURES),
     }
 
 

@@ -103,7 +103,7 @@ class Training:
         return self.method.Settings(steps=steps, minutes=minutes, **given)
 
     def _check_memory(self) -> None:
-        """Refuse a batch that cannot fit, judged by a small one."""
+        """Refuse a batch that cannot fit, judged by a small one; note how long an episode is."""
         from pliant.scripts.registry import make_vector
         from pliant.sims.runtime import thread_count
 
@@ -159,7 +159,7 @@ class Training:
         worlds = {"autoreset_mode": "SameStep"} if learned else {"differentiable": True}
         with console.status(f"making {self.env_id}"):
             env = make_vector(self.env_id, self.num_envs, **worlds, **self.env_options)
-            self._judge = make_vector(self.env_id, self._judged(), **self.env_options)
+            self._judge = make_vector(self.env_id, self._evaluation_worlds(), **self.env_options)
         self.folder.write_json("config.json", self.config)
         self._began = self._saved = time.monotonic()
         self._log = self._open_log()
@@ -219,8 +219,7 @@ class Training:
         seconds = 60 * self.arguments.minutes / EVALUATIONS
         return row["seconds"] // seconds > last["seconds"] // seconds
 
-    def _judged(self) -> int:
-        """Worlds of the evaluations."""
+    def _evaluation_worlds(self) -> int:
         return min(self.arguments.evaluation_episodes, self.num_envs)
 
     def _play(self, policy: Any, first: int) -> tuple[float, float]:

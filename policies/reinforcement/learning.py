@@ -25,6 +25,9 @@ from pliant.policies.training_state import (
     set_global_random_state,
 )
 
+REPLAYED = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+"""Arrays of a replay buffer."""
+
 OnIteration = Callable[[Callable[[], dict[str, Any]], LearnedPolicy, dict[str, float]], None]
 
 
@@ -175,9 +178,6 @@ def _snapshot(model: BaseAlgorithm) -> dict[str, Any]:
         tree["replay"] = {name: getattr(buffer, name)[:filled] for name in REPLAYED}
         tree["replay"] |= {"pos": buffer.pos, "full": buffer.full}
     return tree
-
-
-REPLAYED = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
 def _restore(model: BaseAlgorithm, tree: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from pliant.envs.base import TaskVectorEnv
+from pliant.policies.torch_bridge import vector_env
 
 BY_WORLD = ("score", "np_random", "np_random_seed")
 """Attributes whose value has an entry for each world."""
@@ -43,9 +43,7 @@ class BatchedVecEnv(VecEnv):
     """
 
     def __init__(self, env: Any) -> None:
-        env = getattr(env, "unwrapped", env)
-        if not isinstance(env, TaskVectorEnv):
-            raise ValueError(f"env is a {type(env).__name__}; gymnasium.make_vec makes one, num_envs=1 for one world")
+        env = vector_env(env)
         if env.autoreset_mode != AutoresetMode.SAME_STEP:
             raise ValueError(f"autoreset_mode={env.autoreset_mode.value!r} must be 'SameStep'")
         self.env = env

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
 from pliant.policies.controllers import Mlp
+
+OnIteration = Callable[[Callable[[], dict[str, Any]], Any, dict[str, float]], None]
+"""Called as ``on_iteration(snapshot, policy, row)`` after each iteration; ``snapshot()`` is a state."""
 
 
 @dataclass

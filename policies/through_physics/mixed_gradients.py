@@ -24,7 +24,6 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,7 +33,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from pliant.policies.ranges import check_ranges
 from pliant.policies.schedules import half_cosine
-from pliant.policies.through_physics.learning import Result, load_parts, make_mlp, used_share
+from pliant.policies.through_physics.learning import OnIteration, Result, load_parts, make_mlp, used_share
 from pliant.policies.torch_bridge import TorchEnv
 from pliant.policies.training_state import history_from_tree, history_to_tree
 
@@ -104,7 +103,7 @@ def train(
     settings: Settings,
     *,
     policy: Any = None,
-    on_iteration: Callable[[Callable[[], dict[str, Any]], Any, dict[str, float]], None] | None = None,
+    on_iteration: OnIteration | None = None,
     state: dict[str, Any] | None = None,
 ) -> Result:
     """Train a policy by mixed gradients.

@@ -18,7 +18,6 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,7 +27,7 @@ from torch.nn.utils import clip_grad_norm_
 from pliant.policies.ranges import check_ranges
 from pliant.policies.through_physics.episodes import Episodes
 from pliant.policies.through_physics.gaussian import GaussianPolicy, value_network
-from pliant.policies.through_physics.learning import Result, load_parts, td_lambda_returns, used_share
+from pliant.policies.through_physics.learning import OnIteration, Result, load_parts, td_lambda_returns, used_share
 from pliant.policies.torch_bridge import TorchEnv
 from pliant.policies.training_state import history_from_tree, history_to_tree
 
@@ -93,7 +92,7 @@ def train(
     env: Any,
     settings: Settings,
     *,
-    on_iteration: Callable[[Callable[[], dict[str, Any]], GaussianPolicy, dict[str, float]], None] | None = None,
+    on_iteration: OnIteration | None = None,
     state: dict[str, Any] | None = None,
 ) -> Result:
     """Train a policy by SAPO.
