@@ -26,6 +26,12 @@ def linear(inputs: int, outputs: int, generator: torch.Generator, gain: float = 
     return layer
 
 
+def check_activation(name: str) -> None:
+    """Raise ``ValueError`` unless it is one of ``ACTIVATIONS``."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation={name!r} is unknown; allowed: {', '.join(ACTIVATIONS)}")
+
+
 @torch.no_grad()
 def act_on_arrays(policy: nn.Module, observation: np.ndarray) -> np.ndarray:
     """Actions (..., A) of a module for observations (..., O), without gradients."""
@@ -58,10 +64,8 @@ class Mlp(nn.Module):
         commands: Sequence[int] | np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation={activation!r} is unknown; allowed: {', '.join(ACTIVATIONS)}")
-        if observation_size < 1 or action_size < 1 or any(size < 1 for size in hidden):
-            raise ValueError(f"sizes {observation_size}, {list(hidden)}, {action_size} must be at least 1")
+        check_activation(activation)
+        _check_sizes(observation_size, hidden, action_size)
         seen = _entries("columns", columns, observation_size)
         moved = _entries("commands", commands, action_size)
         self.settings: dict[str, Any] = {
@@ -129,8 +133,9 @@ class SinSin(nn.Module):
         cycles: float = 4.0,
     ) -> None:
         super().__init__()
-        if observation_size < 1 or action_size < 1 or not len(hidden) or any(size < 1 for size in hidden):
-            raise ValueError(f"sizes {observation_size}, {list(hidden)}, {action_size} must be at least 1")
+        _check_sizes(observation_size, hidden, action_size)
+        if not len(hidden):
+            raise ValueError("hidden=[] must hold the sizes of at least one layer")
         if waves < 1 or not 0.0 < cycles < np.inf:
             raise ValueError(f"waves={waves} must be at least 1 and cycles={cycles} positive")
         ticks = _entries("clock", clock, observation_size) if clock is not None else np.zeros(0, int)
@@ -189,6 +194,12 @@ def observed_entries(task: Any) -> dict[str, list[int]]:
         entries[part.feature.name] = list(range(first, first + part.feature.size))
         first += part.feature.size
     return entries
+
+
+def _check_sizes(observation_size: int, hidden: Sequence[int], action_size: int) -> None:
+    if min(observation_size, action_size, *hidden) < 1:
+        given = f"observation_size={observation_size}, hidden={list(hidden)}, action_size={action_size}"
+        raise ValueError(f"{given}: all sizes must be at least 1")
 
 
 def _entries(name: str, chosen: Sequence[int] | np.ndarray | None, size: int) -> np.ndarray:

@@ -46,6 +46,7 @@ SHOWN = (
 SHARED = ("environment", "method", "environment_options", "settings", "control")  # what a run goes on with
 EXTENDABLE = ("iterations", "max_simulated_steps", "target_score")
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
+MOST_WORLDS = 32  # simulated at a time, unless the flag says otherwise
 
 
 @dataclass
@@ -245,7 +246,7 @@ def _make_environment(env_id: str, settings: TrajectorySettings, env_options: di
     if not isinstance(settings, SamplingSettings):
         return make(env_id, differentiable=True, **env_options)
     if worlds == 0:
-        worlds = min(_population(env_id, settings, env_options), 32)
+        worlds = min(_population(env_id, settings, env_options), MOST_WORLDS)
     return make(env_id, **env_options) if worlds == 1 else make_vector(env_id, worlds, **env_options)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pliant.policies.controllers import ACTIVATIONS, SMALL, act_on_arrays, linear
+from pliant.policies.controllers import ACTIVATIONS, SMALL, act_on_arrays, check_activation, linear
 from pliant.policies.weights import load_weights, save_weights
 
 KIND = "gaussian"
@@ -136,8 +136,7 @@ def value_network(observation_size: int, hidden: Sequence[int], activation: str,
 
 def hidden_layers(sizes: Sequence[int], activation: str, generator: torch.Generator) -> nn.Sequential:
     """From ``sizes[0]`` to ``sizes[-1]`` numbers, each layer with activation and layer normalisation."""
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation={activation!r} is unknown; allowed: {', '.join(ACTIVATIONS)}")
+    check_activation(activation)
     if any(size < 1 for size in sizes):
         raise ValueError(f"sizes {list(sizes)} must be at least 1")
     layers: list[nn.Module] = []

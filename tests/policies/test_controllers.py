@@ -1,6 +1,7 @@
 """Controllers with sines, phase and goal, and controllers that act without torch."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -119,6 +120,14 @@ def test_back_propagation_through_the_simulation_trains_it():
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         SinSin(4, 2, **options)
+
+
+@pytest.mark.parametrize("kind", [Mlp, SinSin])
+def test_bad_sizes_are_named(kind):
+    for sizes in ({"observation_size": 0}, {"action_size": -1}, {"hidden": [4, 0]}):
+        ((name, value),) = sizes.items()
+        with pytest.raises(ValueError, match=re.escape(f"{name}={value}")):
+            kind(**{"observation_size": 4, "action_size": 2, **sizes})
 
 
 @pytest.mark.parametrize("wrong", [np.full((2, 5), np.nan), np.full((2, 5), "a"), np.zeros((2, 5), int), np.zeros(10)])
