@@ -92,12 +92,41 @@ def activity_functions(dim: int, fp: Any) -> SimpleNamespace:
     return SimpleNamespace(injected_at=injected_at, is_active=is_active, is_emitted=is_emitted)
 
 
-def supplied_transfers(dim: int, fp: Any, transfers: SimpleNamespace) -> SimpleNamespace:
-    """The transfers of a scene with injectors or drains: particles that take no part keep place and deformation, rest,
-    and leave the grid alone. Whoever is emitted is left to the injector, forward and back."""
+@cache
+def rest_functions(dim: int, fp: Any) -> SimpleNamespace:
+    """``rest`` and ``rest_adjoint`` of a particle that takes no part: it keeps place and deformation and rests. Whoever
+    is emitted is left to the injector, forward and back."""
     activity, stencil = activity_functions(dim, fp), stencil_functions(dim, fp, False)
-    record = transfers.record
+    record = at.record_size(dim)
     MOTION, F_AT = dim, 2 * dim + dim * dim  # velocity and affine velocity lie side by side
+
+    @ti.func
+    def rest(mem: ti.template(), r_in, r_out, p):
+        if not activity.is_emitted(mem, r_in, r_out, p):
+            h = ti.static(mem.integers)
+            i = r_in * h[STATE] + h[at.STATE_AT] + p * record
+            o = r_out * h[STATE] + h[at.STATE_AT] + p * record
+            stencil.store_vec(mem.frames, o, stencil.load_vec(mem.frames, i))
+            for k in range(MOTION, F_AT):
+                mem.frames[o + k] = fp(0.0)
+            stencil.store_mat(mem.frames, o + F_AT, stencil.load_mat(mem.frames, i + F_AT))
+
+    @ti.func
+    def rest_adjoint(mem: ti.template(), b, r_in, r_out, p):
+        """x_bar = x'_bar, F_bar = F'_bar, v_bar = 0, C_bar = 0; all 0 if emitted."""
+        h = ti.static(mem.integers)
+        a = b * h[STATE] + h[at.STATE_AT] + p * record
+        is_new = activity.is_emitted(mem, r_in, r_out, p)
+        for k in range(record):
+            if is_new or (k >= MOTION and k < F_AT):
+                mem.adjoint[a + k] = fp(0.0)
+
+    return SimpleNamespace(rest=rest, rest_adjoint=rest_adjoint)
+
+
+def supplied_transfers(dim: int, fp: Any, transfers: SimpleNamespace) -> SimpleNamespace:
+    """The transfers of a scene with injectors or drains: particles that take no part leave the grid alone."""
+    activity, resting = activity_functions(dim, fp), rest_functions(dim, fp)
 
     @ti.func
     def scatter(mem: ti.template(), b, n0, r_in, r_out, p):
@@ -108,14 +137,8 @@ def supplied_transfers(dim: int, fp: Any, transfers: SimpleNamespace) -> SimpleN
     def gather(mem: ti.template(), b, c, n0, r_in, r_out, p, substep):
         if activity.is_active(mem, r_in, p):
             transfers.gather(mem, b, c, n0, r_in, r_out, p, substep)
-        elif not activity.is_emitted(mem, r_in, r_out, p):
-            h = ti.static(mem.integers)
-            i = r_in * h[STATE] + h[at.STATE_AT] + p * record
-            o = r_out * h[STATE] + h[at.STATE_AT] + p * record
-            stencil.store_vec(mem.frames, o, stencil.load_vec(mem.frames, i))
-            for k in range(MOTION, F_AT):
-                mem.frames[o + k] = fp(0.0)
-            stencil.store_mat(mem.frames, o + F_AT, stencil.load_mat(mem.frames, i + F_AT))
+        else:
+            resting.rest(mem, r_in, r_out, p)
 
     @ti.func
     def scatter_adjoint(mem: ti.template(), b, n0, r_in, p):
@@ -124,19 +147,17 @@ def supplied_transfers(dim: int, fp: Any, transfers: SimpleNamespace) -> SimpleN
 
     @ti.func
     def gather_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, p):
-        """Of a particle that takes no part: x_bar = x'_bar, F_bar = F'_bar, v_bar = 0, C_bar = 0; all 0 if emitted."""
         if activity.is_active(mem, r_in, p):
             transfers.gather_adjoint(mem, b, c, n0, r_in, r_out, p)
         else:
-            h = ti.static(mem.integers)
-            a = b * h[STATE] + h[at.STATE_AT] + p * record
-            is_new = activity.is_emitted(mem, r_in, r_out, p)
-            for k in range(record):
-                if is_new or (k >= MOTION and k < F_AT):
-                    mem.adjoint[a + k] = fp(0.0)
+            resting.rest_adjoint(mem, b, r_in, r_out, p)
 
     return SimpleNamespace(
-        scatter=scatter, gather=gather, scatter_adjoint=scatter_adjoint, gather_adjoint=gather_adjoint, record=record
+        scatter=scatter,
+        gather=gather,
+        scatter_adjoint=scatter_adjoint,
+        gather_adjoint=gather_adjoint,
+        record=transfers.record,
     )
 
 

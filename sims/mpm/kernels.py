@@ -2,15 +2,17 @@
 
 No atomics: each member scatters its share of the particles to a grid copy of its own and the copies are added, in the
 order of the members, when nodes are updated. Results are therefore the same, bit by bit, for the same team. Only nodes
-inside the bounding box of the particles are visited; particles are taken in the order of their cells.
+inside the bounding box of the particles are visited; particles are taken in the order of their cells, in three
+dimensions several of a cell at once.
 """
 
 from functools import cache
 from typing import Any
 
 from pliant.sims.mpm import state as at
+from pliant.sims.mpm.block_transfers import block_functions
 from pliant.sims.mpm.grid import grid_functions
-from pliant.sims.mpm.injector_kernels import activity_functions, supplied_transfers
+from pliant.sims.mpm.injector_kernels import activity_functions, rest_functions, supplied_transfers
 from pliant.sims.mpm.materials import RIGID
 from pliant.sims.mpm.rigid_kernels import rigid_functions
 from pliant.sims.mpm.stencil import stencil_functions
@@ -43,10 +45,16 @@ def mpm_phases(
     """The phases for the materials ``kinds`` of a scene."""
     vec = ti.types.vector(dim, fp)
     ivec = ti.types.vector(dim, ti.i32)
-    transfers = transfer_functions(dim, fp, kinds, has_muscles, False)
-    if has_supply:
-        transfers = supplied_transfers(dim, fp, transfers)
-    activity = activity_functions(dim, fp)
+    blocks, transfers = None, None
+    if dim == 3:
+        blocks = block_functions(fp, kinds, has_muscles, has_supply)
+    else:
+        transfers = transfer_functions(dim, fp, kinds, has_muscles, False)
+        if has_supply:
+            transfers = supplied_transfers(dim, fp, transfers)
+    activity = activity_functions(dim, fp) if has_supply else None
+    resting = rest_functions(dim, fp) if has_supply else None
+    record = at.record_size(dim)
     stencil = stencil_functions(dim, fp, False)
     grid = grid_functions(dim, fp, shape_kinds, False)
     v4 = ti.types.vector(LANES, fp)
@@ -63,7 +71,7 @@ def mpm_phases(
     @ti.func
     def base_of_particle(mem: ti.template(), r, p):
         h = ti.static(mem.integers)
-        x = stencil.load_vec(mem.frames, r * h[STATE] + h[at.STATE_AT] + p * transfers.record)
+        x = stencil.load_vec(mem.frames, r * h[STATE] + h[at.STATE_AT] + p * record)
         return stencil.base_of(mem, x * mem.constants[INVERSE_CELL])
 
     @ti.func
@@ -107,12 +115,11 @@ def mpm_phases(
         high = ivec(0)
         for i in range(share(mem, c), share(mem, c + 1)):
             p = ordered(mem, b, i)
-            base = base_of_particle(mem, r, p)
+            takes_part = True
             if ti.static(has_supply):
-                if activity.is_active(mem, r, p):
-                    low = ti.min(low, base)
-                    high = ti.max(high, base)
-            else:
+                takes_part = activity.is_active(mem, r, p)
+            if takes_part:
+                base = base_of_particle(mem, r, p)
                 low = ti.min(low, base)
                 high = ti.max(high, base)
         high += 2
@@ -230,8 +237,11 @@ def mpm_phases(
         low, high = set_box(mem, b, c, r_in)
         n0 = copy_at(mem, b, c)
         clear(mem, mem.grid, n0, low, high)
-        for i in range(share(mem, c), share(mem, c + 1)):
-            transfers.scatter(mem, b, n0, r_in, r_out, ordered(mem, b, i))
+        if ti.static(dim == 3):
+            blocks.scatter(mem, b, n0, r_in, r_out, share(mem, c), share(mem, c + 1))
+        else:
+            for i in range(share(mem, c), share(mem, c + 1)):
+                transfers.scatter(mem, b, n0, r_in, r_out, ordered(mem, b, i))
 
     @ti.func
     def update_grid(mem: ti.template(), b, c, r_in, r_out, substep):
@@ -264,8 +274,16 @@ def mpm_phases(
     @ti.func
     def grid_to_particles(mem: ti.template(), b, c, r_in, r_out, substep):
         n0 = copy_at(mem, b, 0)
-        for i in range(share(mem, c), share(mem, c + 1)):
-            transfers.gather(mem, b, c, n0, r_in, r_out, ordered(mem, b, i), substep)
+        if ti.static(dim == 3):
+            blocks.gather(mem, b, c, n0, r_in, r_out, share(mem, c), share(mem, c + 1), substep)
+            if ti.static(has_supply):
+                for i in range(share(mem, c), share(mem, c + 1)):
+                    p = ordered(mem, b, i)
+                    if not activity.is_active(mem, r_in, p):
+                        resting.rest(mem, r_in, r_out, p)
+        else:
+            for i in range(share(mem, c), share(mem, c + 1)):
+                transfers.gather(mem, b, c, n0, r_in, r_out, ordered(mem, b, i), substep)
 
     @ti.func
     def scatters_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
@@ -277,8 +295,11 @@ def mpm_phases(
         low, high = box(mem, b, c)
         n0 = copy_at(mem, b, c)
         clear(mem, mem.grid_adjoint, n0, low, high)
-        for i in range(share(mem, c), share(mem, c + 1)):
-            transfers.scatter_adjoint(mem, b, n0, r_in, ordered(mem, b, i))
+        if ti.static(dim == 3):
+            blocks.scatter_adjoint(mem, b, n0, r_in, share(mem, c), share(mem, c + 1))
+        else:
+            for i in range(share(mem, c), share(mem, c + 1)):
+                transfers.scatter_adjoint(mem, b, n0, r_in, ordered(mem, b, i))
 
     @ti.func
     def update_grid_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
@@ -316,23 +337,16 @@ def mpm_phases(
     @ti.func
     def gathers_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
         n0 = copy_at(mem, b, 0)
-        for i in range(share(mem, c), share(mem, c + 1)):
-            transfers.gather_adjoint(mem, b, c, n0, r_in, r_out, ordered(mem, b, i))
-
-    rigid = rigid_functions(dim, fp, kinds)
-
-    @ti.func
-    def match_shapes(mem: ti.template(), b, c, r_in, r_out, substep):
-        """Each rigid body by one member."""
-        for k in range(rigid.count(mem)):
-            if k % mem.integers[TEAM] == c:
-                rigid.project(mem, b, k, r_out)
-
-    @ti.func
-    def match_shapes_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
-        for k in range(rigid.count(mem)):
-            if k % mem.integers[TEAM] == c:
-                rigid.project_adjoint(mem, b, k, r_in, r_out)
+        if ti.static(dim == 3):
+            blocks.gather_adjoint(mem, b, c, n0, r_in, r_out, share(mem, c), share(mem, c + 1))
+            if ti.static(has_supply):
+                for i in range(share(mem, c), share(mem, c + 1)):
+                    p = ordered(mem, b, i)
+                    if not activity.is_active(mem, r_in, p):
+                        resting.rest_adjoint(mem, b, r_in, r_out, p)
+        else:
+            for i in range(share(mem, c), share(mem, c + 1)):
+                transfers.gather_adjoint(mem, b, c, n0, r_in, r_out, ordered(mem, b, i))
 
     @ti.func
     def finish_reverse(mem: ti.template(), b, c):
@@ -356,11 +370,12 @@ def mpm_phases(
     def finish(mem: ti.template(), b, c):
         pass
 
+    rigid = rigid_functions(dim, fp, kinds) if RIGID in kinds else None
     return Phases(
         begin=begin,
-        forward=[particles_to_grid, update_grid, grid_to_particles, *([match_shapes] if RIGID in kinds else [])],
+        forward=[particles_to_grid, update_grid, grid_to_particles, *([rigid.match] if rigid else [])],
         reverse=[
-            *([match_shapes_adjoint] if RIGID in kinds else []),
+            *([rigid.match_adjoint] if rigid else []),
             scatters_adjoint,
             update_grid_adjoint,
             gathers_adjoint,

@@ -42,6 +42,11 @@ MATERIALS = {
 }
 
 
+def in_stretches(kinds: tuple[int, ...]) -> bool:
+    """Whether any of these materials is a law in principal stretches."""
+    return any(FIXED_COROTATED <= kind <= SAND for kind in kinds)
+
+
 @cache
 def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
     """``update`` and ``update_adjoint`` for the materials ``kinds`` (sorted) that a scene contains.
@@ -57,9 +62,9 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
     has_direct, has_liquid = NEO_HOOKEAN in kinds, LIQUID in kinds
     yields = tuple(kind for kind in kinds if kind in (VON_MISES, VISCOPLASTIC, SAND))
     in_log_strain = HENCKY in kinds or len(yields) > 0
-    in_stretches = FIXED_COROTATED in kinds or in_log_strain
-    limit = yield_functions(dim, fp, kinds)
-    liquid = liquid_functions(dim, fp, law_size(kinds))
+    decomposes = in_stretches(kinds)
+    limit = yield_functions(dim, fp, kinds) if yields else None
+    liquid = liquid_functions(dim, fp, law_size(kinds)) if has_liquid else None
 
     @ti.func
     def is_in_stretches(kind):
@@ -183,7 +188,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
         if ti.static(has_liquid):
             if kind == LIQUID:
                 s[0] = F.determinant()
-        if ti.static(in_stretches):
+        if ti.static(decomposes):
             if is_in_stretches(kind):
                 U, s, V = svd(F)
         return U, s, V
@@ -201,7 +206,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
         if ti.static(has_liquid):
             if kind == LIQUID:
                 stored, tau = liquid.respond(F, s[0], L, law)
-        if ti.static(in_stretches):
+        if ti.static(decomposes):
             if is_in_stretches(kind):
                 t, g = principal(kind, s, law, dt)
                 scaled = U
@@ -224,22 +229,20 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
         law_bar = law_vec(0.0)
         if ti.static(has_direct):
             if kind == NEO_HOOKEAN:
-                # <tau_bar, d tau> = mu <tau_bar, dF F^T + F dF^T> + lam tr(tau_bar) <F^-T, dF>
+                # <tau_bar, d tau> = mu <tau_bar, dF F^T + F dF^T> + lam tr(tau_bar) <F^-T, dF>, and <tau_bar, F F^T> =
+                # <(tau_bar + tau_bar^T) F, F> / 2
                 trace = tau_bar.trace()
-                F_bar += (
-                    law[MU] * products.multiply(tau_bar + tau_bar.transpose(), F)
-                    + law[LAMBDA] * trace * F.inverse().transpose()
-                )
-                b = products.multiply_transposed(F, F)
+                doubled = products.multiply(tau_bar + tau_bar.transpose(), F)
+                F_bar += law[MU] * doubled + law[LAMBDA] * trace * F.inverse().transpose()
                 law_bar[MU] = -trace
                 for i in ti.static(range(dim)):
                     for j in ti.static(range(dim)):
-                        law_bar[MU] += tau_bar[i, j] * b[i, j]
+                        law_bar[MU] += fp(0.5) * doubled[i, j] * F[i, j]
                 law_bar[LAMBDA] = trace * s[0]
         if ti.static(has_liquid):
             if kind == LIQUID:
                 F_bar, L_bar, law_bar = liquid.respond_adjoint(F, s[0], L, law, stored_bar, tau_bar)
-        if ti.static(in_stretches):
+        if ti.static(decomposes):
             if is_in_stretches(kind):
                 t, g = principal(kind, s, law, dt)
                 Y = products.multiply(products.transposed_multiply(U, tau_bar), U)

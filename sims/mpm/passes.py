@@ -49,7 +49,7 @@ def mpm_passes(
     transfers = transfer_functions(dim, fp, kinds, has_muscles, True)
     if has_supply:
         transfers = supplied_transfers(dim, fp, transfers)
-    activity = activity_functions(dim, fp)
+    activity = activity_functions(dim, fp) if has_supply else None
     stencil = stencil_functions(dim, fp, True)
     grid = grid_functions(dim, fp, shape_kinds, True)
     finish_world = mpm_phases(dim, fp, kinds, has_muscles, shape_kinds, has_supply).finish_reverse
@@ -212,7 +212,8 @@ def mpm_passes(
         p = ordered(mem, b, i)
         transfers.gather(mem, b, p, b * mem.integers[at.NODES], r_in, r_out, p, substep)  # a status record each
 
-    rigid = rigid_functions(dim, fp, kinds)
+    has_rigid = RIGID in kinds
+    rigid = rigid_functions(dim, fp, kinds) if has_rigid else None
 
     @ti.func
     def match_shape(mem: ti.template(), b, i, r_in, r_out, substep):
@@ -266,7 +267,6 @@ def mpm_passes(
     def finish_reverse(mem: ti.template(), b, i, r_in, r_out, substep):
         finish_world(mem, b, 0)
 
-    has_rigid = RIGID in kinds
     find_box = [Pass(worlds, reset_box), Pass(particles, grow_active_box if has_supply else grow_box)]
     return Passes(
         begin=[

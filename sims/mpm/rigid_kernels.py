@@ -43,14 +43,14 @@ from pliant.sims.mpm.rigid import ROW
 from pliant.sims.mpm.stencil import FLOAT_MASK, stencil_functions
 from pliant.sims.mpm.yielding import BULK, law_size
 from pliant.sims.runtime import ti
-from pliant.sims.solver import CELL, DT, PARAMETER, STATE
+from pliant.sims.solver import CELL, DT, PARAMETER, STATE, TEAM
 
 
 @cache
 def rigid_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
     """For a scene of the materials ``kinds``: ``project(mem, b, k, r_out)`` and ``project_adjoint(mem, b, k, r_in,
-    r_out)`` of body k, ``count(mem)`` of bodies and ``velocity_before(mem, row, place)``: v* of the rigid particle
-    ``place``, of the substep that led to ``row``.
+    r_out)`` of body k, the phases ``match`` and ``match_adjoint`` of all, ``count(mem)`` of bodies and
+    ``velocity_before(mem, row, place)``: v* of the rigid particle ``place``, of the substep that led to ``row``.
 
     What the reverse sweep needs of the moved particles, v* and axial(C*), stands in the row behind the particles'
     records; x* follows from it.
@@ -318,6 +318,24 @@ def rigid_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespac
             m_bar += L_bar.dot(cross(xi, dv) + D * spun) + rho.dot(stencil.apply(S_bar, rho))
             mem.parameter_adjoint[q] = mem.parameter_adjoint[q] + ti.cast(volume * m_bar / M, fp)
 
+    @ti.func
+    def match(mem: ti.template(), b, c, r_in, r_out, substep):
+        """Phase of a team: each body by one member."""
+        for k in range(count(mem)):
+            if k % mem.integers[TEAM] == c:
+                project(mem, b, k, r_out)
+
+    @ti.func
+    def match_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
+        for k in range(count(mem)):
+            if k % mem.integers[TEAM] == c:
+                project_adjoint(mem, b, k, r_in, r_out)
+
     return SimpleNamespace(
-        count=count, project=project, project_adjoint=project_adjoint, velocity_before=velocity_before
+        count=count,
+        project=project,
+        project_adjoint=project_adjoint,
+        match=match,
+        match_adjoint=match_adjoint,
+        velocity_before=velocity_before,
     )
