@@ -14,7 +14,7 @@ from pliant.sims.mpm import state as at
 from pliant.sims.mpm.materials import RIGID, material_functions
 from pliant.sims.mpm.rigid_kernels import rigid_functions
 from pliant.sims.mpm.stencil import FLOAT_MASK, stencil_functions
-from pliant.sims.mpm.yielding import BULK, LAMBDA, MU, YIELD, law_size
+from pliant.sims.mpm.yielding import BULK, LAMBDA, MU, VISCOPLASTIC, VON_MISES, YIELD, law_size
 from pliant.sims.runtime import ti
 from pliant.sims.solver import (
     CELL,
@@ -42,7 +42,7 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
 
     Rows r are (frame * batch + world). A and D (the affine velocity's cotangent) are scaled to offsets in cells.
     """
-    mat = ti.types.matrix(dim, dim, fp)
+    vec, mat = ti.types.vector(dim, fp), ti.types.matrix(dim, dim, fp)
     material = material_functions(dim, fp, kinds)
     products = product_functions(dim, fp)
     stencil = stencil_functions(dim, fp, atomic)
@@ -52,7 +52,10 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
     law_vec = ti.types.vector(law_size(kinds), fp)
     flow_constants = law_size(kinds) - BULK  # none: -1 or 0
     record, parameters = at.record_size(dim), at.parameter_size(dim, flow_constants > 0)
-    FLOW_AT = at.FIBRE + dim
+    # Constants of the law that are parameters themselves: where in the law, where in the particle's parameters.
+    own_constants = [(BULK + k, at.FIBRE + dim + k) for k in range(flow_constants)]
+    if {VON_MISES, VISCOPLASTIC} & set(kinds):
+        own_constants.append((YIELD, at.YIELD))
     last = dim - 1
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
     has_rigid = RIGID in kinds
@@ -70,20 +73,24 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
         return (b * h[PARAMETER] + h[at.PARTICLE_AT] + p * parameters) & FLOAT_MASK
 
     @ti.func
-    def constants_of(mem: ti.template(), q):
-        """Constants of the law of the particle whose parameters start at q, 1/(1 + nu) and 1/(1 - 2 nu)."""
-        young, nu = mem.parameters[q + at.YOUNG], mem.parameters[q + at.POISSON]
+    def law_of(young, nu):
+        """Constants of a law but for those that have parameters of their own, 1/(1 + nu) and 1/(1 - 2 nu)."""
         once, twice = fp(1.0) / (fp(1.0) + nu), fp(1.0) / (fp(1.0) - fp(2.0) * nu)
         law = law_vec(0.0)
         law[MU] = fp(0.5) * young * once
         law[LAMBDA] = fp(2.0) * law[MU] * nu * twice
-        law[YIELD] = mem.parameters[q + at.YIELD]
-        for k in ti.static(range(flow_constants)):
-            law[BULK + k] = mem.parameters[q + FLOW_AT + k]
         return law, once, twice
 
     @ti.func
-    def activation(mem: ti.template(), b, p):
+    def constants_of(mem: ti.template(), q):
+        """Constants of the law of the particle whose parameters start at q."""
+        law, _once, _twice = law_of(mem.parameters[q + at.YOUNG], mem.parameters[q + at.POISSON])
+        for k in ti.static(range(len(own_constants))):
+            law[own_constants[k][0]] = mem.parameters[q + own_constants[k][1]]
+        return law
+
+    @ti.func
+    def control_of(mem: ti.template(), b, p):
         """Index of the control that drives particle p's muscle, or -1."""
         h = ti.static(mem.integers)
         group = h[h[at.INFO_AT] + 2 * p + 1]
@@ -93,37 +100,68 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
         return control
 
     @ti.func
-    def trial(mem: ti.template(), i):
-        """C and the trial deformation gradient (1 + dt C) F of the particle whose state starts at i."""
-        C = load_mat(mem.frames, i + C_AT)
-        return C, multiply(one_plus(mem.constants[DT], C), load_mat(mem.frames, i + F_AT))
+    def muscle_of(mem: ti.template(), b, p):
+        """Signal (0 without a muscle), strength and fibre of particle p's muscle."""
+        signal, strength, fibre = fp(0.0), fp(0.0), vec(0.0)
+        if ti.static(has_muscles):
+            control = control_of(mem, b, p)
+            if control >= 0:
+                q = parameters_of(mem, b, p)
+                signal, strength = mem.controls[control], mem.parameters[q + at.STRENGTH]
+                fibre = load_vec(mem.parameters, q + at.FIBRE)
+        return signal, strength, fibre
 
     @ti.func
-    def affine(mem: ti.template(), b, q, p, C, stored, tau, mass, volume):
-        """A of the particle whose parameters start at q: of its stress, muscles included, and affine velocity."""
+    def trial(C, F, dt):
+        """(1 + dt C) F"""
+        return multiply(one_plus(dt, C), F)
+
+    @ti.func
+    def affine(mem: ti.template(), C, stored, tau, mass, volume, power, fibre):
+        """A of the stress, with that of a muscle of this power (signal times strength), and of the affine velocity."""
         stress = tau
         if ti.static(has_muscles):
-            control = activation(mem, b, p)
-            if control >= 0:
-                fibre = apply(stored, load_vec(mem.parameters, q + at.FIBRE))
-                stress += (mem.controls[control] * mem.parameters[q + at.STRENGTH]) * fibre.outer_product(fibre)
-        scale = fp(-4.0) * mem.constants[DT] * volume * mem.constants[INVERSE_CELL] * mem.constants[INVERSE_CELL]
-        return scale * stress + mass * C
+            pulled = apply(stored, fibre)
+            stress += power * pulled.outer_product(pulled)
+        scale = fp(-4.0) * mem.constants[DT] * volume * mem.constants[INVERSE_CELL]
+        return scale * stress + (mem.constants[CELL] * mass) * C
 
     @ti.func
     def send(mem: ti.template(), b, r_in, r_out, p):
         """Mass, momentum and A of particle p; its deformation gradient to the next frame."""
+        mass, momentum, A, stored, _U, _sigma, _V = resend(mem, b, r_in, p)
+        store_mat(mem.frames, state_of(mem, r_out, p) + F_AT, stored)
+        return mass, momentum, A
+
+    @ti.func
+    def resend(mem: ti.template(), b, r_in, p):
+        """Mass, momentum and A of particle p; and for ``send_adjoint`` the deformation gradient stored, and principal
+        axes and stretches of the trial one."""
         h = ti.static(mem.integers)
         i_in = state_of(mem, r_in, p)
         q = parameters_of(mem, b, p)
         volume = mem.constants[h[at.VOLUME_AT] + p]
         mass = volume * mem.parameters[q + at.DENSITY]
-        law, _, _ = constants_of(mem, q)
-        C, F = trial(mem, i_in)
-        stored, tau = material.update(h[h[at.INFO_AT] + 2 * p], F, C, law, mem.constants[DT])
-        A = affine(mem, b, q, p, C, stored, tau, mass, volume)
-        store_mat(mem.frames, state_of(mem, r_out, p) + F_AT, stored)
-        return mass, mass * load_vec(mem.frames, i_in + V_AT), mem.constants[CELL] * A
+        kind = h[h[at.INFO_AT] + 2 * p]
+        law = constants_of(mem, q)
+        C = load_mat(mem.frames, i_in + C_AT)
+        F = trial(C, load_mat(mem.frames, i_in + F_AT), mem.constants[DT])
+        U, sigma, V = material.axes(kind, F)
+        stored, tau = material.respond(kind, F, U, sigma, V, C, law, mem.constants[DT])
+        signal, strength, fibre = muscle_of(mem, b, p)
+        A = affine(mem, C, stored, tau, mass, volume, signal * strength, fibre)
+        return mass, mass * load_vec(mem.frames, i_in + V_AT), A, stored, U, sigma, V
+
+    @ti.func
+    def about(total, f, by_i, by_j, by_l):
+        """sum w u (offset - f)^T from sum w u and, for each axis, sum w u offset"""
+        M = mat(0.0)
+        for k in ti.static(range(dim)):
+            M[k, 0] = by_i[k] - total[k] * f[0]
+            M[k, last] = by_l[k] - total[k] * f[last]
+            if ti.static(dim == 3):
+                M[k, 1] = by_j[k] - total[k] * f[1]
+        return M
 
     @ti.func
     def receive(mem: ti.template(), b, c, r_in, r_out, p, f, v, C_i, C_j, C_l, substep):
@@ -132,13 +170,7 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
         cell = mem.constants[CELL]
         dt = mem.constants[DT]
         o = state_of(mem, r_out, p)
-        scale = fp(4.0) * mem.constants[INVERSE_CELL]
-        C = mat(0.0)
-        for k in ti.static(range(dim)):
-            C[k, 0] = scale * (C_i[k] - v[k] * f[0])
-            C[k, last] = scale * (C_l[k] - v[k] * f[last])
-            if ti.static(dim == 3):
-                C[k, 1] = scale * (C_j[k] - v[k] * f[1])
+        C = (fp(4.0) * mem.constants[INVERSE_CELL]) * about(v, f, C_i, C_j, C_l)
         x_new = load_vec(mem.frames, state_of(mem, r_in, p)) + dt * v
         store_vec(mem.frames, o, x_new)
         store_vec(mem.frames, o + V_AT, v)
@@ -167,21 +199,80 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
         return load_vec(mem.adjoint, a + V_AT) + mem.constants[DT] * load_vec(mem.adjoint, a), D
 
     @ti.func
-    def resend(mem: ti.template(), b, r_in, p):
-        """Mass, momentum and A of particle p again; and for ``send_adjoint`` the deformation gradient stored and the
-        principal axes and stretches of the trial one."""
+    def motion_adjoint(mem: ti.template(), f, D, A, x_bar, v_next, along, sum_q):
+        """x_bar"""
+        inverse = mem.constants[INVERSE_CELL]
+        return x_bar + inverse * (along - apply_transposed(D, v_next) - apply_transposed(A, sum_q))
+
+    @ti.func
+    def stress_adjoint(
+        mem: ti.template(), kind, C, before, F, U, sigma, V, stored, law: ti.template(), mass, volume, signal, strength,
+        fibre, A_bar, stored_bar,
+    ):  # fmt: skip
+        """C_bar, the cotangent of F before, law_bar, and of a muscle the cotangents of its power and fibre."""
+        dt, inverse = mem.constants[DT], mem.constants[INVERSE_CELL]
+        tau_bar = (fp(-4.0) * dt * volume * inverse * inverse) * A_bar
+        all_bar = stored_bar
+        tension, fibre_bar = fp(0.0), vec(0.0)
+        if ti.static(has_muscles):
+            # tau += s a f f^T with f = F' d, F' the stored deformation gradient of the next frame
+            pulled = apply(stored, fibre)
+            bar = apply(tau_bar, pulled)
+            tension = pulled.dot(bar)
+            pulled_bar = (signal * strength) * (bar + apply_transposed(tau_bar, pulled))
+            all_bar += pulled_bar.outer_product(fibre)
+            fibre_bar = apply_transposed(stored, pulled_bar)
+        F_bar, L_bar, law_bar = material.respond_adjoint(kind, F, U, sigma, V, C, law, dt, all_bar, tau_bar)
+        C_bar = mass * A_bar + L_bar + dt * multiply_transposed(F_bar, before)
+        return C_bar, products.transposed_multiply(one_plus(dt, C), F_bar), law_bar, tension, fibre_bar
+
+    @ti.func
+    def elasticity_adjoint(young, nu, law: ti.template(), once, twice, law_bar: ti.template()):
+        """Cotangents of E and nu: mu = E / (2 (1 + nu)), lambda = E nu / ((1 + nu)(1 - 2 nu))."""
+        by_young = law_bar[MU] * (fp(0.5) * once) + law_bar[LAMBDA] * (nu * once * twice)
+        slope = young * (fp(1.0) + fp(2.0) * nu * nu) * once * once * twice * twice
+        return by_young, law_bar[LAMBDA] * slope - law_bar[MU] * law[MU] * once
+
+    @ti.func
+    def mass_adjoint(v, C, sum_m, sum_q, A_bar):
+        mass_bar = v.dot(sum_q) + sum_m
+        for j in ti.static(range(dim)):
+            for k in ti.static(range(dim)):
+                mass_bar += C[j, k] * A_bar[j, k]
+        return mass_bar
+
+    @ti.func
+    def velocity_met(mem: ti.template(), r_out, p):
+        """sum w u of particle p: its next velocity, before shape matching."""
+        v_next = load_vec(mem.frames, state_of(mem, r_out, p) + V_AT)
+        if ti.static(has_rigid):
+            place = mem.integers[mem.integers[at.RIGID_PLACE_AT] + p]
+            if place >= 0:
+                v_next = rigid.velocity_before(mem, r_out, place)
+        return v_next
+
+    @ti.func
+    def add_to_parameters(
+        mem: ti.template(), b, c, p, density_bar, young_bar, nu_bar, law_bar: ti.template(), signal, strength, tension,
+        fibre_bar,
+    ):  # fmt: skip
         h = ti.static(mem.integers)
-        i_in = state_of(mem, r_in, p)
+        own = ti.static(mem.parameter_adjoint)
         q = parameters_of(mem, b, p)
-        volume = mem.constants[h[at.VOLUME_AT] + p]
-        mass = volume * mem.parameters[q + at.DENSITY]
-        kind = h[h[at.INFO_AT] + 2 * p]
-        law, _, _ = constants_of(mem, q)
-        C, F = trial(mem, i_in)
-        U, sigma, V = material.axes(kind, F)
-        stored, tau = material.respond(kind, F, U, sigma, V, C, law, mem.constants[DT])
-        A = affine(mem, b, q, p, C, stored, tau, mass, volume)
-        return mass, mass * load_vec(mem.frames, i_in + V_AT), mem.constants[CELL] * A, stored, U, sigma, V
+        own[q + at.DENSITY] = own[q + at.DENSITY] + density_bar
+        own[q + at.YOUNG] = own[q + at.YOUNG] + young_bar
+        own[q + at.POISSON] = own[q + at.POISSON] + nu_bar
+        for k in ti.static(range(len(own_constants))):
+            o = q + own_constants[k][1]
+            own[o] = own[o] + law_bar[own_constants[k][0]]
+        if ti.static(has_muscles):
+            control = control_of(mem, b, p)
+            if control >= 0:
+                own[q + at.STRENGTH] = own[q + at.STRENGTH] + signal * tension
+                for d in ti.static(range(dim)):
+                    own[q + at.FIBRE + d] = own[q + at.FIBRE + d] + fibre_bar[d]
+                partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT] + 3 * dim
+                add(mem.scratch, partial + h[h[at.INFO_AT] + 2 * p + 1], strength * tension)
 
     @ti.func
     def send_adjoint(
@@ -203,71 +294,33 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
         where sum w u = v', the velocity of the next frame.
         """
         h = ti.static(mem.integers)
-        own = ti.static(mem.parameter_adjoint)
-        cell = mem.constants[CELL]
-        inverse = mem.constants[INVERSE_CELL]
-        dt = mem.constants[DT]
         i_in = state_of(mem, r_in, p)
         a = state_of(mem, b, p)
         q = parameters_of(mem, b, p)
         volume = mem.constants[h[at.VOLUME_AT] + p]
-        kind = h[h[at.INFO_AT] + 2 * p]
-        law, once, twice = constants_of(mem, q)
-        C, F = trial(mem, i_in)
-        v = load_vec(mem.frames, i_in + V_AT)
-        v_next = load_vec(mem.frames, state_of(mem, r_out, p) + V_AT)
-        if ti.static(has_rigid):
-            place = h[h[at.RIGID_PLACE_AT] + p]
-            if place >= 0:  # the next frame has it after shape matching
-                v_next = rigid.velocity_before(mem, r_out, place)
-        x_bar = load_vec(mem.adjoint, a)
-        D = (fp(4.0) * inverse) * load_mat(mem.adjoint, a + C_AT)
-        A_bar = mat(0.0)
-        for k in ti.static(range(dim)):
-            A_bar[k, 0] = cell * (q_i[k] - sum_q[k] * f[0])
-            A_bar[k, last] = cell * (q_l[k] - sum_q[k] * f[last])
-            if ti.static(dim == 3):
-                A_bar[k, 1] = cell * (q_j[k] - sum_q[k] * f[1])
-        store_vec(mem.adjoint, a, x_bar + inverse * (along - apply_transposed(D, v_next) - apply_transposed(A, sum_q)))
-        store_vec(mem.adjoint, a + V_AT, mass * sum_q)
-        mass_bar = v.dot(sum_q) + sum_m
-        for j in ti.static(range(dim)):
-            for k in ti.static(range(dim)):
-                mass_bar += C[j, k] * A_bar[j, k]
-        own[q + at.DENSITY] = own[q + at.DENSITY] + volume * mass_bar
-        tau_bar = (fp(-4.0) * dt * volume * inverse * inverse) * A_bar
-        stored_bar = load_mat(mem.adjoint, a + F_AT)
-        if ti.static(has_muscles):
-            control = activation(mem, b, p)
-            if control >= 0:
-                # tau += s a f f^T with f = F' d, F' the stored deformation gradient of the next frame
-                fibre = load_vec(mem.parameters, q + at.FIBRE)
-                f_now = apply(stored, fibre)
-                signal = mem.controls[control]
-                power = mem.parameters[q + at.STRENGTH]
-                tau_bar_f = apply(tau_bar, f_now)
-                pull = f_now.dot(tau_bar_f)
-                f_bar = (signal * power) * (tau_bar_f + apply_transposed(tau_bar, f_now))
-                stored_bar += f_bar.outer_product(fibre)
-                fibre_bar = apply_transposed(stored, f_bar)
-                own[q + at.STRENGTH] = own[q + at.STRENGTH] + signal * pull
-                for d in ti.static(range(dim)):
-                    own[q + at.FIBRE + d] = own[q + at.FIBRE + d] + fibre_bar[d]
-                partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT] + 3 * dim
-                add(mem.scratch, partial + h[h[at.INFO_AT] + 2 * p + 1], power * pull)
-        F_bar, L_bar, law_bar = material.respond_adjoint(kind, F, U, sigma, V, C, law, dt, stored_bar, tau_bar)
-        before = load_mat(mem.frames, i_in + F_AT)
-        store_mat(mem.adjoint, a + C_AT, mass * A_bar + L_bar + dt * multiply_transposed(F_bar, before))
-        store_mat(mem.adjoint, a + F_AT, products.transposed_multiply(one_plus(dt, C), F_bar))
         young, nu = mem.parameters[q + at.YOUNG], mem.parameters[q + at.POISSON]
-        # mu = E / (2 (1 + nu)), lambda = E nu / ((1 + nu)(1 - 2 nu))
-        mu_slope, lam_slope = fp(0.5) * once, nu * once * twice  # by E
-        own[q + at.YOUNG] = own[q + at.YOUNG] + law_bar[MU] * mu_slope + law_bar[LAMBDA] * lam_slope
-        lam_slope = young * (fp(1.0) + fp(2.0) * nu * nu) * once * once * twice * twice  # by nu
-        own[q + at.POISSON] = own[q + at.POISSON] + law_bar[LAMBDA] * lam_slope - law_bar[MU] * law[MU] * once
-        own[q + at.YIELD] = own[q + at.YIELD] + law_bar[YIELD]
-        for k in ti.static(range(flow_constants)):
-            own[q + FLOW_AT + k] = own[q + FLOW_AT + k] + law_bar[BULK + k]
+        law = constants_of(mem, q)
+        _law, once, twice = law_of(young, nu)
+        C, before = load_mat(mem.frames, i_in + C_AT), load_mat(mem.frames, i_in + F_AT)
+        _arriving, D = receive_adjoint(mem, b, p)
+        A_bar = mem.constants[CELL] * about(sum_q, f, q_i, q_j, q_l)
+        signal, strength, fibre = muscle_of(mem, b, p)
+        C_bar, F_bar, law_bar, tension, fibre_bar = stress_adjoint(
+            mem, h[h[at.INFO_AT] + 2 * p], C, before, trial(C, before, mem.constants[DT]), U, sigma, V, stored, law,
+            mass, volume, signal, strength, fibre, A_bar, load_mat(mem.adjoint, a + F_AT),
+        )  # fmt: skip
+        x_bar = motion_adjoint(
+            mem, f, D, A, load_vec(mem.adjoint, a), velocity_met(mem, r_out, p), along, sum_q
+        )  # fmt: skip
+        mass_bar = mass_adjoint(load_vec(mem.frames, i_in + V_AT), C, sum_m, sum_q, A_bar)
+        young_bar, nu_bar = elasticity_adjoint(young, nu, law, once, twice, law_bar)
+        store_vec(mem.adjoint, a, x_bar)
+        store_vec(mem.adjoint, a + V_AT, mass * sum_q)
+        store_mat(mem.adjoint, a + C_AT, C_bar)
+        store_mat(mem.adjoint, a + F_AT, F_bar)
+        add_to_parameters(
+            mem, b, c, p, volume * mass_bar, young_bar, nu_bar, law_bar, signal, strength, tension, fibre_bar
+        )
 
     return SimpleNamespace(
         state_of=state_of,
