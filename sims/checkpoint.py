@@ -3,7 +3,10 @@
 While everything fits, every substep of every step is kept (a *segment* a step). When it no longer does, only the
 states at the start of steps are kept, then those of every second step, every fourth, ...; the reverse sweep
 recomputes a step's segment from the nearest state before it and, on the way, keeps as many states in between as the
-budget has room for (a form of Griewank & Walther's checkpointing, 2000). Any number of steps and substeps is allowed.
+budget has room for (a form of Griewank & Walther's checkpointing, 2000). If the number of steps is known beforehand,
+the last steps are kept whole, as many as fit beside the states before all others, and at least one: the reverse sweep
+begins with them, and when it has passed, their memory is free for recomputed segments. Any number of steps and
+substeps is allowed.
 The recomputation runs the same kernels on the same data, so the gradient does not depend on the budget, to the last
 bit.
 """
@@ -44,7 +47,7 @@ class Recording:
 
     Args:
         row: floats of one state of all worlds.  dtype: their NumPy type.  substeps: k.  budget: bytes.
-        horizon: steps that will be recorded, if known: tells at once whether everything fits.
+        horizon: steps that will be recorded, if known: tells at once what fits.
         kept: floats that a segment keeps of each substep of all worlds, behind the states.
 
     Raises:
@@ -62,25 +65,34 @@ class Recording:
                 f"memory={budget} bytes is too little; one step of {substeps} substeps needs at least {least} bytes"
             )
         self.segment_capacity = budget // self.segment_bytes
-        self.state_capacity = (budget - self.segment_bytes) // self.state_bytes
         self.horizon = horizon
+        self.whole = 0  # last steps kept whole where not all are
+        if horizon is not None and horizon > self.segment_capacity:
+            self.whole = max(1, (budget - horizon * self.state_bytes) // (self.segment_bytes - self.state_bytes))
+        self.state_capacity = (budget - max(self.whole, 1) * self.segment_bytes) // self.state_bytes
         self._pool: list[Array] = []
         self.clear()
 
     def clear(self) -> None:
         """Forget everything recorded; segments are kept for the next recording."""
         self._pool += getattr(self, "segments", [])
-        self.segments: list[Array] = []
+        self.segments: list[Array] = []  # of the steps from ``_first`` on
         self.states: dict[int, np.ndarray] = {}
         self.steps = 0
         self.stride = 1
         self.complete = self.horizon is None or self.horizon <= self.segment_capacity
+        self._first = 0 if self.complete else self._horizon - self.whole
+        self._is_first_lost = False
+
+    @property
+    def _horizon(self) -> int:
+        return self.horizon or 0
 
     def open_segment(self) -> Array | None:
         """A segment for the next step, or None once only states are kept."""
-        if self.complete and self.steps >= self.segment_capacity:
+        if self.segments and self.steps >= (self.segment_capacity if self.complete else self._horizon):
             self._thin_segments()
-        if not self.complete:
+        if not self.complete and not self._first <= self.steps < self._horizon:
             return None
         segment = self._take()
         self.segments.append(segment)
@@ -104,8 +116,8 @@ class Recording:
         ``replay(start, step, states, wanted, segment)`` recomputes it where it is not kept: from ``states[start]`` up
         to ``step``, leaving the states before the steps ``wanted`` in ``states`` on its way.
         """
-        if self.complete:
-            return self.segments[step]
+        if self._first + self._is_first_lost <= step < self._first + len(self.segments):
+            return self.segments[step - self._first]
         start = max(t for t in self.states if t <= step)
         self.states = {t: s for t, s in self.states.items() if t <= step}
         free = self.state_capacity - len(self.states)
@@ -113,10 +125,14 @@ class Recording:
         if step - start > 1 and free > 0:
             spacing = -(-(step - start) // (free + 1))
             wanted = set(range(start + spacing, step, spacing))
-        if not self.segments:
-            self.segments.append(self._take())
-        replay(start, step, self.states, wanted, self.segments[0])
-        return self.segments[0]
+        # Later steps come before earlier ones: what was kept whole has been used, and the first of it makes room.
+        if self.segments:
+            segment, self._is_first_lost = self.segments[0], True
+        else:
+            segment = self._take()
+            self._pool.append(segment)
+        replay(start, step, self.states, wanted, segment)
+        return segment
 
     def free(self) -> None:
         """Release all memory."""
@@ -130,10 +146,11 @@ class Recording:
     def _thin_segments(self) -> None:
         """Go over from segments to states."""
         self.complete = False
-        while -(-len(self.segments) // self.stride) > self.state_capacity:
+        while -(-self.steps // self.stride) > self.state_capacity:
             self.stride *= 2
-        for t in range(0, len(self.segments), self.stride):
-            self.states[t] = self.segments[t].read(0, self.row).copy()
-        for segment in self.segments:
+        for t, segment in enumerate(self.segments, self._first):
+            if t > self._first or not self._is_first_lost:
+                self.states[t] = segment.read(0, self.row).copy()
             segment.free()
-        self.segments = []
+        self.states = {t: state for t, state in self.states.items() if t % self.stride == 0}
+        self.segments, self._first, self._is_first_lost = [], self.steps, False

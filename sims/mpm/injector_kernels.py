@@ -157,7 +157,6 @@ def supplied_transfers(dim: int, fp: Any, transfers: SimpleNamespace) -> SimpleN
         gather=gather,
         scatter_adjoint=scatter_adjoint,
         gather_adjoint=gather_adjoint,
-        record=transfers.record,
     )
 
 

@@ -199,7 +199,7 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
         return load_vec(mem.adjoint, a + V_AT) + mem.constants[DT] * load_vec(mem.adjoint, a), D
 
     @ti.func
-    def motion_adjoint(mem: ti.template(), f, D, A, x_bar, v_next, along, sum_q):
+    def motion_adjoint(mem: ti.template(), D, A, x_bar, v_next, along, sum_q):
         """x_bar"""
         inverse = mem.constants[INVERSE_CELL]
         return x_bar + inverse * (along - apply_transposed(D, v_next) - apply_transposed(A, sum_q))
@@ -310,7 +310,7 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
             mass, volume, signal, strength, fibre, A_bar, load_mat(mem.adjoint, a + F_AT),
         )  # fmt: skip
         x_bar = motion_adjoint(
-            mem, f, D, A, load_vec(mem.adjoint, a), velocity_met(mem, r_out, p), along, sum_q
+            mem, D, A, load_vec(mem.adjoint, a), velocity_met(mem, r_out, p), along, sum_q
         )  # fmt: skip
         mass_bar = mass_adjoint(load_vec(mem.frames, i_in + V_AT), C, sum_m, sum_q, A_bar)
         young_bar, nu_bar = elasticity_adjoint(young, nu, law, once, twice, law_bar)
@@ -323,11 +323,8 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
         )
 
     return SimpleNamespace(
-        state_of=state_of,
-        send=send,
-        receive=receive,
-        receive_adjoint=receive_adjoint,
-        resend=resend,
-        send_adjoint=send_adjoint,
-        record=record,
+        own_constants=own_constants,
+        axes=material.axes,
+        respond=material.respond,
+        **{name: value for name, value in locals().items() if hasattr(value, "_is_taichi_function")},
     )

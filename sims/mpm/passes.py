@@ -73,7 +73,7 @@ def mpm_passes(
     @ti.func
     def base_of_particle(mem: ti.template(), r, p):
         h = ti.static(mem.integers)
-        x = stencil.load_vec(mem.frames, r * h[STATE] + h[at.STATE_AT] + p * transfers.record)
+        x = stencil.load_vec(mem.frames, r * h[STATE] + h[at.STATE_AT] + p * at.record_size(dim))
         return stencil.base_of(mem, x * mem.constants[INVERSE_CELL])
 
     @ti.func

@@ -203,5 +203,4 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         gather=gather,
         scatter_adjoint=scatter_adjoint,
         gather_adjoint=gather_adjoint,
-        record=point.record,
     )
