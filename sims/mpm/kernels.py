@@ -7,6 +7,7 @@ dimensions several of a cell at once.
 """
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.mpm import state as at
@@ -16,6 +17,8 @@ from pliant.sims.mpm.injector_kernels import activity_functions, rest_functions,
 from pliant.sims.mpm.materials import RIGID
 from pliant.sims.mpm.rigid_kernels import rigid_functions
 from pliant.sims.mpm.stencil import stencil_functions
+from pliant.sims.mpm.tension_kernels import tension_functions
+from pliant.sims.mpm.tension_phases import tense_phases
 from pliant.sims.mpm.transfers import transfer_functions
 from pliant.sims.runtime import ti
 from pliant.sims.solver import (
@@ -41,6 +44,7 @@ def mpm_phases(
     has_muscles: bool,
     shape_kinds: tuple[int, ...],
     has_supply: bool = False,
+    has_tension: bool = False,
 ) -> Phases:
     """The phases for the materials ``kinds`` of a scene."""
     vec = ti.types.vector(dim, fp)
@@ -58,6 +62,7 @@ def mpm_phases(
     stencil = stencil_functions(dim, fp, False)
     grid = grid_functions(dim, fp, shape_kinds, False)
     v4 = ti.types.vector(LANES, fp)
+    tension = tension_functions(dim, fp, kinds, has_supply, False) if has_tension else None
 
     @ti.func
     def share(mem: ti.template(), c):
@@ -266,6 +271,8 @@ def mpm_phases(
                     for lane in ti.static(range(LANES)):
                         mem.frames[o + lane] = total[lane]
                 mass = total[LANES - 1]
+                if ti.static(has_tension):
+                    total += stencil.widen(tension.impulse(mem, b, low, high, node), fp(0.0))
                 u = vec(0.0)
                 if mass > 0.0:
                     u = grid.velocity(mem, b, c, r_in, node, stencil.narrow(total), mass)
@@ -323,6 +330,8 @@ def mpm_phases(
                     total = collect(mem, mem.grid, b, node)
                 total_bar = collect(mem, mem.grid_adjoint, b, node)
                 mass = total[LANES - 1]
+                if ti.static(has_tension):
+                    total += stencil.widen(tension.impulse(mem, b, low, high, node), fp(0.0))
                 u = vec(0.0)
                 momentum_bar = vec(0.0)
                 mass_bar = fp(0.0)
@@ -371,7 +380,7 @@ def mpm_phases(
         pass
 
     rigid = rigid_functions(dim, fp, kinds) if RIGID in kinds else None
-    return Phases(
+    phases = Phases(
         begin=begin,
         forward=[particles_to_grid, update_grid, grid_to_particles, *([rigid.match] if rigid else [])],
         reverse=[
@@ -383,3 +392,9 @@ def mpm_phases(
         finish=finish,
         finish_reverse=finish_reverse,
     )
+    if tension is not None:
+        tools = SimpleNamespace(
+            share=share, ordered=ordered, box=box, whole_box=whole_box, row_count=row_count, row_node=row_node, holds=holds
+        )
+        phases = tense_phases(dim, fp, tension, tools, phases)
+    return phases

@@ -6,6 +6,7 @@ in the order in which threads came to claim their stretches.
 """
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.layout import CACHE_LINE
@@ -16,6 +17,8 @@ from pliant.sims.mpm.kernels import mpm_phases
 from pliant.sims.mpm.materials import RIGID
 from pliant.sims.mpm.rigid_kernels import rigid_functions
 from pliant.sims.mpm.stencil import stencil_functions
+from pliant.sims.mpm.tension_kernels import tension_functions
+from pliant.sims.mpm.tension_phases import tense_passes
 from pliant.sims.mpm.transfers import transfer_functions
 from pliant.sims.runtime import ti
 from pliant.sims.solver import (
@@ -41,6 +44,7 @@ def mpm_passes(
     has_muscles: bool,
     shape_kinds: tuple[int, ...],
     has_supply: bool = False,
+    has_tension: bool = False,
 ) -> Passes:
     """The passes for the materials ``kinds`` of a scene with effectors of ``shape_kinds``."""
     vec = ti.types.vector(dim, fp)
@@ -52,7 +56,8 @@ def mpm_passes(
     activity = activity_functions(dim, fp) if has_supply else None
     stencil = stencil_functions(dim, fp, True)
     grid = grid_functions(dim, fp, shape_kinds, True)
-    finish_world = mpm_phases(dim, fp, kinds, has_muscles, shape_kinds, has_supply).finish_reverse
+    finish_world = mpm_phases(dim, fp, kinds, has_muscles, shape_kinds, has_supply, has_tension).finish_reverse
+    tension = tension_functions(dim, fp, kinds, has_supply, True) if has_tension else None
 
     @ti.func
     def worlds(mem: ti.template()):
@@ -202,6 +207,8 @@ def mpm_passes(
             n = n0 + index(mem, node)
             total = mem.grid[n]
             mass = total[LANES - 1]
+            if ti.static(has_tension):
+                total += stencil.widen(tension.impulse(mem, b, low, low + extent - 1, node), fp(0.0))
             u = vec(0.0)
             if mass > 0.0:
                 u = grid.velocity(mem, b, 0, r_in, node, stencil.narrow(total), mass)
@@ -249,6 +256,8 @@ def mpm_passes(
             n = n0 + index(mem, node)
             total = mem.grid[n]
             mass = total[LANES - 1]
+            if ti.static(has_tension):
+                total += stencil.widen(tension.impulse(mem, b, low, low + extent - 1, node), fp(0.0))
             u = vec(0.0)
             momentum_bar = vec(0.0)
             mass_bar = fp(0.0)
@@ -268,7 +277,7 @@ def mpm_passes(
         finish_world(mem, b, 0)
 
     find_box = [Pass(worlds, reset_box), Pass(particles, grow_active_box if has_supply else grow_box)]
-    return Passes(
+    passes = Passes(
         begin=[
             Pass(worlds, begin_world),
             Pass(particles, grow_box),
@@ -292,3 +301,9 @@ def mpm_passes(
         finish=[],
         finish_reverse=[Pass(worlds, finish_reverse)],
     )
+    if tension is not None:
+        tools = SimpleNamespace(
+            worlds=worlds, particles=particles, node_threads=node_threads, ordered=ordered, box=box, node_of=node_of
+        )
+        passes = tense_passes(dim, fp, tension, tools, passes)
+    return passes

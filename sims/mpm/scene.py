@@ -10,6 +10,7 @@ import numpy as np
 from pliant.sims.mpm.injector import Drain, Injector, InjectorPart, check_supply
 from pliant.sims.mpm.materials import MATERIALS
 from pliant.sims.mpm.rigid import check_rigid
+from pliant.sims.mpm.tension import STAGES, check_tension
 from pliant.sims.robot.contact import CONTACT_KINDS
 from pliant.sims.robot.effector import Effector, EffectorPart
 from pliant.sims.solver import Part
@@ -149,6 +150,7 @@ class Scene:
     keep
     ``MARGIN`` cells off its edge.  cell: edge of a cell [m].  gravity: (dim,) [m/s^2], default 9.81 down the last axis.
     injectors: nozzles on effectors that let the particles of a body in.  drains: boxes that take particles out.
+    surface_tension: gamma of all liquids [N/m], in 2-D [N]; see ``tension.py``. 0 leaves it out, kernels and parameter.
     """
 
     dim: int
@@ -160,6 +162,7 @@ class Scene:
     gravity: Sequence[float] | None = None
     injectors: list[Injector] = field(default_factory=list)
     drains: list[Drain] = field(default_factory=list)
+    surface_tension: float = 0.0
 
     def __post_init__(self) -> None:
         if self.dim not in (2, 3):
@@ -184,6 +187,7 @@ class Scene:
             effector.check_cell(self.cell)
         self.check_inside(self.position)
         check_supply(self, (MARGIN - 1) * self.cell)
+        check_tension(self)
 
     @property
     def position(self) -> np.ndarray:
@@ -234,5 +238,6 @@ class Scene:
         if not self.effectors:
             return [*supply, MPMPart(self, dt, has_supply=has_supply)]
         has_rigid = any(body.material == "rigid" for body in self.bodies)
-        effectors = EffectorPart(self.effectors, soft_contact=soft_contact, delay=int(has_rigid))
+        delay = int(has_rigid) + (STAGES if self.surface_tension > 0 else 0)
+        effectors = EffectorPart(self.effectors, soft_contact=soft_contact, delay=delay)
         return [effectors, *supply, MPMPart(self, dt, effectors.shape_kinds, has_supply=has_supply)]

@@ -11,6 +11,7 @@ from pliant.sims.mpm import state as at
 from pliant.sims.mpm.materials import MATERIALS, RIGID
 from pliant.sims.mpm.rigid import ROW, law_of, rigid_motion, rigid_table
 from pliant.sims.mpm.scene import FLOW_INDEX_RANGE, Scene
+from pliant.sims.mpm.tension import capillary_substep, check_tension_parameters, field_count
 from pliant.sims.mpm.yielding import BULK, LIQUID, SAND, VISCOPLASTIC, VON_MISES, law_size
 from pliant.sims.solver import CELL, INVERSE_CELL, LANES, Field, Needs, Part, Passes, Phases, Places
 
@@ -49,7 +50,7 @@ def substep_limits(cell: float, material: np.ndarray, values: dict[str, np.ndarr
     Args:
         cell: edge of a cell [m].
         material: of each particle, (N,) integers.
-        values: parameters by name, (N,) or (B, N).
+        values: parameters by name, (N,) or (B, N); surface_tension () or (B,), if there is any.
     """
     limits = {}
     elastic = material < LIQUID
@@ -66,6 +67,11 @@ def substep_limits(cell: float, material: np.ndarray, values: dict[str, np.ndarr
         if (viscosity > 0).any():
             kinematic = float(np.max(viscosity / density))
             limits["viscosity"] = (VISCOUS_LIMIT * cell * cell / kinematic, kinematic)
+        tension = np.asarray(values.get("surface_tension", 0.0), float)[..., None]
+        if (tension > 0).any():
+            slowness = np.min(density, axis=-1, keepdims=True) / np.where(tension > 0, tension, np.nan)
+            longest = capillary_substep(cell, np.nanmin(slowness))
+            limits["capillary waves"] = (longest, cell / longest)
     return limits
 
 
@@ -80,19 +86,21 @@ class MPMPart(Part):
         self.groups = scene.muscle_groups
         self.material = np.concatenate([np.full(len(body), law_of(body), np.int32) for body in scene.bodies])
         self.kinds = tuple(sorted({k for body in scene.bodies for k in (law_of(body), MATERIALS[body.material])}))
-        self.key: tuple[Any, ...] = ("mpm", self.kinds, self.groups > 0, shape_kinds, has_supply)
+        self.has_tension = scene.surface_tension > 0
+        self.key: tuple[Any, ...] = ("mpm", self.kinds, self.groups > 0, shape_kinds, has_supply, self.has_tension)
         self.nodes = math.prod(int(n) for n in scene.grid)
         self.kept_nodes = min(self.nodes, self.count)
         self.rigid_table, self.rigid_places, self.rigid_rest = rigid_table(scene.bodies)
         self.state_size = self.count * at.record_size(self.dim)
         self.state_size += len(self.rigid_rest) * at.rigid_record_size(self.dim)
         self.flows = law_size(self.kinds) > BULK
-        self.parameter_size = self.count * at.parameter_size(self.dim, self.flows) + 3 * self.dim
+        self.parameter_size = self.count * at.parameter_size(self.dim, self.flows) + 3 * self.dim + self.has_tension
         self.control_size = self.groups
-        self.partial_size = 3 * self.dim + self.groups
+        self.partial_size = 3 * self.dim + self.groups + self.has_tension
         for body in scene.bodies:
             names = ("youngs_modulus", "poissons_ratio", "density", *at.FLOW)
             values = {name: body.column(name) for name in names}
+            values["surface_tension"] = np.asarray(scene.surface_tension)
             limits = substep_limits(scene.cell, np.full(len(body), law_of(body)), values)
             for cause, (limit, _) in limits.items():
                 if dt > limit:
@@ -133,6 +141,9 @@ class MPMPart(Part):
         self.gravity_at, self.wall_at = world_at, world_at + d
         self.parameter_fields.append(Field("gravity", self.gravity_at, (d,)))
         self.parameter_fields.append(Field("wall_friction", self.wall_at, (2 * d,)))
+        self.surface_at = self.wall_at + 2 * d
+        if self.has_tension:
+            self.parameter_fields.append(Field("surface_tension", self.surface_at, ()))
         self.control_at = control
 
     def initial_state(self) -> np.ndarray:
@@ -168,7 +179,8 @@ class MPMPart(Part):
         norms = np.linalg.norm(fibres, axis=1, keepdims=True)
         rows[:, at.FIBRE : at.FIBRE + d] = fibres / np.where(norms > 0, norms, 1.0)
         _, friction = self.scene.walls.faces(d)
-        return np.concatenate([rows.ravel(), np.asarray(self.scene.gravity, float), friction])
+        tension = [self.scene.surface_tension] * self.has_tension
+        return np.concatenate([rows.ravel(), np.asarray(self.scene.gravity, float), friction, tension])
 
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
         """Rest volumes and rigid shapes; a grid copy and a bounding box for each member; particles sorted by cell.
@@ -188,6 +200,10 @@ class MPMPart(Part):
                 "cells": batch * self.nodes,
                 "rigid_table": self.rigid_table,
                 "rigid_places": self.rigid_places,
+            },
+            scratch={
+                "colour": batch * team * self.nodes * self.has_tension,
+                "fields": batch * self.nodes * field_count(d) * self.has_tension,
             },
             nodes=self.nodes,
             kept=LANES * (1 + self.kept_nodes),
@@ -229,6 +245,9 @@ class MPMPart(Part):
             at.RIGID_AT: places.integers["rigid_table"],
             at.RIGID_PLACE_AT: places.integers["rigid_places"],
             at.RIGID_REST_AT: places.constants + self.count,
+            at.COLOUR_AT: places.scratch["colour"],
+            at.FIELDS_AT: places.scratch["fields"],
+            at.SURFACE_AT: self.surface_at,
         }
         for d, n in enumerate(self.scene.grid):
             entries[at.EXTENT + d] = int(n)
@@ -265,6 +284,8 @@ class MPMPart(Part):
             raise ValueError(f"parameter {name!r} must lie in [0, pi/2); given {low}..{high}")
         if name in ("yield_stress", "muscle_strength", "wall_friction", "viscosity") and low < 0:
             raise ValueError(f"parameter {name!r}={low} must not be negative")
+        if self.has_tension:
+            check_tension_parameters(self.scene.cell, self.material, values)
         for cause, (limit, size) in substep_limits(self.scene.cell, self.material, values).items():
             if self.dt > limit * (1 + 1e-6):
                 unit = "m^2/s, over density," if cause == "viscosity" else "m/s"
