@@ -62,7 +62,7 @@ def mpm_phases(
     stencil = stencil_functions(dim, fp, False)
     grid = grid_functions(dim, fp, shape_kinds, False)
     v4 = ti.types.vector(LANES, fp)
-    tension = tension_functions(dim, fp, kinds, has_supply, False) if has_tension else None
+    tension: Any = tension_functions(dim, fp, kinds, has_supply, False) if has_tension else None
 
     @ti.func
     def share(mem: ti.template(), c):
@@ -394,7 +394,13 @@ def mpm_phases(
     )
     if tension is not None:
         tools = SimpleNamespace(
-            share=share, ordered=ordered, box=box, whole_box=whole_box, row_count=row_count, row_node=row_node, holds=holds
+            share=share,
+            ordered=ordered,
+            box=box,
+            whole_box=whole_box,
+            row_count=row_count,
+            row_node=row_node,
+            holds=holds,
         )
         phases = tense_phases(dim, fp, tension, tools, phases)
     return phases

@@ -57,7 +57,7 @@ def mpm_passes(
     stencil = stencil_functions(dim, fp, True)
     grid = grid_functions(dim, fp, shape_kinds, True)
     finish_world = mpm_phases(dim, fp, kinds, has_muscles, shape_kinds, has_supply, has_tension).finish_reverse
-    tension = tension_functions(dim, fp, kinds, has_supply, True) if has_tension else None
+    tension: Any = tension_functions(dim, fp, kinds, has_supply, True) if has_tension else None
 
     @ti.func
     def worlds(mem: ti.template()):

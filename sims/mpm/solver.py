@@ -11,7 +11,7 @@ from pliant.sims.mpm import state as at
 from pliant.sims.mpm.materials import MATERIALS, RIGID
 from pliant.sims.mpm.rigid import ROW, law_of, rigid_motion, rigid_table
 from pliant.sims.mpm.scene import FLOW_INDEX_RANGE, Scene
-from pliant.sims.mpm.tension import capillary_substep, check_tension_parameters, field_count
+from pliant.sims.mpm.tension import check_tension_parameters, field_count
 from pliant.sims.mpm.yielding import BULK, LIQUID, SAND, VISCOPLASTIC, VON_MISES, law_size
 from pliant.sims.solver import CELL, INVERSE_CELL, LANES, Field, Needs, Part, Passes, Phases, Places
 
@@ -50,7 +50,7 @@ def substep_limits(cell: float, material: np.ndarray, values: dict[str, np.ndarr
     Args:
         cell: edge of a cell [m].
         material: of each particle, (N,) integers.
-        values: parameters by name, (N,) or (B, N); surface_tension () or (B,), if there is any.
+        values: parameters by name, (N,) or (B, N).
     """
     limits = {}
     elastic = material < LIQUID
@@ -67,11 +67,6 @@ def substep_limits(cell: float, material: np.ndarray, values: dict[str, np.ndarr
         if (viscosity > 0).any():
             kinematic = float(np.max(viscosity / density))
             limits["viscosity"] = (VISCOUS_LIMIT * cell * cell / kinematic, kinematic)
-        tension = np.asarray(values.get("surface_tension", 0.0), float)[..., None]
-        if (tension > 0).any():
-            slowness = np.min(density, axis=-1, keepdims=True) / np.where(tension > 0, tension, np.nan)
-            longest = capillary_substep(cell, np.nanmin(slowness))
-            limits["capillary waves"] = (longest, cell / longest)
     return limits
 
 
@@ -100,7 +95,6 @@ class MPMPart(Part):
         for body in scene.bodies:
             names = ("youngs_modulus", "poissons_ratio", "density", *at.FLOW)
             values = {name: body.column(name) for name in names}
-            values["surface_tension"] = np.asarray(scene.surface_tension)
             limits = substep_limits(scene.cell, np.full(len(body), law_of(body)), values)
             for cause, (limit, _) in limits.items():
                 if dt > limit:

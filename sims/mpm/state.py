@@ -37,8 +37,8 @@ from pliant.sims.solver import MPM_HEADER
 # WIDTH is the number of nodes of a stencil along an axis, 3: see ``stencil_functions``.
 # RIGID_COUNT is the number of rigid bodies, RIGID_AT their table, RIGID_PLACE_AT the place of each particle among the
 # rigid ones, RIGID_REST_AT where their rest positions are among the constants (see ``rigid_table``).
-# COLOUR_AT and FIELDS_AT are where surface tension keeps its scalars of nodes in the scratch memory, SURFACE_AT where it
-# stands among the parameters (see ``tension.py``).
+# COLOUR_AT and FIELDS_AT are where surface tension keeps its scalars of nodes in the scratch memory, SURFACE_AT where
+# it stands among the parameters (see ``tension.py``).
 # KEPT_NODES is how many nodes a recorded substep can keep, KEPT_OFFSET where they are within what is kept of it.
 
 # Entries of a particle's parameter record; the fibre direction (dim) follows, then in a scene where something flows the

@@ -1,13 +1,14 @@
 """Taichi functions of surface tension (``tension.py``: what is computed, and why so), forward and reverse.
 
-A world has one scalar ``colour`` a node, scattered from its liquid particles, and a few *fields* that node functions make
-from each other. Each stage writes one field, at its own node, from others at the neighbours; a barrier follows. In units
-of cells, with S the binomial mean (1, 4, 6, 4, 1) / 16 along each axis and D the central difference, D^T = -D:
+A world has one scalar ``colour`` a node, scattered from its liquid particles, and a few *fields* that node functions
+make from each other. Each stage writes one field, at its own node, from others at the neighbours; a barrier follows. In
+units of cells, with S the binomial mean (1, 4, 6, 4, 1) / 16 along each axis and D the central difference, D^T = -D:
 
-    forward   c_s = S c;  q = g / s, g = D c_s, s = sqrt(g.g + eps^2);  k = S (D . q);  impulse_j = a c_j (D k)_j
-    reverse   r_j = a c_j p_j with the cotangent p of the momentum;  k_bar = S (-D . r);  q_bar = -D k_bar;
-              g_bar = q_bar / s - g (g . q_bar) / s^3;  c_bar_j = S (-D . g_bar) + a p_j . (D k)_j
-              a_bar = sum c_j p_j . (D k)_j
+    forward   c_s = S c;  q = g / s, g = D f(c_s), s = sqrt(g.g + eps^2);  k = S m, m = f'(c_s) D . q;
+              impulse_j = a c_j (D k)_j,  a = gamma dt cell^(dim - 2) / share
+    reverse   r_j = a c_j p_j with the cotangent p of the momentum;  m_bar = S (-D . r);  q_bar = -D (f' m_bar);
+              g_bar = q_bar / s - g (g . q_bar) / s^3;  c_s_bar = f' (-D . g_bar) + f'' (D . q) m_bar;
+              c_bar_j = (S c_s_bar)_j + a p_j . (D k)_j;  a_bar = sum c_j p_j . (D k)_j
 
 Fields are zero outside the box of the particles' stencils grown by ``REACH``, colour outside the box itself.
 """
@@ -33,17 +34,18 @@ from pliant.sims.solver import (
     TEAM,
 )
 
-# Fields: smoothed curvature, smoothed colour, two to work on, and a vector from UNIT on.
-CURVATURE, SMOOTH, WORK, OTHER, UNIT = range(5)
+# Fields: k, c_s, f(c_s), D . q, two to work on, and a vector from UNIT on.
+CURVATURE, SMOOTH, PHASE, TURN, WORK, OTHER, UNIT = range(7)
 
 
 @cache
 def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: bool, atomic: bool) -> SimpleNamespace:
     """Functions of a particle and of a node; ``atomic``: threads share colours and partial sums (a GPU).
 
-    ``scatter(mem, b, place, r, p)`` adds particle p to the colours from ``place`` on; ``pull(mem, b, r, p)`` adds to its
-    position's cotangent. ``stages`` and ``stages_adjoint`` are functions (mem, b, c, low, high, wide_low, wide_high,
-    node, n) of the nodes in the grown box, given the box, the grown box and the index n of the node; ``impulse(mem, b, low, high, node)`` is what a node of the box takes in a substep.
+    ``scatter(mem, b, place, r, p)`` adds particle p to the colours from ``place`` on; ``pull(mem, b, r, p)`` adds to
+    its position's cotangent. ``stages`` and ``stages_adjoint`` are functions (mem, b, c, low, high, wide_low,
+    wide_high, node, n) of the nodes in the grown box, given the box, the grown box and the index n of the node;
+    ``impulse(mem, b, low, high, node)`` is what a node of the box takes in a substep.
     """
     vec = ti.types.vector(dim, fp)
     ivec = ti.types.vector(dim, ti.i32)
@@ -188,16 +190,27 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
 
     @ti.func
     def smooth_colour(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
-        mem.scratch[field_at(mem, b, SMOOTH) + n] = mean(mem, colour_at(mem, b, 0), low, high, node, n)
+        c_s = mean(mem, colour_at(mem, b, 0), low, high, node, n)
+        x = ti.min(c_s, fp(1.0))
+        mem.scratch[field_at(mem, b, SMOOTH) + n] = c_s
+        mem.scratch[field_at(mem, b, PHASE) + n] = x * x * (fp(3.0) - fp(2.0) * x)
+
+    @ti.func
+    def phase_slope(mem: ti.template(), b, n):
+        """f'(c_s)"""
+        x = ti.min(mem.scratch[field_at(mem, b, SMOOTH) + n], fp(1.0))
+        return fp(6.0) * x * (fp(1.0) - x)
 
     @ti.func
     def normal(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
-        g = slope(mem, field_at(mem, b, SMOOTH), wide_low, wide_high, node, n)
+        g = slope(mem, field_at(mem, b, PHASE), wide_low, wide_high, node, n)
         store_vector(mem, b, n, g / ti.sqrt(g.dot(g) + fp(EPSILON * EPSILON)))
 
     @ti.func
     def curvature(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
-        mem.scratch[field_at(mem, b, WORK) + n] = divergence(mem, b, wide_low, wide_high, node, n)
+        turn = divergence(mem, b, wide_low, wide_high, node, n)
+        mem.scratch[field_at(mem, b, TURN) + n] = turn
+        mem.scratch[field_at(mem, b, WORK) + n] = phase_slope(mem, b, n) * turn
 
     @ti.func
     def smooth_curvature(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
@@ -228,16 +241,30 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
 
     @ti.func
     def smooth_spread(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
-        k_bar = mean(mem, field_at(mem, b, WORK), wide_low, wide_high, node, n)
-        mem.scratch[field_at(mem, b, OTHER) + n] = k_bar
+        """f' m_bar, the cotangent of D . q, and what m = f' D . q adds to that of c_s."""
+        m_bar = mean(mem, field_at(mem, b, WORK), wide_low, wide_high, node, n)
+        mem.scratch[field_at(mem, b, OTHER) + n] = phase_slope(mem, b, n) * m_bar
+        place = field_at(mem, b, TURN) + n
+        x = mem.scratch[field_at(mem, b, SMOOTH) + n]
+        bend = fp(0.0)
+        if x < 1.0:
+            bend = fp(6.0) - fp(12.0) * x
+        mem.scratch[place] = bend * m_bar * mem.scratch[place]
 
     @ti.func
     def normal_adjoint(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
         """g_bar"""
         q_bar = -slope(mem, field_at(mem, b, OTHER), wide_low, wide_high, node, n)
-        g = slope(mem, field_at(mem, b, SMOOTH), wide_low, wide_high, node, n)
+        g = slope(mem, field_at(mem, b, PHASE), wide_low, wide_high, node, n)
         square = g.dot(g) + fp(EPSILON * EPSILON)
         store_vector(mem, b, n, (q_bar - (g.dot(q_bar) / square) * g) / ti.sqrt(square))
+
+    @ti.func
+    def phase_adjoint(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """c_s_bar, through f and through f'."""
+        f_bar = -divergence(mem, b, wide_low, wide_high, node, n)
+        through = phase_slope(mem, b, n) * f_bar + mem.scratch[field_at(mem, b, TURN) + n]
+        mem.scratch[field_at(mem, b, WORK) + n] = through
 
     @ti.func
     def colour_adjoint(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
@@ -329,5 +356,5 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
         scatter=scatter,
         pull=pull,
         stages=[smooth_colour, normal, curvature, smooth_curvature],
-        stages_adjoint=[force_adjoint, spread, smooth_spread, normal_adjoint, spread, colour_adjoint],
+        stages_adjoint=[force_adjoint, spread, smooth_spread, normal_adjoint, phase_adjoint, colour_adjoint],
     )
