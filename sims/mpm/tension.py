@@ -25,11 +25,11 @@ makes up for eps: E of a flat surface with a sharp edge is gamma times its area 
 
 What to expect. The pressure of the equation of state is gamma / R (2 gamma / R in 3-D) deep inside a drop, and dips by
 about 0.1 gamma / cell within three cells of the surface, where mu takes its part. Surfaces are a few cells thick: drops
-of R = 8 cells oscillate 8 % too slowly, of 16 cells 5 %. The forces on a drop add up to zero but for how E depends on
-the place of the liquid in its cells: some hundredths of gamma (times cell in 3-D). Strays that have come off hover
-within three cells of the surface, where the potential has a shallow trough. Only liquids count in c: where a liquid
-meets a wall, a manipulator or a body of another material its surface has the same tension as against air, so it wets
-nothing (contact angle 180 degrees), and between two liquids there is no tension.
+of R = 8 cells oscillate 8 % too slowly, of 16 cells 5 %, in 3-D of 6 cells 15 %. The forces on a drop add up to zero
+but for how E depends on the place of the liquid in its cells: some hundredths of gamma (times cell in 3-D). Strays that
+have come off hover within three cells of the surface, where the potential has a shallow trough. Only liquids count in
+c: where a liquid meets a wall, a manipulator or a body of another material its surface has the same tension as against
+air, so it wets nothing (contact angle 180 degrees), and between two liquids there is no tension.
 
 A liquid must be stiff against its surface tension, K >= 20 gamma / cell, or its surface tears. The substep that
 resolves its sound waves is then shorter than Brackbill's for capillary waves, sqrt(rho cell^3 / (4 pi gamma)) (eq. 61),

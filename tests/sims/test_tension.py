@@ -48,7 +48,7 @@ def test_pressure_in_a_drop_is_laplaces():
 def test_a_drop_oscillates_at_rayleighs_frequency(dim, cells, tolerance):
     """omega^2 = 6 gamma / (rho R^3) in the plane (n = 2), 8 gamma / (rho R^3) in space (Rayleigh 1879).
 
-    Measured: 5 % slow at R = 12 cells (7 % at 8) in 2-D, 16 % at 6 in 3-D: curvature is smoothed over a few cells.
+    Measured: 8 % slow at R = 12 cells and 5 % at 16 in 2-D, 23 % at 5 and 15 % at 6 in 3-D: surfaces are thick.
     """
     world, radius = drop(dim, cells, aspect=1.1)
 
