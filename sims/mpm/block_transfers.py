@@ -1,60 +1,29 @@
 """Transfers of up to ``BLOCK`` particles of one cell at once, in three dimensions, for a thread that has a grid of its
 own: what ``sims/mpm/transfers.py`` does for one particle.
 
-Particles of a cell share their 27 nodes. So the innermost loops run over the particles of a block, do the same
-arithmetic for each and touch neighbouring numbers only: LLVM makes vector instructions of them. For that the numbers of
-a block stand in vectors of ``BLOCK`` entries, one a particle, a vector for each component (lists of ``lanes``), the
-loops have a length that is known at run time only (else they are unrolled first), and nothing in them writes to arrays
-of the kernel. Places of a block without a particle hold zeros, which weigh nothing.
+Particles of a cell share their 27 nodes: see ``sims/mpm/block.py`` for how they are worked on together. Places of a
+block without a particle have no mass and no start, and so add nothing to the nodes.
 """
 
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 from pliant.sims.mpm import state as at
+from pliant.sims.mpm.block import BLOCK, block_functions
 from pliant.sims.mpm.injector_kernels import activity_functions
 from pliant.sims.mpm.material_point import point_functions
-from pliant.sims.mpm.materials import in_stretches
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.yielding import law_size as size_of_law
 from pliant.sims.runtime import ti
-from pliant.sims.solver import CELL, DT, LANES
+from pliant.sims.solver import CELL, LANES
 
-BLOCK = 8
 FEW = 3
 """From more particles than this on a whole block is worked on, whatever stands in it: vectors are then faster."""
 
 
-class Own(NamedTuple):
-    """What belongs to the particles of a block, in Taichi vectors of ``BLOCK`` entries (lists of them for the
-    components of vectors and matrices): constants, state, trial deformation gradient F with its principal axes and
-    stretches, the F stored, and what goes to the grid: A and start = m v - A f."""
-
-    kind: Any
-    volume: Any
-    mass: Any
-    young: Any
-    poisson: Any
-    law: Any
-    signal: Any
-    strength: Any
-    fibre: Any
-    f: Any
-    v: Any
-    C: Any
-    before: Any
-    F: Any
-    sigma: Any
-    U: Any
-    V: Any
-    stored: Any
-    A: Any
-    start: Any
-
-
 @cache
-def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supply: bool) -> SimpleNamespace:
+def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supply: bool) -> SimpleNamespace:
     """``scatter``, ``gather``, ``scatter_adjoint`` and ``gather_adjoint`` as in ``transfer_functions``, of the
     particles begin to stop - 1 in the order of world b. In a scene with injectors or drains, those that take no part
     are left alone.
@@ -71,8 +40,8 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supp
     apply, column, locate, strides = stencil.apply, stencil.column, stencil.locate, stencil.strides
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
     rows, step_node = stencil.rows, stencil.step_node
-    decomposes = in_stretches(kinds)  # then the arithmetic of a particle branches, and is no work for vectors
-    law_size = len(point.own_constants)
+    block = block_functions(fp, kinds, has_muscles)
+    put_vec, put_mat, take_vec, take_mat = block.put_vec, block.put_mat, block.take_vec, block.take_mat
 
     @ti.func
     def ordered(mem: ti.template(), b, i):
@@ -121,100 +90,6 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supp
         return fp(0.5) * a * a, fp(0.75) - c * c, fp(0.5) * e * e
 
     @ti.func
-    def put_vec(a: ti.template(), l, v):
-        for d in ti.static(range(dim)):
-            a[d][l] = v[d]
-
-    @ti.func
-    def put_mat(a: ti.template(), l, m):
-        for d in ti.static(range(dim)):
-            for k in ti.static(range(dim)):
-                a[dim * d + k][l] = m[d, k]
-
-    @ti.func
-    def take_vec(a: ti.template(), l):
-        v = vec(0.0)
-        for d in ti.static(range(dim)):
-            v[d] = a[d][l]
-        return v
-
-    @ti.func
-    def take_mat(a: ti.template(), l):
-        m = mat(0.0)
-        for d in ti.static(range(dim)):
-            for k in ti.static(range(dim)):
-                m[d, k] = a[dim * d + k][l]
-        return m
-
-    @ti.func
-    def law_at(own: ti.template(), l):
-        """Constants of the law of the particle at place l, 1/(1 + nu) and 1/(1 - 2 nu)."""
-        law, once, twice = point.law_of(own.young[l], own.poisson[l])
-        for k in ti.static(range(law_size)):
-            law[point.own_constants[k][0]] = own.law[k][l]
-        return law, once, twice
-
-    @ti.func
-    def muscle_at(own: ti.template(), l):
-        """Signal, strength and fibre of the muscle of the particle at place l."""
-        signal, strength, fibre = fp(0.0), fp(0.0), vec(0.0)
-        if ti.static(has_muscles):
-            signal, strength, fibre = own.signal[l], own.strength[l], take_vec(own.fibre, l)
-        return signal, strength, fibre
-
-    @ti.func
-    def respond(mem: ti.template(), b, r_in, who: ti.template(), own: ti.template(), count, places):
-        """Reads the particles of a block and works out their momenta less A f, A, and the F they store."""
-        h = ti.static(mem.integers)
-        for l in range(count):
-            p = who[l]
-            o = point.state_of(mem, r_in, p)
-            q = point.parameters_of(mem, b, p)
-            _first, f = locate(mem, o)
-            put_vec(own.f, l, f)
-            put_vec(own.v, l, stencil.load_vec(mem.frames, o + V_AT))
-            put_mat(own.C, l, stencil.load_mat(mem.frames, o + C_AT))
-            put_mat(own.before, l, stencil.load_mat(mem.frames, o + F_AT))
-            own.kind[l] = h[h[at.INFO_AT] + 2 * p]
-            own.volume[l] = mem.constants[h[at.VOLUME_AT] + p]
-            own.mass[l] = own.volume[l] * mem.parameters[q + at.DENSITY]
-            own.young[l] = mem.parameters[q + at.YOUNG]
-            own.poisson[l] = mem.parameters[q + at.POISSON]
-            for k in ti.static(range(law_size)):
-                own.law[k][l] = mem.parameters[q + point.own_constants[k][1]]
-            if ti.static(has_muscles):
-                signal, strength, fibre = point.muscle_of(mem, b, p)
-                own.signal[l] = signal
-                own.strength[l] = strength
-                put_vec(own.fibre, l, fibre)
-        for l in range(places):
-            put_mat(own.F, l, point.trial(take_mat(own.C, l), take_mat(own.before, l), mem.constants[DT]))
-        for l in range(count):  # apart, since there is no logarithm of a vector
-            U, sigma, V = point.axes(own.kind[l], take_mat(own.F, l))
-            put_vec(own.sigma, l, sigma)
-            if ti.static(decomposes):
-                put_mat(own.U, l, U)
-                put_mat(own.V, l, V)
-        busy = places
-        if ti.static(decomposes):
-            busy = count
-        for l in range(busy):
-            U, V = mat(0.0), mat(0.0)
-            if ti.static(decomposes):
-                U, V = take_mat(own.U, l), take_mat(own.V, l)
-            C = take_mat(own.C, l)
-            law, _once, _twice = law_at(own, l)
-            stored, tau = point.respond(
-                own.kind[l], take_mat(own.F, l), U, take_vec(own.sigma, l), V, C, law, mem.constants[DT]
-            )
-            signal, strength, fibre = muscle_at(own, l)
-            A = point.affine(mem, C, stored, tau, own.mass[l], own.volume[l], signal * strength, fibre)
-            put_mat(own.stored, l, stored)
-            put_mat(own.A, l, A)
-            put_vec(own.start, l, own.mass[l] * take_vec(own.v, l) - apply(A, take_vec(own.f, l)))
-        return busy
-
-    @ti.func
     def scatter(mem: ti.template(), b, n0, r_in, r_out, begin, stop):
         stride_i, stride_j = strides(mem)
         i_next = begin
@@ -222,48 +97,34 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supp
             who = members(0)
             count, first, go_on, places = next_block(mem, b, r_in, i_next, stop, who)
             i_next = go_on
-            f = [lanes(0.0) for _ in ti.static(range(dim))]
-            v = [lanes(0.0) for _ in ti.static(range(dim))]
-            C = [lanes(0.0) for _ in ti.static(range(dim * dim))]
-            before = [lanes(1.0 if k % (dim + 1) == 0 else 0.0) for k in ti.static(range(dim * dim))]
-            F = [lanes(0.0) for _ in ti.static(range(dim * dim))]
-            stored = [lanes(0.0) for _ in ti.static(range(dim * dim))]
-            A = [lanes(0.0) for _ in ti.static(range(dim * dim))]
-            start = [lanes(0.0) for _ in ti.static(range(dim))]
-            sigma = [lanes(1.0) for _ in ti.static(range(dim))]
-            U = [lanes(0.0) for _ in ti.static(range(dim * dim if decomposes else 0))]
-            V = [lanes(0.0) for _ in ti.static(range(dim * dim if decomposes else 0))]
-            law = [lanes(0.0) for _ in ti.static(range(law_size))]
-            fibre = [lanes(0.0) for _ in ti.static(range(dim if has_muscles else 0))]
             kind = members(0)
-            volume, mass, young, poisson = lanes(0.0), lanes(0.0), lanes(0.0), lanes(0.0)
-            signal, strength = lanes(0.0), lanes(0.0)
-            own = ti.static(
-                Own(
-                    kind, volume, mass, young, poisson, law, signal, strength, fibre, f, v, C, before, F, sigma, U, V,
-                    stored, A, start,
-                )
-            )  # fmt: skip
-            respond(mem, b, r_in, who, own, count, places)
+            vectors = [lanes(number) for number in ti.static(block.numbers)]
+            own = ti.static(block.own_of(vectors))
+            block.respond(mem, b, r_in, who, kind, own, count, places)
             for l in range(count):
-                stencil.store_mat(mem.frames, point.state_of(mem, r_out, who[l]) + F_AT, take_mat(stored, l))
+                stencil.store_mat(mem.frames, point.state_of(mem, r_out, who[l]) + F_AT, take_mat(own.stored, l))
             plane = step_node(n0, first)
             for i in range(rows(mem, 0)):
                 alpha, beta, gamma = parabola(i)
                 total = [v4(0.0) for _ in ti.static(range(9))]
                 for l in range(places):
-                    away = f[0][l] - gamma
+                    away = own.f[0][l] - gamma
                     w_i = alpha + beta * away * away
-                    w_j = three(f[1][l])
-                    w_k = three(f[2][l])
+                    w_j = three(own.f[1][l])
+                    w_k = three(own.f[2][l])
                     for j in ti.static(range(3)):
                         w_ij = w_i * w_j[j]
                         for k in ti.static(range(3)):
                             w = w_ij * w_k[k]
                             for d in ti.static(range(dim)):
-                                value = start[d][l] + i * A[dim * d][l] + j * A[dim * d + 1][l] + k * A[dim * d + 2][l]
+                                value = (
+                                    own.start[d][l]
+                                    + i * own.A[dim * d][l]
+                                    + j * own.A[dim * d + 1][l]
+                                    + k * own.A[dim * d + 2][l]
+                                )
                                 total[3 * j + k][d] += w * value
-                            total[3 * j + k][LANES - 1] += w * mass[l]
+                            total[3 * j + k][LANES - 1] += w * own.mass[0][l]
                 n = plane
                 for j in ti.static(range(3)):
                     for k in ti.static(range(3)):
@@ -374,29 +235,10 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supp
             who = members(0)
             count, first, go_on, places = next_block(mem, b, r_in, i_next, stop, who)
             i_next = go_on
-            f = [lanes(0.0) for _ in ti.static(range(dim))]
-            v = [lanes(0.0) for _ in ti.static(range(dim))]
-            C = [lanes(0.0) for _ in ti.static(range(dim * dim))]
-            before = [lanes(1.0 if k % (dim + 1) == 0 else 0.0) for k in ti.static(range(dim * dim))]
-            F = [lanes(0.0) for _ in ti.static(range(dim * dim))]
-            stored = [lanes(0.0) for _ in ti.static(range(dim * dim))]
-            A = [lanes(0.0) for _ in ti.static(range(dim * dim))]
-            start = [lanes(0.0) for _ in ti.static(range(dim))]
-            sigma = [lanes(1.0) for _ in ti.static(range(dim))]
-            U = [lanes(0.0) for _ in ti.static(range(dim * dim if decomposes else 0))]
-            V = [lanes(0.0) for _ in ti.static(range(dim * dim if decomposes else 0))]
-            law = [lanes(0.0) for _ in ti.static(range(law_size))]
-            fibre = [lanes(0.0) for _ in ti.static(range(dim if has_muscles else 0))]
             kind = members(0)
-            volume, mass, young, poisson = lanes(0.0), lanes(0.0), lanes(0.0), lanes(0.0)
-            signal, strength = lanes(0.0), lanes(0.0)
-            own = ti.static(
-                Own(
-                    kind, volume, mass, young, poisson, law, signal, strength, fibre, f, v, C, before, F, sigma, U, V,
-                    stored, A, start,
-                )
-            )  # fmt: skip
-            busy = respond(mem, b, r_in, who, own, count, places)
+            vectors = [lanes(number) for number in ti.static(block.numbers)]
+            own = ti.static(block.own_of(vectors))
+            busy = block.respond(mem, b, r_in, who, kind, own, count, places)
             D = [lanes(0.0) for _ in ti.static(range(dim * dim))]
             x_bar = [lanes(0.0) for _ in ti.static(range(dim))]
             start_bar = [lanes(0.0) for _ in ti.static(range(dim))]
@@ -411,7 +253,7 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supp
                 put_mat(F_bar, l, stencil.load_mat(mem.adjoint, a + F_AT))
                 put_vec(v_next, l, point.velocity_met(mem, r_out, who[l]))
             for l in range(places):
-                put_vec(start_bar, l, take_vec(start_bar, l) - apply(take_mat(D, l), take_vec(f, l)))
+                put_vec(start_bar, l, take_vec(start_bar, l) - apply(take_mat(D, l), take_vec(own.f, l)))
             along = [lanes(0.0) for _ in ti.static(range(dim))]
             sum_m = lanes(0.0)
             sum_q = [lanes(0.0) for _ in ti.static(range(dim))]
@@ -428,7 +270,7 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supp
                         q[3 * j + k] = mem.grid_adjoint[n + k]
                     n = step_node(n, stride_j)
                 for l in range(places):
-                    away, f_j, f_k = f[0][l] - gamma, f[1][l], f[2][l]
+                    away, f_j, f_k = own.f[0][l] - gamma, own.f[1][l], own.f[2][l]
                     w_i, dw_i = alpha + beta * away * away, fp(2.0) * beta * away
                     w_j, w_k = three(f_j), three(f_k)
                     dw_j = (f_j - fp(1.5), fp(2.0) - fp(2.0) * f_j, f_j - fp(0.5))
@@ -440,9 +282,14 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supp
                         row_s, row_s_k, row_m = fp(0.0), fp(0.0), fp(0.0)
                         row_q, row_q_k = vec(0.0), vec(0.0)
                         for k in ti.static(range(3)):
-                            s = q[3 * j + k][LANES - 1] * mass[l]
+                            s = q[3 * j + k][LANES - 1] * own.mass[0][l]
                             for d in ti.static(range(dim)):
-                                value = start[d][l] + i * A[dim * d][l] + j * A[dim * d + 1][l] + k * A[dim * d + 2][l]
+                                value = (
+                                    own.start[d][l]
+                                    + i * own.A[dim * d][l]
+                                    + j * own.A[dim * d + 1][l]
+                                    + k * own.A[dim * d + 2][l]
+                                )
                                 bar = start_bar[d][l] + i * D[dim * d][l]
                                 bar += j * D[dim * d + 1][l] + k * D[dim * d + 2][l]
                                 s += u[3 * j + k][d] * bar + q[3 * j + k][d] * value
@@ -470,35 +317,37 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supp
                         Q[dim * d + 2][l] += w_i * over_q_k[d]
                 plane = step_node(plane, stride_i)
             density_bar, young_bar, poisson_bar, tension = lanes(0.0), lanes(0.0), lanes(0.0), lanes(0.0)
-            law_bar = [lanes(0.0) for _ in ti.static(range(law_size))]
+            law_bar = [lanes(0.0) for _ in ti.static(range(block.law_size))]
             fibre_bar = [lanes(0.0) for _ in ti.static(range(dim if has_muscles else 0))]
             for l in range(busy):
                 U_l, V_l = mat(0.0), mat(0.0)
-                if ti.static(decomposes):
-                    U_l, V_l = take_mat(U, l), take_mat(V, l)
-                C_l, f_l, q_l, Q_l = take_mat(C, l), take_vec(f, l), take_vec(sum_q, l), take_mat(Q, l)
-                law_l, once, twice = law_at(own, l)
-                signal_l, strength_l, fibre_l = muscle_at(own, l)
+                if ti.static(block.decomposes):
+                    U_l, V_l = take_mat(own.U, l), take_mat(own.V, l)
+                C_l, f_l, q_l, Q_l = take_mat(own.C, l), take_vec(own.f, l), take_vec(sum_q, l), take_mat(Q, l)
+                law_l, once, twice = block.law_at(own, l)
+                signal_l, strength_l, fibre_l = block.muscle_at(own, l)
                 A_bar = mem.constants[CELL] * point.about(q_l, f_l, column(Q_l, 0), column(Q_l, 1), column(Q_l, 2))
                 C_bar_l, F_bar_l, law_bar_l, tension_l, fibre_bar_l = point.stress_adjoint(
-                    mem, kind[l], C_l, take_mat(before, l), take_mat(F, l), U_l, take_vec(sigma, l), V_l,
-                    take_mat(stored, l), law_l, mass[l], volume[l], signal_l, strength_l, fibre_l, A_bar,
-                    take_mat(F_bar, l),
+                    mem, kind[l], C_l, take_mat(own.before, l), take_mat(own.F, l), U_l, take_vec(own.sigma, l), V_l,
+                    take_mat(own.stored, l), law_l, own.mass[0][l], own.volume[0][l], signal_l, strength_l, fibre_l,
+                    A_bar, take_mat(F_bar, l),
                 )  # fmt: skip
-                density_bar[l] = volume[l] * point.mass_adjoint(take_vec(v, l), C_l, sum_m[l], q_l, A_bar)
-                young_l, poisson_l = point.elasticity_adjoint(young[l], poisson[l], law_l, once, twice, law_bar_l)
+                density_bar[l] = own.volume[0][l] * point.mass_adjoint(take_vec(own.v, l), C_l, sum_m[l], q_l, A_bar)
+                young_l, poisson_l = point.elasticity_adjoint(
+                    own.young[0][l], own.poisson[0][l], law_l, once, twice, law_bar_l
+                )
                 young_bar[l] = young_l
                 poisson_bar[l] = poisson_l
-                for k in ti.static(range(law_size)):
+                for k in ti.static(range(block.law_size)):
                     law_bar[k][l] = law_bar_l[point.own_constants[k][0]]
                 if ti.static(has_muscles):
                     tension[l] = tension_l
                     put_vec(fibre_bar, l, fibre_bar_l)
-                A_l, D_l, along_l = take_mat(A, l), take_mat(D, l), take_vec(along, l)
+                A_l, D_l, along_l = take_mat(own.A, l), take_mat(D, l), take_vec(along, l)
                 put_vec(
                     x_bar, l, point.motion_adjoint(mem, D_l, A_l, take_vec(x_bar, l), take_vec(v_next, l), along_l, q_l)
                 )
-                put_vec(start_bar, l, mass[l] * q_l)  # v_bar
+                put_vec(start_bar, l, own.mass[0][l] * q_l)  # v_bar
                 put_mat(D, l, C_bar_l)
                 put_mat(F_bar, l, F_bar_l)
             for l in range(count):
@@ -507,9 +356,9 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supp
                 stencil.store_vec(mem.adjoint, a + V_AT, take_vec(start_bar, l))
                 stencil.store_mat(mem.adjoint, a + C_AT, take_mat(D, l))
                 stencil.store_mat(mem.adjoint, a + F_AT, take_mat(F_bar, l))
-                signal_l, strength_l, _fibre = muscle_at(own, l)
+                signal_l, strength_l, _fibre = block.muscle_at(own, l)
                 bars = law_vec(0.0)
-                for k in ti.static(range(law_size)):
+                for k in ti.static(range(block.law_size)):
                     bars[point.own_constants[k][0]] = law_bar[k][l]
                 fibre_bar_l = vec(0.0)
                 if ti.static(has_muscles):

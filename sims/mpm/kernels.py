@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.mpm import state as at
-from pliant.sims.mpm.block_transfers import block_functions
+from pliant.sims.mpm.block_transfers import block_transfer_functions
 from pliant.sims.mpm.grid import grid_functions
 from pliant.sims.mpm.injector_kernels import activity_functions, rest_functions, supplied_transfers
 from pliant.sims.mpm.materials import RIGID
@@ -51,7 +51,7 @@ def mpm_phases(
     ivec = ti.types.vector(dim, ti.i32)
     blocks, transfers = None, None
     if dim == 3:
-        blocks = block_functions(fp, kinds, has_muscles, has_supply)
+        blocks = block_transfer_functions(fp, kinds, has_muscles, has_supply)
     else:
         transfers = transfer_functions(dim, fp, kinds, has_muscles, False)
         if has_supply:
