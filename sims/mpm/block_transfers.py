@@ -29,7 +29,7 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
     are left alone.
     """
     dim = 3
-    activity = activity_functions(dim, fp) if has_supply else None
+    activity: Any = activity_functions(dim, fp) if has_supply else None
     lanes = ti.types.vector(BLOCK, fp)
     members = ti.types.vector(BLOCK, ti.i32)
     vec, mat = ti.types.vector(dim, fp), ti.types.matrix(dim, dim, fp)

@@ -49,15 +49,16 @@ def mpm_phases(
     """The phases for the materials ``kinds`` of a scene."""
     vec = ti.types.vector(dim, fp)
     ivec = ti.types.vector(dim, ti.i32)
-    blocks, transfers = None, None
+    blocks: Any = None
+    transfers: Any = None
     if dim == 3:
         blocks = block_transfer_functions(fp, kinds, has_muscles, has_supply)
     else:
         transfers = transfer_functions(dim, fp, kinds, has_muscles, False)
         if has_supply:
             transfers = supplied_transfers(dim, fp, transfers)
-    activity = activity_functions(dim, fp) if has_supply else None
-    resting = rest_functions(dim, fp) if has_supply else None
+    activity: Any = activity_functions(dim, fp) if has_supply else None
+    resting: Any = rest_functions(dim, fp) if has_supply else None
     record = at.record_size(dim)
     stencil = stencil_functions(dim, fp, False)
     grid = grid_functions(dim, fp, shape_kinds, False)
@@ -379,7 +380,7 @@ def mpm_phases(
     def finish(mem: ti.template(), b, c):
         pass
 
-    rigid = rigid_functions(dim, fp, kinds) if RIGID in kinds else None
+    rigid: Any = rigid_functions(dim, fp, kinds) if RIGID in kinds else None
     phases = Phases(
         begin=begin,
         forward=[particles_to_grid, update_grid, grid_to_particles, *([rigid.match] if rigid else [])],

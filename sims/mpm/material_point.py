@@ -59,7 +59,7 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
     last = dim - 1
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
     has_rigid = RIGID in kinds
-    rigid = rigid_functions(dim, fp, kinds) if has_rigid else None
+    rigid: Any = rigid_functions(dim, fp, kinds) if has_rigid else None
 
     @ti.func
     def state_of(mem: ti.template(), row, p):

@@ -63,8 +63,8 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
     yields = tuple(kind for kind in kinds if kind in (VON_MISES, VISCOPLASTIC, SAND))
     in_log_strain = HENCKY in kinds or len(yields) > 0
     decomposes = in_stretches(kinds)
-    limit = yield_functions(dim, fp, kinds) if yields else None
-    liquid = liquid_functions(dim, fp, law_size(kinds)) if has_liquid else None
+    limit: Any = yield_functions(dim, fp, kinds) if yields else None
+    liquid: Any = liquid_functions(dim, fp, law_size(kinds)) if has_liquid else None
 
     @ti.func
     def is_in_stretches(kind):

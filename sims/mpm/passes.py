@@ -53,7 +53,7 @@ def mpm_passes(
     transfers = transfer_functions(dim, fp, kinds, has_muscles, True)
     if has_supply:
         transfers = supplied_transfers(dim, fp, transfers)
-    activity = activity_functions(dim, fp) if has_supply else None
+    activity: Any = activity_functions(dim, fp) if has_supply else None
     stencil = stencil_functions(dim, fp, True)
     grid = grid_functions(dim, fp, shape_kinds, True)
     finish_world = mpm_phases(dim, fp, kinds, has_muscles, shape_kinds, has_supply, has_tension).finish_reverse
@@ -220,7 +220,7 @@ def mpm_passes(
         transfers.gather(mem, b, p, b * mem.integers[at.NODES], r_in, r_out, p, substep)  # a status record each
 
     has_rigid = RIGID in kinds
-    rigid = rigid_functions(dim, fp, kinds) if has_rigid else None
+    rigid: Any = rigid_functions(dim, fp, kinds) if has_rigid else None
 
     @ti.func
     def match_shape(mem: ti.template(), b, i, r_in, r_out, substep):
