@@ -1,4 +1,4 @@
-"""``pliant gallery``: a picture of every environment, tiled into one image."""
+"""``pliant gallery``: a picture of every environment, or stills of runs, tiled into one image."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import tyro
 
 from pliant.scripts.errors import CommandError
 from pliant.scripts.options import output_file
@@ -26,12 +28,16 @@ SIZES = (64, 1024)
 
 @dataclass
 class Arguments:
-    """Draw every environment after a few gradient steps on a short episode, all in one image.
+    """Draw every environment after a few gradient steps on a short episode, or stills of the videos of runs, all in one
+    image.
 
-    Example:
+    Examples:
       pliant gallery --out gallery.png
+      pliant gallery runs/torus runs/rope --out stills.png --size 128
     """
 
+    runs: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Folders of runs with a video: its beginning, middle and end. None: every environment."""
     out: str = "gallery.png"
     """Image to write (.png); an earlier one is replaced."""
     size: int = 360
@@ -49,7 +55,10 @@ def run(arguments: Arguments) -> int:
     from pliant.policies.checkpoints import replacing
 
     pictures = {}
-    for entry in ENTRIES:
+    for folder in arguments.runs:
+        name, picture = stills(folder, arguments.size)
+        pictures[name] = picture
+    for entry in () if arguments.runs else ENTRIES:
         print(entry.id, flush=True)
         pictures[entry.id] = portrait(entry.id, arguments.size)
     image = tiled(captioned(pictures))
@@ -87,6 +96,32 @@ def portrait(env_id: str, size: int) -> np.ndarray:
         return fine.mean(axis=(1, 3)).round().astype(np.uint8)
     finally:
         env.close()
+
+
+def stills(folder: str, size: int) -> tuple[str, np.ndarray]:
+    """First, middle and last picture of the optimised episode in the video of a run, side by side, and their caption.
+
+    Returns:
+        The environment with its score and seed, and uint8 of shape (size, 3 size, 3).
+    """
+    import imageio.v3 as imageio
+    import numpy as np
+
+    from pliant.scripts.runs import RunFolder
+    from pliant.scripts.video import import_opencv
+
+    run_folder = RunFolder(folder)
+    summary = run_folder.read_json("metrics.json").get("summary", {})
+    path = run_folder.path / "video.mp4"
+    if not path.exists():
+        raise CommandError(f"{path} does not exist; `pliant optimize` writes it unless told --no-video")
+    film = imageio.imread(path)
+    height, width = film.shape[1], film.shape[2] // 2  # before on the left, after on the right
+    shown = [film[k, height - width :, width:] for k in (0, len(film) // 2, -1)]
+    resize, method = import_opencv().resize, import_opencv().INTER_AREA
+    picture = np.concatenate([resize(frame, (size, size), interpolation=method) for frame in shown], axis=1)
+    name = str(summary.get("environment", folder)).removeprefix("pliant/").removesuffix("-v0")
+    return f"{name}: {summary.get('score', float('nan')):.2f}, seed {summary.get('seed')}", picture
 
 
 def _frame(env: Any, size: int) -> None:
