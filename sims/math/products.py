@@ -1,7 +1,7 @@
 """Products of small matrices that compile fast.
 
-Taichi writes out every term of ``A @ B``, which costs about 0.1 s of compile time for each 3x3 product. Written as
-loops the same products compile twice as fast and run at the same speed: the machine-code compiler unrolls them.
+Taichi's ``A @ B`` costs about 0.1 s of compile time for each 3x3 product of a kernel. The same sums written out run at
+the same speed and compile in half the time, and faster still where no variable stands between terms and matrix.
 """
 
 import functools
@@ -16,40 +16,42 @@ def product_functions(dim: int, fp) -> SimpleNamespace:
 
     ``multiply(A, B) -> A B``, ``multiply_transposed(A, B) -> A B^T``, ``transposed_multiply(A, B) -> A^T B``.
     """
-    matrix = ti.types.matrix(dim, dim, fp)
 
     @ti.func
     def multiply(A, B):
-        C = matrix(0)
-        for i in ti.static(range(dim)):
-            for j in ti.static(range(dim)):
-                s = A[i, 0] * B[0, j]
-                for k in ti.static(range(1, dim)):
-                    s += A[i, k] * B[k, j]
-                C[i, j] = s
-        return C
+        return ti.Matrix(
+            [
+                [
+                    A[i, 0] * B[0, j] + A[i, 1] * B[1, j] + (A[i, 2] * B[2, j] if ti.static(dim == 3) else fp(0.0))
+                    for j in ti.static(range(dim))
+                ]
+                for i in ti.static(range(dim))
+            ]
+        )
 
     @ti.func
     def multiply_transposed(A, B):
-        C = matrix(0)
-        for i in ti.static(range(dim)):
-            for j in ti.static(range(dim)):
-                s = A[i, 0] * B[j, 0]
-                for k in ti.static(range(1, dim)):
-                    s += A[i, k] * B[j, k]
-                C[i, j] = s
-        return C
+        return ti.Matrix(
+            [
+                [
+                    A[i, 0] * B[j, 0] + A[i, 1] * B[j, 1] + (A[i, 2] * B[j, 2] if ti.static(dim == 3) else fp(0.0))
+                    for j in ti.static(range(dim))
+                ]
+                for i in ti.static(range(dim))
+            ]
+        )
 
     @ti.func
     def transposed_multiply(A, B):
-        C = matrix(0)
-        for i in ti.static(range(dim)):
-            for j in ti.static(range(dim)):
-                s = A[0, i] * B[0, j]
-                for k in ti.static(range(1, dim)):
-                    s += A[k, i] * B[k, j]
-                C[i, j] = s
-        return C
+        return ti.Matrix(
+            [
+                [
+                    A[0, i] * B[0, j] + A[1, i] * B[1, j] + (A[2, i] * B[2, j] if ti.static(dim == 3) else fp(0.0))
+                    for j in ti.static(range(dim))
+                ]
+                for i in ti.static(range(dim))
+            ]
+        )
 
     return SimpleNamespace(
         multiply=multiply, multiply_transposed=multiply_transposed, transposed_multiply=transposed_multiply

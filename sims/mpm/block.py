@@ -3,8 +3,8 @@
 The innermost loops run over the particles of a block, do the same arithmetic for each and touch neighbouring numbers
 only: LLVM makes vector instructions of them. For that the numbers of a block stand in vectors of ``BLOCK`` entries, one
 a particle, a vector for each component; the loops have a length that is known at run time only (else they are unrolled
-first), and nothing in them writes to arrays of the kernel. Places of a block without a particle hold numbers of which
-nothing comes.
+first), and nothing in them writes to arrays of the kernel. Loops that fetch numbers or put them away could leave early,
+so that LLVM does not try vectors there. Places of a block without a particle hold numbers of which nothing comes.
 """
 
 from functools import cache
@@ -77,6 +77,12 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool) -> Simpl
         return Own(*(vectors[end - len(part) : end] for end, part in zip(ends, starts, strict=True)))
 
     @ti.func
+    def places(mem: ti.template()):
+        """``BLOCK``, but LLVM knows that it is a multiple of it only: so it neither unrolls a loop of this length nor
+        makes a second one for what vectors leave over."""
+        return (mem.integers[at.WIDTH] - 2) * BLOCK
+
+    @ti.func
     def put_vec(a: ti.template(), l, v):
         for d in ti.static(range(dim)):
             a[d][l] = v[d]
@@ -89,18 +95,11 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool) -> Simpl
 
     @ti.func
     def take_vec(a: ti.template(), l):
-        v = vec(0.0)
-        for d in ti.static(range(dim)):
-            v[d] = a[d][l]
-        return v
+        return ti.Vector([a[d][l] for d in ti.static(range(dim))])
 
     @ti.func
     def take_mat(a: ti.template(), l):
-        m = mat(0.0)
-        for d in ti.static(range(dim)):
-            for k in ti.static(range(dim)):
-                m[d, k] = a[dim * d + k][l]
-        return m
+        return ti.Matrix([[a[dim * d + k][l] for k in ti.static(range(dim))] for d in ti.static(range(dim))])
 
     @ti.func
     def law_at(own: ti.template(), l):
@@ -120,11 +119,13 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool) -> Simpl
 
     @ti.func
     def respond(
-        mem: ti.template(), b, r_in, who: ti.template(), kind: ti.template(), own: ti.template(), count, places
+        mem: ti.template(), b, r_in, who: ti.template(), kind: ti.template(), own: ti.template(), count, all_places
     ):
         """Reads the particles of a block and works out their momenta less A f, A, and the F they store."""
         h = ti.static(mem.integers)
         for l in range(count):
+            if who[l] < 0:
+                break
             p = who[l]
             o = point.state_of(mem, r_in, p)
             q = point.parameters_of(mem, b, p)
@@ -145,15 +146,17 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool) -> Simpl
                 own.signal[0][l] = signal
                 own.strength[0][l] = strength
                 put_vec(own.fibre, l, fibre)
-        for l in range(places):
+        for l in range(all_places):
             put_mat(own.F, l, point.trial(take_mat(own.C, l), take_mat(own.before, l), mem.constants[DT]))
         for l in range(count):  # apart, since there is no logarithm of a vector
+            if who[l] < 0:
+                break
             U, sigma, V = point.axes(kind[l], take_mat(own.F, l))
             put_vec(own.sigma, l, sigma)
             if ti.static(decomposes):
                 put_mat(own.U, l, U)
                 put_mat(own.V, l, V)
-        busy = places
+        busy = all_places
         if ti.static(decomposes):
             busy = count
         for l in range(busy):

@@ -18,9 +18,6 @@ from pliant.sims.mpm.yielding import law_size as size_of_law
 from pliant.sims.runtime import ti
 from pliant.sims.solver import CELL, LANES
 
-FEW = 3
-"""From more particles than this on a whole block is worked on, whatever stands in it: vectors are then faster."""
-
 
 @cache
 def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supply: bool) -> SimpleNamespace:
@@ -49,8 +46,7 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
 
     @ti.func
     def next_block(mem: ti.template(), b, r, begin, stop, who: ti.template()):
-        """The next particles of one cell into ``who``: how many, their first node, where the search goes on, and for
-        how many places to work."""
+        """The next particles of one cell into ``who``: how many, their first node, where the search goes on."""
         i = begin
         count = 0
         first = 0  # where nobody is left: nothing is brought there
@@ -70,10 +66,7 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                     count += 1
             if is_same:
                 i += 1
-        places = count
-        if count > FEW:
-            places = BLOCK
-        return count, first, i, places
+        return count, first, i
 
     @ti.func
     def parabola(i):
@@ -92,39 +85,42 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
     @ti.func
     def scatter(mem: ti.template(), b, n0, r_in, r_out, begin, stop):
         stride_i, stride_j = strides(mem)
+        places = block.places(mem)
         i_next = begin
         while i_next < stop:
             who = members(0)
-            count, first, go_on, places = next_block(mem, b, r_in, i_next, stop, who)
+            count, first, go_on = next_block(mem, b, r_in, i_next, stop, who)
             i_next = go_on
-            kind = members(0)
-            vectors = [lanes(number) for number in ti.static(block.numbers)]
-            own = ti.static(block.own_of(vectors))
-            block.respond(mem, b, r_in, who, kind, own, count, places)
+            f = [lanes(0.0) for _ in ti.static(range(dim))]
+            start = [lanes(0.0) for _ in ti.static(range(dim))]
+            A = [lanes(0.0) for _ in ti.static(range(dim * dim))]
+            mass = lanes(0.0)
             for l in range(count):
-                stencil.store_mat(mem.frames, point.state_of(mem, r_out, who[l]) + F_AT, take_mat(own.stored, l))
+                if who[l] < 0:
+                    break
+                mass_l, momentum, A_l = point.send(mem, b, r_in, r_out, who[l])
+                _first, f_l = locate(mem, point.state_of(mem, r_in, who[l]))
+                mass[l] = mass_l
+                put_vec(f, l, f_l)
+                put_vec(start, l, momentum - apply(A_l, f_l))
+                put_mat(A, l, A_l)
             plane = step_node(n0, first)
             for i in range(rows(mem, 0)):
                 alpha, beta, gamma = parabola(i)
                 total = [v4(0.0) for _ in ti.static(range(9))]
                 for l in range(places):
-                    away = own.f[0][l] - gamma
+                    away = f[0][l] - gamma
                     w_i = alpha + beta * away * away
-                    w_j = three(own.f[1][l])
-                    w_k = three(own.f[2][l])
+                    w_j = three(f[1][l])
+                    w_k = three(f[2][l])
                     for j in ti.static(range(3)):
                         w_ij = w_i * w_j[j]
                         for k in ti.static(range(3)):
                             w = w_ij * w_k[k]
                             for d in ti.static(range(dim)):
-                                value = (
-                                    own.start[d][l]
-                                    + i * own.A[dim * d][l]
-                                    + j * own.A[dim * d + 1][l]
-                                    + k * own.A[dim * d + 2][l]
-                                )
+                                value = start[d][l] + i * A[dim * d][l] + j * A[dim * d + 1][l] + k * A[dim * d + 2][l]
                                 total[3 * j + k][d] += w * value
-                            total[3 * j + k][LANES - 1] += w * own.mass[0][l]
+                            total[3 * j + k][LANES - 1] += w * mass[l]
                 n = plane
                 for j in ti.static(range(3)):
                     for k in ti.static(range(3)):
@@ -135,15 +131,18 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
     @ti.func
     def gather(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop, substep):
         stride_i, stride_j = strides(mem)
+        places = block.places(mem)
         i_next = begin
         while i_next < stop:
             who = members(0)
-            count, first, go_on, places = next_block(mem, b, r_in, i_next, stop, who)
+            count, first, go_on = next_block(mem, b, r_in, i_next, stop, who)
             i_next = go_on
             f = [lanes(0.0) for _ in ti.static(range(dim))]
             v = [lanes(0.0) for _ in ti.static(range(dim))]
             C = [lanes(0.0) for _ in ti.static(range(dim * dim))]
             for l in range(count):
+                if who[l] < 0:
+                    break
                 _first, f_l = locate(mem, point.state_of(mem, r_in, who[l]))
                 for d in ti.static(range(dim)):
                     f[d][l] = f_l[d]
@@ -177,6 +176,8 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                         C[dim * d + 2][l] += w_i * over_k
                 plane = step_node(plane, stride_i)
             for l in range(count):
+                if who[l] < 0:
+                    break
                 M = take_mat(C, l)
                 point.receive(
                     mem, b, c, r_in, r_out, who[l], take_vec(f, l), take_vec(v, l), column(M, 0), column(M, 1),
@@ -186,24 +187,24 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
     @ti.func
     def scatter_adjoint(mem: ti.template(), b, n0, r_in, begin, stop):
         stride_i, stride_j = strides(mem)
+        places = block.places(mem)
         i_next = begin
         while i_next < stop:
             who = members(0)
-            count, first, go_on, places = next_block(mem, b, r_in, i_next, stop, who)
+            count, first, go_on = next_block(mem, b, r_in, i_next, stop, who)
             i_next = go_on
             # As in ``scatter`` but for the masses. What has no particle has f = 0, but nothing to bring.
             f = [lanes(0.0) for _ in ti.static(range(dim))]
             v = [lanes(0.0) for _ in ti.static(range(dim))]
             D = [lanes(0.0) for _ in ti.static(range(dim * dim))]
             for l in range(count):
+                if who[l] < 0:
+                    break
                 arriving, D_l = point.receive_adjoint(mem, b, who[l])
                 _first, f_l = locate(mem, point.state_of(mem, r_in, who[l]))
-                arriving -= apply(D_l, f_l)
-                for d in ti.static(range(dim)):
-                    f[d][l] = f_l[d]
-                    v[d][l] = arriving[d]
-                    for k in ti.static(range(dim)):
-                        D[dim * d + k][l] = D_l[d, k]
+                put_vec(f, l, f_l)
+                put_vec(v, l, arriving - apply(D_l, f_l))
+                put_mat(D, l, D_l)
             plane = step_node(n0, first)
             for i in range(rows(mem, 0)):
                 alpha, beta, gamma = parabola(i)
@@ -230,10 +231,11 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
     @ti.func
     def gather_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop):
         stride_i, stride_j = strides(mem)
+        places = block.places(mem)
         i_next = begin
         while i_next < stop:
             who = members(0)
-            count, first, go_on, places = next_block(mem, b, r_in, i_next, stop, who)
+            count, first, go_on = next_block(mem, b, r_in, i_next, stop, who)
             i_next = go_on
             kind = members(0)
             vectors = [lanes(number) for number in ti.static(block.numbers)]
@@ -245,6 +247,8 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
             v_next = [lanes(0.0) for _ in ti.static(range(dim))]
             F_bar = [lanes(0.0) for _ in ti.static(range(dim * dim))]
             for l in range(count):
+                if who[l] < 0:
+                    break
                 a = point.state_of(mem, b, who[l])
                 arriving, D_l = point.receive_adjoint(mem, b, who[l])
                 put_mat(D, l, D_l)
@@ -351,6 +355,8 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                 put_mat(D, l, C_bar_l)
                 put_mat(F_bar, l, F_bar_l)
             for l in range(count):
+                if who[l] < 0:
+                    break
                 a = point.state_of(mem, b, who[l])
                 stencil.store_vec(mem.adjoint, a, take_vec(x_bar, l))
                 stencil.store_vec(mem.adjoint, a + V_AT, take_vec(start_bar, l))

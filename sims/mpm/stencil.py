@@ -26,23 +26,15 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
     wmat = ti.types.matrix(3, dim, fp)
-    v4 = ti.types.vector(LANES, fp)
     add = access_functions(fp, atomic).add
 
     @ti.func
     def load_vec(a: ti.template(), o):
-        v = vec(0.0)
-        for d in ti.static(range(dim)):
-            v[d] = a[o + d]
-        return v
+        return ti.Vector([a[o + d] for d in ti.static(range(dim))])
 
     @ti.func
     def load_mat(a: ti.template(), o):
-        m = mat(0.0)
-        for i in ti.static(range(dim)):
-            for j in ti.static(range(dim)):
-                m[i, j] = a[o + dim * i + j]
-        return m
+        return ti.Matrix([[a[o + dim * i + j] for j in ti.static(range(dim))] for i in ti.static(range(dim))])
 
     @ti.func
     def store_vec(a: ti.template(), o, v):
@@ -67,39 +59,32 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
     @ti.func
     def widen(v, last):
         """v in the first lanes of a node's vector and ``last`` in its last lane."""
-        w = v4(0.0)
-        for d in ti.static(range(dim)):
-            w[d] = v[d]
-        w[LANES - 1] = last
-        return w
+        return ti.Vector([v[0], v[1], v[2] if ti.static(dim == 3) else fp(0.0), last])
 
     @ti.func
     def narrow(w):
         """The first lanes of a node's vector."""
-        v = vec(0.0)
-        for d in ti.static(range(dim)):
-            v[d] = w[d]
-        return v
+        return ti.Vector([w[d] for d in ti.static(range(dim))])
 
     @ti.func
     def apply(m, v):
         """m v"""
-        r = vec(0.0)
-        for i in ti.static(range(dim)):
-            r[i] = m[i, 0] * v[0]
-            for k in ti.static(range(1, dim)):
-                r[i] += m[i, k] * v[k]
-        return r
+        return ti.Vector(
+            [
+                m[i, 0] * v[0] + m[i, 1] * v[1] + (m[i, 2] * v[2] if ti.static(dim == 3) else fp(0.0))
+                for i in ti.static(range(dim))
+            ]
+        )
 
     @ti.func
     def apply_transposed(m, v):
         """m^T v"""
-        r = vec(0.0)
-        for i in ti.static(range(dim)):
-            r[i] = m[0, i] * v[0]
-            for k in ti.static(range(1, dim)):
-                r[i] += m[k, i] * v[k]
-        return r
+        return ti.Vector(
+            [
+                m[0, i] * v[0] + m[1, i] * v[1] + (m[2, i] * v[2] if ti.static(dim == 3) else fp(0.0))
+                for i in ti.static(range(dim))
+            ]
+        )
 
     @ti.func
     def one_plus(scale, m):
@@ -111,10 +96,7 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
 
     @ti.func
     def column(m, j: ti.template()):
-        v = vec(0.0)
-        for i in ti.static(range(dim)):
-            v[i] = m[i, j]
-        return v
+        return ti.Vector([m[i, j] for i in ti.static(range(dim))])
 
     @ti.func
     def base_of(mem: ti.template(), xi):
