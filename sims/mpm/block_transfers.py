@@ -113,14 +113,18 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                     w_i = alpha + beta * away * away
                     w_j = three(f[1][l])
                     w_k = three(f[2][l])
+                    A_l = take_mat(A, l)
+                    row = take_vec(start, l) + i * column(A_l, 0)
                     for j in ti.static(range(3)):
                         w_ij = w_i * w_j[j]
+                        value = row
                         for k in ti.static(range(3)):
                             w = w_ij * w_k[k]
                             for d in ti.static(range(dim)):
-                                value = start[d][l] + i * A[dim * d][l] + j * A[dim * d + 1][l] + k * A[dim * d + 2][l]
-                                total[3 * j + k][d] += w * value
+                                total[3 * j + k][d] += w * value[d]
                             total[3 * j + k][LANES - 1] += w * mass[l]
+                            value += column(A_l, 2)
+                        row += column(A_l, 1)
                 n = plane
                 for j in ti.static(range(3)):
                     for k in ti.static(range(3)):
@@ -214,13 +218,15 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                     w_i = alpha + beta * away * away
                     w_j = three(f[1][l])
                     w_k = three(f[2][l])
+                    D_l = take_mat(D, l)
+                    row = take_vec(v, l) + i * column(D_l, 0)
                     for j in ti.static(range(3)):
                         w_ij = w_i * w_j[j]
+                        value = row
                         for k in ti.static(range(3)):
-                            w = w_ij * w_k[k]
-                            for d in ti.static(range(dim)):
-                                value = v[d][l] + i * D[dim * d][l] + j * D[dim * d + 1][l] + k * D[dim * d + 2][l]
-                                total[3 * j + k][d] += w * value
+                            total[3 * j + k] += (w_ij * w_k[k]) * value
+                            value += column(D_l, 2)
+                        row += column(D_l, 1)
                 n = plane
                 for j in ti.static(range(3)):
                     for k in ti.static(range(3)):
@@ -282,27 +288,27 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                     # sums over the plane, its weight left out
                     over_s, over_s_j, over_s_k, over_m = fp(0.0), fp(0.0), fp(0.0), fp(0.0)
                     over_q, over_q_j, over_q_k = vec(0.0), vec(0.0), vec(0.0)
+                    A_l, D_l = take_mat(own.A, l), take_mat(D, l)
+                    start_j = take_vec(own.start, l) + i * column(A_l, 0)
+                    bar_j = take_vec(start_bar, l) + i * column(D_l, 0)
                     for j in ti.static(range(3)):
+                        value, bar = start_j, bar_j
                         row_s, row_s_k, row_m = fp(0.0), fp(0.0), fp(0.0)
                         row_q, row_q_k = vec(0.0), vec(0.0)
                         for k in ti.static(range(3)):
                             s = q[3 * j + k][LANES - 1] * own.mass[0][l]
                             for d in ti.static(range(dim)):
-                                value = (
-                                    own.start[d][l]
-                                    + i * own.A[dim * d][l]
-                                    + j * own.A[dim * d + 1][l]
-                                    + k * own.A[dim * d + 2][l]
-                                )
-                                bar = start_bar[d][l] + i * D[dim * d][l]
-                                bar += j * D[dim * d + 1][l] + k * D[dim * d + 2][l]
-                                s += u[3 * j + k][d] * bar + q[3 * j + k][d] * value
+                                s += u[3 * j + k][d] * bar[d] + q[3 * j + k][d] * value[d]
                                 e = w_k[k] * q[3 * j + k][d]
                                 row_q[d] += e
                                 row_q_k[d] += k * e
                             row_s += w_k[k] * s
                             row_s_k += dw_k[k] * s
                             row_m += w_k[k] * q[3 * j + k][LANES - 1]
+                            value += column(A_l, 2)
+                            bar += column(D_l, 2)
+                        start_j += column(A_l, 1)
+                        bar_j += column(D_l, 1)
                         over_s += w_j[j] * row_s
                         over_s_j += dw_j[j] * row_s
                         over_s_k += w_j[j] * row_s_k
