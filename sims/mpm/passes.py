@@ -50,6 +50,7 @@ def mpm_passes(
     vec = ti.types.vector(dim, fp)
     ivec = ti.types.vector(dim, ti.i32)
     v4 = ti.types.vector(LANES, fp)
+    record = at.record_size(dim)
     transfers = transfer_functions(dim, fp, kinds, has_muscles, True)
     if has_supply:
         transfers = supplied_transfers(dim, fp, transfers)
@@ -78,7 +79,7 @@ def mpm_passes(
     @ti.func
     def base_of_particle(mem: ti.template(), r, p):
         h = ti.static(mem.integers)
-        x = stencil.load_vec(mem.frames, r * h[STATE] + h[at.STATE_AT] + p * at.record_size(dim))
+        x = stencil.load_vec(mem.frames, r * h[STATE] + h[at.STATE_AT] + p * record)
         return stencil.base_of(mem, x * mem.constants[INVERSE_CELL])
 
     @ti.func
