@@ -83,8 +83,44 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
         return fp(0.5) * a * a, fp(0.75) - c * c, fp(0.5) * e * e
 
     @ti.func
-    def scatter(mem: ti.template(), b, n0, r_in, r_out, begin, stop):
+    def bring(
+        mem: ti.template(), grid: ti.template(), first, places, f: ti.template(), start: ti.template(),
+        A: ti.template(), mass: ti.template(),
+    ):  # fmt: skip
+        """Adds w (start + A offset), and w mass where ``mass`` is not empty, to the nodes from ``first`` on. Places
+        without a particle have f = 0, but nothing to bring."""
         stride_i, stride_j = strides(mem)
+        plane = first
+        for i in range(rows(mem, 0)):
+            alpha, beta, gamma = parabola(i)
+            total = [v4(0.0) for _ in ti.static(range(9))]
+            for l in range(places):
+                away = f[0][l] - gamma
+                w_i = alpha + beta * away * away
+                w_j = three(f[1][l])
+                w_k = three(f[2][l])
+                A_l = take_mat(A, l)
+                row = take_vec(start, l) + i * column(A_l, 0)
+                for j in ti.static(range(3)):
+                    w_ij = w_i * w_j[j]
+                    value = row
+                    for k in ti.static(range(3)):
+                        w = w_ij * w_k[k]
+                        for d in ti.static(range(dim)):
+                            total[3 * j + k][d] += w * value[d]
+                        if ti.static(len(mass) > 0):
+                            total[3 * j + k][LANES - 1] += w * mass[0][l]
+                        value += column(A_l, 2)
+                    row += column(A_l, 1)
+            n = plane
+            for j in ti.static(range(3)):
+                for k in ti.static(range(3)):
+                    grid[n + k] = grid[n + k] + total[3 * j + k]
+                n = step_node(n, stride_j)
+            plane = step_node(plane, stride_i)
+
+    @ti.func
+    def scatter(mem: ti.template(), b, n0, r_in, r_out, begin, stop):
         places = block.places(mem)
         i_next = begin
         while i_next < stop:
@@ -94,43 +130,17 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
             f = [lanes(0.0) for _ in ti.static(range(dim))]
             start = [lanes(0.0) for _ in ti.static(range(dim))]
             A = [lanes(0.0) for _ in ti.static(range(dim * dim))]
-            mass = lanes(0.0)
+            mass = [lanes(0.0)]
             for l in range(count):
                 if who[l] < 0:
                     break
                 mass_l, momentum, A_l = point.send(mem, b, r_in, r_out, who[l])
                 _first, f_l = locate(mem, point.state_of(mem, r_in, who[l]))
-                mass[l] = mass_l
+                mass[0][l] = mass_l
                 put_vec(f, l, f_l)
                 put_vec(start, l, momentum - apply(A_l, f_l))
                 put_mat(A, l, A_l)
-            plane = step_node(n0, first)
-            for i in range(rows(mem, 0)):
-                alpha, beta, gamma = parabola(i)
-                total = [v4(0.0) for _ in ti.static(range(9))]
-                for l in range(places):
-                    away = f[0][l] - gamma
-                    w_i = alpha + beta * away * away
-                    w_j = three(f[1][l])
-                    w_k = three(f[2][l])
-                    A_l = take_mat(A, l)
-                    row = take_vec(start, l) + i * column(A_l, 0)
-                    for j in ti.static(range(3)):
-                        w_ij = w_i * w_j[j]
-                        value = row
-                        for k in ti.static(range(3)):
-                            w = w_ij * w_k[k]
-                            for d in ti.static(range(dim)):
-                                total[3 * j + k][d] += w * value[d]
-                            total[3 * j + k][LANES - 1] += w * mass[l]
-                            value += column(A_l, 2)
-                        row += column(A_l, 1)
-                n = plane
-                for j in ti.static(range(3)):
-                    for k in ti.static(range(3)):
-                        mem.grid[n + k] = mem.grid[n + k] + total[3 * j + k]
-                    n = step_node(n, stride_j)
-                plane = step_node(plane, stride_i)
+            bring(mem, mem.grid, step_node(n0, first), places, f, start, A, mass)
 
     @ti.func
     def gather(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop, substep):
@@ -148,8 +158,7 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                 if who[l] < 0:
                     break
                 _first, f_l = locate(mem, point.state_of(mem, r_in, who[l]))
-                for d in ti.static(range(dim)):
-                    f[d][l] = f_l[d]
+                put_vec(f, l, f_l)
             plane = step_node(n0, first)
             for i in range(rows(mem, 0)):
                 alpha, beta, gamma = parabola(i)
@@ -190,16 +199,14 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
 
     @ti.func
     def scatter_adjoint(mem: ti.template(), b, n0, r_in, begin, stop):
-        stride_i, stride_j = strides(mem)
         places = block.places(mem)
         i_next = begin
         while i_next < stop:
             who = members(0)
             count, first, go_on = next_block(mem, b, r_in, i_next, stop, who)
             i_next = go_on
-            # As in ``scatter`` but for the masses. What has no particle has f = 0, but nothing to bring.
             f = [lanes(0.0) for _ in ti.static(range(dim))]
-            v = [lanes(0.0) for _ in ti.static(range(dim))]
+            start = [lanes(0.0) for _ in ti.static(range(dim))]
             D = [lanes(0.0) for _ in ti.static(range(dim * dim))]
             for l in range(count):
                 if who[l] < 0:
@@ -207,32 +214,9 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                 arriving, D_l = point.receive_adjoint(mem, b, who[l])
                 _first, f_l = locate(mem, point.state_of(mem, r_in, who[l]))
                 put_vec(f, l, f_l)
-                put_vec(v, l, arriving - apply(D_l, f_l))
+                put_vec(start, l, arriving - apply(D_l, f_l))
                 put_mat(D, l, D_l)
-            plane = step_node(n0, first)
-            for i in range(rows(mem, 0)):
-                alpha, beta, gamma = parabola(i)
-                total = [vec(0.0) for _ in ti.static(range(9))]
-                for l in range(places):
-                    away = f[0][l] - gamma
-                    w_i = alpha + beta * away * away
-                    w_j = three(f[1][l])
-                    w_k = three(f[2][l])
-                    D_l = take_mat(D, l)
-                    row = take_vec(v, l) + i * column(D_l, 0)
-                    for j in ti.static(range(3)):
-                        w_ij = w_i * w_j[j]
-                        value = row
-                        for k in ti.static(range(3)):
-                            total[3 * j + k] += (w_ij * w_k[k]) * value
-                            value += column(D_l, 2)
-                        row += column(D_l, 1)
-                n = plane
-                for j in ti.static(range(3)):
-                    for k in ti.static(range(3)):
-                        stencil.add_narrow(mem.grid_adjoint, n + k, total[3 * j + k])
-                    n = step_node(n, stride_j)
-                plane = step_node(plane, stride_i)
+            bring(mem, mem.grid_adjoint, step_node(n0, first), places, f, start, D, [])
 
     @ti.func
     def gather_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop):

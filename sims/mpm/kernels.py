@@ -61,6 +61,7 @@ def mpm_phases(
     resting: Any = rest_functions(dim, fp) if has_supply else None
     record = at.record_size(dim)
     stencil = stencil_functions(dim, fp, False)
+    index, holds = stencil.index, stencil.holds
     grid = grid_functions(dim, fp, shape_kinds, False)
     v4 = ti.types.vector(LANES, fp)
     tension: Any = tension_functions(dim, fp, kinds, has_supply, False) if has_tension else None
@@ -99,13 +100,6 @@ def mpm_phases(
         else:
             node[0] += r
         return node
-
-    @ti.func
-    def index(mem: ti.template(), node):
-        n = node[0]
-        for d in ti.static(range(1, dim)):
-            n = n * mem.integers[at.EXTENT + d] + node[d]
-        return n
 
     @ti.func
     def copy_at(mem: ti.template(), b, c):
@@ -162,14 +156,6 @@ def mpm_phases(
             first = n0 + index(mem, row_node(low, high, r))
             for n in range(first, first + (high[dim - 1] - low[dim - 1] + 1)):
                 grid[n] = v4(0.0)
-
-    @ti.func
-    def holds(low, high, node):
-        inside = True
-        for d in ti.static(range(dim)):
-            if node[d] < low[d] or node[d] > high[d]:
-                inside = False
-        return inside
 
     @ti.func
     def collect(mem: ti.template(), grid: ti.template(), b, node):

@@ -56,6 +56,7 @@ def mpm_passes(
         transfers = supplied_transfers(dim, fp, transfers)
     activity: Any = activity_functions(dim, fp) if has_supply else None
     stencil = stencil_functions(dim, fp, True)
+    index = stencil.index
     grid = grid_functions(dim, fp, shape_kinds, True)
     finish_world = mpm_phases(dim, fp, kinds, has_muscles, shape_kinds, has_supply, has_tension).finish_reverse
     tension: Any = tension_functions(dim, fp, kinds, has_supply, True) if has_tension else None
@@ -81,13 +82,6 @@ def mpm_passes(
         h = ti.static(mem.integers)
         x = stencil.load_vec(mem.frames, r * h[STATE] + h[at.STATE_AT] + p * record)
         return stencil.base_of(mem, x * mem.constants[INVERSE_CELL])
-
-    @ti.func
-    def index(mem: ti.template(), node):
-        n = node[0]
-        for d in ti.static(range(1, dim)):
-            n = n * mem.integers[at.EXTENT + d] + node[d]
-        return n
 
     @ti.func
     def box(mem: ti.template(), b):

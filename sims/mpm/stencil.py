@@ -107,14 +107,28 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
         return base
 
     @ti.func
+    def index(mem: ti.template(), node):
+        """Index of a node in its grid."""
+        n = node[0]
+        for d in ti.static(range(1, dim)):
+            n = n * mem.integers[at.EXTENT + d] + node[d]
+        return n
+
+    @ti.func
+    def holds(low, high, node):
+        """Whether a node lies in the box from low to high, both included."""
+        inside = True
+        for d in ti.static(range(dim)):
+            if node[d] < low[d] or node[d] > high[d]:
+                inside = False
+        return inside
+
+    @ti.func
     def locate(mem: ti.template(), o):
         """First node of the stencil of the particle whose position is at o, and the place f of the particle in it."""
         xi = load_vec(mem.frames, o) * mem.constants[INVERSE_CELL]
         base = base_of(mem, xi)
-        n = base[0]
-        for d in ti.static(range(1, dim)):
-            n = n * mem.integers[at.EXTENT + d] + base[d]
-        return n, xi - base
+        return index(mem, base), xi - base
 
     @ti.func
     def strides(mem: ti.template()):

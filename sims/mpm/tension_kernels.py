@@ -51,7 +51,7 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
     ivec = ti.types.vector(dim, ti.i32)
     stencil = stencil_functions(dim, fp, atomic)
     activity = activity_functions(dim, fp)
-    add, step_node = stencil.add, stencil.step_node
+    add, holds, index, step_node = stencil.add, stencil.holds, stencil.index, stencil.step_node
     record = at.record_size(dim)
     last = dim - 1
     only_liquid = kinds == (LIQUID,)
@@ -74,13 +74,6 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
         return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT] + 3 * dim + h[at.GROUPS]
 
     @ti.func
-    def index(mem: ti.template(), node):
-        n = node[0]
-        for d in ti.static(range(1, dim)):
-            n = n * mem.integers[at.EXTENT + d] + node[d]
-        return n
-
-    @ti.func
     def grown(mem: ti.template(), low, high):
         """The box grown by ``REACH``, as far as the grid goes."""
         wide_low, wide_high = low, high
@@ -88,14 +81,6 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
             wide_low[d] = ti.max(low[d] - REACH, 0)
             wide_high[d] = ti.min(high[d] + REACH, mem.integers[at.EXTENT + d] - 1)
         return wide_low, wide_high
-
-    @ti.func
-    def holds(low, high, node):
-        inside = True
-        for d in ti.static(range(dim)):
-            if node[d] < low[d] or node[d] > high[d]:
-                inside = False
-        return inside
 
     # ------------------------------------------------------------------ operators
     # n is the index of the node at which a value is wanted; what is asked about lies in the box from low to high.
