@@ -75,7 +75,6 @@ def _make_drivers(fp: Any, parts: list[Phases]) -> SimpleNamespace:
                 outputs,
                 constants,
                 grid,
-                grid,
                 scratch,
                 integers,
             )
@@ -112,7 +111,6 @@ def _make_drivers(fp: Any, parts: list[Phases]) -> SimpleNamespace:
         output_adjoint: floats,
         constants: floats,
         grid: nodes,
-        grid_adjoint: nodes,
         scratch: floats,
         integers: ints,
         batch: ti.i32,
@@ -131,7 +129,6 @@ def _make_drivers(fp: Any, parts: list[Phases]) -> SimpleNamespace:
                 output_adjoint,
                 constants,
                 grid,
-                grid_adjoint,
                 scratch,
                 integers,
             )

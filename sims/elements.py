@@ -90,7 +90,7 @@ def _make_drivers(fp: Any, parts: list[Passes]) -> SimpleNamespace:
         count: int,
     ) -> None:
         memory = Memory(
-            frames, frames, parameters, parameters, controls, controls, outputs, outputs, constants, grid, grid,
+            frames, frames, parameters, parameters, controls, controls, outputs, outputs, constants, grid,
             scratch, integers,
         )  # fmt: skip
         begin(*memory, batch, first, 0)
@@ -109,7 +109,6 @@ def _make_drivers(fp: Any, parts: list[Passes]) -> SimpleNamespace:
         output_adjoint: Any,
         constants: Any,
         grid: Any,
-        grid_adjoint: Any,
         scratch: Any,
         integers: Any,
         batch: int,
@@ -118,7 +117,7 @@ def _make_drivers(fp: Any, parts: list[Passes]) -> SimpleNamespace:
     ) -> None:
         memory = Memory(
             frames, adjoint, parameters, parameter_adjoint, controls, control_adjoint, outputs, output_adjoint,
-            constants, grid, grid_adjoint, scratch, integers,
+            constants, grid, scratch, integers,
         )  # fmt: skip
         begin(*memory, batch, 0, 0)
         for s in reversed(range(count)):
@@ -151,7 +150,6 @@ def _make_kernel(fp: Any, passes: list[Pass], wraps: bool) -> Any:
         output_adjoint: floats,
         constants: floats,
         grid: nodes,
-        grid_adjoint: nodes,
         scratch: floats,
         integers: ints,
         batch: ti.i32,
@@ -170,7 +168,6 @@ def _make_kernel(fp: Any, passes: list[Pass], wraps: bool) -> Any:
                 output_adjoint,
                 constants,
                 grid,
-                grid_adjoint,
                 scratch,
                 integers,
             )

@@ -28,6 +28,7 @@ from pliant.sims.solver import (
     STATUS_SIZE,
     SUBSTEPS,
     TEAM,
+    TWIN,
     Part,
     Places,
 )
@@ -41,7 +42,7 @@ FORWARD_ARRAYS = ("parameters", "controls", "outputs", "constants", "grid", "scr
 
 REVERSE_ARRAYS = (
     *("adjoint", "parameters", "parameter_adjoint", "controls", "control_adjoint", "outputs", "output_adjoint"),
-    *("constants", "grid", "grid_adjoint", "scratch", "integers"),
+    *("constants", "grid", "scratch", "integers"),
 )
 """What the reverse kernel takes after the frames."""
 
@@ -54,7 +55,7 @@ class WorldMemory:
     Attributes:
         live: the two frames that steps without a recording go back and forth between.
         parameters, controls, outputs, constants, grid, scratch, integers and, if ``differentiable``, adjoint,
-        parameter_adjoint, control_adjoint, output_adjoint, grid_adjoint: see ``solver.Memory``.
+        parameter_adjoint, control_adjoint, output_adjoint: see ``solver.Memory``.
         sizes: floats of a world's state, parameters, controls, outputs and partial sums.
         kept: floats that all worlds keep of a recorded substep beside the state (0 unless ``keeps``).
 
@@ -80,10 +81,11 @@ class WorldMemory:
         sizes, copies = self.sizes, batch * team
         needs = [part.needs(batch=batch, team=team, differentiable=differentiable) for part in parts]
         nodes = copies * max(need.nodes for need in needs)
+        grids = 2 if differentiable else 1  # nodes, and their cotangents
         kept_at, kept = _stack([need.kept if keeps else 0 for need in needs])
         self.kept = batch * kept
         recording = (substeps + 1) * batch * sizes.state + substeps * self.kept
-        for what, size in (("grid", nodes * LANES), ("recording", recording)):
+        for what, size in (("grid", grids * nodes * LANES), ("recording", recording)):
             if size >= 2**30:
                 raise ValueError(f"batch={batch} is too large: the {what} would need {size} floats; allowed: < 2^30")
         head = np.zeros(CONSTANTS_SIZE)
@@ -126,20 +128,20 @@ class WorldMemory:
             (SUBSTEPS, substeps),
             (RECORDS, records),
             (KEPT_AT, (substeps + 1) * batch * sizes.state),
+            (TWIN, nodes),
         ):
             integers[entry] = value
         for part, place in zip(parts, places, strict=True):
             part.write_header(integers, place)
         self.integers = Array(integers_size, np.int32)
         self.integers.write(integers)
-        self.grid = Array(nodes, self.dtype, lanes=LANES)
+        self.grid = Array(grids * nodes, self.dtype, lanes=LANES)
         self.scratch = Array(scratch_size, self.dtype)
         self.live = Array(2 * batch * sizes.state, self.dtype)
         self.parameters = self._array(np.tile(np.concatenate([p.initial_parameters() for p in parts]), batch))
         self.controls = Array(batch * sizes.control, self.dtype)
         self.outputs = Array(batch * sizes.output, self.dtype)
         if differentiable:
-            self.grid_adjoint = Array(nodes, self.dtype, lanes=LANES)
             self.adjoint = Array(batch * sizes.state, self.dtype)
             self.parameter_adjoint = Array(batch * sizes.parameter, self.dtype)
             self.control_adjoint = Array(batch * sizes.control, self.dtype)

@@ -32,6 +32,7 @@ HEADER_SIZE = 192
 BATCH, TEAM, STATE, PARAMETER, CONTROL, OUTPUT, FRAMES, PARTIAL, PARTIAL_OFFSET, STATUS, BARRIER, SUBSTEPS = range(12)
 RECORDS = 12  # status records a world: one for each thread that may report a failure
 KEPT, KEPT_AT = 13, 14  # floats kept a row by this launch (0: none), and where they begin
+TWIN = 15  # from a node of the grid to its cotangent
 
 # First entries of the constants: the substep, the cell and its inverse.
 DT, CELL, INVERSE_CELL = range(3)
@@ -60,7 +61,8 @@ class Memory(NamedTuple):
     adjoint: cotangent of one state, (world * state size + field offset).
     parameters, parameter_adjoint, controls, control_adjoint, outputs, output_adjoint: (world * size + offset).
     constants: floats that do not change (step, cell, volumes, shapes).  scratch: partial sums and the like.
-    grid, grid_adjoint: nodes, elements of LANES floats: momentum or velocity in the first lanes, mass in the last.
+    grid: nodes, elements of LANES floats: momentum or velocity in the first lanes, mass in the last. Where gradients
+        are asked for, the nodes' cotangents follow: that of node n is at n + TWIN.
     integers: header, indices, barrier counters, status.
     """
 
@@ -74,7 +76,6 @@ class Memory(NamedTuple):
     output_adjoint: Any
     constants: Any
     grid: Any
-    grid_adjoint: Any
     scratch: Any
     integers: Any
 

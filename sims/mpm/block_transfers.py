@@ -16,12 +16,12 @@ from pliant.sims.mpm.material_point import point_functions
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.yielding import law_size as size_of_law
 from pliant.sims.runtime import ti
-from pliant.sims.solver import CELL, LANES
+from pliant.sims.solver import CELL, LANES, TWIN
 
 
 @cache
 def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supply: bool) -> SimpleNamespace:
-    """``scatter``, ``gather``, ``scatter_adjoint`` and ``gather_adjoint`` as in ``transfer_functions``, of the
+    """``scatter``, ``gather``, ``scatter_both`` and ``gather_adjoint``, as in ``transfer_functions``, of the
     particles begin to stop - 1 in the order of world b. In a scene with injectors or drains, those that take no part
     are left alone.
     """
@@ -84,11 +84,10 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
 
     @ti.func
     def bring(
-        mem: ti.template(), grid: ti.template(), first, places, f: ti.template(), start: ti.template(),
+        mem: ti.template(), first, places, f: ti.template(), start: ti.template(),
         A: ti.template(), mass: ti.template(),
     ):  # fmt: skip
-        """Adds w (start + A offset), and w mass where ``mass`` is not empty, to the nodes from ``first`` on. Places
-        without a particle have f = 0, but nothing to bring."""
+        """Adds w (start + A offset) and w mass to the nodes from ``first`` on. Places without a particle add none."""
         stride_i, stride_j = strides(mem)
         plane = first
         for i in range(rows(mem, 0)):
@@ -108,14 +107,13 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                         w = w_ij * w_k[k]
                         for d in ti.static(range(dim)):
                             total[3 * j + k][d] += w * value[d]
-                        if ti.static(len(mass) > 0):
-                            total[3 * j + k][LANES - 1] += w * mass[0][l]
+                        total[3 * j + k][LANES - 1] += w * mass[l]
                         value += column(A_l, 2)
                     row += column(A_l, 1)
             n = plane
             for j in ti.static(range(3)):
                 for k in ti.static(range(3)):
-                    grid[n + k] = grid[n + k] + total[3 * j + k]
+                    mem.grid[n + k] = mem.grid[n + k] + total[3 * j + k]
                 n = step_node(n, stride_j)
             plane = step_node(plane, stride_i)
 
@@ -130,17 +128,17 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
             f = [lanes(0.0) for _ in ti.static(range(dim))]
             start = [lanes(0.0) for _ in ti.static(range(dim))]
             A = [lanes(0.0) for _ in ti.static(range(dim * dim))]
-            mass = [lanes(0.0)]
+            mass = lanes(0.0)
             for l in range(count):
                 if who[l] < 0:
                     break
                 mass_l, momentum, A_l = point.send(mem, b, r_in, r_out, who[l])
                 _first, f_l = locate(mem, point.state_of(mem, r_in, who[l]))
-                mass[0][l] = mass_l
+                mass[l] = mass_l
                 put_vec(f, l, f_l)
                 put_vec(start, l, momentum - apply(A_l, f_l))
                 put_mat(A, l, A_l)
-            bring(mem, mem.grid, step_node(n0, first), places, f, start, A, mass)
+            bring(mem, step_node(n0, first), places, f, start, A, mass)
 
     @ti.func
     def gather(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop, substep):
@@ -198,7 +196,9 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                 )  # fmt: skip
 
     @ti.func
-    def scatter_adjoint(mem: ti.template(), b, n0, r_in, begin, stop):
+    def scatter_both(mem: ti.template(), b, n0, r_in, begin, stop, half):
+        """``scatter`` (left out where half = 1, not 0) and ``scatter_adjoint``: the particles, and their cotangents."""
+        twin = mem.integers[TWIN]
         places = block.places(mem)
         i_next = begin
         while i_next < stop:
@@ -207,19 +207,27 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
             i_next = go_on
             f = [lanes(0.0) for _ in ti.static(range(dim))]
             start = [lanes(0.0) for _ in ti.static(range(dim))]
-            D = [lanes(0.0) for _ in ti.static(range(dim * dim))]
-            for l in range(count):
-                if who[l] < 0:
-                    break
-                arriving, D_l = point.receive_adjoint(mem, b, who[l])
-                _first, f_l = locate(mem, point.state_of(mem, r_in, who[l]))
-                put_vec(f, l, f_l)
-                put_vec(start, l, arriving - apply(D_l, f_l))
-                put_mat(D, l, D_l)
-            bring(mem, mem.grid_adjoint, step_node(n0, first), places, f, start, D, [])
+            A = [lanes(0.0) for _ in ti.static(range(dim * dim))]
+            mass = lanes(0.0)
+            for part in range(half, 2):  # one piece of code for both: half the time to compile
+                for l in range(count):
+                    if who[l] < 0:
+                        break
+                    mass_l, brought, A_l = fp(0.0), vec(0.0), mat(0.0)
+                    if part == 0:
+                        mass_l, brought, A_l, _stored, _U, _sigma, _V = point.resend(mem, b, r_in, who[l])
+                    else:
+                        brought, A_l = point.receive_adjoint(mem, b, who[l])
+                    _first, f_l = locate(mem, point.state_of(mem, r_in, who[l]))
+                    mass[l] = mass_l
+                    put_vec(f, l, f_l)
+                    put_vec(start, l, brought - apply(A_l, f_l))
+                    put_mat(A, l, A_l)
+                bring(mem, step_node(n0 + part * twin, first), places, f, start, A, mass)
 
     @ti.func
     def gather_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop):
+        twin = mem.integers[TWIN]
         stride_i, stride_j = strides(mem)
         places = block.places(mem)
         i_next = begin
@@ -261,7 +269,7 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                 for j in ti.static(range(3)):
                     for k in ti.static(range(3)):
                         u[3 * j + k] = mem.grid[n + k]
-                        q[3 * j + k] = mem.grid_adjoint[n + k]
+                        q[3 * j + k] = mem.grid[n + twin + k]
                     n = step_node(n, stride_j)
                 for l in range(places):
                     away, f_j, f_k = own.f[0][l] - gamma, own.f[1][l], own.f[2][l]
@@ -364,6 +372,4 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                     tension[l], fibre_bar_l,
                 )  # fmt: skip
 
-    return SimpleNamespace(
-        scatter=scatter, gather=gather, scatter_adjoint=scatter_adjoint, gather_adjoint=gather_adjoint
-    )
+    return SimpleNamespace(scatter=scatter, gather=gather, scatter_both=scatter_both, gather_adjoint=gather_adjoint)

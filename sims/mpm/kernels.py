@@ -32,6 +32,7 @@ from pliant.sims.solver import (
     PARTIAL_OFFSET,
     STATE,
     TEAM,
+    TWIN,
     Phases,
 )
 
@@ -151,21 +152,21 @@ def mpm_phases(
         return low, high
 
     @ti.func
-    def clear(mem: ti.template(), grid: ti.template(), n0, low, high):
+    def clear(mem: ti.template(), n0, low, high):
         for r in range(row_count(low, high)):
             first = n0 + index(mem, row_node(low, high, r))
             for n in range(first, first + (high[dim - 1] - low[dim - 1] + 1)):
-                grid[n] = v4(0.0)
+                mem.grid[n] = v4(0.0)
 
     @ti.func
-    def collect(mem: ti.template(), grid: ti.template(), b, node):
-        """Sum of the members' copies of a node."""
+    def collect(mem: ti.template(), n0, b, node):
+        """Sum of the members' copies of a node; n0: 0, or TWIN for its cotangent."""
         total = v4(0.0)
-        n = index(mem, node)
+        n = n0 + index(mem, node)
         for c in range(mem.integers[TEAM]):
             low, high = box(mem, b, c)
             if holds(low, high, node):
-                total += grid[copy_at(mem, b, c) + n]
+                total += mem.grid[copy_at(mem, b, c) + n]
         return total
 
     @ti.func
@@ -228,7 +229,7 @@ def mpm_phases(
     def particles_to_grid(mem: ti.template(), b, c, r_in, r_out, substep):
         low, high = set_box(mem, b, c, r_in)
         n0 = copy_at(mem, b, c)
-        clear(mem, mem.grid, n0, low, high)
+        clear(mem, n0, low, high)
         if ti.static(dim == 3):
             blocks.scatter(mem, b, n0, r_in, r_out, share(mem, c), share(mem, c + 1))
         else:
@@ -252,7 +253,7 @@ def mpm_phases(
             node = row_node(low, high, row)
             for k in range(low[dim - 1], high[dim - 1] + 1):
                 node[dim - 1] = k
-                total = collect(mem, mem.grid, b, node)
+                total = collect(mem, 0, b, node)
                 if keeps:
                     o = place + (row * length + k - low[dim - 1]) * LANES
                     for lane in ti.static(range(LANES)):
@@ -282,18 +283,20 @@ def mpm_phases(
     @ti.func
     def scatters_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
         """The particles' cotangents to the nodes; and the particles again, unless momenta and masses have been kept."""
-        if are_kept(mem, r_in):
-            set_box(mem, b, c, r_in)
-        else:
-            particles_to_grid(mem, b, c, r_in, r_out, substep)
-        low, high = box(mem, b, c)
+        low, high = set_box(mem, b, c, r_in)
         n0 = copy_at(mem, b, c)
-        clear(mem, mem.grid_adjoint, n0, low, high)
+        twin = mem.integers[TWIN]
+        first = ti.cast(are_kept(mem, r_in), ti.i32)
+        for half in range(first, 2):
+            clear(mem, n0 + half * twin, low, high)
         if ti.static(dim == 3):
-            blocks.scatter_adjoint(mem, b, n0, r_in, share(mem, c), share(mem, c + 1))
+            blocks.scatter_both(mem, b, n0, r_in, share(mem, c), share(mem, c + 1), first)
         else:
             for i in range(share(mem, c), share(mem, c + 1)):
-                transfers.scatter_adjoint(mem, b, n0, r_in, ordered(mem, b, i))
+                p = ordered(mem, b, i)
+                if first == 0:
+                    transfers.scatter(mem, b, n0, r_in, r_out, p)
+                transfers.scatter_adjoint(mem, b, n0, r_in, p)
 
     @ti.func
     def update_grid_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
@@ -302,7 +305,7 @@ def mpm_phases(
         count = row_count(low, high)
         length = high[dim - 1] - low[dim - 1] + 1
         n0 = copy_at(mem, b, 0)
-        kept = are_kept(mem, r_in)
+        kept, twin = are_kept(mem, r_in), h[TWIN]
         place = kept_at(mem, r_in) + LANES
         for row in range(count * c // h[TEAM], count * (c + 1) // h[TEAM]):
             node = row_node(low, high, row)
@@ -314,8 +317,8 @@ def mpm_phases(
                     for lane in ti.static(range(LANES)):
                         total[lane] = mem.frames[o + lane]
                 else:
-                    total = collect(mem, mem.grid, b, node)
-                total_bar = collect(mem, mem.grid_adjoint, b, node)
+                    total = collect(mem, 0, b, node)
+                total_bar = collect(mem, twin, b, node)
                 mass = total[LANES - 1]
                 if ti.static(has_tension):
                     total += stencil.widen(tension.impulse(mem, b, low, high, node), fp(0.0))
@@ -328,7 +331,7 @@ def mpm_phases(
                     )
                 n = n0 + index(mem, node)
                 mem.grid[n] = stencil.widen(u, mass)
-                mem.grid_adjoint[n] = stencil.widen(momentum_bar, mass_bar)
+                mem.grid[n + twin] = stencil.widen(momentum_bar, mass_bar)
 
     @ti.func
     def gathers_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):

@@ -28,6 +28,7 @@ from pliant.sims.solver import (
     PARTIAL,
     PARTIAL_OFFSET,
     STATE,
+    TWIN,
     Pass,
     Passes,
 )
@@ -235,7 +236,7 @@ def mpm_passes(
         for m in range((volume - i + stride - 1) // stride):
             n = n0 + index(mem, node_of(low, extent, i + m * stride))
             mem.grid[n] = v4(0.0)
-            mem.grid_adjoint[n] = v4(0.0)
+            mem.grid[n + mem.integers[TWIN]] = v4(0.0)
 
     @ti.func
     def scatter_adjoint(mem: ti.template(), b, i, r_in, r_out, substep):
@@ -258,10 +259,10 @@ def mpm_passes(
             mass_bar = fp(0.0)
             if mass > 0.0:
                 u, momentum_bar, mass_bar = grid.velocity_adjoint(
-                    mem, b, 0, r_in, node, stencil.narrow(total), mass, stencil.narrow(mem.grid_adjoint[n])
+                    mem, b, 0, r_in, node, stencil.narrow(total), mass, stencil.narrow(mem.grid[n + mem.integers[TWIN]])
                 )
             mem.grid[n] = stencil.widen(u, mass)
-            mem.grid_adjoint[n] = stencil.widen(momentum_bar, mass_bar)
+            mem.grid[n + mem.integers[TWIN]] = stencil.widen(momentum_bar, mass_bar)
 
     @ti.func
     def gather_adjoint(mem: ti.template(), b, i, r_in, r_out, substep):

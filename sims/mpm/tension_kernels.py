@@ -32,6 +32,7 @@ from pliant.sims.solver import (
     PARTIAL_OFFSET,
     STATE,
     TEAM,
+    TWIN,
 )
 
 # Fields: k, c_s, f(c_s), D . q, two to work on, and a vector from UNIT on.
@@ -206,7 +207,7 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
     def momentum_cotangent(mem: ti.template(), b, n):
         """p"""
         h = ti.static(mem.integers)
-        return stencil.narrow(mem.grid_adjoint[b * h[TEAM] * h[at.NODES] + n])
+        return stencil.narrow(mem.grid[b * h[TEAM] * h[at.NODES] + n + h[TWIN]])
 
     @ti.func
     def force_adjoint(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):

@@ -17,7 +17,7 @@ from typing import Any
 from pliant.sims.mpm.material_point import point_functions
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.runtime import ti
-from pliant.sims.solver import LANES
+from pliant.sims.solver import LANES, TWIN
 
 
 @cache
@@ -113,7 +113,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         arriving, D = point.receive_adjoint(mem, b, p)
         start = arriving - apply(D, f)
         D_i, D_j, D_l = column(D, 0), column(D, dim - 2), column(D, last)
-        plane = step_node(n0, first)
+        plane = step_node(n0 + mem.integers[TWIN], first)
         for i in range(rows(mem, 0)):
             n = plane
             value = start + i * D_i
@@ -122,7 +122,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                 if ti.static(dim == 3):
                     wij *= w[j, 1]
                 for l in ti.static(range(3)):
-                    add_narrow(mem.grid_adjoint, n + l, (wij * w[l, last]) * along_row(value, D_l, l))
+                    add_narrow(mem.grid, n + l, (wij * w[l, last]) * along_row(value, D_l, l))
                 value += D_j
                 n = step_node(n, stride_j)
             plane = step_node(plane, stride_i)
@@ -144,6 +144,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         along = vec(0.0)
         sum_q, sum_m = vec(0.0), fp(0.0)
         q_i, q_j, q_l = vec(0.0), vec(0.0), vec(0.0)
+        twin = mem.integers[TWIN]
         plane = step_node(n0, first)
         for i in range(rows(mem, 0)):
             n = plane
@@ -156,7 +157,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
                 row_m, row_s, row_s_l = fp(0.0), fp(0.0), fp(0.0)
                 for l in ti.static(range(3)):
                     u_n = narrow(mem.grid[n + l])
-                    node_bar = mem.grid_adjoint[n + l]
+                    node_bar = mem.grid[n + l + twin]
                     q_n = narrow(node_bar)
                     m_n = node_bar[LANES - 1]
                     s = u_n.dot(along_row(value_bar, D_l, l)) + q_n.dot(along_row(value, A_l, l)) + m_n * mass
