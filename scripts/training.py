@@ -182,10 +182,9 @@ class Training:
                 self._log.close()
 
     def _train_bptt(self, env: Any) -> Any:
-        from pliant.policies.through_physics.learning import make_mlp
+        from pliant.policies.through_physics.learning import make_controller
 
-        observations, actions = env.single_observation_space.shape[0], env.single_action_space.shape[0]
-        controller = make_mlp(observations, actions, self.settings)
+        controller = make_controller(env, self.settings)
 
         def on_iteration(state: Any, row: dict[str, float]) -> None:
             self._on_iteration(state.to_arrays, controller, row)

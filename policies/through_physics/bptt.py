@@ -26,7 +26,7 @@ from pliant.policies.checkpoints import history_array, history_rows
 from pliant.policies.controllers import act_on_arrays
 from pliant.policies.ranges import check_ranges
 from pliant.policies.schedules import half_cosine
-from pliant.policies.through_physics.learning import make_mlp
+from pliant.policies.through_physics.learning import make_controller
 from pliant.policies.torch_bridge import TorchEnv
 
 COLUMNS = ("iteration", "simulated_steps", "reverse_steps", "seconds", "return", "score", "gradient_norm", "step_size")
@@ -61,12 +61,18 @@ class Settings:
     """Decay of Adam's mean of squared gradients."""
     clip_norm: float = 1.0
     """Gradients longer than this are shortened to it before Adam sees them; 0 does not clip."""
+    controller: Literal["mlp", "sin_sin"] = "mlp"
+    """A multilayer perceptron, or a network of sines that also sees sinusoids of the clock: for tasks with a rhythm."""
     hidden: int = 64
     """Width of the controller's hidden layers."""
     layers: int = 2
     """Number of its hidden layers."""
     activation: Literal["tanh", "elu", "silu"] = "elu"
-    """Its activation."""
+    """Activation of the perceptron."""
+    waves: int = 4
+    """Sinusoids of the clock that the network of sines sees, spread evenly over a period."""
+    cycles: float = 4.0
+    """Their periods in an episode."""
 
 
 @dataclass
@@ -129,18 +135,20 @@ def train(
     Args:
         env: a differentiable vector environment, whose number of worlds is the batch B.
         settings: see ``Settings``.
-        controller: from observations (B, O) to actions (B, A); None makes an ``Mlp``. It is changed in place.
+        controller: from observations (B, O) to actions (B, A); None makes the one that the settings describe. It is
+            changed in place.
         on_iteration: called as ``on_iteration(state, row)`` after each iteration; save ``state.to_arrays()``.
         state: go on from here; the rest of the run is the same as if it had not been interrupted.
 
     Raises:
-        ValueError: a setting is out of range, or the state is of another controller.
+        ValueError: a setting is out of range, the state is of another controller, or the task tells no time but the
+            controller needs it.
         SimulationDiverged: an episode or its gradient has overflowed.
     """
     check_settings(settings)
     bridge = TorchEnv(env)
     if controller is None:
-        controller = make_mlp(bridge.observation_size, bridge.action_size, settings)
+        controller = make_controller(env, settings)
     weights = list(controller.parameters())
     bridge = TorchEnv(env, dtype=weights[0].dtype, device=weights[0].device)
     horizon = min(settings.horizon or bridge.horizon, bridge.horizon)
@@ -218,6 +226,8 @@ def check_settings(settings: Settings) -> None:
         clip_norm=(0, math.inf),
         hidden=(1, math.inf),
         layers=(0, math.inf),
+        waves=(1, math.inf),
+        cycles=(1e-12, math.inf),
     )
 
 

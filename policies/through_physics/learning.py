@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from pliant.policies.controllers import Mlp
+from pliant.policies.controllers import Mlp, SinSin, observed_entries
 
 OnIteration = Callable[[Callable[[], dict[str, Any]], Any, dict[str, float]], None]
 """Called as ``on_iteration(snapshot, policy, row)`` after each iteration; ``snapshot()`` is a state."""
@@ -51,6 +51,14 @@ class MlpSettings(Protocol):
     activation: Any
 
 
+class ControllerSettings(MlpSettings, Protocol):
+    """Settings that choose between controllers."""
+
+    controller: Any
+    waves: int
+    cycles: float
+
+
 def used_share(budget: Budget, simulated_steps: int, seconds: float) -> float:
     """Share of the steps or of the time that is used, whichever is larger; the run is over at 1."""
     by_clock = seconds / (60 * budget.minutes) if budget.minutes else 0.0
@@ -61,6 +69,23 @@ def make_mlp(observation_size: int, action_size: int, settings: MlpSettings) -> 
     """The controller that the settings of a training describe."""
     hidden = [settings.hidden] * settings.layers
     return Mlp(observation_size, action_size, hidden=hidden, activation=settings.activation, seed=settings.seed)
+
+
+def make_controller(env: Any, settings: ControllerSettings) -> Mlp | SinSin:
+    """The controller that the settings of a training describe, for a vector environment.
+
+    Raises:
+        ValueError: a network of sines is wanted, but the task's observation has no entries named "phase".
+    """
+    env = env.unwrapped
+    sizes = env.single_observation_space.shape[0], env.single_action_space.shape[0]
+    if settings.controller == "mlp":
+        return make_mlp(*sizes, settings)
+    clock = observed_entries(env.task).get("phase")
+    if clock is None:
+        raise ValueError("controller='sin_sin' needs a task that observes its phase; allowed here: 'mlp'")
+    hidden = [settings.hidden] * settings.layers
+    return SinSin(*sizes, hidden=hidden, seed=settings.seed, clock=clock, waves=settings.waves, cycles=settings.cycles)
 
 
 def td_lambda_returns(

@@ -10,8 +10,8 @@ import pliant.envs  # noqa: F401  registers the ids
 
 torch = pytest.importorskip("torch")
 
-from pliant.policies.controllers import Mlp, load_controller, save_controller  # noqa: E402  needs torch
-from pliant.policies.through_physics import bptt  # noqa: E402
+from pliant.policies.controllers import Mlp, SinSin, load_controller, save_controller  # noqa: E402  needs torch
+from pliant.policies.through_physics import bptt, learning  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,22 @@ def test_five_iterations_raise_the_return(finger):
     assert result.simulated_steps == result.reverse_steps == 6 * 2 * 25
     values, scores = bptt.evaluate(finger, result.controller, [0, 1, 2], horizon=25)
     assert values[:2].mean() > returns[0] + 0.5 and scores.shape == (3,)
+
+
+def test_a_network_of_sines_with_the_clock_learns(finger):
+    settings = bptt.Settings(
+        iterations=6, episodes=2, horizon=25, schedule="constant", controller="sin_sin", hidden=32, layers=1, cycles=2
+    )
+    result = bptt.train(finger, settings)
+    assert result.history[-1]["return"] > result.history[0]["return"] + 0.5
+    assert isinstance(result.controller, SinSin) and result.controller.settings["cycles"] == 2
+    assert result.controller.settings["clock"] == [24, 25]  # the last two entries of FingerReach's observation
+
+
+def test_a_network_of_sines_needs_a_clock(finger, monkeypatch):
+    monkeypatch.setattr(learning, "observed_entries", lambda task: {"tip": [0, 1]})
+    with pytest.raises(ValueError, match=r"sin_sin.*allowed here: 'mlp'"):
+        bptt.train(finger, bptt.Settings(controller="sin_sin"))
 
 
 def test_it_comes_within_two_percent_of_a_known_optimum():
@@ -64,7 +80,13 @@ def test_a_resumed_run_equals_one_that_was_not_interrupted(finger):
 
 
 def test_settings_out_of_range_are_named():
-    for name, value in (("learning_rate", 0.0), ("discount", 1.5), ("window", -1), ("schedule", "step")):
+    for name, value in (
+        ("learning_rate", 0.0),
+        ("discount", 1.5),
+        ("window", -1),
+        ("schedule", "step"),
+        ("controller", "lstm"),
+    ):
         with pytest.raises(ValueError, match=name):
             bptt.check_settings(bptt.Settings(**{name: value}))
 
