@@ -12,9 +12,11 @@ import gc
 import inspect
 import linecache
 import os
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -52,7 +54,7 @@ def quick_build(*, simplify: bool = True) -> Iterator[None]:
 
     For each expression of each function that it inlines, taichi lays out the line with the place marked, for messages
     that are hardly ever shown, and at each call it reads the function's source anew. In here messages name file and
-    line only, and sources are read once. A taichi with another inside is left as it is.
+    line only, and sources are read and laid out once. A taichi with another inside is left as it is.
 
     Args:
         simplify: whether taichi simplifies kernels before LLVM does.
@@ -63,12 +65,13 @@ def quick_build(*, simplify: bool = True) -> Iterator[None]:
     sources = ti.lang.kernel_impl
     context = ti.lang.ast.ast_transformer_utils.ASTTransformerContext
     lines, files = functools.cache(sources.getsourcelines), functools.cache(sources.getsourcefile)
+    text = SimpleNamespace(fill=functools.cache(textwrap.fill), dedent=functools.cache(textwrap.dedent))
     collects = gc.isenabled()
     gc.disable()  # the syntax trees are many objects, and none of them garbage yet
     try:
         with (
             _replaced(context, get_pos_info=_place),
-            _replaced(sources, getsourcelines=lines, getsourcefile=files),
+            _replaced(sources, getsourcelines=lines, getsourcefile=files, textwrap=text),
             _replaced(inspect, getframeinfo=_frame_info),
             nullcontext() if simplify else _replaced(ti.lang.impl.current_cfg(), advanced_optimization=False),
         ):

@@ -132,9 +132,17 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool) -> Simpl
             _first, f = locate(mem, o)
             put_vec(own.f, l, f)
             put_vec(own.v, l, stencil.load_vec(mem.frames, o + V_AT))
-            put_mat(own.C, l, stencil.load_mat(mem.frames, o + C_AT))
-            put_mat(own.before, l, stencil.load_mat(mem.frames, o + F_AT))
+            C, before = stencil.load_mat(mem.frames, o + C_AT), stencil.load_mat(mem.frames, o + F_AT)
+            F = point.trial(C, before, mem.constants[DT])
             kind[l] = h[h[at.INFO_AT] + 2 * p]
+            U, sigma, V = point.axes(kind[l], F)  # here, since there is no logarithm of a vector
+            put_mat(own.C, l, C)
+            put_mat(own.before, l, before)
+            put_mat(own.F, l, F)
+            put_vec(own.sigma, l, sigma)
+            if ti.static(decomposes):
+                put_mat(own.U, l, U)
+                put_mat(own.V, l, V)
             own.volume[0][l] = mem.constants[h[at.VOLUME_AT] + p]
             own.mass[0][l] = own.volume[0][l] * mem.parameters[q + at.DENSITY]
             own.young[0][l] = mem.parameters[q + at.YOUNG]
@@ -146,16 +154,6 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool) -> Simpl
                 own.signal[0][l] = signal
                 own.strength[0][l] = strength
                 put_vec(own.fibre, l, fibre)
-        for l in range(all_places):
-            put_mat(own.F, l, point.trial(take_mat(own.C, l), take_mat(own.before, l), mem.constants[DT]))
-        for l in range(count):  # apart, since there is no logarithm of a vector
-            if who[l] < 0:
-                break
-            U, sigma, V = point.axes(kind[l], take_mat(own.F, l))
-            put_vec(own.sigma, l, sigma)
-            if ti.static(decomposes):
-                put_mat(own.U, l, U)
-                put_mat(own.V, l, V)
         busy = all_places
         if ti.static(decomposes):
             busy = count
