@@ -16,7 +16,10 @@ BUDGET = ("steps", "minutes", "iterations")  # may grow when a run is resumed
 
 
 def hyperparameters(env_id: str, algorithm: str) -> dict[str, Any]:
-    """Number of worlds and settings for the kind of task that an environment is (policies/hyperparameters)."""
+    """Number of worlds and settings for the kind of task that an environment is (policies/hyperparameters).
+
+    A file holds them by method; where a task does better with others, "tasks" has them by task and method.
+    """
     import gymnasium
 
     from pliant import policies
@@ -27,7 +30,9 @@ def hyperparameters(env_id: str, algorithm: str) -> dict[str, Any]:
     path = root / f"{parts[2] if len(parts) > 3 else 'default'}.json"
     if not path.exists():
         path = root / "default.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))[algorithm])
+    content = json.loads(path.read_text(encoding="utf-8"))
+    own = content.get("tasks", {}).get(task.split(":")[-1], {})
+    return dict(own.get(algorithm, content[algorithm]))
 
 
 def parse_settings(text: str, kind: type) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -20,6 +21,7 @@ from pliant.policies.checkpoints import load_arrays
 from pliant.scripts.main import main
 from pliant.scripts.train import Arguments
 from pliant.scripts.training import METHODS
+from pliant.scripts.training_parts import hyperparameters
 
 PROGRAM = (
     f"import sys; sys.path.insert(0, {str(Path(point_mass.__file__).parent)!r})\n"
@@ -159,6 +161,21 @@ def test_a_run_is_extended(command, tmp_path):
 def test_bad_input_is_named(command, words, message, tmp_path):
     status, _, error = command("train", point_mass.ID, "--out", tmp_path / "run", *words)
     assert status == 1 and message in error
+
+
+@pytest.mark.parametrize("task", ["FingerReach", "Crawler3D", "Move", "CableShape", "LatteArt"])
+def test_settings_of_every_kind_of_task_are_settings_of_the_methods(task):
+    for algorithm, module in METHODS.items():
+        found = hyperparameters(f"pliant/{task}-v0", algorithm)
+        assert found.pop("num_envs") >= 1
+        method = import_module(module)
+        method.check_settings(method.Settings(**found))
+
+
+def test_a_task_may_have_settings_of_its_own():
+    assert hyperparameters("pliant/Crawler3D-v0", "bptt")["controller"] == "sin_sin"
+    assert "controller" not in hyperparameters("pliant/Walker2D-v0", "bptt")
+    assert hyperparameters("pliant/Crawler3D-v0", "ppo") == hyperparameters("pliant/Walker2D-v0", "ppo")
 
 
 def test_an_unknown_algorithm_is_refused(command, tmp_path):
