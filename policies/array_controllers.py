@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pliant.policies.checkpoints import load_arrays, load_description
+from pliant.policies.checkpoints import load_arrays, load_description, without_suffix
 
 KINDS = ("mlp", "sin_sin")
 ACTIVATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -68,7 +68,7 @@ def load_array_controller(path: str | Path) -> ArrayController:
     Raises:
         ValueError: a file is missing, broken or of another version.
     """
-    path = Path(path).with_suffix("")
+    path = without_suffix(path)
     kind, settings = load_description(path, KINDS)
     arrays = load_arrays(f"{path}.npz")
     names = sorted((name for name in arrays if name.endswith(".weight")), key=lambda name: int(name.split(".")[1]))

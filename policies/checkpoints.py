@@ -96,9 +96,15 @@ def load_json(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def without_suffix(path: str | Path) -> Path:
+    """PATH of PATH, PATH.npz or PATH.json, the files of a policy; other dots belong to its name."""
+    path = Path(path)
+    return path.with_suffix("") if path.suffix in (".npz", ".json") else path
+
+
 def save_description(path: str | Path, kind: str, settings: Mapping[str, Any]) -> None:
     """Write PATH.json: what the weights in PATH.npz are the weights of."""
-    save_json(f"{Path(path).with_suffix('')}.json", {"version": VERSION, "kind": kind, **settings})
+    save_json(f"{without_suffix(path)}.json", {"version": VERSION, "kind": kind, **settings})
 
 
 def load_description(path: str | Path, kinds: Collection[str]) -> tuple[str, dict[str, Any]]:
@@ -107,7 +113,7 @@ def load_description(path: str | Path, kinds: Collection[str]) -> tuple[str, dic
     Raises:
         ValueError: the file is missing or broken, or describes a policy of another kind or version.
     """
-    file = f"{Path(path).with_suffix('')}.json"
+    file = f"{without_suffix(path)}.json"
     settings = load_json(file)
     kind, version = settings.pop("kind", None), settings.pop("version", None)
     if not isinstance(kind, str) or kind not in kinds:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pliant.policies.checkpoints import load_description
+from pliant.policies.checkpoints import load_description, without_suffix
 from pliant.policies.weights import load_weights, save_weights
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
@@ -228,7 +228,7 @@ def load_controller(path: str | Path) -> Controller:
     try:
         controller = KINDS[kind](settings.pop("observation_size"), settings.pop("action_size"), **settings)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{Path(path).with_suffix('')}.json does not describe a controller: {error}") from error
+        raise ValueError(f"{without_suffix(path)}.json does not describe a controller: {error}") from error
     weights = load_weights(path, controller)
     controller.to(next(iter(weights.values())).dtype)
     controller.load_state_dict(weights)

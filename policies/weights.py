@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from pliant.policies.checkpoints import load_arrays, save_arrays, save_description
+from pliant.policies.checkpoints import load_arrays, save_arrays, save_description, without_suffix
 
 
 def save_weights(path: str | Path, network: nn.Module, kind: str, settings: Mapping[str, Any]) -> None:
     """Write the weights of a network, and its kind and settings, which `load_description` reads."""
     weights = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
-    save_arrays(f"{Path(path).with_suffix('')}.npz", weights)
+    save_arrays(f"{without_suffix(path)}.npz", weights)
     save_description(path, kind, settings)
 
 
@@ -26,7 +26,7 @@ def load_weights(path: str | Path, network: nn.Module) -> dict[str, torch.Tensor
     Raises:
         ValueError: the file is missing or broken, or has not a finite array of the right shape for each of the weights.
     """
-    file = f"{Path(path).with_suffix('')}.npz"
+    file = f"{without_suffix(path)}.npz"
     wanted = network.state_dict()
     arrays = load_arrays(file, required=tuple(wanted))
     for name, value in wanted.items():

@@ -13,6 +13,7 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from pliant.envs.rollout import OBSERVATION_LIMIT
+from pliant.policies.checkpoints import without_suffix
 from pliant.policies.weights import load_weights, save_weights
 
 KINDS: dict[str, type[BasePolicy]] = {"ppo": ActorCriticPolicy, "sac": SACPolicy, "td3": TD3Policy}
@@ -65,7 +66,7 @@ def load_learned(path: str | Path, kind: str, settings: dict[str, Any]) -> Learn
         spaces = gym.spaces.Box(-limit, limit, (sizes[0],)), gym.spaces.Box(-1.0, 1.0, (sizes[1],))
         network = KINDS[kind](*spaces, lambda _: 0.0, **network_options(hidden, activation))  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{Path(path).with_suffix('')}.json does not describe a policy: {error!r}") from error
+        raise ValueError(f"{without_suffix(path)}.json does not describe a policy: {error!r}") from error
     network.load_state_dict(load_weights(path, network))
     network.set_training_mode(False)
     return LearnedPolicy(kind, network, hidden, activation)

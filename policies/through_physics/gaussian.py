@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pliant.policies.checkpoints import without_suffix
 from pliant.policies.controllers import ACTIVATIONS, SMALL, act_on_arrays, check_activation, linear
 from pliant.policies.weights import load_weights, save_weights
 
@@ -159,6 +160,6 @@ def load_gaussian(path: str | Path, settings: dict[str, Any]) -> GaussianPolicy:
     try:
         policy = GaussianPolicy(settings.pop("observation_size"), settings.pop("action_size"), **settings)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{Path(path).with_suffix('')}.json does not describe a policy: {error}") from error
+        raise ValueError(f"{without_suffix(path)}.json does not describe a policy: {error}") from error
     policy.load_state_dict(load_weights(path, policy))
     return policy

@@ -13,6 +13,7 @@ from pliant.policies.checkpoints import (
     save_arrays,
     save_description,
     save_json,
+    without_suffix,
 )
 
 
@@ -21,6 +22,12 @@ def test_arrays_survive_the_file(tmp_path):
     arrays = load_arrays(tmp_path / "a.npz", required=("x", "y"))
     assert arrays["x"].tolist() == [0, 1, 2] and arrays["y"] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_policys_name_may_hold_dots(tmp_path):
+    save_description(tmp_path / "crawler-0.5", "mlp", {"hidden": 3})
+    assert load_description(tmp_path / "crawler-0.5", ["mlp"]) == ("mlp", {"hidden": 3})
+    assert without_suffix("crawler-0.5.npz") == without_suffix("crawler-0.5.json") == without_suffix("crawler-0.5")
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
