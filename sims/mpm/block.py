@@ -102,6 +102,10 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool) -> Simpl
         return ti.Matrix([[a[dim * d + k][l] for k in ti.static(range(dim))] for d in ti.static(range(dim))])
 
     @ti.func
+    def take_column(a: ti.template(), l, k: ti.template()):
+        return ti.Vector([a[dim * d + k][l] for d in ti.static(range(dim))])
+
+    @ti.func
     def law_at(own: ti.template(), l):
         """Constants of the law of the particle at place l, 1/(1 + nu) and 1/(1 - 2 nu)."""
         law, once, twice = point.law_of(own.young[0][l], own.poisson[0][l])

@@ -34,11 +34,12 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
     law_vec = ti.types.vector(size_of_law(kinds), fp)
     point = point_functions(dim, fp, kinds, has_muscles, False)
     stencil = stencil_functions(dim, fp, False)
-    apply, column, locate, strides = stencil.apply, stencil.column, stencil.locate, stencil.strides
+    apply, locate, strides = stencil.apply, stencil.locate, stencil.strides
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
     rows, step_node = stencil.rows, stencil.step_node
     block = block_functions(fp, kinds, has_muscles)
     put_vec, put_mat, take_vec, take_mat = block.put_vec, block.put_mat, block.take_vec, block.take_mat
+    take_column = block.take_column
 
     @ti.func
     def ordered(mem: ti.template(), b, i):
@@ -98,8 +99,8 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                 w_i = alpha + beta * away * away
                 w_j = three(f[1][l])
                 w_k = three(f[2][l])
-                A_l = take_mat(A, l)
-                row = take_vec(start, l) + i * column(A_l, 0)
+                along_j, along_k = take_column(A, l, 1), take_column(A, l, 2)
+                row = take_vec(start, l) + i * take_column(A, l, 0)
                 for j in ti.static(range(3)):
                     w_ij = w_i * w_j[j]
                     value = row
@@ -108,8 +109,8 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                         for d in ti.static(range(dim)):
                             total[3 * j + k][d] += w * value[d]
                         total[3 * j + k][LANES - 1] += w * mass[l]
-                        value += column(A_l, 2)
-                    row += column(A_l, 1)
+                        value += along_k
+                    row += along_j
             n = plane
             for j in ti.static(range(3)):
                 for k in ti.static(range(3)):
@@ -189,10 +190,9 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
             for l in range(count):
                 if who[l] < 0:
                     break
-                M = take_mat(C, l)
                 point.receive(
-                    mem, b, c, r_in, r_out, who[l], take_vec(f, l), take_vec(v, l), column(M, 0), column(M, 1),
-                    column(M, 2), substep,
+                    mem, b, c, r_in, r_out, who[l], take_vec(f, l), take_vec(v, l), take_column(C, l, 0),
+                    take_column(C, l, 1), take_column(C, l, 2), substep,
                 )  # fmt: skip
 
     @ti.func
@@ -280,9 +280,10 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                     # sums over the plane, its weight left out
                     over_s, over_s_j, over_s_k, over_m = fp(0.0), fp(0.0), fp(0.0), fp(0.0)
                     over_q, over_q_j, over_q_k = vec(0.0), vec(0.0), vec(0.0)
-                    A_l, D_l = take_mat(own.A, l), take_mat(D, l)
-                    start_j = take_vec(own.start, l) + i * column(A_l, 0)
-                    bar_j = take_vec(start_bar, l) + i * column(D_l, 0)
+                    A_j, A_k = take_column(own.A, l, 1), take_column(own.A, l, 2)
+                    D_j, D_k = take_column(D, l, 1), take_column(D, l, 2)
+                    start_j = take_vec(own.start, l) + i * take_column(own.A, l, 0)
+                    bar_j = take_vec(start_bar, l) + i * take_column(D, l, 0)
                     for j in ti.static(range(3)):
                         value, bar = start_j, bar_j
                         row_s, row_s_k, row_m = fp(0.0), fp(0.0), fp(0.0)
@@ -297,10 +298,10 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                             row_s += w_k[k] * s
                             row_s_k += dw_k[k] * s
                             row_m += w_k[k] * q[3 * j + k][LANES - 1]
-                            value += column(A_l, 2)
-                            bar += column(D_l, 2)
-                        start_j += column(A_l, 1)
-                        bar_j += column(D_l, 1)
+                            value += A_k
+                            bar += D_k
+                        start_j += A_j
+                        bar_j += D_j
                         over_s += w_j[j] * row_s
                         over_s_j += dw_j[j] * row_s
                         over_s_k += w_j[j] * row_s_k
@@ -325,10 +326,12 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                 U_l, V_l = mat(0.0), mat(0.0)
                 if ti.static(block.decomposes):
                     U_l, V_l = take_mat(own.U, l), take_mat(own.V, l)
-                C_l, f_l, q_l, Q_l = take_mat(own.C, l), take_vec(own.f, l), take_vec(sum_q, l), take_mat(Q, l)
+                C_l, f_l, q_l = take_mat(own.C, l), take_vec(own.f, l), take_vec(sum_q, l)
                 law_l, once, twice = block.law_at(own, l)
                 signal_l, strength_l, fibre_l = block.muscle_at(own, l)
-                A_bar = mem.constants[CELL] * point.about(q_l, f_l, column(Q_l, 0), column(Q_l, 1), column(Q_l, 2))
+                A_bar = mem.constants[CELL] * point.about(
+                    q_l, f_l, take_column(Q, l, 0), take_column(Q, l, 1), take_column(Q, l, 2)
+                )
                 C_bar_l, F_bar_l, law_bar_l, tension_l, fibre_bar_l = point.stress_adjoint(
                     mem, kind[l], C_l, take_mat(own.before, l), take_mat(own.F, l), U_l, take_vec(own.sigma, l), V_l,
                     take_mat(own.stored, l), law_l, own.mass[0][l], own.volume[0][l], signal_l, strength_l, fibre_l,
