@@ -92,29 +92,25 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
         stride_i, stride_j = strides(mem)
         plane = first
         for i in range(rows(mem, 0)):
-            alpha, beta, gamma = parabola(i)
-            total = [v4(0.0) for _ in ti.static(range(9))]
-            for l in range(places):
-                away = f[0][l] - gamma
-                w_i = alpha + beta * away * away
-                w_j = three(f[1][l])
-                w_k = three(f[2][l])
-                along_j, along_k = take_column(A, l, 1), take_column(A, l, 2)
-                row = take_vec(start, l) + i * take_column(A, l, 0)
-                for j in ti.static(range(3)):
-                    w_ij = w_i * w_j[j]
-                    value = row
+            alpha_i, beta_i, gamma_i = parabola(i)
+            n = plane
+            for j in range(rows(mem, 1)):
+                alpha_j, beta_j, gamma_j = parabola(j)
+                total = [v4(0.0) for _ in ti.static(range(3))]
+                for l in range(places):
+                    away_i, away_j = f[0][l] - gamma_i, f[1][l] - gamma_j
+                    w_ij = (alpha_i + beta_i * away_i * away_i) * (alpha_j + beta_j * away_j * away_j)
+                    w_k = three(f[2][l])
+                    along_k = take_column(A, l, 2)
+                    value = take_vec(start, l) + i * take_column(A, l, 0) + j * take_column(A, l, 1)
                     for k in ti.static(range(3)):
                         w = w_ij * w_k[k]
                         for d in ti.static(range(dim)):
-                            total[3 * j + k][d] += w * value[d]
-                        total[3 * j + k][LANES - 1] += w * mass[l]
+                            total[k][d] += w * value[d]
+                        total[k][LANES - 1] += w * mass[l]
                         value += along_k
-                    row += along_j
-            n = plane
-            for j in ti.static(range(3)):
                 for k in ti.static(range(3)):
-                    mem.grid[n + k] = mem.grid[n + k] + total[3 * j + k]
+                    mem.grid[n + k] = mem.grid[n + k] + total[k]
                 n = step_node(n, stride_j)
             plane = step_node(plane, stride_i)
 

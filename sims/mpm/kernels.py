@@ -186,35 +186,32 @@ def mpm_phases(
 
     @ti.func
     def sort_particles(mem: ti.template(), b, r):
-        """Order of the particles by cell (a stable counting sort within the bounding box)."""
+        """Order of the particles by cell (a stable counting sort)."""
         h = ti.static(mem.integers)
         count = h[at.COUNT]
         cells = h[at.CELLS_AT] + b * h[at.NODES]
-        low = ivec(1 << 20)
-        high = ivec(0)
-        for p in range(count):
-            base = base_of_particle(mem, r, p)
-            low = ti.min(low, base)
-            high = ti.max(high, base)
-        for row in range(row_count(low, high)):
-            first = cells + index(mem, row_node(low, high, row))
-            for n in range(first, first + high[dim - 1] - low[dim - 1] + 1):
-                h[n] = 0
-        for p in range(count):
-            n = cells + index(mem, base_of_particle(mem, r, p))
-            h[n] = h[n] + 1
-        total = 0
-        for row in range(row_count(low, high)):
-            first = cells + index(mem, row_node(low, high, row))
-            for n in range(first, first + high[dim - 1] - low[dim - 1] + 1):
-                here = h[n]
-                h[n] = total
-                total += here
         order = h[at.ORDER_AT] + b * count
-        for p in range(count):
-            n = cells + index(mem, base_of_particle(mem, r, p))
-            h[order + h[n]] = p
-            h[n] = h[n] + 1
+        lowest, highest = h[at.NODES], -1
+        for turn in range(3):  # find the range of the cells, count their particles, hand out places
+            if turn == 1:
+                for n in range(cells + lowest, cells + highest + 1):
+                    h[n] = 0
+            elif turn == 2:
+                total = 0
+                for n in range(cells + lowest, cells + highest + 1):
+                    here = h[n]
+                    h[n] = total
+                    total += here
+            for p in range(count):
+                cell = index(mem, base_of_particle(mem, r, p))
+                n = cells + cell
+                if turn == 0:
+                    lowest = ti.min(lowest, cell)
+                    highest = ti.max(highest, cell)
+                else:
+                    if turn == 2:
+                        h[order + h[n]] = p
+                    h[n] = h[n] + 1
 
     @ti.func
     def begin(mem: ti.template(), b, c, r):
