@@ -205,7 +205,7 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
             start = [lanes(0.0) for _ in ti.static(range(dim))]
             A = [lanes(0.0) for _ in ti.static(range(dim * dim))]
             mass = lanes(0.0)
-            for part in range(half, 2):  # one piece of code for both: half the time to compile
+            for part in range(half, 2):  # one piece of code for both, for the time to compile
                 for l in range(count):
                     if who[l] < 0:
                         break

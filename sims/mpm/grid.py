@@ -57,7 +57,7 @@ def grid_functions(dim: int, fp: Any, shape_kinds: tuple[int, ...], atomic: bool
         if ti.static(has_effectors):
             for j in range(h[eff.COUNT]):
                 u = effector.touch(mem, b, c, f, j, node, u, mass, True)
-        for d in range(dim):  # not unrolled: half the time to compile
+        for d in range(dim):  # not unrolled, for the time to compile
             face = face_of(mem, node, d)
             if face >= 0:
                 mu = mem.parameters[b * h[PARAMETER] + h[at.WALL_AT] + face]
