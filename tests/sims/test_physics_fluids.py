@@ -20,9 +20,9 @@ def tank(name, size, cell, room, *, material="liquid", walls="slip", **constants
     return Scene(2, [n + 2 * WALL for n in room], cell, [body], walls=Walls(walls, 0.0, thickness=WALL + 1))
 
 
-def front(world):
-    """How far the body reaches from the left wall [m]."""
-    return of(world, "position")[:, 0].max() + (0.25 - WALL) * world.scene.cell
+def front(world, ahead=0.0):
+    """How far the body reaches from the left wall [m], without the share ``ahead`` of it that is foremost."""
+    return np.quantile(of(world, "position")[:, 0], 1 - ahead) + (0.25 - WALL) * world.scene.cell
 
 
 @pytest.mark.parametrize("sound_speed", [7.0, 22.0])
@@ -78,28 +78,31 @@ MARTIN_MOYCE = np.array(
 height, a = 2.25 inches, as digitised in the tests of PySPH."""
 
 
-def test_front_of_a_dam_break_follows_martin_and_moyce():
-    """Root mean square of the relative error over their eight readings below 10 %, none beyond 14 %.
+@pytest.mark.parametrize(
+    ("cells", "floor", "ahead", "typical", "worst"), [(16, "slip", 0.0, 0.10, 0.14), (24, "sticky", 0.005, 0.06, 0.10)]
+)
+def test_front_of_a_dam_break_follows_martin_and_moyce(cells, floor, ahead, typical, worst):
+    """Root mean square of the relative error over their eight readings, and the worst one.
 
-    The simulated front is ahead throughout: their water was let go by a membrane that took time to melt, and rubbed
-    on the floor.
+    The foremost particle on a floor without friction is ahead throughout: their water was let go by a membrane that
+    took time to melt, rubbed on the floor, and droplets before its tongue were not its front. On a floor that holds the
+    water, with the foremost 0.5 % of it left out, every reading is met within 10 %.
     """
-    base, cells, sound_speed = 0.05715, 16, 5.0
+    base, sound_speed = 0.05715, 5.0
     cell = base / cells
     bulk = DENSITY * sound_speed**2
     room = (int(8.2 * cells), int(2.6 * cells))
-    world = World(
-        tank("water", [base, 2 * base], cell, room, bulk_modulus=bulk), substeps=10, dt=0.5 * cell / sound_speed
-    )
+    scene = tank("water", [base, 2 * base], cell, room, walls=["slip", "slip", floor, "slip"], bulk_modulus=bulk)
+    world = World(scene, substeps=10, dt=0.5 * cell / sound_speed)
     unit = np.sqrt(base / (2 * GRAVITY))
     times, fronts = [0.0], [1.0]
     while times[-1] < MARTIN_MOYCE[-1, 0]:
         world.step(idle(world))
         times.append(times[-1] + world.time_step / unit)
-        fronts.append(front(world) / base)
+        fronts.append(front(world, ahead) / base)
     error = np.interp(MARTIN_MOYCE[:, 0], times, fronts) / MARTIN_MOYCE[:, 1] - 1
-    assert np.sqrt((error**2).mean()) < 0.10
-    assert abs(error).max() < 0.14
+    assert np.sqrt((error**2).mean()) < typical
+    assert abs(error).max() < worst
 
 
 @pytest.mark.parametrize("shear_yield", [60.0, 100.0])
