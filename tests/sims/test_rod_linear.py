@@ -22,7 +22,7 @@ def tree_kernel():
 
     @ti.kernel
     def solve(scratch: FLOATS, integers: INTEGERS, definite: INTEGERS):
-        mem = ti.static(Memory(*[None] * 11, scratch, integers))
+        mem = ti.static(Memory(*[None] * (len(Memory._fields) - 2), scratch, integers))
         for _ in range(1):
             definite[0] = tree.solve(mem, 0, at.BLOCK)
 
