@@ -21,7 +21,7 @@ from pliant.sims.solver import CELL, LANES, TWIN
 
 @cache
 def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supply: bool) -> SimpleNamespace:
-    """``scatter``, ``gather``, ``scatter_both`` and ``gather_adjoint``, as in ``transfer_functions``, of the
+    """``scatter`` (with its adjoint), ``gather`` and ``gather_adjoint``, as in ``transfer_functions``, of the
     particles begin to stop - 1 in the order of world b. In a scene with injectors or drains, those that take no part
     are left alone.
     """
@@ -115,7 +115,10 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
             plane = step_node(plane, stride_i)
 
     @ti.func
-    def scatter(mem: ti.template(), b, n0, r_in, r_out, begin, stop):
+    def scatter(mem: ti.template(), b, n0, r_in, r_out, begin, stop, half, is_reverse: ti.template()):
+        """Particles to the nodes and, in the reverse sweep, their cotangents to the nodes' cotangents; ``half`` is 1
+        where the particles are left out, else 0. One piece of code for both, for the time to compile."""
+        twin = mem.integers[TWIN]
         places = block.places(mem)
         i_next = begin
         while i_next < stop:
@@ -126,16 +129,23 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
             start = [lanes(0.0) for _ in ti.static(range(dim))]
             A = [lanes(0.0) for _ in ti.static(range(dim * dim))]
             mass = lanes(0.0)
-            for l in range(count):
-                if who[l] < 0:
-                    break
-                mass_l, momentum, A_l = point.send(mem, b, r_in, r_out, who[l])
-                _first, f_l = locate(mem, point.state_of(mem, r_in, who[l]))
-                mass[l] = mass_l
-                put_vec(f, l, f_l)
-                put_vec(start, l, momentum - apply(A_l, f_l))
-                put_mat(A, l, A_l)
-            bring(mem, step_node(n0, first), places, f, start, A, mass)
+            for part in range(half, 2 if ti.static(is_reverse) else 1):
+                for l in range(count):
+                    if who[l] < 0:
+                        break
+                    mass_l, brought, A_l = fp(0.0), vec(0.0), mat(0.0)
+                    if ti.static(not is_reverse):
+                        mass_l, brought, A_l = point.send(mem, b, r_in, r_out, who[l])
+                    elif part == 0:
+                        mass_l, brought, A_l, _stored, _U, _sigma, _V = point.resend(mem, b, r_in, who[l])
+                    else:
+                        brought, A_l = point.receive_adjoint(mem, b, who[l])
+                    _first, f_l = locate(mem, point.state_of(mem, r_in, who[l]))
+                    mass[l] = mass_l
+                    put_vec(f, l, f_l)
+                    put_vec(start, l, brought - apply(A_l, f_l))
+                    put_mat(A, l, A_l)
+                bring(mem, step_node(n0 + part * twin, first), places, f, start, A, mass)
 
     @ti.func
     def gather(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop, substep):
@@ -190,36 +200,6 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                     mem, b, c, r_in, r_out, who[l], take_vec(f, l), take_vec(v, l), take_column(C, l, 0),
                     take_column(C, l, 1), take_column(C, l, 2), substep,
                 )  # fmt: skip
-
-    @ti.func
-    def scatter_both(mem: ti.template(), b, n0, r_in, begin, stop, half):
-        """``scatter`` (left out where half = 1, not 0) and ``scatter_adjoint``: the particles, and their cotangents."""
-        twin = mem.integers[TWIN]
-        places = block.places(mem)
-        i_next = begin
-        while i_next < stop:
-            who = members(0)
-            count, first, go_on = next_block(mem, b, r_in, i_next, stop, who)
-            i_next = go_on
-            f = [lanes(0.0) for _ in ti.static(range(dim))]
-            start = [lanes(0.0) for _ in ti.static(range(dim))]
-            A = [lanes(0.0) for _ in ti.static(range(dim * dim))]
-            mass = lanes(0.0)
-            for part in range(half, 2):  # one piece of code for both, for the time to compile
-                for l in range(count):
-                    if who[l] < 0:
-                        break
-                    mass_l, brought, A_l = fp(0.0), vec(0.0), mat(0.0)
-                    if part == 0:
-                        mass_l, brought, A_l, _stored, _U, _sigma, _V = point.resend(mem, b, r_in, who[l])
-                    else:
-                        brought, A_l = point.receive_adjoint(mem, b, who[l])
-                    _first, f_l = locate(mem, point.state_of(mem, r_in, who[l]))
-                    mass[l] = mass_l
-                    put_vec(f, l, f_l)
-                    put_vec(start, l, brought - apply(A_l, f_l))
-                    put_mat(A, l, A_l)
-                bring(mem, step_node(n0 + part * twin, first), places, f, start, A, mass)
 
     @ti.func
     def gather_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop):
@@ -371,4 +351,4 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                     tension[l], fibre_bar_l,
                 )  # fmt: skip
 
-    return SimpleNamespace(scatter=scatter, gather=gather, scatter_both=scatter_both, gather_adjoint=gather_adjoint)
+    return SimpleNamespace(scatter=scatter, gather=gather, gather_adjoint=gather_adjoint)

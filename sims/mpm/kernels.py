@@ -228,7 +228,7 @@ def mpm_phases(
         n0 = copy_at(mem, b, c)
         clear(mem, n0, low, high)
         if ti.static(dim == 3):
-            blocks.scatter(mem, b, n0, r_in, r_out, share(mem, c), share(mem, c + 1))
+            blocks.scatter(mem, b, n0, r_in, r_out, share(mem, c), share(mem, c + 1), 0, False)
         else:
             for i in range(share(mem, c), share(mem, c + 1)):
                 transfers.scatter(mem, b, n0, r_in, r_out, ordered(mem, b, i))
@@ -287,7 +287,7 @@ def mpm_phases(
         for half in range(first, 2):
             clear(mem, n0 + half * twin, low, high)
         if ti.static(dim == 3):
-            blocks.scatter_both(mem, b, n0, r_in, share(mem, c), share(mem, c + 1), first)
+            blocks.scatter(mem, b, n0, r_in, r_out, share(mem, c), share(mem, c + 1), first, True)
         else:
             for i in range(share(mem, c), share(mem, c + 1)):
                 p = ordered(mem, b, i)
