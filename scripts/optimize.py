@@ -170,7 +170,7 @@ def execute(
         env = _make_environment(env_id, simulated, env_options, worlds)
         controlled = make(env_id, **env_options) if receding else None
     folder.write_json("config.json", config)
-    saved = time.monotonic()
+    begun, saved = resume, time.monotonic()
     total = settings.iterations
     if control is not None and controlled is not None:
         from pliant.policies.trajectory import mpc
@@ -182,7 +182,8 @@ def execute(
         with iteration_progress(console, total, label=label, shown=SHOWN) as show:
 
             def on_iteration(current: Any, row: dict[str, float]) -> None:
-                nonlocal saved
+                nonlocal begun, saved
+                begun = True
                 show(row | _progress(row, total, settings.max_simulated_steps))
                 if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS or row["iteration"] == total:
                     folder.write_checkpoint(current.to_arrays())
@@ -197,6 +198,10 @@ def execute(
                 result = optimizer(env, settings, state=state, on_iteration=on_iteration)
     except KeyboardInterrupt:
         folder.print_hint(console)
+        raise
+    except ValueError:
+        if not begun:
+            folder.release()
         raise
     finally:
         env.close()

@@ -63,6 +63,10 @@ class RunFolder:
         if self.holds_run() and not (resume or overwrite):
             raise CommandError(f"{self.path} holds a run already; pass --resume, --overwrite or another --out")
 
+    def release(self) -> None:
+        """Let go of a folder whose run was refused before it began, so that a corrected one may take it."""
+        (self.path / "config.json").unlink(missing_ok=True)
+
     def check_same_run(
         self, config: dict[str, Any], *, shared: Collection[str], may_differ: Collection[str] = ()
     ) -> None:

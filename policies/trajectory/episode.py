@@ -283,10 +283,20 @@ def population_row(
 
 
 def may_go_on(settings: TrajectorySettings, state: RunState, next_steps: int) -> bool:
-    """Whether another iteration, of ``next_steps`` forward steps, is within the iterations, the budget and the goal."""
+    """Whether another iteration, of ``next_steps`` forward steps, is within the iterations, the budget and the goal.
+
+    Raises:
+        ValueError: the budget does not allow the first iteration.
+    """
+    budget = settings.max_simulated_steps
+    if budget and not state.simulated_steps and next_steps > budget:
+        raise ValueError(
+            f"max_simulated_steps={budget} allows no iteration, which takes {next_steps} steps here; allowed: 0 (no "
+            f"limit) or from {next_steps}"
+        )
     if len(state.history) >= settings.iterations:
         return False
-    if settings.max_simulated_steps and state.simulated_steps + next_steps > settings.max_simulated_steps:
+    if budget and state.simulated_steps + next_steps > budget:
         return False
     return not (settings.target_score and state.best.score >= settings.target_score)
 

@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 
 from pliant.policies.checkpoints import load_arrays, save_arrays
-from pliant.policies.trajectory import cmaes, gradient
+from pliant.policies.trajectory import cem, cmaes, gradient, lbfgs, mppi, random_search
 from pliant.policies.trajectory.episode import HISTORY_COLUMNS
-from pliant.policies.trajectory.settings import CmaesSettings, GradientSettings, check_settings
+from pliant.policies.trajectory.settings import (
+    CemSettings,
+    CmaesSettings,
+    GradientSettings,
+    LbfgsSettings,
+    MppiSettings,
+    RandomSearchSettings,
+    check_settings,
+)
 
 
 @pytest.fixture
@@ -109,6 +117,22 @@ def test_a_budget_of_simulated_steps_is_kept(env, method):
     else:
         result = cmaes.optimize(env, CmaesSettings(max_simulated_steps=330, population=5))
         assert result.simulated_steps == 300
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "least"),
+    [
+        (gradient, GradientSettings(max_simulated_steps=19), 20),
+        (lbfgs, LbfgsSettings(max_simulated_steps=19), 20),
+        (cmaes, CmaesSettings(max_simulated_steps=99, population=5), 100),
+        (cem, CemSettings(max_simulated_steps=99, population=5), 100),
+        (mppi, MppiSettings(max_simulated_steps=99, population=5), 100),
+        (random_search, RandomSearchSettings(max_simulated_steps=99, population=5), 100),
+    ],
+)
+def test_a_budget_below_one_iteration_is_refused(env, method, settings, least):
+    with pytest.raises(ValueError, match=rf"max_simulated_steps={settings.max_simulated_steps} .* from {least}$"):
+        method.optimize(env, settings)
 
 
 def test_a_target_score_ends_the_run(env):

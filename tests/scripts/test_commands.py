@@ -115,6 +115,13 @@ def test_resume_goes_on_where_the_run_stopped(command, fake_env, tmp_path):
     assert status == 1 and "is not the folder of a run" in error
 
 
+def test_a_budget_below_one_population_is_refused_and_leaves_the_folder_free(command, fake_env, tmp_path):
+    flags = (fake_env.ID, "--method", "random-search", "--population", 4, "--no-video", "--out", tmp_path / "run")
+    status, _, error = command("optimize", *flags, "--budget", 79)
+    assert status == 1 and "max_simulated_steps=79" in error and "from 80" in error
+    assert command("optimize", *flags, "--budget", 80)[0] == 0
+
+
 def test_an_interrupted_run_can_be_resumed(command, fake_env, tmp_path, monkeypatch):
     flags = (fake_env.ID, "--schedule", "constant", "--iterations", 9, "--no-video")
     assert command("optimize", *flags, "--out", tmp_path / "whole")[0] == 0
