@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.checkpoint import Recording, parse_memory
-from pliant.sims.checks import SimulationDiverged, add_cotangent, fit, look_up
+from pliant.sims.checks import SimulationDiverged, add_cotangent, look_up
 from pliant.sims.drivers import team_drivers
 from pliant.sims.elements import element_drivers
 from pliant.sims.layout import FORWARD_ARRAYS, REVERSE_ARRAYS, WorldMemory
-from pliant.sims.runtime import Array, Launch, float_type, numpy_type, start, thread_count
-from pliant.sims.solver import CAUSES, LEFT_DOMAIN, TORN, Model, Part
+from pliant.sims.runtime import Array, Launch, float_type, start, thread_count
+from pliant.sims.solver import CAUSES, LEFT_DOMAIN, TORN, Model
+from pliant.sims.world_state import WorldState
 
 MEMBER_ELEMENTS = 2048
 """Particles (or other elements) that a team member must have to be worth its barriers."""
 
 
-class World:
+class World(WorldState):
     """``batch`` copies of a scene, stepped by the same kernels, each with its own state, parameters and controls.
 
     Args:
@@ -58,52 +59,43 @@ class World:
             raise ValueError(f"dt={dt!r} must be a positive duration [s]")
         if horizon is not None and (int(horizon) != horizon or horizon < 1):
             raise ValueError(f"horizon={horizon!r} must be an integer >= 1, or None")
-        self.scene, self.batch, self.substeps, self.dt = scene, int(batch), int(substeps), float(dt)
-        self.dim, self.precision, self.differentiable = scene.dim, precision, bool(differentiable)
-        self.dtype, fp = numpy_type(precision), float_type(precision)
-        budget = parse_memory(memory)
-        self._parts = scene.parts(dt=self.dt, soft_contact=soft_contact)
+        batch, differentiable = int(batch), bool(differentiable)
+        self.scene, self.substeps, self.dt = scene, int(substeps), float(dt)
+        self.dim, budget = scene.dim, parse_memory(memory)
+        parts = scene.parts(dt=self.dt, soft_contact=soft_contact)
         self.device = start(device)
         on_cpu = self.device == "cpu"
-        elements = sum(part.elements for part in self._parts)
+        elements = sum(part.elements for part in parts)
         # CPU threads: as many a world as the machine has to spare and the elements can feed
-        self._team = max(1, min(thread_count() // self.batch, elements // MEMBER_ELEMENTS)) if on_cpu else 1
-        self._memory = WorldMemory(
-            self._parts,
-            batch=self.batch,
+        self._team = max(1, min(thread_count() // batch, elements // MEMBER_ELEMENTS)) if on_cpu else 1
+        arrays = WorldMemory(
+            parts,
+            batch=batch,
             team=self._team,
             records=self._team if on_cpu else max(1, elements),
             substeps=self.substeps,
             dt=self.dt,
             precision=precision,
-            differentiable=self.differentiable,
-            keeps=on_cpu and self.differentiable,
+            differentiable=differentiable,
+            keeps=on_cpu and differentiable,
         )
-        self._sizes = self._memory.sizes
-        # solvers come after what they are coupled to; their names come first
-        self._state_fields = {f.name: f for part in reversed(self._parts) for f in part.state_fields}
-        self._parameter_fields = {f.name: f for part in reversed(self._parts) for f in part.parameter_fields}
-        self._output_fields = {f.name: f for part in self._parts for f in part.output_fields}
-        self.control_layout = {f.name: f.columns for part in self._parts for f in part.control_fields}
+        super().__init__(parts, arrays, batch=batch, precision=precision, differentiable=differentiable)
+        self.control_layout = {f.name: f.columns for part in parts for f in part.control_fields}
         self._recording: Recording | None = None
         if self.differentiable:
             row, kept = self.batch * self._sizes.state, self._memory.kept
             self._recording = Recording(row, self.dtype, self.substeps, budget, horizon, kept)
-        drivers = (team_drivers if on_cpu else element_drivers)(self.dim, fp, self._parts)
+        drivers = (team_drivers if on_cpu else element_drivers)(self.dim, float_type(precision), parts)
         self._forward = Launch(drivers.forward, self._memory.arrays(FORWARD_ARRAYS))
         if self.differentiable:
             # measured: without simplification it compiles in three quarters of the time and runs no slower
             self._reverse = Launch(drivers.reverse, self._memory.arrays(REVERSE_ARRAYS), simplify=False)
-        self._closed = self._diverged = False
-        self._current = 0
+        self._diverged = False
         self._recorded_controls: list[np.ndarray] = []
         self._recorded_outputs: list[np.ndarray] = []
         self._loaded: int | None = None  # step that is shown in a reverse sweep
         self._reversed: int | None = None  # step that was reversed last
-        self.step_count = 0
         self.reset()
-
-    # ------------------------------------------------------------------ state, parameters, controls
 
     @property
     def time_step(self) -> float:
@@ -111,57 +103,9 @@ class World:
         return self.substeps * self.dt
 
     @property
-    def particle_count(self) -> int:
-        """Particles of one world, N."""
-        return self._count("position")
-
-    @property
-    def effector_count(self) -> int:
-        """Effectors of one world, M."""
-        return self._count("effector_position")
-
-    def _count(self, name: str) -> int:
-        field = self._state_fields.get(name)
-        return (field.count or 0) if field else 0
-
-    @property
-    def control_size(self) -> int:
-        """Controls of one world, C."""
-        return self._sizes.control
-
-    @property
     def memory_bytes(self) -> int:
         """Bytes of all arrays but the recording's."""
         return self._memory.bytes
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        return tuple(self._state_fields)
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        return tuple(self._parameter_fields)
-
-    def state(self, name: str) -> np.ndarray:
-        """A quantity of the current (or loaded) state, shape (B, N, ...) [SI]; a copy."""
-        self._check_open()
-        return look_up(self._state_fields, name, "state").of(self._shown).copy()
-
-    def set_state(self, name: str, values: Any, worlds: np.ndarray | None = None) -> None:
-        """Overwrite a quantity of the state right after a reset, in all worlds or those of the mask ``worlds`` (B,).
-
-        Raises:
-            ValueError: unknown name, wrong shape, not finite, outside the domain, or in the middle of a recording.
-        """
-        self._check_open()
-        field = look_up(self._state_fields, name, "state")
-        if self.differentiable and self.step_count:
-            raise ValueError(f"state {name!r} can be set before the first step of a recording only; reset first")
-        state = self._memory.frame(self._memory.live, self._current).copy()
-        window = field.of(state)
-        window[self._mask(worlds)] = fit(values, window, name)[self._mask(worlds)]
-        self._owner(name).check_state(name, window)
-        self._show(state)
 
     def snapshot(self) -> tuple[np.ndarray, np.ndarray]:
         """All that the next step depends on besides controls and parameters, to the last bit, and the outputs shown.
@@ -187,71 +131,6 @@ class World:
         self.reset()
         self._show(np.ascontiguousarray(state, self.dtype))
         self._shown_outputs = np.array(outputs, self.dtype)
-
-    def active_particles(self) -> np.ndarray:
-        """Which particles take part in the motion in the current (or loaded) state, shape (B, N), booleans.
-
-        The others, ``idle_particles``, lie at their places, at rest, without mass on the grid.
-        """
-        waiting, drained = self.idle_particles()
-        return ~(waiting | drained)
-
-    def idle_particles(self) -> tuple[np.ndarray, np.ndarray]:
-        """Which particles wait in the pool of an injector, and which lie in a drain, shape (B, N) booleans each."""
-        position = self.state("position")
-        for part in self._parts:
-            idle = part.idle(self._shown, position)
-            if idle is not None:
-                return idle
-        return np.zeros(position.shape[:2], bool), np.zeros(position.shape[:2], bool)
-
-    def parameter(self, name: str) -> np.ndarray:
-        """A parameter, shape (B, N), (B, N, dim) or (B, ...) [SI]; a copy."""
-        self._check_open()
-        field = look_up(self._parameter_fields, name, "parameter")
-        return field.of(self._memory.rows("parameters", self._sizes.parameter)).copy()
-
-    def set_parameter(self, name: str, values: Any) -> None:
-        """Overwrite a parameter with values that broadcast to its shape, before the first step of a recording.
-
-        Raises:
-            ValueError: unknown name, wrong shape, not finite, out of range, or unstable with the World's dt.
-        """
-        self._check_open()
-        field = look_up(self._parameter_fields, name, "parameter")
-        if self.differentiable and self.step_count:
-            raise ValueError(f"parameter {name!r} can be set before the first step of a recording only; reset first")
-        rows = self._memory.rows("parameters", self._sizes.parameter).copy()
-        window = field.of(rows)
-        window[...] = fit(values, window, name)
-        owner = self._owner(name)
-        owner.check_parameters(name, {f.name: f.of(rows) for f in owner.parameter_fields})
-        self._memory.parameters.overwrite(0, rows)
-
-    def _owner(self, name: str) -> Part:
-        """The part that a state or parameter belongs to."""
-        return next(p for p in self._parts if any(f.name == name for f in (*p.state_fields, *p.parameter_fields)))
-
-    @property
-    def effector_force(self) -> np.ndarray:
-        """Mean force of the particles on each effector over the last (or loaded) step, shape (B, M, 3) [N]; a copy."""
-        self._check_open()
-        if not self.effector_count:
-            return np.zeros((self.batch, 0, 3), self.dtype)
-        return self._output_fields["effector_force"].of(self._shown_outputs).copy()
-
-    def _mask(self, worlds: np.ndarray | None) -> np.ndarray:
-        if worlds is None:
-            return np.ones(self.batch, bool)
-        mask = np.asarray(worlds)
-        if mask.shape != (self.batch,) or mask.dtype != bool:
-            raise ValueError(f"worlds={worlds!r} must be a boolean mask of shape ({self.batch},)")
-        return mask
-
-    def _show(self, state: np.ndarray) -> None:
-        """Make ``state`` (B, state size) the current one."""
-        self._memory.write_frame(self._memory.live, self._current, state)
-        self._shown = self._memory.frame(self._memory.live, self._current)
 
     # ------------------------------------------------------------------ forward
 
@@ -488,12 +367,6 @@ class World:
         self._show(self._end_state)
         self._shown_outputs = self._end_outputs
         self._loaded = self._reversed = None
-
-    # ------------------------------------------------------------------ end
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ValueError("this World is closed")
 
     def close(self) -> None:
         """Release all memory; idempotent."""

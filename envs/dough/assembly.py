@@ -31,6 +31,7 @@ class Config(DoughConfig):
     yield_stress: float = 400.0  # [Pa]
     tool_friction: float = 1.5
     table_friction: float = 0.9
+    base_weight: float = 1.0
 
 
 class Assembly(DoughTask):
@@ -65,6 +66,7 @@ class Assembly(DoughTask):
     ## Rewards
     - *density*: minus the mismatch of densities, between 0 (target reached) and 1 (disjoint).
     - *outside*: minus the mean distance of the cube from its target, in its edges (1.8 cm).
+    - *base*: minus the distance of the base from its place, in edges of the cube.
     - *contact_left*, *contact_right*: minus 0.1 times the distance of a rod from the cube, in its edges.
 
     `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the incremental soft
@@ -79,7 +81,8 @@ class Assembly(DoughTask):
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
-    `yield_stress` [Pa], `tool_friction`, `table_friction`, `density_weight`, `outside_weight`, `contact_weight`.
+    `yield_stress` [Pa], `tool_friction`, `table_friction`, `density_weight`, `outside_weight`, `base_weight`,
+    `contact_weight`.
 
     ## Version History
     - v0: first version.
@@ -117,18 +120,20 @@ class Assembly(DoughTask):
         return self.observe([goal], origin=self.origin, speed=SPEED, tools=[0, 1])
 
     def make_reward(self) -> list[Term]:
-        cube = self.rows[self.scene.group("cube")]
+        cube, base = (self.rows[self.scene.group(name)] for name in ("cube", "base"))
         outside = s.OutsideBox(cube, centre="target", half_extent="half_extent", smoothing=0.1 * CUBE)
+        moved = f.Distance("base", f.Offset("moved", f.centre(base, 3), "place"))
         return [
             self.density_term(),
             Term(outside, -self.config.outside_weight / self.unit),
+            Term(moved, -self.config.base_weight / self.unit),
             *self.contact_terms({0: cube, 1: cube}),
         ]
 
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         target = self.base + [*rng.uniform(-SHIFT, SHIFT, size=2), (BASE[2] + CUBE) / 2]
         density = self.target_density(self._assembled(target))
-        return {"target": target, "half_extent": np.full(3, CUBE / 2), "target_density": density[0]}
+        return {"target": target, "half_extent": np.full(3, CUBE / 2), "target_density": density[0], "place": self.base}
 
     def _assembled(self, target: np.ndarray) -> np.ndarray:
         """The particles where the target wants them, shape (N, 3)."""

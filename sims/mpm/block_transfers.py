@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.mpm import state as at
+from pliant.sims.mpm.activity import activity_functions
 from pliant.sims.mpm.block import BLOCK, block_functions
-from pliant.sims.mpm.injector_kernels import activity_functions
 from pliant.sims.mpm.material_point import point_functions
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.yielding import law_size as size_of_law

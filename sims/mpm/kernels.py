@@ -11,9 +11,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.mpm import state as at
+from pliant.sims.mpm.activity import activity_functions, rest_functions, supplied_transfers
 from pliant.sims.mpm.block_transfers import block_transfer_functions
 from pliant.sims.mpm.grid import grid_functions
-from pliant.sims.mpm.injector_kernels import activity_functions, rest_functions, supplied_transfers
 from pliant.sims.mpm.materials import RIGID
 from pliant.sims.mpm.rigid_kernels import rigid_functions
 from pliant.sims.mpm.stencil import stencil_functions

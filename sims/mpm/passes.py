@@ -11,8 +11,8 @@ from typing import Any
 
 from pliant.sims.layout import CACHE_LINE
 from pliant.sims.mpm import state as at
+from pliant.sims.mpm.activity import activity_functions, supplied_transfers
 from pliant.sims.mpm.grid import grid_functions
-from pliant.sims.mpm.injector_kernels import activity_functions, supplied_transfers
 from pliant.sims.mpm.kernels import mpm_phases
 from pliant.sims.mpm.materials import RIGID
 from pliant.sims.mpm.rigid_kernels import rigid_functions

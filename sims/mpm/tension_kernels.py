@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.mpm import state as at
-from pliant.sims.mpm.injector_kernels import activity_functions
+from pliant.sims.mpm.activity import activity_functions
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.tension import EPSILON, REACH, SHARE, field_count
 from pliant.sims.mpm.yielding import LIQUID

@@ -1,0 +1,158 @@
+"""The state, the parameters and the outputs of a batch of worlds, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pliant.sims.checks import fit, look_up
+from pliant.sims.layout import WorldMemory
+from pliant.sims.runtime import numpy_type
+from pliant.sims.solver import Part
+
+
+class WorldState:
+    """The half of a ``World`` that reads and writes quantities by name; the other half, ``World``, moves them.
+
+    Args:
+        parts: what the world is made of, solvers after what they are coupled to.
+        memory: the arrays that the parts are laid out in.
+        batch: number of worlds B.
+        precision: of the numbers read, see ``runtime``.
+        differentiable: whether steps are recorded; then quantities are set before the first step only.
+    """
+
+    def __init__(
+        self, parts: Sequence[Part], memory: WorldMemory, *, batch: int, precision: str, differentiable: bool
+    ) -> None:
+        self.batch, self.differentiable = batch, differentiable
+        self.precision, self.dtype = precision, numpy_type(precision)
+        self.step_count = 0
+        self._parts, self._memory, self._sizes = parts, memory, memory.sizes
+        # names of solvers come first
+        self._state_fields = {f.name: f for part in reversed(parts) for f in part.state_fields}
+        self._parameter_fields = {f.name: f for part in reversed(parts) for f in part.parameter_fields}
+        self._output_fields = {f.name: f for part in parts for f in part.output_fields}
+        self._closed = False
+        self._current = 0  # the live frame that holds the current state
+        self._shown = np.zeros((0, 0))  # the current state, or the one loaded in a reverse sweep
+        self._shown_outputs = np.zeros((0, 0))
+
+    @property
+    def particle_count(self) -> int:
+        """Particles of one world, N."""
+        return self._count("position")
+
+    @property
+    def effector_count(self) -> int:
+        """Effectors of one world, M."""
+        return self._count("effector_position")
+
+    def _count(self, name: str) -> int:
+        field = self._state_fields.get(name)
+        return (field.count or 0) if field else 0
+
+    @property
+    def control_size(self) -> int:
+        """Controls of one world, C."""
+        return self._sizes.control
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return tuple(self._state_fields)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return tuple(self._parameter_fields)
+
+    def state(self, name: str) -> np.ndarray:
+        """A quantity of the current (or loaded) state, shape (B, N, ...) [SI]; a copy."""
+        self._check_open()
+        return look_up(self._state_fields, name, "state").of(self._shown).copy()
+
+    def set_state(self, name: str, values: Any, worlds: np.ndarray | None = None) -> None:
+        """Overwrite a quantity of the state right after a reset, in all worlds or those of the mask ``worlds`` (B,).
+
+        Raises:
+            ValueError: unknown name, wrong shape, not finite, outside the domain, or in the middle of a recording.
+        """
+        self._check_open()
+        field = look_up(self._state_fields, name, "state")
+        if self.differentiable and self.step_count:
+            raise ValueError(f"state {name!r} can be set before the first step of a recording only; reset first")
+        state = self._memory.frame(self._memory.live, self._current).copy()
+        window = field.of(state)
+        window[self._mask(worlds)] = fit(values, window, name)[self._mask(worlds)]
+        self._owner(name).check_state(name, window)
+        self._show(state)
+
+    def active_particles(self) -> np.ndarray:
+        """Which particles take part in the motion in the current (or loaded) state, shape (B, N), booleans.
+
+        The others, ``idle_particles``, lie at their places, at rest, without mass on the grid.
+        """
+        waiting, drained = self.idle_particles()
+        return ~(waiting | drained)
+
+    def idle_particles(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which particles wait in the pool of an injector, and which lie in a drain, shape (B, N) booleans each."""
+        position = self.state("position")
+        for part in self._parts:
+            idle = part.idle(self._shown, position)
+            if idle is not None:
+                return idle
+        return np.zeros(position.shape[:2], bool), np.zeros(position.shape[:2], bool)
+
+    def parameter(self, name: str) -> np.ndarray:
+        """A parameter, shape (B, N), (B, N, dim) or (B, ...) [SI]; a copy."""
+        self._check_open()
+        field = look_up(self._parameter_fields, name, "parameter")
+        return field.of(self._memory.rows("parameters", self._sizes.parameter)).copy()
+
+    def set_parameter(self, name: str, values: Any) -> None:
+        """Overwrite a parameter with values that broadcast to its shape, before the first step of a recording.
+
+        Raises:
+            ValueError: unknown name, wrong shape, not finite, out of range, or unstable with the World's dt.
+        """
+        self._check_open()
+        field = look_up(self._parameter_fields, name, "parameter")
+        if self.differentiable and self.step_count:
+            raise ValueError(f"parameter {name!r} can be set before the first step of a recording only; reset first")
+        rows = self._memory.rows("parameters", self._sizes.parameter).copy()
+        window = field.of(rows)
+        window[...] = fit(values, window, name)
+        owner = self._owner(name)
+        owner.check_parameters(name, {f.name: f.of(rows) for f in owner.parameter_fields})
+        self._memory.parameters.overwrite(0, rows)
+
+    def _owner(self, name: str) -> Part:
+        """The part that a state or parameter belongs to."""
+        return next(p for p in self._parts if any(f.name == name for f in (*p.state_fields, *p.parameter_fields)))
+
+    @property
+    def effector_force(self) -> np.ndarray:
+        """Mean force of the particles on each effector over the last (or loaded) step, shape (B, M, 3) [N]; a copy."""
+        self._check_open()
+        if not self.effector_count:
+            return np.zeros((self.batch, 0, 3), self.dtype)
+        return self._output_fields["effector_force"].of(self._shown_outputs).copy()
+
+    def _mask(self, worlds: np.ndarray | None) -> np.ndarray:
+        if worlds is None:
+            return np.ones(self.batch, bool)
+        mask = np.asarray(worlds)
+        if mask.shape != (self.batch,) or mask.dtype != bool:
+            raise ValueError(f"worlds={worlds!r} must be a boolean mask of shape ({self.batch},)")
+        return mask
+
+    def _show(self, state: np.ndarray) -> None:
+        """Make ``state`` (B, state size) the current one."""
+        self._memory.write_frame(self._memory.live, self._current, state)
+        self._shown = self._memory.frame(self._memory.live, self._current)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("this World is closed")
