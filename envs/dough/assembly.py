@@ -20,7 +20,8 @@ CUBE = 0.018  # edge of the block that is moved [m]
 BASE = np.array([0.03, 0.03, 0.009])  # edges of the block that it is put on [m]
 MIDDLE = (0.042, 0.072)  # of the cube, on the table [m]
 BETWEEN = 0.012  # the two blocks at the start [m]
-ROD, HALF_LENGTH = 0.007, 0.006  # radius and half length of a rod [m]
+# radius and half length of a rod [m]; its caps begin between nodes: at a node there, the normal's derivative would jump
+ROD, HALF_LENGTH = 0.007, 0.0065
 GAP = 0.0005  # between rods and cube at the start [m]
 SPEED, CLOSING = 0.1, 0.05  # of both rods, of each towards the other [m/s]
 SHIFT = 0.006  # largest distance of the target from the middle of the base along x and y [m]
