@@ -17,7 +17,7 @@ from pliant.sims.robot.shapes import Capsule
 
 ROPE = np.array([0.015, 0.048, 0.015])  # edges of the rope [m]
 MIDDLE = (0.057, 0.06)  # of the rope, on the table [m]
-# radius and half length of a stick [m]; its caps begin between nodes: at a node there, the normal's derivative would jump
+# radius and half length of a stick [m]; its caps begin between nodes: at a node the normal's derivative would jump
 STICK, HALF_LENGTH = 0.007, 0.0193
 GAP = 0.0005  # between sticks and rope at the start [m]
 SPEED, CLOSING, TURN = 0.1, 0.05, 2.0  # of both sticks [m/s], of each towards the other [m/s], about x [rad/s]
