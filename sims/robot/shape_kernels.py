@@ -73,7 +73,8 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
         half_length = shapes[o + 2]
         a = rho - shapes[o + 1]
         b = q[2] - ti.min(ti.max(q[2], -half_length), half_length)
-        beyond = fp(1.0) if ti.abs(q[2]) > half_length else fp(0.0)
+        # ">=": without a length (sphere, torus) all of the plane z = 0 lies between two caps, none on a straight part
+        beyond = fp(1.0) if ti.abs(q[2]) >= half_length else fp(0.0)
         d = ti.sqrt(a * a + b * b)
         f_r, f_z, curvature = fp(1.0), fp(0.0), fp(0.0)
         if d > 0:

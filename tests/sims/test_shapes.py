@@ -171,6 +171,21 @@ def test_distance_is_that_to_the_nearest_point_of_the_surface(name, points):
 @pytest.mark.parametrize("shape", [*CLOSED, "mesh"], indirect=True)
 def test_distance_adjoint(shape, points):
     """Distances and normals inside, outside, and far outside the grid of the mesh."""
+    apart = away_from_ridges(shape, points)
+    inside = shape.signed_distance(apart) < 0
+    chosen = np.concatenate([apart[inside][:60], apart[~inside][:90]])
+    assert len(chosen) > 120
+    check_distance_adjoint(shape, chosen)
+
+
+@pytest.mark.parametrize("shape", [Sphere(0.05), Torus(0.06, 0.02)], ids=["sphere", "torus"])
+def test_distance_adjoint_in_the_plane_of_symmetry(shape, points):
+    """Where a tool starts on nodes: the distance is as smooth there as elsewhere."""
+    flat = points * [1.0, 1.0, 0.0]
+    check_distance_adjoint(shape, away_from_ridges(shape, flat)[:100])
+
+
+def check_distance_adjoint(shape, q):
     packed = pack_shapes([shape])
 
     def forward(x):
@@ -183,11 +198,7 @@ def test_distance_adjoint(shape, points):
         kernels()[1](packed, 0, x["q"], c["phi"], c["normal"], q_bar)
         return {"q": q_bar}
 
-    apart = away_from_ridges(shape, points)
-    inside = shape.signed_distance(apart) < 0
-    chosen = np.concatenate([apart[inside][:60], apart[~inside][:90]])
-    assert len(chosen) > 120
-    check_adjoint(forward, adjoint, {"q": chosen}, directions={"q": 0.01}, steps=(1e-2, 1e-3, 1e-4))
+    check_adjoint(forward, adjoint, {"q": q}, directions={"q": 0.01}, steps=(1e-2, 1e-3, 1e-4))
 
 
 def away_from_ridges(shape, points, radius=5e-4):
