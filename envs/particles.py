@@ -1,10 +1,15 @@
-"""Particle lattices that fill simple shapes: one particle in the middle of each cube of edge ``spacing``."""
+"""Particles at the start: lattices that fill simple shapes, and small random velocities.
+
+A lattice has one particle in the middle of each cube of edge ``spacing``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+
+from pliant.sims.mpm.scene import Scene
 
 Vector = Sequence[float] | np.ndarray
 
@@ -43,3 +48,19 @@ def nearest(position: np.ndarray, points: Sequence[Sequence[float]] | np.ndarray
 def spread(count: int, samples: int) -> np.ndarray:
     """``samples`` numbers spread evenly over ``range(count)``, without repetition."""
     return np.unique(np.linspace(0, count - 1, min(samples, count)).round().astype(int))
+
+
+def agitation(scene: Scene, rng: np.random.Generator, scale: float) -> np.ndarray:
+    """Random velocities [m/s] of standard deviation ``scale``, shape (N, dim); a rigid body has one, a pool none.
+
+    What does not move at all is at the kink of every contact that it can open and of friction that it can overcome:
+    there the return has no derivative.
+    """
+    velocity = rng.normal(scale=scale, size=scene.position.shape)
+    waiting = {injector.body for injector in scene.injectors}
+    for body in scene.bodies:
+        if body.name in waiting:
+            velocity[scene.group(body.name)] = 0.0
+        elif body.material == "rigid":
+            velocity[scene.group(body.name)] = rng.normal(scale=scale, size=scene.dim)
+    return velocity

@@ -3,7 +3,7 @@
 The return V of a short episode with random actions is differentiated with respect to the actions, each array of the
 initial state and each parameter. Along random directions d the derivative <gradient, d> is compared with
 (V(x + h d) - V(x - h d)) / 2 h. Of several steps h the one is taken whose difference quotient agrees best with that of
-its neighbour: the choice does not look at the analytic value.
+its neighbour, rounding included: the choice does not look at the analytic value.
 
 In float32 a difference quotient is mostly rounding; there the float32 gradient is compared with the float64 one by the
 cosine of the angle between them.
@@ -227,10 +227,12 @@ def _compare_differences(
     values = problem.values(name, points.reshape(-1, *point.shape), wide.points["actions"])
     ahead, behind = values.reshape(2, len(STEPS), directions)
     quotients = (ahead - behind) / (2.0 * np.array(STEPS)[:, None])
+    rounding = np.finfo(np.float64).eps * wide.scale / np.array(STEPS[1:])
     rows = []
     for bearing, column in zip(bearings, quotients.T, strict=True):
         analytic = float((gradient * bearing).sum())
-        chosen = int(np.argmin(np.abs(np.diff(column)))) + 1  # of the two that agree best, the one of less truncation
+        doubt = np.abs(np.diff(column)) + rounding
+        chosen = int(np.argmin(doubt)) + 1  # of the two that agree best, the one of less truncation
         numeric = float(column[chosen])
         size = max(abs(analytic), abs(numeric), NEGLIGIBLE * wide.scale)
         error = abs(analytic - numeric) / size if size > 0 else 0.0

@@ -74,8 +74,9 @@ class Assembly(DoughTask):
     intersection over union (IoU - IoU_0) / (1 - IoU_0) of dough and target, clipped to [0, 1].
 
     ## Starting State
-    The blocks lie 12 mm apart along x, the rods half a millimetre off the cube along y. The target is the cube on
-    the base, up to 6 mm off its middle along x and y, drawn from the seed, and the base where it is.
+    The blocks lie 12 mm apart along x, the rods half a millimetre off the cube along y. The target is the cube on the
+    base, up to 6 mm off its middle along x and y, drawn from the seed, and the base where it is. Dough hardly moves (1
+    mm/s, at random, drawn from the seed).
 
     ## Episode End
     Truncation after 50 steps of 20 ms. No termination.

@@ -71,8 +71,9 @@ class Chopsticks(DoughTask):
     intersection over union (IoU - IoU_0) / (1 - IoU_0) of dough and target, clipped to [0, 1].
 
     ## Starting State
-    The rope lies along y, a stick beside it on either side, half a millimetre off. The target is the same rope
-    1.5 to 2.5 cm higher, turned about x by up to 0.4 rad either way, drawn from the seed.
+    The rope lies along y, a stick beside it on either side, half a millimetre off. The target is the same rope 1.5 to
+    2.5 cm higher, turned about x by up to 0.4 rad either way, drawn from the seed. Dough hardly moves (1 mm/s, at
+    random, drawn from the seed).
 
     ## Episode End
     Truncation after 40 steps of 20 ms. No termination.

@@ -12,13 +12,14 @@ from scipy.spatial import cKDTree
 
 from pliant.envs import features as f
 from pliant.envs import shape_features as s
-from pliant.envs.particles import fill_box, spread
+from pliant.envs.particles import agitation, fill_box, spread
 from pliant.envs.task import Observed, Score, Task, Term
 from pliant.sims.mpm.scene import Body, Scene, Walls
 from pliant.sims.robot.effector import Effector
 
 CELL = {"small": 0.006, "full": 0.003}  # [m]
 TABLE = 0.018  # height of the table above the edge of the domain [m]
+OFF_NODES = (0.0007, 0.0011)  # moves scenes along x and y, so that no surface or axis of a tool starts on nodes [m]
 SAMPLES = 12  # particles that are observed
 ALONG_X = (np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0)  # turns a tool's own z axis to x (a quarter turn about y)
 ALONG_Y = (np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0)  # turns a tool's own z axis to y (a quarter turn about x)
@@ -46,6 +47,7 @@ class DoughTask(Task):
         domain: edges of the domain [m].
         unit: length that distances are rewarded in [m].
         scale: length that observations are in [m].
+        agitation: standard deviation of the velocities at the start [m/s] (`pliant.envs.particles.agitation`).
         variants: number of goals, for tasks whose goals are demonstrated.
         origin: middle of the dough on the table [m], shape (3,); `make_scene` sets it.
     """
@@ -57,6 +59,7 @@ class DoughTask(Task):
     domain: ClassVar[tuple[float, float, float]]
     unit: ClassVar[float]
     scale: ClassVar[float] = 0.05
+    agitation: ClassVar[float] = 0.001
     variants: ClassVar[int] = 16
     origin: np.ndarray
 
@@ -70,8 +73,11 @@ class DoughTask(Task):
         return CELL[self.resolution] / 2
 
     def on_table(self, x: float, y: float) -> np.ndarray:
-        """The point under (x, y) [m] on which dough rests: half a cell below the surface nodes of the table."""
-        return np.array([x, y, TABLE - CELL[self.resolution] / 2])
+        """The point about (x, y) [m] on which dough rests: half a cell below the surface nodes of the table.
+
+        A tool whose surface, seam or axis is exactly on nodes of the grid would start at a kink of the return.
+        """
+        return np.array([x + OFF_NODES[0], y + OFF_NODES[1], TABLE - CELL[self.resolution] / 2])
 
     def dough(self, position: np.ndarray, name: str = "dough", **look: Any) -> Body:
         """A body of dough with particles at ``position`` [m], shape (N, 3)."""
@@ -103,6 +109,9 @@ class DoughTask(Task):
     def rows(self) -> np.ndarray:
         """Numbers of all particles."""
         return np.arange(len(self.scene.position))
+
+    def make_initial_state(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        return {"velocity": agitation(self.scene, rng, self.agitation)}
 
     def observe(
         self, goal: Sequence[Observed], *, origin: np.ndarray, speed: float, tools: Sequence[int] = (0,)

@@ -61,8 +61,9 @@ class Move(DoughTask):
     intersection over union (IoU - IoU_0) / (IoU_max - IoU_0) of dough and target, clipped to [0, 1].
 
     ## Starting State
-    The ball rests on the table, a manipulator 4 mm off it on either side. The target is the same ball 3 to 5 cm
-    further along x and up to 1 cm to either side, drawn from the seed.
+    The ball rests on the table, a manipulator 4 mm off it on either side. The target is the same ball 3 to 5 cm further
+    along x and up to 1 cm to either side, drawn from the seed. Dough hardly moves (1 mm/s, at random, drawn from the
+    seed).
 
     ## Episode End
     Truncation after 50 steps of 20 ms. No termination.

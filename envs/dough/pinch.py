@@ -64,8 +64,9 @@ class Pinch(PressingTask):
     intersection over union (IoU - IoU_0) / (1 - IoU_0) of dough and target, clipped to [0, 1].
 
     ## Starting State
-    The block lies on the table, the manipulator 4 mm above its middle. The seed draws one of 16 targets: what
-    remains when the manipulator has gone down at a place up to 8 mm off the middle along x and y, 1.2 to 1.5 cm deep.
+    The block lies on the table, the manipulator 4 mm above its middle. The seed draws one of 16 targets: what remains
+    when the manipulator has gone down at a place up to 8 mm off the middle along x and y, 1.2 to 1.5 cm deep. Dough
+    hardly moves (1 mm/s, at random, drawn from the seed).
 
     ## Episode End
     Truncation after 30 steps of 20 ms. No termination.

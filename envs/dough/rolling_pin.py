@@ -70,7 +70,8 @@ class RollingPin(DoughTask):
 
     ## Starting State
     The block lies on the table, the pin 4 mm above its middle. The target has the block's volume, its middle and its
-    width along y; its thickness of 1.3 to 1.5 cm is drawn from the seed.
+    width along y; its thickness of 1.3 to 1.5 cm is drawn from the seed. Dough hardly moves (1 mm/s, at random, drawn
+    from the seed).
 
     ## Episode End
     Truncation after 50 steps of 20 ms. No termination.

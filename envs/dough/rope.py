@@ -70,7 +70,8 @@ class Rope(DoughTask):
 
     ## Starting State
     The rope lies along x, 1 cm off the pillar and 2 mm off the manipulators. In the target its middle touches the
-    pillar; each half follows it through an angle of 0.9 to 1.4 rad, drawn from the seed, and goes on straight.
+    pillar; each half follows it through an angle of 0.9 to 1.4 rad, drawn from the seed, and goes on straight. Dough
+    hardly moves (1 mm/s, at random, drawn from the seed).
 
     ## Episode End
     Truncation after 50 steps of 20 ms. No termination.

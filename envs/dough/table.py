@@ -68,9 +68,9 @@ class Table(PressingTask):
     intersection over union (IoU - IoU_0) / (1 - IoU_0) of dough and target, clipped to [0, 1].
 
     ## Starting State
-    The table stands with the manipulator half a millimetre beside the lower end of a leg. The seed draws one of
-    16 targets: what remains when the manipulator has pushed the leg inwards by 1.2 to 1.6 cm along x and up to 4 mm to
-    either side, and gone back.
+    The table stands with the manipulator half a millimetre beside the lower end of a leg. The seed draws one of 16
+    targets: what remains when the manipulator has pushed the leg inwards by 1.2 to 1.6 cm along x and up to 4 mm to
+    either side, and gone back. Dough hardly moves (1 mm/s, at random, drawn from the seed).
 
     ## Episode End
     Truncation after 30 steps of 20 ms. No termination.

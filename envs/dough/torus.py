@@ -65,7 +65,8 @@ class Torus(PressingTask):
 
     ## Starting State
     The block lies on the table, the mould 4 mm above its middle. The seed draws one of 16 targets: what remains when
-    the mould has gone down at a place up to 8 mm off the middle along x and y, 7 to 9 mm deep.
+    the mould has gone down at a place up to 8 mm off the middle along x and y, 7 to 9 mm deep. Dough hardly moves (1
+    mm/s, at random, drawn from the seed).
 
     ## Episode End
     Truncation after 30 steps of 20 ms. No termination.

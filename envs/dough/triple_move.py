@@ -72,7 +72,8 @@ class TripleMove(DoughTask):
 
     ## Starting State
     The boxes stand in a row along y, a manipulator 3 mm off each on either side along x. Each target is 1.5 to 2.7 cm
-    further along x and up to 3 mm to either side, drawn from the seed.
+    further along x and up to 3 mm to either side, drawn from the seed. Dough hardly moves (1 mm/s, at random, drawn
+    from the seed).
 
     ## Episode End
     Truncation after 40 steps of 20 ms. No termination.

@@ -71,7 +71,7 @@ class Writer(PressingTask):
     ## Starting State
     The sheet lies on the table, the tip of the pen half a millimetre above the start of the stroke. The seed draws one
     of 16 targets: what remains when the pen has gone down 11 mm and along a parabola, 2.2 to 2.6 cm long in x, whose
-    middle and end lie up to 1 cm to either side.
+    middle and end lie up to 1 cm to either side. Dough hardly moves (1 mm/s, at random, drawn from the seed).
 
     ## Episode End
     Truncation after 40 steps of 20 ms. No termination.

@@ -25,7 +25,7 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs import fluid_features as ff
-from pliant.envs.particles import fill_box
+from pliant.envs.particles import agitation, fill_box
 from pliant.envs.task import Observed, Task
 from pliant.sims.mpm.injector import Drain, Injector
 from pliant.sims.mpm.scene import Body, Scene, Walls
@@ -57,6 +57,7 @@ class FluidTask(Task):
         scale: length that observations are in [m].
         tool_speed: velocity that observed velocities are in [m/s], by default also the largest of the tool along each
             axis.
+        agitation: standard deviation of the velocities at the start [m/s] (`pliant.envs.particles.agitation`).
         levels: height of the surface [m] of liquids that stand at the start, by body; `make_scene` sets it.
         picture_top: height [m] up to which pictures show the tank, or None for all of it.
         ghost_count: about how many places of the `ghost` pictures show.
@@ -70,6 +71,7 @@ class FluidTask(Task):
     domain: ClassVar[tuple[float, float, float]]
     scale: ClassVar[float] = 0.05
     tool_speed: ClassVar[float] = 0.2
+    agitation: ClassVar[float] = 0.001
     levels: Mapping[str, float] = {}
     picture_top: float | None = None
     ghost_count: ClassVar[int] = 400
@@ -120,8 +122,13 @@ class FluidTask(Task):
             gradient[self.scene.group(name), 0, 0] = (1 + 7 * 9.81 * depth / self.config.sound_speed**2) ** (-1 / 7)
         return {"deformation_gradient": gradient}
 
+    def at_start(self, position: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Initial state of particles at ``position`` [m], shape (N, 3): `at_rest` but for `agitation`."""
+        rest = self.at_rest(position) if self.levels else {}
+        return {**rest, "velocity": agitation(self.scene, rng, self.agitation)}
+
     def make_initial_state(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return self.at_rest(self.scene.position) if self.levels else {}
+        return self.at_start(self.scene.position, rng)
 
     def paste(
         self,
@@ -182,7 +189,7 @@ class FluidTask(Task):
         Args:
             number: of the effector.
             reach: distance [m] that its position keeps from the tank's sides, one or one each for x and y; surfaces
-                should end two cells off.
+                should end about two cells off, and not on nodes of the grid: rotations have a kink there.
             low, high: heights [m] between which its position stays.
         """
         near = RIM + np.broadcast_to(reach, (2,))

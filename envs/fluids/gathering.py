@@ -19,8 +19,7 @@ FLOATS = ("first", "second")
 FLOAT_COLORS = ((0.95, 0.78, 0.20), (0.90, 0.45, 0.25))
 RADIUS, HEIGHT = 0.009, 0.012  # of a float [m]
 DEPTH = 0.015  # of the water [m]
-AGITATION = 0.005  # standard deviation of the velocities of floats and water's particles at the start [m/s]
-CLEARANCE = 0.003  # of the paddle above the floor at the start [m]
+CLEARANCE = 0.0033  # of the paddle above the floor at the start [m]
 NEAR, SOFTNESS = 0.004, 0.001  # distance from the paddle within which floats count as touched, its border [m]
 
 
@@ -42,6 +41,7 @@ class GatheringTask(FluidTask):
         paddle: the paddle; it stands in the water at the start.
         unit: length that distances are rewarded in [m].
         axes: the axes along which floats have a place to go to, d of them.
+        floor: height of the tank's floor above the edge of the domain [m].
         reached: mean distance of the floats' middles from the place that is a score of 1 [m].
         origin: point on the water's surface that positions are relative to [m], shape (3,); `make_scene` sets it.
     """
@@ -49,16 +49,18 @@ class GatheringTask(FluidTask):
     Config: ClassVar[type] = GatheringConfig
     horizon = 60
     substeps: ClassVar = {"small": 16, "full": 48}
+    agitation: ClassVar[float] = 0.005
     paddle: ClassVar[Box]
     unit: ClassVar[float]
     axes: ClassVar[tuple[int, ...]]
+    floor: ClassVar[float] = RIM
     reached: ClassVar[float] = 0.0
     origin: np.ndarray
 
     @property
     def paddle_height(self) -> float:
         """Of the paddle's middle at the start [m]."""
-        return RIM + CLEARANCE + float(self.paddle.half_extents[2])
+        return self.floor + CLEARANCE + float(self.paddle.half_extents[2])
 
     def afloat(self, water: np.ndarray, paddle: np.ndarray, places: np.ndarray) -> list[Body]:
         """Water and floats at rest.
@@ -69,7 +71,7 @@ class GatheringTask(FluidTask):
             places: of the floats' middles, from above [m], shape (2, 2).
         """
         config = self.config
-        low = RIM + DEPTH - HEIGHT * config.float_density / 1000.0  # Archimedes
+        low = self.floor + DEPTH - HEIGHT * config.float_density / 1000.0  # Archimedes
         free = self.paddle.signed_distance(water - paddle) > self.spacing / 2
         floats = []
         for name, color, place in zip(FLOATS, FLOAT_COLORS, places, strict=True):
@@ -87,13 +89,6 @@ class GatheringTask(FluidTask):
             )
             floats.append(body)
         return [self.liquid("water", water[free], viscosity=config.viscosity, color=WATER), *floats]
-
-    def make_initial_state(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        # what does not move at all is at the kink of every wall that it can leave: no gradient is right there
-        velocity = rng.normal(scale=AGITATION, size=self.scene.position.shape)
-        for name in FLOATS:
-            velocity[self.rows(name)] = rng.normal(scale=AGITATION, size=3)
-        return {"velocity": velocity}
 
     def make_observation(self) -> list[Observed]:
         matter = [part for name in (*FLOATS, "water") for part in self.body_motion(name, self.origin)]

@@ -9,9 +9,10 @@ from pliant.envs.fluids.gathering import CLEARANCE, DEPTH, GatheringTask
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.shapes import Box
 
-STROKE = (0.017, 0.109)  # where the paddle's middle can be along x, from the tank's face [m]
+STROKE = (0.0177, 0.1083)  # where the paddle's middle can be along x, from the tank's face [m]
 LANE = (0.0135, 0.0165)  # and along y [m]
 FLOATS_AT = ((0.040, 0.040), (0.064, 0.040))  # middles of the floats at the start, from the tank's corner [m]
+BACK = 0.002  # of the paddle at the start before the end of its lane [m]
 AHEAD = (0.026, 0.046)  # of the line from the point between the floats at the start [m]
 
 
@@ -30,7 +31,7 @@ class GatheringEasy(GatheringTask):
     | --- | --- | --- | --- | --- |
     | 0-2 | velocity of the paddle | -1 | 1 | 0.2 m/s |
 
-    The paddle stops 1.2 cm before both ends of the tank and 2 mm above its floor, when it is out of the water, and
+    The paddle stops 1.27 cm before both ends of the tank and 2.2 mm above its floor, when it is out of the water, and
     1.5 mm off the middle of its lane, 1.5 cm from the tank's face at low y.
 
     ## Observation Space
@@ -55,9 +56,9 @@ class GatheringEasy(GatheringTask):
     distance at the start to 1.2 cm, two floats behind each other, that is gone, clipped to [0, 1].
 
     ## Starting State
-    The floats lie behind each other in one half of the tank, the paddle stands in the water at the far end of its lane
-    in the other. Floats and water hardly move (5 mm/s, at random, drawn from the seed). The line is 2.6 to 4.6 cm ahead
-    of the point between the floats, drawn from the seed.
+    The floats lie behind each other in one half of the tank, the paddle stands in the water near the far end of its
+    lane in the other. Floats and water hardly move (5 mm/s, at random, drawn from the seed). The line is 2.6 to 4.6 cm
+    ahead of the point between the floats, drawn from the seed.
 
     ## Episode End
     Truncation after 60 steps of 20 ms. No termination.
@@ -84,7 +85,7 @@ class GatheringEasy(GatheringTask):
         low = np.array([RIM + STROKE[0], RIM + LANE[0], height - CLEARANCE / 3])
         high = np.array([RIM + STROKE[1], RIM + LANE[1], height + DEPTH])
         self.workspace = {0: (low.tolist(), high.tolist())}
-        place = np.array([high[0], (low[1] + high[1]) / 2, height])
+        place = np.array([high[0] - BACK, (low[1] + high[1]) / 2, height])
         floats = RIM + np.array(FLOATS_AT)
         bodies = self.afloat(self.fill_tank(DEPTH), place, floats)
         return self.tank_scene(bodies, [self.tool("paddle", self.paddle, place, contact="sticky")])

@@ -15,6 +15,7 @@ TANK = RingTank(inner_radius=0.012, outer_radius=0.045, depth=0.036, wall=0.018,
 MIDDLE = (0.0727, 0.0725)  # of the tank, off the nodes of the grid [m]
 LANE = (TANK.inner_radius + TANK.outer_radius) / 2  # radius of the middle of the channel [m]
 STROKE = 0.018  # by how much the paddle can go forward and back from the tank's middle along y [m]
+BACK = 0.0167  # by how much it is back at the start [m]
 SIDEWAYS = 0.002  # by how much it can leave the middle of the channel [m]
 START = (1.65, 0.75)  # polar angles of the floats [rad]; the paddle is at pi
 GOAL = (-0.8, -0.2)  # polar angle of the place to go to [rad]
@@ -36,8 +37,8 @@ class GatheringO(GatheringTask):
     | --- | --- | --- | --- | --- |
     | 0-2 | velocity of the paddle | -1 | 1 | 0.2 m/s |
 
-    The paddle stops 1.8 cm before and behind the middle of the tank along y, 2 mm off the middle of the channel, 2 mm
-    above the floor and when it is out of the water.
+    The paddle stops 1.8 cm before and behind the middle of the tank along y, 2 mm off the middle of the channel,
+    2.2 mm above the floor and when it is out of the water.
 
     ## Observation Space
     `Box(-10, 10, (28,), float32)`; usual values lie within [-1, 1].
@@ -81,13 +82,15 @@ class GatheringO(GatheringTask):
     paddle = Box((0.007, 0.005, 0.012))
     unit = 0.03
     axes = (0, 1)
+    floor = RIM + 0.0093  # off the nodes of the grid, too, and so high that water does not rest on the domain's edge
     reached = 0.012
 
     def make_scene(self) -> Scene:
-        self.origin = np.array([*MIDDLE, RIM + DEPTH])
-        tank = np.array([*MIDDLE, RIM - TANK.floor])
-        place = np.array([MIDDLE[0] - LANE, MIDDLE[1] - STROKE, self.paddle_height])
-        low, high = place - [SIDEWAYS, 0.0, CLEARANCE / 3], place + [SIDEWAYS, 2 * STROKE, DEPTH]
+        self.origin = np.array([*MIDDLE, self.floor + DEPTH])
+        tank = np.array([*MIDDLE, self.floor - TANK.floor])
+        lane = np.array([MIDDLE[0] - LANE, MIDDLE[1], self.paddle_height])
+        low, high = lane - [SIDEWAYS, STROKE, CLEARANCE / 3], lane + [SIDEWAYS, STROKE, DEPTH]
+        place = lane - [0.0, BACK, 0.0]
         self.workspace = {0: (low.tolist(), high.tolist())}
         edge = TANK.outer_radius
         lattice = self.fill([-edge, -edge, TANK.floor], [edge, edge, TANK.floor + DEPTH])

@@ -31,6 +31,7 @@ NOZZLE = Cylinder(0.008, 0.012)
 OPENING = 0.021  # of the dispenser below its position, clear of the solid by a cell and a half [m]
 BORE = 0.008  # radius of the opening [m]
 GAP = 0.009  # between rim and opening, at least [m]
+SLACK = 0.001  # of the gap at the start [m]
 RISE = 0.036  # by how much the gap can grow [m]
 SPEED = 0.25  # of what moves [m/s]
 OPENS, CLOSES = 2, 52  # steps between which the dispenser is open

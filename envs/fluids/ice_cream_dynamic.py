@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from pliant.envs.fluids.common import RIM
-from pliant.envs.fluids.ice_cream import GAP, RIM_HEIGHT, RISE, IceCream
+from pliant.envs.fluids.ice_cream import GAP, RIM_HEIGHT, RISE, SLACK, IceCream
 
 CLEARANCE = 0.012  # of the cone to the tank [m]
+OPENING_AT = (0.0877, 0.0845)  # the opening, from above, off the nodes of the grid [m]
 AWAY = 0.024  # of the cone's axis from the opening at the start [m]
 OUTER = 0.042  # radius of the cone's rim outside [m]
 
@@ -56,7 +57,7 @@ class IceCreamDynamic(IceCream):
     opposite side 0.80, the swirl itself with its particles (small size) in disorder by their spacing 0.95.
 
     ## Starting State
-    The cone is empty, its axis is 2.4 cm off the opening and its rim 9 mm below it. Angle and hand of the spiral are
+    The cone is empty, its axis is 2.4 cm off the opening and its rim 10 mm below it. Angle and hand of the spiral are
     drawn from the seed.
 
     ## Episode End
@@ -76,7 +77,7 @@ class IceCreamDynamic(IceCream):
 
     def place(self) -> None:
         low = RIM + CLEARANCE + RIM_HEIGHT
-        self.opening_start = np.array([0.087, self.domain[1] / 2, low + RISE + RIM_HEIGHT + GAP])
+        self.opening_start = np.array([*OPENING_AT, low + RISE + RIM_HEIGHT + GAP])
         self.picture_top = self.opening_start[2]
-        self.cone_start = self.opening_start + [AWAY, 0.0, -RIM_HEIGHT - GAP]
+        self.cone_start = self.opening_start + [AWAY, 0.0, -RIM_HEIGHT - GAP - SLACK]
         self.keep_inside(0, OUTER + CLEARANCE, low, low + RISE)

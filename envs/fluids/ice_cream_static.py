@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from pliant.envs.fluids.common import RIM
-from pliant.envs.fluids.ice_cream import CONE, GAP, OPENING, RIM_HEIGHT, RISE, IceCream
+from pliant.envs.fluids.ice_cream import CONE, GAP, OPENING, RIM_HEIGHT, RISE, SLACK, IceCream
 
+PLACE = (0.0727, 0.0725)  # of the cone, off the nodes of the grid [m]
 AWAY = 0.03  # of the opening from the cone's axis at the start [m]
 STAND = 0.006  # of the cone's tip above the tank's floor [m]
 
@@ -57,7 +58,7 @@ class IceCreamStatic(IceCream):
     opposite side 0.80, the swirl itself with its particles (small size) in disorder by their spacing 0.95.
 
     ## Starting State
-    The cone is empty, the opening is 3 cm off its axis and 9 mm above its rim. Angle and hand of the spiral are drawn
+    The cone is empty, the opening is 3 cm off its axis and 10 mm above its rim. Angle and hand of the spiral are drawn
     from the seed.
 
     ## Episode End
@@ -76,9 +77,9 @@ class IceCreamStatic(IceCream):
     cone_number, dispenser_number = 1, 0
 
     def place(self) -> None:
-        self.cone_start = self.middle + [0.0, 0.0, STAND + RIM_HEIGHT]
-        self.opening_start = self.cone_start + [-AWAY, 0.0, RIM_HEIGHT + GAP]
-        low = self.opening_start[2] + OPENING
+        self.cone_start = np.array([*PLACE, RIM + STAND + RIM_HEIGHT])
+        self.opening_start = self.cone_start + [-AWAY, 0.0, RIM_HEIGHT + GAP + SLACK]
+        low = self.opening_start[2] + OPENING - SLACK
         self.keep_inside(0, 0.012, low, low + RISE)
 
     def camera_box(self) -> tuple[np.ndarray, np.ndarray]:

@@ -73,8 +73,9 @@ class LatteArt(FluidTask):
     place, each particle counting by exp(-d^2 / (2 w^2)) at a distance d from its place, w = 1 cm.
 
     ## Starting State
-    The coffee is at rest, the bottle above it at the left end of the pattern's axis. The pattern is one period of a
-    wave along x, 4.8 cm long; its amplitude of 0.9 to 1.6 cm, side and phase are drawn from the seed.
+    The bottle is above the coffee at the left end of the pattern's axis. The pattern is one period of a wave along x,
+    4.8 cm long; its amplitude of 0.9 to 1.6 cm, side and phase are drawn from the seed. Coffee hardly moves (1 mm/s, at
+    random, drawn from the seed).
 
     ## Episode End
     Truncation after 55 steps of 20 ms, milk flows during the first 40. No termination.

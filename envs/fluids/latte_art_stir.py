@@ -18,9 +18,9 @@ from pliant.sims.robot.shapes import Box
 
 DEPTH, LAYER = 0.012, 0.006  # of the coffee with the milk, of the milk [m]
 PATCH = 0.015  # radius of the milk [m]
-SPATULA = (0.0035, 0.011, 0.024)  # half extents of the stirrer [m]
-CLEARANCE = 0.003  # of the stirrer above the floor at the start [m]
-GAP = 0.012  # of the stirrer to the tank's sides, at least [m]
+SPATULA = (0.0036, 0.011, 0.024)  # half extents of the stirrer [m]
+CLEARANCE = 0.0033  # of the stirrer above the floor at the start [m]
+GAP = 0.0127  # of the stirrer to the tank's sides, at least [m]
 SPEED = 0.15  # of the stirrer [m/s]
 TURN = 0.5  # largest angle between the pattern's axis and x [rad]
 STROKE = (0.018, 0.026)  # way of the vortex pair that draws the pattern, from the edge of the patch [m]
@@ -49,7 +49,7 @@ class LatteArtStir(FluidTask):
     | --- | --- | --- | --- | --- |
     | 0-2 | velocity of the stirrer | -1 | 1 | 0.15 m/s |
 
-    The stirrer stops 1.2 cm before the tank's sides, 2 mm above its floor, and when it is out of the coffee.
+    The stirrer stops 1.27 cm before the tank's sides, 2.3 mm above its floor, and when it is out of the coffee.
 
     ## Observation Space
     `Box(-10, 10, (86,), float32)`; usual values lie within [-1, 1].
@@ -73,9 +73,9 @@ class LatteArtStir(FluidTask):
     *matched* at the start that is gone, clipped to [0, 1].
 
     ## Starting State
-    The liquids are at rest, the stirrer stands in the coffee at the edge of the patch. The pattern is what a pair of
-    vortices that starts there would make of the patch (`pliant.envs.fluids.patterns.vortex_pair`); its way and axis are
-    drawn from the seed.
+    The stirrer stands in the coffee at the edge of the patch. The pattern is what a pair of vortices that starts there
+    would make of the patch (`pliant.envs.fluids.patterns.vortex_pair`); its way and axis are drawn from the seed.
+    Liquids hardly move (1 mm/s, at random, drawn from the seed).
 
     ## Episode End
     Truncation after 45 steps of 20 ms. No termination.

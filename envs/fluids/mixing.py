@@ -16,7 +16,7 @@ DEPTH = 0.015  # of the liquid [m]
 BLOB = 0.012  # radius of the milk [m]
 FROM_MIDDLE = (0.014, 0.017)  # of the milk from the middle of the tank [m]
 STIRRER, HALF_LENGTH = 0.007, 0.024  # radius and half length of the stirrer [m]
-CLEARANCE = 0.003  # of the stirrer above the floor at the start [m]
+CLEARANCE = 0.0033  # of the stirrer above the floor at the start [m]
 GAP = 0.009  # of the stirrer to the tank's sides, at least [m]
 SPEED = 0.3  # of the stirrer [m/s]
 GRAIN = 0.012  # scale at which the mixture is judged [m]
@@ -45,7 +45,7 @@ class Mixing(FluidTask):
     | --- | --- | --- | --- | --- |
     | 0-2 | velocity of the stirrer | -1 | 1 | 0.3 m/s |
 
-    The stirrer stops 9 mm before the tank's sides, 2 mm above its floor, and when it is out of the coffee.
+    The stirrer stops 9 mm before the tank's sides, 2.3 mm above its floor, and when it is out of the coffee.
 
     ## Observation Space
     `Box(-10, 10, (50,), float32)`; usual values lie within [-1, 1].
@@ -70,8 +70,8 @@ class Mixing(FluidTask):
     at the start that is gone, clipped to [0, 1].
 
     ## Starting State
-    The liquids are at rest, the stirrer stands in the middle of the tank. The blob lies 1.4 to 1.7 cm off it; distance
-    and direction are drawn from the seed.
+    The stirrer stands in the middle of the tank. The blob lies 1.4 to 1.7 cm off it; distance and direction are drawn
+    from the seed. Liquids hardly move (1 mm/s, at random, drawn from the seed).
 
     ## Episode End
     Truncation after 60 steps of 20 ms. No termination.
@@ -148,4 +148,4 @@ class Mixing(FluidTask):
         away = rng.uniform(*FROM_MIDDLE) * np.array([np.cos(angle), np.sin(angle)])
         milk = self.milk_at(away, self.milk_count)
         position = np.concatenate([self.sites[milk], self.sites[~milk]])
-        return {"position": position, **self.at_rest(position)}
+        return {"position": position, **self.at_start(position, rng)}

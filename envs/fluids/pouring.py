@@ -79,7 +79,8 @@ class Pouring(FluidTask):
     glass minus that of the water, clipped to [0, 1].
 
     ## Starting State
-    The liquids are at rest in the upright glass. The side to pour to lies within 0.5 rad of x, drawn from the seed.
+    The liquids are in the upright glass. The side to pour to lies within 0.5 rad of x, drawn from the seed. Liquids
+    hardly move (1 mm/s, at random, drawn from the seed).
 
     ## Episode End
     Truncation after 60 steps of 20 ms. No termination.

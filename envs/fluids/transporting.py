@@ -82,9 +82,9 @@ class Transporting(FluidTask):
     at the start that is gone, clipped to [0, 1].
 
     ## Starting State
-    The cube is at rest, the tank is empty. The nozzle stands 1.7 to 2.1 cm beside the cube's middle line, the jet
-    passes it. The side and the distance are drawn from the seed, and the goal: 4.5 to 6 cm ahead and 1.2 cm aside at
-    most.
+    But for the cube the tank is empty. The nozzle stands 1.7 to 2.1 cm beside the cube's middle line, the jet passes
+    it. The side and the distance are drawn from the seed, and the goal: 4.5 to 6 cm ahead and 1.2 cm aside at most. The
+    cube hardly moves (1 mm/s, at random, drawn from the seed).
 
     ## Episode End
     Truncation after 40 steps of 20 ms. No termination.
@@ -193,7 +193,10 @@ class Transporting(FluidTask):
 
     def make_initial_state(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         aside = rng.choice([-1.0, 1.0]) * rng.uniform(*ASIDE)
-        return {"effector_position": (self.nozzle_start + [0.0, aside, 0.0])[None]}
+        return {
+            "effector_position": (self.nozzle_start + [0.0, aside, 0.0])[None],
+            **super().make_initial_state(rng),
+        }
 
     def ghost(self, goal: Mapping[str, np.ndarray]) -> np.ndarray:
         return goal["target"]

@@ -23,6 +23,13 @@ SECTIONS = (
     "Arguments",
     "Version History",
 )
+STATE_STEPS = {  # of difference quotients: small, as contact makes kinks
+    "position": 1e-8,
+    "velocity": 1e-6,
+    "deformation_gradient": 1e-8,
+    "effector_position": 1e-9,
+    "effector_orientation": 1e-7,
+}
 every_environment = pytest.mark.parametrize("entry", ENTRIES, ids=[entry.id for entry in ENTRIES])
 
 
@@ -114,26 +121,30 @@ def test_gradients_agree_with_central_differences(entry: Entry) -> None:
     assert np.isclose(value, env.evaluate(actions, seed=1, discount=0.9), rtol=1e-12)
     rng = np.random.default_rng(7)
 
-    def check(name: str, analytic: float, plus: float, minus: float, step: float) -> None:
-        numeric = (plus - minus) / (2 * step)
-        assert abs(analytic - numeric) <= 1e-4 * max(abs(numeric), 1e-6 * abs(value)), name
+    def check(name: str, analytic: float, step: float, values: list[float]) -> None:
+        numeric = (values[0] - values[1]) / (2 * step)
+        rounding = 1e-14 * abs(value) / step
+        assert abs(analytic - numeric) <= 1e-4 * max(abs(numeric), 1e-6 * abs(value)) + rounding, name
 
-    direction, step = rng.normal(size=actions.shape), 1e-6  # small: contact makes kinks
-    plus, minus = (env.evaluate(actions + s * direction, seed=1, discount=0.9) for s in (step, -step))
-    check("actions", (gradient.actions * direction).sum(), plus, minus, step)
+    step = 1e-6
+    direction = rng.normal(size=actions.shape)
+    values = [env.evaluate(actions + s * direction, seed=1, discount=0.9) for s in (step, -step)]
+    check("actions", (gradient.actions * direction).sum(), step, values)
 
     env.reset(seed=1)
-    velocity = env.state("velocity")
-    direction = rng.normal(size=velocity.shape)
-    plus, minus = (
-        env.evaluate(actions, seed=1, discount=0.9, options={"state": {"velocity": velocity + s * direction}})
-        for s in (step, -step)
-    )
-    check("velocity", (gradient.initial_state["velocity"] * direction).sum(), plus, minus, step)
+    state = {name: env.state(name) for name in STATE_STEPS if name in env.state_names}
+    for name, start in state.items():
+        direction = rng.normal(size=start.shape)
+        if name == "effector_orientation":  # along the sphere of unit quaternions
+            direction -= start * (start * direction).sum(axis=-1, keepdims=True)
+        points = [start + s * direction for s in (STATE_STEPS[name], -STATE_STEPS[name])]
+        if name == "effector_orientation":
+            points = [point / np.linalg.norm(point, axis=-1, keepdims=True) for point in points]
+        values = [env.evaluate(actions, seed=1, discount=0.9, options={"state": {name: point}}) for point in points]
+        check(name, (gradient.initial_state[name] * direction).sum(), STATE_STEPS[name], values)
 
     stiffness = [name for name in ("youngs_modulus", "bend_stiffness") if name in env.parameter_names]
-    names = [*stiffness, *env.task.designs]
-    for name in names:
+    for name in [*stiffness, *env.task.designs]:
         start = env.parameter(name)
         assert gradient.parameters[name].shape == start.shape
         direction = start * rng.uniform(0.5, 1.0, size=start.shape)
@@ -142,7 +153,7 @@ def test_gradients_agree_with_central_differences(entry: Entry) -> None:
             env.set_parameter(name, start + s * direction)
             values.append(env.evaluate(actions, seed=1, discount=0.9))
         env.set_parameter(name, start)
-        check(name, (gradient.parameters[name] * direction).sum(), *values, step)
+        check(name, (gradient.parameters[name] * direction).sum(), step, values)
 
 
 @every_environment

@@ -16,12 +16,12 @@ from pliant.envs.registry import ENTRIES
 TASKS = {entry.id.split("/")[1][:-3]: entry.task for entry in ENTRIES if ".dough." in entry.task}
 DEMONSTRATED = ("Pinch", "Table", "Torus", "Writer")
 HASHES = {
-    "Assembly": "084b6d89c032",
-    "Chopsticks": "78001b0467b4",
-    "Move": "986709d5c153",
-    "RollingPin": "f6edcdc31834",
-    "Rope": "4ac1dc33b081",
-    "TripleMove": "3785935573a2",
+    "Assembly": "19ce491ec8de",
+    "Chopsticks": "f588e3560e7e",
+    "Move": "66ad069c6d41",
+    "RollingPin": "17c098ff884b",
+    "Rope": "6276c2155d58",
+    "TripleMove": "c39d2900d0f2",
 }
 
 

@@ -27,7 +27,7 @@ HASHES = {
     "IceCreamStatic": ("target", "8649cecc27d9"),
     "LatteArt": ("target", "c41eaa70bdff"),
     "LatteArtStir": ("target", "b869e95e7465"),
-    "Mixing": ("mixed_density", "08a4c6c2ac75"),
+    "Mixing": ("mixed_density", "0ac69efba661"),
     "Pouring": ("side", "cb789386cc61"),
     "Transporting": ("target", "5c641011f27e"),
 }
