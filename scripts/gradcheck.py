@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from pliant.scripts.errors import CommandError
+from pliant.scripts.options import task_options
 
 if TYPE_CHECKING:
     from pliant.policies.gradcheck import GradientRow
@@ -22,6 +23,7 @@ class Arguments:
 
     Examples:
       pliant gradcheck FingerReach
+      pliant gradcheck ArmReach --set target_speed=0.1
       pliant gradcheck --all --json > gradients.json
     """
 
@@ -43,6 +45,8 @@ class Arguments:
     """Size of the simulation."""
     arm: Literal["none", "panda", "iiwa"] = "none"
     """Robot arm that holds each end effector; actions are then joint velocities."""
+    set: str = ""
+    """The task's own numbers and words: NAME=VALUE,NAME=VALUE,... (see its documentation); not with --all."""
     json: bool = False
     """Print a JSON list instead of a table."""
 
@@ -51,6 +55,9 @@ def run(arguments: Arguments) -> int:
     """Check, print, and return 1 if anything failed."""
     if arguments.all == bool(arguments.environment):
         raise CommandError("name one environment, or pass --all")
+    if arguments.all and arguments.set:
+        raise CommandError(f"set={arguments.set!r} is for one environment, not for --all")
+    task = task_options(arguments.set)
     from rich.console import Console
 
     from pliant.policies.gradcheck import check_gradients
@@ -72,6 +79,7 @@ def run(arguments: Arguments) -> int:
                 on_row=lambda row, status=status: status.update(f"{row.environment}: {row.quantity} done"),  # type: ignore[misc]
                 resolution=arguments.resolution,
                 arm=arguments.arm,
+                **task,
             )
     if arguments.json:
         print(json.dumps(plain([row.to_dict() for row in rows]), indent=2))

@@ -37,7 +37,7 @@ class EnvironmentOptions:
             "soft_contact": not self.hard_contact,
             "memory": self.memory,
             "arm": self.arm,
-            **dict(_task_option(part.strip()) for part in self.set.split(",") if part.strip()),
+            **task_options(self.set),
         }
 
 
@@ -53,6 +53,15 @@ def output_file(out: str, suffix: str) -> Path:
     if not path.parent.is_dir():
         raise CommandError(f"out={out!r} lies in a folder that does not exist")
     return path
+
+
+def task_options(text: str) -> dict[str, Any]:
+    """Keyword arguments of a task from the flag ``--set``: "NAME=VALUE,NAME=VALUE".
+
+    Raises:
+        CommandError: a part is not NAME=VALUE.
+    """
+    return dict(_task_option(part.strip()) for part in text.split(",") if part.strip())
 
 
 def _task_option(text: str) -> tuple[str, Any]:

@@ -243,6 +243,15 @@ def test_gradcheck_reports_failures_by_its_exit_status(command, fake_env, monkey
     assert status == 1 and "FAILED" in output and "2 of 3 passed" in output
 
 
+def test_gradcheck_passes_options_of_the_task_on(command, fake_env):
+    status, output, _ = command("gradcheck", fake_env.ID, "--set", "wrong=1")
+    assert status == 1 and "2 of 3 passed" in output
+    status, _, error = command("gradcheck", fake_env.ID, "--set", "wrong")
+    assert status == 1 and "set='wrong' is not NAME=VALUE" in error
+    status, _, error = command("gradcheck", "--all", "--set", "wrong=1")
+    assert status == 1 and "for one environment" in error
+
+
 def wrong_gradient(fake_env):
     return fake_env.FakePointMass.__init__.__kwdefaults__ | {"wrong": True}
 
