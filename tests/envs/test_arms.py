@@ -154,7 +154,8 @@ def test_effectors_are_where_the_arms_hold_them(env_id, arm, count):
 @pytest.mark.parametrize(("env_id", "arm"), [(PIN, "panda"), (MOVE, "iiwa")])
 def test_gradients_go_through_the_kinematics(env_id, arm):
     quantities = ("actions", "initial_state.joint_angle", "initial_state.velocity", "parameters.effector_softness")
-    rows = check_gradients(env_id, arm=arm, steps=4, directions=2, quantities=quantities)
+    # seed 0 of Move is within 3e-8 of a kink of contact, which smaller steps only would resolve
+    rows = check_gradients(env_id, arm=arm, steps=4, seed=1, directions=2, quantities=quantities)
     assert all(row.passed for row in rows), [row for row in rows if not row.passed]
     assert all(abs(row.analytic) > 0 for row in rows if "joint" in row.quantity or row.quantity == "actions")
 
