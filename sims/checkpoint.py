@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pliant.sims.inputs import shown
 from pliant.sims.runtime import Array
 
 _UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
@@ -29,15 +30,17 @@ def parse_memory(memory: str | int) -> int:
     Raises:
         ValueError: it is neither, or not positive.
     """
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", str(memory))
+    is_size = isinstance(memory, (str, int, np.integer)) and not isinstance(memory, bool)
+    match = re.fullmatch(r"\s*([0-9.]{1,20})\s*([A-Za-z]*)\s*", memory if isinstance(memory, str) else shown(memory))
     unit = (match.group(2) or "b").lower() if match else ""
     try:
-        size = int(float(match.group(1)) * _UNITS[unit]) if match else 0
+        size = int(float(match.group(1)) * _UNITS[unit]) if match and is_size else 0
     except (KeyError, ValueError):
         size = 0
-    if size <= 0:
+    if not 0 < size < 2**63:
         raise ValueError(
-            f"memory={memory!r} is not a size; allowed: a positive number with B, KiB, MiB, GiB, kB, MB or GB"
+            f"memory={shown(memory)} is not a size; allowed: a positive number with B, KiB, MiB, GiB, kB, MB or GB, "
+            "less than 8 EiB"
         )
     return size
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from pliant.sims.inputs import shown
 from pliant.sims.runtime import Array, numpy_type
 from pliant.sims.solver import (
     BARRIER,
@@ -87,7 +88,10 @@ class WorldMemory:
         recording = (substeps + 1) * batch * sizes.state + substeps * self.kept
         for what, size in (("grid", grids * nodes * LANES), ("recording", recording)):
             if size >= 2**30:
-                raise ValueError(f"batch={batch} is too large: the {what} would need {size} floats; allowed: < 2^30")
+                raise ValueError(
+                    f"batch={shown(batch)} and substeps={shown(substeps)} are too many: the {what} would need "
+                    f"{shown(size)} floats; allowed: < 2^30"
+                )
         head = np.zeros(CONSTANTS_SIZE)
         head[DT] = dt
         for need in needs:
@@ -146,7 +150,8 @@ class WorldMemory:
             self.parameter_adjoint = Array(batch * sizes.parameter, self.dtype)
             self.control_adjoint = Array(batch * sizes.control, self.dtype)
             self.output_adjoint = Array(batch * sizes.output, self.dtype)
-        self.initial = np.tile(np.concatenate([p.initial_state() for p in parts]), (batch, 1)).astype(self.dtype)
+        with np.errstate(over="ignore"):
+            self.initial = np.tile(np.concatenate([p.initial_state() for p in parts]), (batch, 1)).astype(self.dtype)
         self._frames = 2  # as in the header
         self._barrier_at, self._status_at = own["barrier"], own["status"]
         self._status_size = batch * records * STATUS_SIZE
@@ -154,7 +159,8 @@ class WorldMemory:
 
     def _array(self, values: np.ndarray) -> Array:
         array = Array(len(values), self.dtype)
-        array.write(values.astype(self.dtype))
+        with np.errstate(over="ignore"):  # the World names what is too large for its precision
+            array.write(values.astype(self.dtype))
         return array
 
     def arrays(self, names: tuple[str, ...]) -> list[Array]:

@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from pliant.sims.inputs import word
+
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "False")
 
 
@@ -106,8 +108,7 @@ def start(device: str = "auto", *, threads: int | None = None) -> str:
         ValueError: the device is unknown, absent, or another one than the process has started with.
     """
     global _started_device
-    if device not in DEVICES:
-        raise ValueError(f"device={device!r} is unknown; allowed: {', '.join(DEVICES)}")
+    word("device", device, DEVICES)
     if _started_device is not None:
         if device not in ("auto", _started_device):
             raise ValueError(
@@ -162,8 +163,7 @@ def float_type(precision: str) -> Any:
     Raises:
         ValueError: the precision is unknown.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
+    word("precision", precision, PRECISIONS)
     return ti.f32 if precision == "f32" else ti.f64
 
 

@@ -10,8 +10,9 @@ from pliant.sims.checkpoint import Recording, parse_memory
 from pliant.sims.checks import SimulationDiverged, add_cotangent, look_up
 from pliant.sims.drivers import team_drivers
 from pliant.sims.elements import element_drivers
+from pliant.sims.inputs import flag, real, real_array, shown, whole
 from pliant.sims.layout import FORWARD_ARRAYS, REVERSE_ARRAYS, WorldMemory
-from pliant.sims.runtime import Array, Launch, float_type, start, thread_count
+from pliant.sims.runtime import Array, Launch, float_type, numpy_type, start, thread_count
 from pliant.sims.solver import CAUSES, LEFT_DOMAIN, TORN, Model
 from pliant.sims.world_state import WorldState
 
@@ -51,16 +52,14 @@ class World(WorldState):
         memory: str | int = "2GiB",
         horizon: int | None = None,
     ) -> None:
-        if int(batch) != batch or batch < 1:
-            raise ValueError(f"batch={batch!r} must be an integer >= 1")
-        if int(substeps) != substeps or substeps < 1:
-            raise ValueError(f"substeps={substeps!r} must be an integer >= 1")
-        if not (np.isfinite(dt) and dt > 0):
-            raise ValueError(f"dt={dt!r} must be a positive duration [s]")
-        if horizon is not None and (int(horizon) != horizon or horizon < 1):
-            raise ValueError(f"horizon={horizon!r} must be an integer >= 1, or None")
-        batch, differentiable = int(batch), bool(differentiable)
-        self.scene, self.substeps, self.dt = scene, int(substeps), float(dt)
+        batch, differentiable = whole("batch", batch, 1), flag("differentiable", differentiable)
+        flag("soft_contact", soft_contact)
+        real("dt", dt, above=0.0, unit="s", dtype=numpy_type(precision))
+        if horizon is not None:
+            whole("horizon", horizon, 1)
+        if not hasattr(scene, "parts"):
+            raise ValueError(f"scene={shown(scene)} must be a Scene, or another object that offers parts")
+        self.scene, self.substeps, self.dt = scene, whole("substeps", substeps, 1), float(dt)
         self.dim, budget = scene.dim, parse_memory(memory)
         parts = scene.parts(dt=self.dt, soft_contact=soft_contact)
         self.device = start(device)
@@ -80,6 +79,11 @@ class World(WorldState):
             keeps=on_cpu and differentiable,
         )
         super().__init__(parts, arrays, batch=batch, precision=precision, differentiable=differentiable)
+        try:
+            self._check_start()
+        except ValueError:
+            arrays.free()
+            raise
         self.control_layout = {f.name: f.columns for part in parts for f in part.control_fields}
         self._recording: Recording | None = None
         if self.differentiable:
@@ -175,11 +179,8 @@ class World(WorldState):
         self._check_open()
         if self._diverged:
             raise ValueError("step: the state has diverged; reset() all worlds first")
-        values = np.ascontiguousarray(controls, self.dtype)
-        if values.shape != (self.batch, self.control_size):
-            raise ValueError(f"controls have shape {values.shape}, must be ({self.batch}, {self.control_size})")
-        if not np.isfinite(values).all():
-            raise ValueError("controls contain a value that is not finite")
+        shape = (self.batch, self.control_size)
+        values = np.ascontiguousarray(real_array("controls", controls, shape=shape, dtype=self.dtype))
         for part in self._parts:
             part.check_controls(values)
         segment = None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.checks import fit, look_up
+from pliant.sims.inputs import real_array
 from pliant.sims.layout import WorldMemory
 from pliant.sims.runtime import numpy_type
 from pliant.sims.solver import Part
@@ -39,6 +40,20 @@ class WorldState:
         self._current = 0  # the live frame that holds the current state
         self._shown = np.zeros((0, 0))  # the current state, or the one loaded in a reverse sweep
         self._shown_outputs = np.zeros((0, 0))
+
+    def _check_start(self) -> None:
+        """Raise ``ValueError`` if a quantity of the scene is out of range in the World's precision."""
+        parameters = self._memory.rows("parameters", self._sizes.parameter)
+        for what, fields, rows in (
+            ("state", self._state_fields, self._memory.initial),
+            ("parameter", self._parameter_fields, parameters),
+        ):
+            for name, field in fields.items():
+                real_array(f"{what} {name!r}", field.of(rows), dtype=self.dtype)
+        for part in self._parts:
+            values = {field.name: field.of(parameters) for field in part.parameter_fields}
+            for name in values:
+                part.check_parameters(name, values)
 
     @property
     def particle_count(self) -> int:

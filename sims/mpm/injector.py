@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from pliant.sims.inputs import label, real, real_array, shown, whole
 from pliant.sims.robot.effector import Effector
 from pliant.sims.solver import INJECTOR_HEADER, Field, Needs, Part, Passes, Phases, Places
 
@@ -86,11 +87,11 @@ class Injector:
 
     def vector(self, name: str, dim: int) -> np.ndarray:
         """``nozzle`` or ``direction``, shape (3,); a ``ValueError`` unless it lies in the space of the scene."""
-        given = np.asarray(getattr(self, name), float).ravel()
+        given = real_array(f"injector {self.name!r}: {name}", getattr(self, name)).ravel()
         wide = np.zeros(3)
-        if given.size not in (dim, 3) or not np.isfinite(given).all() or (dim == 2 and given[2:].any()):
+        if given.size not in (dim, 3) or (dim == 2 and given[2:].any()):
             allowed = "3 finite numbers" if dim == 3 else "2 finite numbers, or 3 with a third of 0"
-            raise ValueError(f"injector {self.name!r}: {name}={getattr(self, name)!r} must be {allowed}")
+            raise ValueError(f"injector {self.name!r}: {name}={shown(getattr(self, name))} must be {allowed}")
         wide[: given.size] = given
         return wide
 
@@ -99,7 +100,7 @@ class Injector:
         direction = self.vector("direction", dim)
         length = np.linalg.norm(direction)
         if length < 1e-9:
-            raise ValueError(f"injector {self.name!r}: direction={self.direction!r} must not be zero")
+            raise ValueError(f"injector {self.name!r}: direction={shown(self.direction)} must not be zero")
         return direction / length
 
     def nozzle_point(self, effectors: Sequence[Effector], dim: int) -> np.ndarray:
@@ -107,7 +108,7 @@ class Injector:
         effector = next((e for e in effectors if e.name == self.effector), None)
         if effector is None:
             names = ", ".join(e.name for e in effectors) or "none"
-            raise ValueError(f"injector {self.name!r}: effector={self.effector!r} is unknown; effectors: {names}")
+            raise ValueError(f"injector {self.name!r}: effector={shown(self.effector)} is unknown; effectors: {names}")
         w, v, a = effector.pose[3], effector.pose[4:], self.vector("nozzle", dim)
         turned = a + 2 * np.cross(v, np.cross(v, a) + w * a)
         return (effector.pose[:3] + turned)[:dim]
@@ -142,42 +143,45 @@ def check_supply(scene: Any, edge: float) -> None:
     """Raise ``ValueError`` if the injectors and drains of a ``Scene`` do not fit it; particles keep ``edge`` off."""
     dim, size = scene.dim, scene.size
     for drain in scene.drains:
-        low, high = np.asarray(drain.low, float), np.asarray(drain.high, float)
-        if low.shape != (dim,) or high.shape != (dim,) or not (np.isfinite([low, high]).all() and (low < high).all()):
+        low, high = real_array("drain: low", drain.low), real_array("drain: high", drain.high)
+        if low.shape != (dim,) or high.shape != (dim,) or not (low < high).all():
             raise ValueError(
-                f"drain: low={drain.low!r}, high={drain.high!r} must be {dim} numbers each, low < high [m]"
+                f"drain: low={shown(drain.low)}, high={shown(drain.high)} must be {dim} numbers each, low < high [m]"
             )
         if (high <= 0).any() or (low >= size).any():
             raise ValueError(
-                f"drain: low={drain.low!r}, high={drain.high!r} lies outside the domain, 0..{size.tolist()}"
+                f"drain: low={shown(drain.low)}, high={shown(drain.high)} lies outside the domain, 0..{size.tolist()}"
             )
-    names = [injector.name for injector in scene.injectors]
+    names = [label("injector: name", injector.name) for injector in scene.injectors]
     if len(set(names)) != len(names):
         raise ValueError(f"injectors have the names {names}; each name may stand once")
     owners: dict[str, str] = {}
     for injector in scene.injectors:
         where = f"injector {injector.name!r}"
+        for name in ("body", "effector"):
+            label(f"{where}: {name}", getattr(injector, name))
+        real(f"{where}: max_flow", injector.max_flow, above=0.0, unit=f"m^{dim}/s")
+        radius = real(f"{where}: radius", injector.radius, unit="m")
+        whole(f"{where}: seed", injector.seed, 0)
         try:
             scene.group(injector.body)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
         if injector.body in owners:
             raise ValueError(
-                f"{where}: body={injector.body!r} is the pool of injector {owners[injector.body]!r} already; "
+                f"{where}: body={shown(injector.body)} is the pool of injector {owners[injector.body]!r} already; "
                 "each injector needs a pool of its own"
             )
         owners[injector.body] = injector.name
         body = next(body for body in scene.bodies if body.name == injector.body)
         if body.material == "rigid":
-            raise ValueError(f"{where}: body={injector.body!r} is rigid; a pool's particles are let in one by one")
+            raise ValueError(f"{where}: body={shown(injector.body)} is rigid; a pool's particles are let in one by one")
         spacing = float(body.column("volume").max()) ** (1 / dim)
-        if not (np.isfinite(injector.radius) and injector.radius >= spacing / 2):
+        if radius < spacing / 2:
             raise ValueError(
-                f"{where}: radius={injector.radius!r} must be at least half the spacing of the pool's particles, "
+                f"{where}: radius={shown(injector.radius)} must be at least half the spacing of the pool's particles, "
                 f"{spacing / 2:.3g} m"
             )
-        if not (np.isfinite(injector.max_flow) and injector.max_flow > 0):
-            raise ValueError(f"{where}: max_flow={injector.max_flow!r} must be positive [m^{dim}/s]")
         injector.axis(dim)
         point = injector.nozzle_point(scene.effectors, dim)
         high = size - edge
@@ -212,7 +216,7 @@ class InjectorPart(Part):
             fastest = scene.cell / dt * injector.area(self.dim)
             if injector.max_flow > fastest:
                 raise ValueError(
-                    f"injector {injector.name!r}: max_flow={injector.max_flow!r} would cross more than a cell in "
+                    f"injector {injector.name!r}: max_flow={shown(injector.max_flow)} would cross more than a cell in "
                     f"dt={dt!r} s; through this opening it may be at most {fastest:.3g} m^{self.dim}/s"
                 )
         self.state_size, self.control_size, self.partial_size = 2 * self.count, self.count, P_SIZE * self.count

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pliant.sims.inputs import label, real, real_array, sequence_of, shown, whole, word
 from pliant.sims.mpm.injector import Drain, Injector, InjectorPart, check_supply
 from pliant.sims.mpm.materials import MATERIALS
 from pliant.sims.mpm.rigid import check_rigid
@@ -18,6 +19,12 @@ from pliant.sims.solver import Part
 MARGIN = 3
 """Cells between the edge of the grid and the nearest place where a particle may be."""
 
+
+LARGEST_CELL = 1e6
+"""Longest edge of a cell [m]."""
+
+MOST_MUSCLES = 1024
+"""Groups of muscles that a scene may have."""
 
 FLOW_INDEX_RANGE = (0.2, 1.0)
 """Herschel-Bulkley indices that the viscoplastic law takes: shear thinning to Bingham."""
@@ -37,16 +44,17 @@ class Walls:
 
     def faces(self, dim: int) -> tuple[np.ndarray, np.ndarray]:
         """Kinds (2 * dim,) as integers and friction coefficients (2 * dim,)."""
-        names = [self.kind] * (2 * dim) if isinstance(self.kind, str) else list(self.kind)
-        if len(names) != 2 * dim or any(name not in CONTACT_KINDS for name in names):
+        names = [self.kind] * (2 * dim) if isinstance(self.kind, str) else self.kind
+        is_list = isinstance(names, (list, tuple)) and len(names) == 2 * dim
+        if not is_list or not all(isinstance(name, str) and name in CONTACT_KINDS for name in names):
             raise ValueError(
-                f"walls: kind={self.kind!r} must be one of {', '.join(CONTACT_KINDS)}, or a list of {2 * dim} of them"
+                f"walls: kind={shown(self.kind)} must be one of {', '.join(CONTACT_KINDS)}, or a list of {2 * dim} of "
+                "them"
             )
-        friction = np.asarray(self.friction, float)
-        if friction.shape not in ((), (2 * dim,)) or not np.isfinite(friction).all() or (friction < 0).any():
-            raise ValueError(f"walls: friction={self.friction!r} must be one or {2 * dim} finite numbers >= 0")
-        if not 1 <= self.thickness <= 16:
-            raise ValueError(f"walls: thickness={self.thickness} cells must lie in 1..16")
+        friction = real_array("walls: friction", self.friction)
+        if friction.shape not in ((), (2 * dim,)) or (friction < 0).any():
+            raise ValueError(f"walls: friction={shown(self.friction)} must be one or {2 * dim} finite numbers >= 0")
+        whole("walls: thickness", self.thickness, 1, 16)
         return np.array([CONTACT_KINDS[name] for name in names], np.int32), np.broadcast_to(friction, (2 * dim,)).copy()
 
 
@@ -88,12 +96,11 @@ class Body:
 
     def check(self, dim: int) -> None:
         """Raise ``ValueError`` naming body, argument, value and what is allowed."""
-        where = f"body {self.name!r}"
-        position = np.asarray(self.position, float)
+        where = f"body {label('body: name', self.name)!r}"
+        position = real_array(f"{where}: position", self.position)
         if position.ndim != 2 or position.shape[1] != dim or len(position) == 0:
             raise ValueError(f"{where}: position has shape {position.shape}, must be (N >= 1, {dim})")
-        if self.material not in MATERIALS:
-            raise ValueError(f"{where}: material={self.material!r} is unknown; allowed: {', '.join(MATERIALS)}")
+        word(f"{where}: material", self.material, MATERIALS)
         limits = {
             "volume": (0.0, np.inf, False),
             "youngs_modulus": (0.0, np.inf, False),
@@ -108,8 +115,13 @@ class Body:
         }
         for name, (low, high, closed) in limits.items():
             check_range(f"{where}: {name}", self.column(name), low, high, closed=closed)
-        if self.muscle_group is not None and np.shape(self.muscle_group) != (len(self),):
-            raise ValueError(f"{where}: muscle_group has shape {np.shape(self.muscle_group)}, must be ({len(self)},)")
+        if self.muscle_group is not None:
+            group = real_array(f"{where}: muscle_group", self.muscle_group, shape=(len(self),))
+            if (group != np.floor(group)).any() or group.min() < -1 or group.max() >= MOST_MUSCLES:
+                raise ValueError(f"{where}: muscle_group must be integers in -1..{MOST_MUSCLES - 1}, -1 for none")
+        color = real_array(f"{where}: color", self.color)
+        if color.shape not in ((3,), (len(self), 3)) or color.min() < 0 or color.max() > 1:
+            raise ValueError(f"{where}: color={shown(self.color)} must be (r, g, b) in 0..1, or one for each particle")
         if self.material == "rigid":
             check_rigid(self, dim)
         self.rows("velocity", dim)
@@ -117,7 +129,7 @@ class Body:
 
     def column(self, name: str) -> np.ndarray:
         """A scalar quantity per particle, shape (N,)."""
-        value = np.asarray(getattr(self, name), float)
+        value = real_array(f"body {self.name!r}: {name}", getattr(self, name))
         if value.shape not in ((), (len(self),)):
             raise ValueError(f"body {self.name!r}: {name} has shape {value.shape}, must be () or ({len(self)},)")
         return np.broadcast_to(value, (len(self),))
@@ -125,11 +137,10 @@ class Body:
     def rows(self, name: str, width: int) -> np.ndarray:
         """A vector quantity per particle, shape (N, width); zero where the body states none."""
         value = getattr(self, name)
-        value = np.zeros(width) if value is None else np.asarray(value, float)
-        if value.shape not in ((width,), (len(self), width)) or not np.isfinite(value).all():
+        value = np.zeros(width) if value is None else real_array(f"body {self.name!r}: {name}", value)
+        if value.shape not in ((width,), (len(self), width)):
             raise ValueError(
-                f"body {self.name!r}: {name} has shape {value.shape}, must be ({width},) or ({len(self)}, {width}), "
-                "all finite"
+                f"body {self.name!r}: {name} has shape {value.shape}, must be ({width},) or ({len(self)}, {width})"
             )
         return np.broadcast_to(value, (len(self), width))
 
@@ -165,20 +176,24 @@ class Scene:
     surface_tension: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.dim not in (2, 3):
-            raise ValueError(f"dim={self.dim!r} is unknown; allowed: 2, 3")
-        if len(self.grid) != self.dim or any(int(n) != n or not 8 <= n <= 1024 for n in self.grid):
-            raise ValueError(f"grid={self.grid!r} must be {self.dim} integers in 8..1024")
-        if not (np.isfinite(self.cell) and self.cell > 0):
-            raise ValueError(f"cell={self.cell!r} must be a positive length [m]")
-        if not self.bodies:
+        whole("dim", self.dim, 2, 3)
+        cells = real_array("grid", self.grid)
+        if cells.shape != (self.dim,) or (cells != np.floor(cells)).any() or cells.min() < 8 or cells.max() > 1024:
+            raise ValueError(f"grid={shown(self.grid)} must be {self.dim} integers in 8..1024")
+        real("cell", self.cell, 0.0, LARGEST_CELL, above=0.0, unit="m")
+        if not sequence_of("bodies", self.bodies, Body, "Body"):
             raise ValueError("bodies is empty; a scene needs at least one body")
+        sequence_of("effectors", self.effectors, Effector, "Effector")
+        sequence_of("injectors", self.injectors, Injector, "Injector")
+        sequence_of("drains", self.drains, Drain, "Drain")
+        if not isinstance(self.walls, Walls):
+            raise ValueError(f"walls={shown(self.walls)} must be a Walls")
         for body in self.bodies:
             body.check(self.dim)
         if self.gravity is None:
             self.gravity = (0.0,) * (self.dim - 1) + (-9.81,)
-        if np.shape(self.gravity) != (self.dim,) or not np.isfinite(self.gravity).all():
-            raise ValueError(f"gravity={self.gravity!r} must be {self.dim} finite numbers [m/s^2]")
+        real_array("gravity", self.gravity, shape=(self.dim,))
+        real("surface_tension", self.surface_tension, 0.0)
         self.walls.faces(self.dim)
         for what, names in (("effectors", [e.name for e in self.effectors]), ("bodies", [b.name for b in self.bodies])):
             if len(set(names)) != len(names):
@@ -212,7 +227,7 @@ class Scene:
             if body.name == name:
                 return slice(start, start + len(body))
             start += len(body)
-        raise ValueError(f"body {name!r} is unknown; bodies: {', '.join(b.name for b in self.bodies)}")
+        raise ValueError(f"body {shown(name)} is unknown; bodies: {', '.join(b.name for b in self.bodies)}")
 
     def check_inside(self, position: np.ndarray) -> None:
         """Raise ``ValueError`` if a particle lies within ``MARGIN`` - 1 cells of the edge of the domain (or beyond)."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pliant.sims.inputs import flag, real, whole
 from pliant.sims.robot.profile import Revolution
 from pliant.sims.robot.shapes import check_lengths
 
@@ -105,9 +106,10 @@ class Cup(Container):
 
     def _check(self) -> None:
         check_lengths(self, "radius", "depth", "wall", *([] if self.top_radius is None else ["top_radius"]))
+        flag("Cup: open_bottom", self.open_bottom)
         if not self.open_bottom:
             check_lengths(self, "floor_thickness", hint="; open_bottom=True makes a tube without a floor")
-        elif self.floor_thickness != 0:
+        elif real("Cup: floor_thickness", self.floor_thickness) != 0:
             raise ValueError(f"Cup: floor_thickness={self.floor_thickness!r} must be 0 with open_bottom=True")
 
     @property
@@ -181,8 +183,7 @@ class Bowl(Container):
         check_lengths(self, "radius", "wall", *([] if self.depth is None else ["depth"]))
         if self._depth > self.radius:
             raise ValueError(f"Bowl: depth={self.depth!r} must be at most the radius, {self.radius!r} m")
-        if isinstance(self.edges, bool) or not isinstance(self.edges, int) or not 24 <= self.edges <= 200:
-            raise ValueError(f"Bowl: edges={self.edges!r} must be an integer from 24 to 200")
+        whole("Bowl: edges", self.edges, 24, 200)
 
     @property
     def _depth(self) -> float:

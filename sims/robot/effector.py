@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from pliant.sims.inputs import flag, label, real, real_array, shown, word
 from pliant.sims.robot.contact import CONTACT_KINDS
-from pliant.sims.robot.shapes import pack_shapes
+from pliant.sims.robot.shapes import Shape, pack_shapes
 from pliant.sims.solver import EFFECTOR_HEADER, Field, Needs, Part, Phases, Places
 
 POSE, TWIST, FORCE = 7, 6, 3
@@ -48,24 +49,24 @@ class Effector:
 
     def __post_init__(self) -> None:
         position = np.zeros(3)
-        given = np.asarray(self.position, float).ravel()
-        if given.size not in (2, 3) or not np.isfinite(given).all():
-            raise ValueError(f"effector {self.name!r}: position={self.position!r} must be 2 or 3 finite numbers [m]")
+        where = f"effector {label('effector: name', self.name)!r}"
+        if not isinstance(self.shape, Shape):
+            raise ValueError(f"{where}: shape={shown(self.shape)} must be one of pliant.sims.robot.shapes")
+        given = real_array(f"{where}: position", self.position).ravel()
+        if given.size not in (2, 3):
+            raise ValueError(f"{where}: position={shown(self.position)} must be 2 or 3 finite numbers [m]")
         position[: given.size] = given
-        orientation = np.asarray(self.orientation, float).ravel()
+        orientation = real_array(f"{where}: orientation", self.orientation).ravel()
         norm = float(np.linalg.norm(orientation)) if orientation.size == 4 else 0.0
         if not np.isfinite(norm) or norm < 1e-9:
-            raise ValueError(
-                f"effector {self.name!r}: orientation={self.orientation!r} must be a quaternion (w, x, y, z)"
-            )
-        if self.contact not in CONTACT_KINDS:
-            raise ValueError(
-                f"effector {self.name!r}: contact={self.contact!r} is unknown; allowed: {', '.join(CONTACT_KINDS)}"
-            )
+            raise ValueError(f"{where}: orientation={shown(self.orientation)} must be a quaternion (w, x, y, z)")
+        word(f"{where}: contact", self.contact, CONTACT_KINDS)
         for name in ("friction", "softness"):
-            value = getattr(self, name)
-            if not np.isfinite(value) or value < 0:
-                raise ValueError(f"effector {self.name!r}: {name}={value!r} must be finite and not negative")
+            real(f"{where}: {name}", getattr(self, name), 0.0)
+        flag(f"{where}: fixed", self.fixed)
+        color = real_array(f"{where}: color", self.color, shape=(3,))
+        if color.min() < 0 or color.max() > 1:
+            raise ValueError(f"{where}: color={shown(self.color)} must be (r, g, b) in 0..1")
         self.pose = np.concatenate([position, orientation / norm])
 
     def check_cell(self, cell: float) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pliant.sims.inputs import real_array
 from pliant.sims.robot.shape_kernels import PROFILE
 from pliant.sims.robot.shapes import Shape, cylindrical, make_record, revolve
 
@@ -162,11 +163,9 @@ def checked_profile(name: str, profile: Sequence[Sequence[float]]) -> np.ndarray
     Raises:
         ValueError: see ``Revolution``; ``name`` begins the message.
     """
-    corners = np.asarray(profile, float)
+    corners = real_array(f"{name}: profile", profile)
     if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3:
         raise ValueError(f"{name}: profile has shape {corners.shape}, must be (n >= 3, 2): corners (r, z) [m]")
-    if not np.isfinite(corners).all():
-        raise ValueError(f"{name}: profile must be finite; corner {int(np.argmin(np.isfinite(corners).all(1)))} is not")
     if (corners[:, 0] < 0).any():
         worst = int(corners[:, 0].argmin())
         raise ValueError(f"{name}: profile has r={corners[worst, 0]} at corner {worst}; allowed: r >= 0 [m]")

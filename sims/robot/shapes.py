@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pliant.sims.inputs import real, real_array, shown, whole
 from pliant.sims.robot.mesh_distance import MeshDistance, load_mesh, sample_mesh
 from pliant.sims.robot.shape_kernels import (
     BOX,
@@ -29,6 +30,9 @@ from pliant.sims.robot.shape_kernels import (
 __all__ = [
     "Box", "Capsule", "Cylinder", "HalfSpace", "Mesh", "Shape", "Sphere", "Torus", "pack_shapes", "shape_functions",
 ]  # fmt: skip
+
+SHORTEST, LONGEST = 1e-6, 1e4
+"""Lengths [m] of shapes: within them float32 tells inside from outside."""
 
 UNBOUNDED = 1e15  # stands for an infinite radius in kernels: its square is still a float32
 
@@ -174,13 +178,10 @@ class Box(Shape):
     rounding: float = 0.0
 
     def __post_init__(self) -> None:
-        extents = np.asarray(self.half_extents, float)
-        if extents.shape != (3,) or not np.isfinite(extents).all() or not (extents > 0).all():
-            raise ValueError(f"Box: half_extents={self.half_extents!r} must be three positive finite lengths [m]")
-        if not np.isfinite(self.rounding) or not 0 <= self.rounding <= extents.min():
-            raise ValueError(
-                f"Box: rounding={self.rounding!r} must lie between 0 and the smallest half extent, {extents.min()} m"
-            )
+        extents = real_array("Box: half_extents", self.half_extents)
+        if extents.shape != (3,) or not (extents > 0).all():
+            raise ValueError(f"Box: half_extents={shown(self.half_extents)} must be three positive finite lengths [m]")
+        real("Box: rounding", self.rounding, 0.0, float(extents.min()), unit="m, at most the smallest half extent")
         object.__setattr__(self, "half_extents", tuple(extents.tolist()))
 
     @property
@@ -245,9 +246,10 @@ class Mesh(Shape):
     _faces: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.path, (str, Path)):
+            raise ValueError(f"Mesh: path={shown(self.path)} must be the path of a file")
         check_lengths(self, "scale", *([] if self.margin is None else ["margin"]))
-        if isinstance(self.cells, bool) or not isinstance(self.cells, (int, np.integer)) or not 4 <= self.cells <= 128:
-            raise ValueError(f"Mesh: cells={self.cells!r} must be an integer from 4 to 128")
+        whole("Mesh: cells", self.cells, 4, 128)
         vertices, faces = load_mesh(self.path)
         object.__setattr__(self, "_vertices", vertices * self.scale)
         object.__setattr__(self, "_faces", faces)
@@ -301,12 +303,17 @@ def check_lengths(shape: Shape, *names: str, hint: str = "") -> None:
     """Raise ``ValueError`` unless the attributes of these names are positive; ``hint`` ends the message."""
     for name in names:
         value = getattr(shape, name)
-        if not isinstance(value, (int, float, np.number)) or not np.isfinite(value) or value <= 0:
-            raise ValueError(f"{type(shape).__name__}: {name}={value!r} must be a positive finite number{hint}")
+        try:
+            real(name, value, SHORTEST, LONGEST)
+        except ValueError:
+            raise ValueError(
+                f"{type(shape).__name__}: {name}={shown(value)} must be a positive finite number, {SHORTEST:g} to "
+                f"{LONGEST:g} m{hint}"
+            ) from None
 
 
 def _as_points(points: np.ndarray) -> np.ndarray:
-    points = np.asarray(points, float)
+    points = real_array("points", points)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"points has shape {points.shape}, must be (n, 3)")
     return points

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from pliant.sims.inputs import flag, real, real_array, sequence_of, shown, whole, word
 from pliant.sims.robot.effector import Effector, EffectorPart
+from pliant.sims.robot.shapes import LONGEST
 from pliant.sims.rod.segments import distances, separate_pairs
 from pliant.sims.rod.topology import carried_directors, check_parents, edges, joint_lengths, strains
 from pliant.sims.solver import Part
@@ -74,12 +76,16 @@ class Rod:
         self.rest_length[0] = self.rest_length[1]
         for name in ("mass", "bend_stiffness", "twist_stiffness", "stretch_stiffness", "rest_length"):
             if (self.column(name) <= 0).any():
-                raise ValueError(f"{name}={getattr(self, name)!r} must be positive")
+                raise ValueError(f"{name}={shown(getattr(self, name))} must be positive")
         for name in ("bend_damping", "twist_damping", "drag", "quadratic_drag"):
             if (self.column(name) < 0).any():
-                raise ValueError(f"{name}={getattr(self, name)!r} must not be negative")
-        if not (np.isfinite(self.radius) and self.radius > 0):
-            raise ValueError(f"radius={self.radius!r} must be a positive length [m]")
+                raise ValueError(f"{name}={shown(getattr(self, name))} must not be negative")
+        real("radius", self.radius, above=0.0, unit="m")
+        if not real_array("director", self.director, shape=(3,)).any():
+            raise ValueError(f"director={shown(self.director)} must not be zero")
+        color = real_array("color", self.color, shape=(3,))
+        if color.min() < 0 or color.max() > 1:
+            raise ValueError(f"color={shown(self.color)} must be (r, g, b) in 0..1")
         if self.rest_position is not None:
             self.rest_position = _points("rest_position", self.rest_position)
             if len(self.rest_position) != n:
@@ -92,10 +98,8 @@ class Rod:
 
     def column(self, name: str) -> np.ndarray:
         """A quantity of each node, shape (n,); of bend stiffness (n, 2)."""
-        value = np.asarray(getattr(self, name), float)
+        value = real_array(name, getattr(self, name))
         n = len(self.position)
-        if not np.isfinite(value).all():
-            raise ValueError(f"{name} must be finite")
         if name == "bend_stiffness":
             if value.shape not in ((), (n,), (n, 2)):
                 raise ValueError(f"{name} has shape {value.shape}, must be (), ({n},) or ({n}, 2)")
@@ -148,10 +152,8 @@ class SelfContact:
     radius: Numbers | None = None
 
     def __post_init__(self) -> None:
-        for name, unit in (("stiffness", " [N/m]"), ("friction", "")):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value >= 0):
-                raise ValueError(f"self_contact: {name}={value!r} must be finite and not negative{unit}")
+        for name, unit in (("stiffness", "N/m"), ("friction", "")):
+            real(f"self_contact: {name}", getattr(self, name), 0.0, unit=unit)
 
     def radii(self, rod: Rod) -> np.ndarray:
         """Of each edge [m], (n,).
@@ -159,11 +161,11 @@ class SelfContact:
         Raises:
             ValueError: one is not positive, or there are not as many as edges.
         """
-        value = np.asarray(rod.radius if self.radius is None else self.radius, float)
+        value = real_array("self_contact: radius", rod.radius if self.radius is None else self.radius)
         if value.shape not in ((), (len(rod),)):
             raise ValueError(f"self_contact: radius has shape {value.shape}, must be () or ({len(rod)},)")
-        if not (np.isfinite(value) & (value > 0)).all():
-            raise ValueError(f"self_contact: radius={self.radius!r} must be a positive length [m]")
+        if not ((value > 0) & (value <= LONGEST)).all():
+            raise ValueError(f"self_contact: radius={shown(self.radius)} must be a positive length [m], <= {LONGEST:g}")
         return np.broadcast_to(value, (len(rod),))
 
     def check(self, rod: Rod) -> None:
@@ -209,35 +211,35 @@ class RodScene:
     def __post_init__(self) -> None:
         from pliant.sims.rod.state import DRIVEN, FREE
 
-        names = [e.name for e in self.effectors]
+        if not isinstance(self.rod, Rod):
+            raise ValueError(f"rod={shown(self.rod)} must be a Rod")
+        sequence_of("grips", self.grips, Grip, "Grip")
+        names = [e.name for e in sequence_of("effectors", self.effectors, Effector, "Effector")]
         if len(set(names)) != len(names):
             raise ValueError(f"effectors have the names {names}; each name may stand once")
         if any(e.fixed for e in self.effectors):
             raise ValueError(
                 "effectors: fixed=True is for scenes of the material point method; leave its twist at zero"
             )
-        if np.shape(self.gravity) != (3,) or not np.isfinite(self.gravity).all():
-            raise ValueError(f"gravity={self.gravity!r} must be 3 finite numbers [m/s^2]")
-        if not (np.isfinite(self.contact_stiffness) and self.contact_stiffness >= 0):
-            raise ValueError(f"contact_stiffness={self.contact_stiffness!r} must be finite and not negative [N/m]")
-        if self.integrator not in INTEGRATORS:
-            raise ValueError(f"integrator={self.integrator!r} is unknown; allowed: {', '.join(INTEGRATORS)}")
-        if int(self.iterations) != self.iterations or self.iterations < 1:
-            raise ValueError(f"iterations={self.iterations!r} must be an integer >= 1")
+        real_array("gravity", self.gravity, shape=(3,))
+        real("contact_stiffness", self.contact_stiffness, 0.0, unit="N/m")
+        word("integrator", self.integrator, INTEGRATORS)
+        whole("iterations", self.iterations, 1)
+        flag("scaled", self.scaled)
+        flag("forced", self.forced)
         if self.self_contact is not None:
             if not isinstance(self.self_contact, SelfContact):
-                raise ValueError(f"self_contact={self.self_contact!r} must be a SelfContact or None")
+                raise ValueError(f"self_contact={shown(self.self_contact)} must be a SelfContact or None")
             self.self_contact.check(self.rod)
         self.grip_of = np.full(len(self.rod), FREE, np.int32)
         driven = 0
         for grip in self.grips:
-            if grip.effector is not None and grip.effector not in names:
-                raise ValueError(
-                    f"grip: effector {grip.effector!r} is unknown; effectors: {', '.join(names) or 'none'}"
-                )
+            if grip.effector is not None:
+                word("grip: effector", grip.effector, names)
+            if real_array("grip: vertices", grip.vertices).ndim != 1:
+                raise ValueError(f"grip: vertices={shown(grip.vertices)} must be a list of integers")
             for v in grip.vertices:
-                if int(v) != v or not 0 <= v < len(self.rod):
-                    raise ValueError(f"grip: vertex {v!r} must lie in 0..{len(self.rod) - 1}")
+                whole("grip: vertex", v, 0, len(self.rod) - 1)
                 if self.grip_of[v] != FREE:
                     raise ValueError(f"grip: vertex {v} is held twice")
                 if grip.effector is None:
@@ -268,7 +270,7 @@ class RodScene:
 
 
 def _points(name: str, value: Any) -> np.ndarray:
-    points = np.array(value, float)
-    if points.ndim != 2 or points.shape[1] != 3 or len(points) < 2 or not np.isfinite(points).all():
-        raise ValueError(f"{name} has shape {points.shape}, must be (n, 3) with n >= 2, all finite [m]")
+    points = np.array(real_array(name, value))
+    if points.ndim != 2 or points.shape[1] != 3 or len(points) < 2:
+        raise ValueError(f"{name} has shape {points.shape}, must be (n, 3) with n >= 2 [m]")
     return points

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pliant.sims.inputs import real_array, shown
+
 
 def check_parents(parents: Sequence[int] | np.ndarray) -> np.ndarray:
     """The tree as an integer array, shape (n,): predecessor of each vertex, -1 for the first.
@@ -14,10 +16,11 @@ def check_parents(parents: Sequence[int] | np.ndarray) -> np.ndarray:
         ValueError: fewer than two vertices, a vertex that comes before its predecessor (which every cycle has), several
         trees, or a first vertex with more than one successor.
     """
-    tree = np.asarray(parents)
-    if tree.ndim != 1 or len(tree) < 2 or tree.dtype.kind not in "iu":
-        raise ValueError(f"parents={parents!r} must be at least two integers")
-    tree = tree.astype(np.int32)
+    given = real_array("parents", parents)
+    is_whole = np.asarray(parents).dtype.kind in "iu"
+    if given.ndim != 1 or len(given) < 2 or not is_whole or abs(given).max() > len(given):
+        raise ValueError(f"parents={shown(parents)} must be at least two integers, each -1 or that of a vertex")
+    tree = given.astype(np.int32)
     if tree[0] != -1:
         raise ValueError(f"parents[0]={int(tree[0])} must be -1: the first vertex has no predecessor")
     for i, p in enumerate(tree[1:].tolist(), start=1):

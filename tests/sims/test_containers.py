@@ -297,7 +297,7 @@ SQUARE = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]
     ("make", "message"),
     [
         (lambda: Revolution([(0, 0), (1, 0)]), r"profile has shape \(2, 2\)"),
-        (lambda: Revolution([(0, 0), (1, np.nan), (1, 1)]), "profile must be finite; corner 1"),
+        (lambda: Revolution([(0, 0), (1, np.nan), (1, 1)]), r"profile at \(1, 1\) is nan, must be finite"),
         (lambda: Revolution([(0, 0), (1, 0), (-0.5, 1)]), r"r=-0.5 at corner 2; allowed: r >= 0"),
         (lambda: Revolution([(0, 0), (1, 1), (1, 0), (0, 1)]), r"crosses or touches itself: edges 0 and 2"),
         (lambda: Revolution([*SQUARE[:2], (0.5, 0.0), *SQUARE[2:]]), "crosses or touches itself"),
