@@ -40,7 +40,8 @@ SETTINGS: dict[str, type[TrajectorySettings]] = {
 SHOWN = (
     ("return", "return", ".4g"),
     ("score", "score", ".3f"),
-    ("best", "best_score", ".3f"),
+    ("best", "best_return", ".4g"),
+    ("its score", "best_score", ".3f"),
     ("steps/s", "steps_per_second", ",.0f"),
 )
 SHARED = ("environment", "method", "environment_options", "settings", "control")  # what a run goes on with
@@ -303,7 +304,9 @@ def _write_result(folder: RunFolder, config: dict[str, Any], result: Result) -> 
             "seconds": result.seconds,
         },
     )
-    folder.write_plot({config["method"]: result.history}, f"{config['environment']}, seed {config['settings']['seed']}")
+    title = f"{config['environment']}, seed {config['settings']['seed']}"
+    best_by = "" if config["control"] else config["settings"]["best_by"]  # a receding horizon has one episode
+    folder.write_plot({config["method"]: result.history}, title, best_by=best_by)
 
 
 def _report(console: Any, result: Result, folder: RunFolder) -> None:

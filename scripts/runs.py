@@ -144,15 +144,22 @@ class RunFolder:
         except ValueError as error:
             raise CommandError(f"cannot resume: {error}") from error
 
-    def write_plot(self, histories: dict[str, list[dict[str, float]]], title: str) -> None:
-        """``plot.png``: return and score over simulated steps and over seconds, one line per named history."""
+    def write_plot(self, histories: dict[str, list[dict[str, float]]], title: str, *, best_by: str) -> None:
+        """``plot.png``: return and score over simulated steps and over seconds, one line per named history.
+
+        A second line shows the best episode so far; ``best_by`` says what it is the best by, "" leaves it out.
+        """
 
         def draw(axis: Any, quantity: str, over: str) -> None:
             for name, history in histories.items():
                 x = [entry[over] for entry in history]
-                (line,) = axis.plot(x, [entry[quantity] for entry in history], alpha=0.45, linewidth=1)
+                now = [entry[quantity] for entry in history]
+                if not best_by:
+                    axis.plot(x, now, linewidth=2, label=name)
+                    continue
+                (line,) = axis.plot(x, now, alpha=0.45, linewidth=1)
                 best = [entry[f"best_{quantity}"] for entry in history]
-                axis.plot(x, best, color=line.get_color(), linewidth=2, label=f"{name}, best so far")
+                axis.plot(x, best, color=line.get_color(), linewidth=2, label=f"{name}, best so far by {best_by}")
 
         self._plot(draw, title)
 

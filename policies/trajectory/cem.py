@@ -23,6 +23,7 @@ from pliant.policies.trajectory.episode import (
     make_result,
     may_go_on,
     population_row,
+    rankable,
     settle_parametrisation,
     simulated_steps,
     start_parameters,
@@ -85,7 +86,7 @@ def optimize(
         noise[0] = 0.0  # the mean itself is a candidate: what a plan in a receding horizon was warm-started with counts
         candidates = shape.project(state.mean + state.deviation * noise)
         returns, scores = evaluate_population(env, settings, shape, state, candidates)
-        best = candidates[np.argsort(-returns, kind="stable")[:elites]]
+        best = candidates[np.argsort(-rankable(returns), kind="stable")[:elites]]
         keep = settings.smoothing
         state.mean = keep * state.mean + (1 - keep) * best.mean(axis=0)
         deviation = keep * state.deviation + (1 - keep) * best.std(axis=0)

@@ -22,6 +22,7 @@ from pliant.policies.trajectory.episode import (
     make_result,
     may_go_on,
     population_row,
+    rankable,
     settle_parametrisation,
     simulated_steps,
     start_parameters,
@@ -82,8 +83,9 @@ def optimize(
         began = time.perf_counter()
         candidates = search.ask()
         returns, scores = evaluate_population(env, settings, shape, state, np.stack(candidates))
-        search.tell(candidates, list(-returns))
-        state.returns = np.concatenate([state.returns, returns[None]])
+        ranked = rankable(returns)
+        search.tell(candidates, list(-ranked))
+        state.returns = np.concatenate([state.returns, ranked[None]])
         state.seconds += time.perf_counter() - began
         row = population_row(state, shape, returns, scores, float(search.sigma))
         state.history.append(row)

@@ -1,4 +1,4 @@
-"""What the optimisers share: an episode, the record of a run, and the best-so-far."""
+"""What the optimisers share: the shape of an episode, the record of a run, and the best so far."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from pliant.policies.checkpoints import history_array, history_rows
 from pliant.policies.parametrisation import Parametrisation, make_parametrisation
 from pliant.policies.trajectory.settings import SamplingSettings, TrajectorySettings
+from pliant.policies.trajectory.trials import AllDivergedError, evaluator
 
 HISTORY_COLUMNS = (
     "iteration",
@@ -42,18 +43,26 @@ def empty_matrix() -> np.ndarray:
 
 @dataclass
 class Best:
-    """The best whole episode so far."""
+    """The best whole episode so far; the one that a run reports, saves and replays.
+
+    Attributes:
+        score, value: its score and its return.
+        parameters: its parameters, shape (P,); empty before the first.
+    """
 
     score: float = -np.inf
     value: float = -np.inf
     parameters: np.ndarray = field(default_factory=empty_vector)
 
     def offer(self, score: float, value: float, parameters: np.ndarray, *, by: str) -> None:
-        """Take the candidate if it is better ``by`` "score" (ties: by return) or by "return"."""
+        """Take the candidate if it is better ``by`` "score" or "return" (ties: by the other); nan never is."""
+        if np.isnan(value):
+            return
         if np.isnan(score):  # an environment without a score is ranked by return alone
             score = 0.0
-        rank, record = ((score, value), (self.score, self.value)) if by == "score" else (value, self.value)
-        if rank > record:  # type: ignore[operator]
+        pairs = ((score, value), (self.score, self.value))
+        rank, record = pairs if by == "score" else (pair[::-1] for pair in pairs)
+        if rank > record:
             self.score, self.value, self.parameters = score, value, np.array(parameters)
 
 
@@ -176,61 +185,6 @@ def settle_parametrisation(env: Any, settings: TrajectorySettings, given: Parame
     return given
 
 
-def rollout(env: Any, actions: np.ndarray, *, seed: int) -> tuple[np.ndarray, float]:
-    """Reset with ``seed`` and apply ``actions``, shape (T, A), until they or the episode end.
-
-    Returns:
-        Rewards, shape (steps,), and the score after the last step (nan where the environment reports none).
-    """
-    env.reset(seed=seed)
-    rewards = []
-    score = np.nan
-    for action in actions:
-        _, reward, terminated, truncated, info = env.step(action)
-        rewards.append(float(reward))
-        score = float(info.get("score", np.nan))
-        if terminated or truncated:
-            break
-    return np.array(rewards), score
-
-
-def return_and_gradient(
-    env: Any,
-    settings: TrajectorySettings,
-    shape: Parametrisation,
-    state: RunState,
-    parameters: np.ndarray,
-    *,
-    horizon: int,
-    discount: float = 1.0,
-) -> tuple[float, float, np.ndarray]:
-    """One forward and one reverse sweep over the first ``horizon`` steps of an episode; counts the steps.
-
-    Returns:
-        The return (the plain sum of rewards), the score at the end, and the gradient of the discounted return with
-        respect to the parameters, shape (P,).
-    """
-    actions = shape.actions(parameters)
-    rewards, score = rollout(env, actions[:horizon], seed=settings.seed)
-    steps = len(rewards)
-    action_cotangent = np.zeros_like(actions)
-    action_cotangent[:steps] = env.backward(reward_weights=discount ** np.arange(steps)).actions
-    state.simulated_steps += steps
-    state.reverse_steps += steps
-    return float(rewards.sum()), score, shape.adjoint(parameters, action_cotangent)
-
-
-Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, int]]
-
-
-def evaluator(env: Any, seed: int) -> Evaluate:
-    """The function from action sequences (n, T, A) to returns (n,), scores (n,) and environment steps simulated.
-
-    A vector environment simulates ``num_envs`` candidates at a time.
-    """
-    return _batched(env, seed) if hasattr(env, "num_envs") else _one_by_one(env, seed)
-
-
 def simulated_steps(env: Any, candidates: int, horizon: int) -> int:
     """Environment steps that the evaluation of so many candidates takes, the copies that fill a batch included."""
     worlds = getattr(env, "num_envs", 1)
@@ -240,13 +194,32 @@ def simulated_steps(env: Any, candidates: int, horizon: int) -> int:
 def evaluate_population(
     env: Any, settings: SamplingSettings, shape: Parametrisation, state: RunState, candidates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns and scores, shape (n,), of parameter vectors (n, P); counts the steps and offers the best."""
+    """Returns and scores, shape (n,), of parameter vectors (n, P); counts the steps and offers the best.
+
+    Both are nan where a candidate diverged, see `rankable`.
+
+    Raises:
+        AllDivergedError: no candidate so far gave a return.
+    """
     actions = np.stack([shape.actions(candidate) for candidate in candidates])
     returns, scores, steps = evaluator(env, settings.seed)(actions)
     for candidate, value, score in zip(candidates, returns, scores, strict=True):
         state.best.offer(float(score), float(value), candidate, by=settings.best_by)
     state.simulated_steps += steps
+    if not state.best.parameters.size:
+        raise AllDivergedError(
+            f"all {len(candidates)} candidates of the first population diverged; try smaller actions"
+        )
     return returns, scores
+
+
+def rankable(returns: np.ndarray) -> np.ndarray:
+    """Returns, shape (n,), in which a candidate that diverged (nan) stands as far below the worst as the best above."""
+    failed = np.isnan(returns)
+    if failed.all():
+        return np.zeros(len(returns))
+    low, high = np.nanmin(returns), np.nanmax(returns)
+    return np.where(failed, low - max(high - low, abs(low), 1e-12), returns)
 
 
 def make_row(
@@ -278,7 +251,7 @@ def population_row(
     state: RunState, shape: Parametrisation, returns: np.ndarray, scores: np.ndarray, step_size: float
 ) -> Row:
     """The row of the history after a population: its best candidate."""
-    leader = int(np.argmax(returns))
+    leader = int(np.argmax(rankable(returns)))
     return make_row(state, horizon=shape.horizon, value=returns[leader], score=scores[leader], step_size=step_size)
 
 
@@ -317,56 +290,3 @@ def make_result(method: str, shape: Parametrisation, state: RunState, start: np.
         seconds=state.seconds,
         state=state,
     )
-
-
-def _one_by_one(env: Any, seed: int) -> Evaluate:
-    def evaluate(actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-        episodes = [rollout(env, candidate, seed=seed) for candidate in actions]
-        returns = np.array([rewards.sum() for rewards, _ in episodes])
-        return returns, np.array([score for _, score in episodes]), sum(len(rewards) for rewards, _ in episodes)
-
-    return evaluate
-
-
-def _batched(envs: Any, seed: int) -> Evaluate:
-    """Candidates in groups of ``num_envs``; the last group is filled up with copies, which count as simulated."""
-
-    def evaluate(actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-        worlds, count = envs.num_envs, len(actions)
-        index = np.resize(np.arange(count), -(-count // worlds) * worlds)
-        groups = [rollout_batch(envs, actions[group], seed=seed) for group in index.reshape(-1, worlds)]
-        returns = np.concatenate([group[0] for group in groups])[:count]
-        scores = np.concatenate([group[1] for group in groups])[:count]
-        return returns, scores, sum(group[2] for group in groups)
-
-    return evaluate
-
-
-def rollout_batch(envs: Any, actions: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Apply B action sequences, shape (B, T, A), to the B worlds of a vector environment, all reset with one seed.
-
-    Returns:
-        Returns, shape (B,), scores, shape (B,), and the environment steps that were simulated over all worlds.
-    """
-    batch, horizon = actions.shape[:2]
-    envs.reset(seed=[seed] * batch)
-    returns, scores = np.zeros(batch), np.full(batch, np.nan)
-    running = np.ones(batch, bool)
-    for step in range(horizon):
-        _, reward, terminated, truncated, info = envs.step(actions[:, step])
-        returns[running] += np.asarray(reward, np.float64)[running]
-        done = np.asarray(terminated) | np.asarray(truncated)
-        scores[running] = _last_scores(info, done)[running]
-        running &= ~done
-        if not running.any():
-            return returns, scores, batch * (step + 1)
-    return returns, scores, batch * horizon
-
-
-def _last_scores(info: dict[str, Any], done: np.ndarray) -> np.ndarray:
-    """Scores per world; with same-step autoreset, that of an ended episode stands in ``final_info``."""
-    scores = np.array(info.get("score", np.full(len(done), np.nan)), np.float64)
-    final = info.get("final_info")
-    if isinstance(final, dict) and "score" in final:
-        scores[done] = np.asarray(final["score"], np.float64)[done]
-    return scores

@@ -1,4 +1,9 @@
-"""Adam on the analytic gradient of an open-loop action sequence.
+"""Adam on the analytic gradient of an open-loop action sequence, with steps that are judged.
+
+Adam's step does not shrink where the landscape is stiff, so that one step may lead to where the gradient is hundreds of
+times as large and says nothing about the way back. So each iteration is judged by the objective: what loses more than
+was gained since the start is taken back at once, and so are iterations that stay below the best for a while. The
+search then goes on from the best, with a shorter step and empty moments; the step grows again with success.
 
 Each iteration simulates the episode once forward and once in reverse. ``simulated_steps`` counts forward environment
 steps only, the same count as that of a black-box optimiser; ``reverse_steps`` counts the steps swept in reverse, each
@@ -26,14 +31,20 @@ from pliant.policies.trajectory.episode import (
     make_result,
     make_row,
     may_go_on,
-    return_and_gradient,
-    rollout,
     settle_parametrisation,
     start_parameters,
 )
 from pliant.policies.trajectory.settings import GradientSettings, check_settings
+from pliant.policies.trajectory.trials import Trial, rollout, rollout_and_gradient
 
 __all__ = ["GradientSettings", "GradientState", "optimize"]
+
+SHORTENING = 0.5
+"""Factor on the step when the search goes back to the best."""
+RECOVERY = 1.2
+"""Factor on a shortened step with each iteration that is better than the best."""
+SHORTEST = 2.0**-10
+"""Smallest factor on the scheduled step size."""
 
 
 @dataclass
@@ -42,6 +53,10 @@ class GradientState(RunState):
 
     Attributes:
         parameters, first_moment, second_moment: parameter vector and Adam's moments, shape (P,).
+        anchor, anchor_gradient: the best parameters at this horizon and the gradient there, shape (P,).
+        anchor_value, start_value: the objective there and at the first iteration of this horizon.
+        setbacks: iterations in a row below ``anchor_value``.
+        step_factor: on the scheduled step size.
         initial_parameters: where the search started, shape (P,).
         iteration: iterations done.
         adam_steps: updates since the moments were last emptied.
@@ -54,6 +69,12 @@ class GradientState(RunState):
     initial_parameters: np.ndarray = field(default_factory=empty_vector)
     first_moment: np.ndarray = field(default_factory=empty_vector)
     second_moment: np.ndarray = field(default_factory=empty_vector)
+    anchor: np.ndarray = field(default_factory=empty_vector)
+    anchor_gradient: np.ndarray = field(default_factory=empty_vector)
+    anchor_value: float = -np.inf
+    start_value: float = -np.inf
+    setbacks: int = 0
+    step_factor: float = 1.0
     horizon: int = 0
     held: int = 0
     iteration: int = 0
@@ -112,30 +133,73 @@ def _iterate(env: Any, settings: GradientSettings, shape: Parametrisation, state
     """One forward and one reverse sweep, one update of the parameters."""
     began = time.perf_counter()
     horizon = state.horizon
-    value, score, gradient = return_and_gradient(
-        env, settings, shape, state, state.parameters, horizon=horizon, discount=settings.discount
+    trial = rollout_and_gradient(
+        env, shape, state.parameters, seed=settings.seed, horizon=horizon, discount=settings.discount
     )
-    direction = np.where(shape.touches(state.held), 0.0, gradient)
-    norm = float(np.linalg.norm(direction))
+    state.simulated_steps += trial.steps
+    state.reverse_steps += trial.reverse_steps
     if horizon == shape.horizon:
-        state.best.offer(score, value, state.parameters, by=settings.best_by)
-    step_size = _step_size(settings, state.iteration)
-    if settings.clip_norm and norm > settings.clip_norm:
-        direction *= settings.clip_norm / norm
+        state.best.offer(trial.score, trial.value, state.parameters, by=settings.best_by)
+    if trial.gradient is None:
+        if trial.failure is not None and not state.anchor.size:
+            raise trial.failure  # there is nothing to go back to
+        norm, direction = np.nan, state.anchor_gradient
+    else:
+        direction = np.where(shape.touches(state.held), 0.0, trial.gradient)
+        norm = float(np.linalg.norm(direction))
+    if _is_taken_back(settings, state, trial, direction):
+        _go_back(state)
+        direction = state.anchor_gradient
+    step_size = _step_size(settings, state.iteration) * state.step_factor
     _adam(settings, shape, state, direction, step_size)
     state.iteration += 1
-    if state.horizon < shape.horizon:
-        _grow_on_plateau(settings, shape, state, value)
+    if state.horizon < shape.horizon and trial.gradient is not None:
+        _grow_on_plateau(settings, shape, state, trial.value)
     state.seconds += time.perf_counter() - began
-    row = make_row(state, horizon=horizon, value=value, score=score, gradient_norm=norm, step_size=step_size)
+    row = make_row(
+        state, horizon=horizon, value=trial.value, score=trial.score, gradient_norm=norm, step_size=step_size
+    )
     state.history.append(row)
     return row
+
+
+def _is_taken_back(settings: GradientSettings, state: GradientState, trial: Trial, direction: np.ndarray) -> bool:
+    """Judge an iteration: note it as the best at this horizon, bear with it, or have the search go back."""
+    if trial.gradient is not None and trial.objective >= state.anchor_value:
+        if not state.anchor.size:
+            state.start_value = trial.objective
+        elif trial.objective > state.anchor_value:
+            state.step_factor = min(1.0, RECOVERY * state.step_factor)
+        state.anchor, state.anchor_gradient = state.parameters.copy(), direction.copy()
+        state.anchor_value, state.setbacks = trial.objective, 0
+        return False
+    if not settings.patience:
+        return trial.gradient is None
+    state.setbacks += 1
+    return trial.gradient is None or trial.objective < state.start_value or state.setbacks >= settings.patience
+
+
+def _go_back(state: GradientState) -> None:
+    """To the best parameters at this horizon, with a shorter step and empty moments."""
+    state.parameters = state.anchor.copy()
+    state.step_factor = max(SHORTEST, SHORTENING * state.step_factor)
+    state.setbacks = 0
+    _empty_moments(state)
+
+
+def _empty_moments(state: GradientState) -> None:
+    state.first_moment = np.zeros_like(state.parameters)
+    state.second_moment = np.zeros_like(state.parameters)
+    state.adam_steps = 0
 
 
 def _adam(
     settings: GradientSettings, shape: Parametrisation, state: GradientState, direction: np.ndarray, step_size: float
 ) -> None:
     """Adam (Kingma & Ba 2015), uphill, with the parameters put back into their bounds."""
+    norm = float(np.linalg.norm(direction))
+    if settings.clip_norm and norm > settings.clip_norm:
+        direction = direction * (settings.clip_norm / norm)
     state.adam_steps += 1
     state.first_moment = settings.beta1 * state.first_moment + (1 - settings.beta1) * direction
     state.second_moment = settings.beta2 * state.second_moment + (1 - settings.beta2) * direction**2
@@ -156,9 +220,10 @@ def _step_size(settings: GradientSettings, iteration: int) -> float:
 
 
 def _grow_on_plateau(settings: GradientSettings, shape: Parametrisation, state: GradientState, value: float) -> None:
-    """Lengthen the horizon when the return stops improving; the moments are emptied, since the objective is another.
+    """Lengthen the horizon when the return stops improving, and go on from the best at the old one.
 
-    Actions of the first ``hold_fraction`` of the old horizon are held from then on: the front moves forward.
+    The moments are emptied and the best is forgotten, since the objective is another. Actions of the first
+    ``hold_fraction`` of the old horizon are held from then on: the front moves forward.
     """
     gain = value - state.plateau_best
     if not np.isfinite(state.plateau_best) or gain > settings.plateau_tolerance * abs(state.plateau_best):
@@ -175,14 +240,19 @@ def _grow_on_plateau(settings: GradientSettings, shape: Parametrisation, state: 
         )
     state.held = held
     state.horizon = min(max(int(state.horizon * settings.horizon_growth), state.horizon + 1), shape.horizon)
-    state.plateau_best, state.plateau_count, state.adam_steps = -np.inf, 0, 0
-    state.first_moment = np.zeros(shape.size)
-    state.second_moment = np.zeros(shape.size)
+    state.plateau_best, state.plateau_count = -np.inf, 0
+    state.parameters = state.anchor
+    state.anchor, state.anchor_gradient = empty_vector(), empty_vector()
+    state.anchor_value, state.start_value, state.setbacks = -np.inf, -np.inf, 0
+    _empty_moments(state)
 
 
 def _evaluate_whole(env: Any, settings: GradientSettings, shape: Parametrisation, state: GradientState) -> None:
     began = time.perf_counter()
-    rewards, score = rollout(env, shape.actions(state.parameters), seed=settings.seed)
-    state.best.offer(score, float(rewards.sum()), state.parameters, by=settings.best_by)
-    state.simulated_steps += len(rewards)
+    parameters = state.anchor if state.anchor.size else state.parameters
+    trial = rollout(env, shape.actions(parameters), seed=settings.seed)
+    state.best.offer(trial.score, trial.value, parameters, by=settings.best_by)
+    state.simulated_steps += trial.steps
+    if trial.failure is not None:
+        raise trial.failure
     state.seconds += time.perf_counter() - began

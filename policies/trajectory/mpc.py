@@ -27,6 +27,8 @@ from pliant.policies.trajectory.episode import (
     start_parameters,
 )
 from pliant.policies.trajectory.settings import MpcSettings, TrajectorySettings, check_settings
+from pliant.policies.trajectory.trials import AllDivergedError
+from pliant.sims.checks import SimulationDiverged
 
 __all__ = ["MpcSettings", "MpcState", "Planner", "optimize"]
 
@@ -125,7 +127,8 @@ def optimize(
 
     Returns:
         the actions taken (those of the whole episode, unless the budget ended it), their return and score. The history
-        has a row for each plan, whose "return" and "score" are those of the episode so far.
+        has a row for each plan, whose "return" and "score" are those of the episode so far, as are "best_return" and
+        "best_score": there is only this episode.
     """
     check_settings(settings)
     check_settings(control)
@@ -160,7 +163,10 @@ def optimize(
             iterations=(first and control.first_iterations) or settings.iterations,
             seed=_seed_of_plan(settings.seed, len(state.rewards)),
         )
-        plan = method(ahead, plan_settings, parametrisation=shape, initial_parameters=state.plan)
+        try:
+            plan = method(ahead, plan_settings, parametrisation=shape, initial_parameters=state.plan)
+        except (SimulationDiverged, AllDivergedError):  # from here the plan before leads astray
+            plan = method(ahead, plan_settings, parametrisation=shape, initial_parameters=state.initial_parameters)
         # a method that moves a distribution plans its mean, not the luckiest of its samples
         planned = shape.actions(plan.state.mean) if hasattr(plan.state, "mean") else plan.actions
         taken = _act(env, planned[: min(control.replan_every, steps - len(state.rewards))], state)

@@ -26,6 +26,7 @@ from pliant.policies.trajectory.episode import (
     make_result,
     may_go_on,
     population_row,
+    rankable,
     settle_parametrisation,
     simulated_steps,
     start_parameters,
@@ -90,7 +91,7 @@ def optimize(
         noise[0] = 0.0
         candidates = shape.project(state.mean + state.sigma * noise)
         returns, scores = evaluate_population(env, settings, shape, state, candidates)
-        state.mean = path_integral_weights(returns, settings.temperature) @ candidates
+        state.mean = path_integral_weights(rankable(returns), settings.temperature) @ candidates
         used = state.sigma
         state.sigma *= settings.sigma_decay
         state.seconds += time.perf_counter() - began

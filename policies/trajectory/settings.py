@@ -28,10 +28,10 @@ class TrajectorySettings:
     """Environment steps that are optimised; 0 takes the environment's whole episode."""
     max_simulated_steps: int = 0
     """Stop before the forward environment steps would exceed this number; 0 sets no limit."""
-    best_by: Literal["score", "return"] = "score"
-    """What makes the best episode so far: its score (ties: its return), or its return alone."""
+    best_by: Literal["return", "score"] = "return"
+    """What makes the best episode so far, which is reported, saved and replayed: its return, or its score."""
     target_score: float = 0.0
-    """Stop once the best score reaches this value; 0 never stops early."""
+    """Stop once the best episode's score reaches this value; 0 never stops early."""
     parametrisation: Family = "sequence"
     """Free action per step, knots of a spline, or sums of sinusoids."""
     knots: int = 12
@@ -64,6 +64,9 @@ class GradientSettings(TrajectorySettings):
     """Factor of the schedule "step"."""
     decay_every: int = 30
     """Iterations between the decays of the schedule "step"."""
+    patience: int = 5
+    """Iterations in a row below the best after which the search goes back to it, with half the step and empty moments;
+    0 never goes back, except where the simulation diverges."""
     discount: float = 1.0
     """Discount factor per environment step of the optimised return (history and results report the plain sum)."""
     start_horizon: int = 0
@@ -174,6 +177,7 @@ def check_settings(settings: TrajectorySettings | MpcSettings) -> None:
         clip_norm=(0.0, math.inf),
         decay=(1e-12, 1.0),
         decay_every=(1, math.inf),
+        patience=(0, math.inf),
         discount=(1e-12, 1.0),
         start_horizon=(0, math.inf),
         horizon_growth=(1.01, math.inf),

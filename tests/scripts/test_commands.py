@@ -92,7 +92,9 @@ def test_optimize_writes_a_complete_folder(command, fake_env, tmp_path, method):
     assert len(rows) == len(metrics["history"]) == 12
     assert set(rows[0]) >= COLUMNS and set(rows[0]) == set(metrics["history"][0])
     assert [float(row["return"]) for row in rows] == [row["return"] for row in metrics["history"]]
-    assert metrics["summary"]["score"] == max(row["best_score"] for row in metrics["history"])
+    best = [row["best_return"] for row in metrics["history"]]
+    assert metrics["summary"]["return"] == max(best) == best[-1] and sorted(best) == best
+    assert metrics["summary"]["score"] == metrics["history"][-1]["best_score"]
     assert np.load(out / "actions.npz")["actions"].shape == (20, 2)
     assert (out / "video.mp4").stat().st_size > 1000 and (out / "plot.png").read_bytes().startswith(b"\x89PNG")
 
