@@ -9,10 +9,10 @@ from pliant.sims.math.rotation import rotation_functions
 from pliant.sims.mpm import injector as inj
 from pliant.sims.mpm import state as at
 from pliant.sims.mpm.activity import activity_functions
+from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.robot import effector as eff
 from pliant.sims.runtime import ti
 from pliant.sims.solver import (
-    CELL,
     CONTROL,
     DT,
     LEFT_DOMAIN,
@@ -37,7 +37,7 @@ def injector_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
     access = access_functions(fp, atomic)
     load3, load4, add, add3 = access.load3, access.load4, access.add, access.add3
     rotation = rotation_functions(fp)
-    activity = activity_functions(dim, fp)
+    activity, stencil = activity_functions(dim, fp), stencil_functions(dim, fp, atomic)
     injected_at = activity.injected_at
     record = at.record_size(dim)
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
@@ -150,18 +150,14 @@ def injector_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
             x = load3(mem.frames, pose) + opening + s * along + (fp(0.5) * time * (time + mem.constants[DT])) * g
             v = v_n + omega.cross(opening) + speed * along + time * g
             o = r_out * h[STATE] + h[at.STATE_AT] + p * record
-            has_left = False
-            cell = mem.constants[CELL]
             for d in ti.static(range(dim)):
                 mem.frames[o + d] = x[d]
                 mem.frames[o + V_AT + d] = v[d]
-                if not (x[d] >= cell and x[d] <= (h[at.EXTENT + d] - 2) * cell):
-                    has_left = True
             for i in ti.static(range(dim)):
                 for k in ti.static(range(dim)):
                     mem.frames[o + C_AT + dim * i + k] = fp(0.0)
                     mem.frames[o + F_AT + dim * i + k] = fp(1.0 if i == k else 0.0)
-            if has_left:
+            if not stencil.is_inside(mem, x):
                 status = h[STATUS] + (b * h[RECORDS] + c) * STATUS_SIZE
                 if h[status] == 0:
                     h[status] = substep + 1

@@ -1,11 +1,14 @@
 """A weakly compressible Newtonian liquid: pressure from the volume, viscous stress from the velocity gradient.
 
-    p(J) = K / 7 (J^-7 - 1)                              (Cole 1948; Monaghan 1994, eq. 4.1)
+    p(J) = K / 7 (J^-7 - 1)                 J > J_s      (Cole 1948; Monaghan 1994, eq. 4.1)
+    p(J) = p(J_s) + K J_s^-6 (1/J - 1/J_s)  otherwise    linear in the density: the speed of sound stays c J_s^-3
     tau = J (-p 1 + 2 eta dev(sym L))                    Kirchhoff stress, L = grad v, dev without the mean of the trace
 
 K = rho c^2 is the bulk modulus at rest, c the speed of sound, eta the dynamic viscosity [Pa s]: nothing depends on the
-substep. A liquid remembers its volume only: the deformation gradient stored is diag(J, 1, 1), any matrix of that
-determinant being as good. There is no SVD.
+substep. Tait's law is for slight compression. Its speed of sound, c J^-3, grows without bound as a liquid is squeezed,
+which a tool can do without limit, and no substep would be short enough: hence the linear part. A liquid remembers its
+volume only: the deformation gradient stored is diag(J, 1, 1), any matrix of that determinant being as good. There is no
+SVD.
 """
 
 from functools import cache
@@ -16,6 +19,10 @@ from pliant.sims.mpm.yielding import BULK, VISCOSITY
 from pliant.sims.runtime import ti
 
 EXPONENT = 7
+SQUEEZED = 0.95
+"""J_s, the share of its volume below which a liquid answers linearly."""
+FASTEST = SQUEEZED**-3
+"""Speed of sound of a squeezed liquid over that at rest, J_s^-3: a sixth faster."""
 
 
 @cache
@@ -26,10 +33,14 @@ def liquid_functions(dim: int, fp: Any, law_size: int) -> SimpleNamespace:
     vec = ti.types.vector(law_size, fp)
 
     @ti.func
-    def stiffening(J):
-        """J^-7"""
-        squared = J * J
-        return fp(1.0) / (squared * squared * squared * J)
+    def pressure(J):
+        """J p / K, and minus its derivative: below J_s, J p goes on along its tangent."""
+        near = ti.max(J, fp(SQUEEZED))
+        squared = near * near
+        stiff = fp(1.0) / (squared * squared * squared * near)
+        over = (stiff - fp(1.0)) / EXPONENT
+        slope = stiff - over
+        return near * over + slope * (near - J), slope
 
     @ti.func
     def shear_rate(L):
@@ -59,27 +70,26 @@ def liquid_functions(dim: int, fp: Any, law_size: int) -> SimpleNamespace:
     def respond(F, J, L, law: ti.template()):
         stored = mat(0.0)
         tau = (fp(2.0) * law[VISCOSITY] * J) * shear_rate(L)
-        pressure = law[BULK] / EXPONENT * (stiffening(J) - fp(1.0))
+        weighted, _slope = pressure(J)
         for i in ti.static(range(dim)):
             stored[i, i] = fp(1.0)
-            tau[i, i] -= J * pressure
+            tau[i, i] -= law[BULK] * weighted
         stored[0, 0] = J
         return stored, tau
 
     @ti.func
     def respond_adjoint(F, J, L, law: ti.template(), stored_bar, tau_bar):
-        # d(J p) = (p - K J^-7) dJ;  F_bar = J_bar cof F;  <tau_bar, dev sym dL> = <dev sym tau_bar, dL>
+        # d(J p) = -K slope dJ;  F_bar = J_bar cof F;  <tau_bar, dev sym dL> = <dev sym tau_bar, dL>
         law_bar = vec(0.0)
         D = shear_rate(L)
-        stiff = stiffening(J)
+        weighted, slope = pressure(J)
         trace = tau_bar.trace()
         work = fp(0.0)
         for i in ti.static(range(dim)):
             for j in ti.static(range(dim)):
                 work += tau_bar[i, j] * D[i, j]
-        over = (stiff - fp(1.0)) / EXPONENT
-        J_bar = stored_bar[0, 0] + trace * law[BULK] * (stiff - over) + fp(2.0) * law[VISCOSITY] * work
-        law_bar[BULK] = -trace * J * over
+        J_bar = stored_bar[0, 0] + trace * law[BULK] * slope + fp(2.0) * law[VISCOSITY] * work
+        law_bar[BULK] = -trace * weighted
         law_bar[VISCOSITY] = fp(2.0) * J * work
         L_bar = (fp(2.0) * law[VISCOSITY] * J) * shear_rate(tau_bar)
         return J_bar * cofactor(F), L_bar, law_bar

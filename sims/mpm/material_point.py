@@ -181,9 +181,8 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
             cause = NOT_FINITE
             if v.dot(v) >= reach * reach:
                 cause = TOO_FAST
-        for d in ti.static(range(dim)):
-            if x_new[d] < cell or x_new[d] > (h[at.EXTENT + d] - 2) * cell:
-                cause = LEFT_DOMAIN
+        if cause != NOT_FINITE and not stencil.is_inside(mem, x_new):
+            cause = LEFT_DOMAIN
         if cause != 0:
             status = h[STATUS] + (b * h[RECORDS] + c) * STATUS_SIZE
             if h[status] == 0:

@@ -17,7 +17,10 @@ from pliant.sims.robot.effector import Effector, EffectorPart
 from pliant.sims.solver import Part
 
 MARGIN = 3
-"""Cells between the edge of the grid and the nearest place where a particle may be."""
+"""Cells between the edge of the grid and the nearest place where a particle may start."""
+EDGE = 1
+"""Cells between the edge of the grid and the nearest place where a particle may get to (``stencil.is_inside``). A wall
+of MARGIN cells or more holds what tools press into it half a cell short of that."""
 
 
 LARGEST_CELL = 1e6
@@ -32,7 +35,7 @@ FLOW_INDEX_RANGE = (0.2, 1.0)
 
 @dataclass
 class Walls:
-    """The faces of the domain, ``thickness`` cells deep.
+    """The faces of the domain, ``thickness`` cells deep; three or more let nothing out, whatever presses.
 
     kind: "separate" (with Coulomb friction), "slip" or "sticky", one for all faces or one each in the order
     (low x, high x, low y, high y, ...).  friction: coefficient, one or one each.
@@ -229,9 +232,9 @@ class Scene:
             start += len(body)
         raise ValueError(f"body {shown(name)} is unknown; bodies: {', '.join(b.name for b in self.bodies)}")
 
-    def check_inside(self, position: np.ndarray) -> None:
-        """Raise ``ValueError`` if a particle lies within ``MARGIN`` - 1 cells of the edge of the domain (or beyond)."""
-        low, high = (MARGIN - 1) * self.cell, self.size - (MARGIN - 1) * self.cell
+    def check_inside(self, position: np.ndarray, margin: int = MARGIN - 1) -> None:
+        """Raise ``ValueError`` if a particle lies within ``margin`` cells of the edge of the domain (or beyond)."""
+        low, high = margin * self.cell, self.size - margin * self.cell
         outside = ~((position > low) & (position < high)).all(-1)
         if outside.any():
             first = np.argwhere(outside)[0]

@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.mpm import state as at
+from pliant.sims.mpm.liquid import FASTEST
 from pliant.sims.mpm.materials import MATERIALS, RIGID
 from pliant.sims.mpm.rigid import ROW, law_of, rigid_motion, rigid_table
-from pliant.sims.mpm.scene import FLOW_INDEX_RANGE, Scene
+from pliant.sims.mpm.scene import EDGE, FLOW_INDEX_RANGE, Scene
 from pliant.sims.mpm.tension import check_tension_parameters, field_count
 from pliant.sims.mpm.yielding import BULK, LIQUID, SAND, VISCOPLASTIC, VON_MISES, law_size
 from pliant.sims.solver import CELL, INVERSE_CELL, LANES, Field, Needs, Part, Passes, Phases, Places
 
 COURANT_LIMIT = 0.8
-"""Share of a cell that an elastic wave may cross in a substep (explicit MLS-MPM with quadratic splines)."""
+"""Share of a cell that a wave may cross in a substep (explicit MLS-MPM with quadratic splines); sound in a liquid that
+is squeezed, however much."""
 
 
 FLOW_USERS = {
@@ -62,7 +64,7 @@ def substep_limits(cell: float, material: np.ndarray, values: dict[str, np.ndarr
         bulk, viscosity, density = (
             values[name][..., liquid].astype(float) for name in ("bulk_modulus", "viscosity", "density")
         )
-        speed = float(np.max(np.sqrt(bulk / density)))
+        speed = FASTEST * float(np.max(np.sqrt(bulk / density)))
         limits["sound waves"] = (COURANT_LIMIT * cell / speed, speed)
         if (viscosity > 0).any():
             kinematic = float(np.max(viscosity / density))
@@ -261,9 +263,9 @@ class MPMPart(Part):
         return mpm_passes(dim, fp, *self.key[1:])
 
     def check_state(self, name: str, values: np.ndarray) -> None:
-        """Particles lie inside the domain."""
+        """Particles lie inside the domain, also those that a tool has pressed into a wall."""
         if name == "position":
-            self.scene.check_inside(values)
+            self.scene.check_inside(values, EDGE)
 
     def check_parameters(self, name: str, values: dict[str, np.ndarray]) -> None:
         """Parameters are physical, and the substep resolves elastic waves."""

@@ -7,7 +7,7 @@ from typing import Any
 from pliant.sims.math.access import access_functions
 from pliant.sims.mpm import state as at
 from pliant.sims.runtime import ti
-from pliant.sims.solver import INVERSE_CELL
+from pliant.sims.solver import CELL, INVERSE_CELL
 
 NODE_MASK, FLOAT_MASK = (1 << 28) - 1, (1 << 30) - 1
 """At least the index of any node, and of any float. Masked, an index is known to LLVM not to overflow when something
@@ -105,6 +105,20 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
         for d in ti.static(range(dim)):
             base[d] = ti.max(0, ti.min(base[d], mem.integers[at.EXTENT + d] - 3))
         return base
+
+    @ti.func
+    def is_inside(mem: ti.template(), x):
+        """Whether x is a cell or more from every edge of the domain; a NaN is not.
+
+        No contact takes a particle out: walls of three cells or more act last, and they stop all nodes of a particle
+        that is a cell and a half from an edge.
+        """
+        cell = mem.constants[CELL]
+        inside = True
+        for d in ti.static(range(dim)):
+            if not (x[d] >= cell and x[d] <= (mem.integers[at.EXTENT + d] - 1) * cell):
+                inside = False
+        return inside
 
     @ti.func
     def index(mem: ti.template(), node):

@@ -1,0 +1,86 @@
+"""Whatever actions do within their bounds, no task diverges and matter stays whole and inside its domain.
+
+Each pattern is one world of a batch: all actions at +1 or at -1, or each of them at +1 or -1 at random, drawn anew in
+every step or held for several. Policies that learn begin like this, and black-box optimisers never stop.
+"""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import pliant.envs  # noqa: F401  registers the ids
+from pliant.envs.registry import ENTRIES, Entry
+from pliant.sims.checks import SimulationDiverged
+
+HELD = {"random": 1, "held for 4 steps": 4, "held for 8 steps": 8}  # steps between draws
+PATTERNS = ("plus", "minus", *HELD)
+LONGEST_EDGE = 1.1  # of a wire, in rest lengths
+SLOW_SEEDS = range(1, 6)
+
+
+def corner_actions(pattern: str, entry: Entry, seed: int) -> np.ndarray:
+    """An episode's actions, each +1 or -1, shape (horizon, action size)."""
+    shape = (entry.horizon, entry.action_size)
+    if pattern not in HELD:
+        return np.full(shape, 1.0 if pattern == "plus" else -1.0)
+    held = HELD[pattern]
+    drawn = np.random.default_rng([seed, held]).choice([-1.0, 1.0], (-(-entry.horizon // held), entry.action_size))
+    return np.repeat(drawn, held, axis=0)[: entry.horizon]
+
+
+def longest_edges(world) -> np.ndarray:
+    """Length of each world's most stretched edge in rest lengths, shape (B,)."""
+    parents = world.scene.rod.tree[1:]
+    position = world.state("position").astype(float)
+    lengths = np.linalg.norm(position[:, 1:] - position[:, parents], axis=-1)
+    return (lengths / world.parameter("rest_length")[:, 1:]).max(axis=1)
+
+
+def is_within(world) -> np.ndarray:
+    """Whether all particles of each world are a cell or more from the edges of the domain, shape (B,)."""
+    position, cell = world.state("position"), world.scene.cell
+    return ((position >= cell) & (position <= world.scene.size - cell)).all(axis=(1, 2))
+
+
+def faults(entry: Entry, seed: int, patterns: tuple[str, ...] = PATTERNS) -> dict[str, str]:
+    """What goes wrong, by pattern. A divergence ends the whole batch; the others then begin again without it."""
+    envs = gym.make_vec(entry.id, num_envs=len(patterns), vectorization_mode="vector_entry_point")
+    world = envs.unwrapped._rollout.world
+    actions = np.stack([corner_actions(pattern, entry, seed) for pattern in patterns], axis=1)
+    found: dict[str, str] = {}
+    envs.reset(seed=[seed] * len(patterns))
+    try:
+        for step, action in enumerate(actions):
+            observation, reward, _, _, _ = envs.step(action)
+            wrong = {"not finite": ~(np.isfinite(observation).all(axis=1) & np.isfinite(reward))}
+            if "rest_length" in world.parameter_names:
+                wrong["an edge is stretched"] = longest_edges(world) > LONGEST_EDGE
+            else:
+                wrong["a particle is outside"] = ~is_within(world)
+            for what, where in wrong.items():
+                for b in np.flatnonzero(where):
+                    found.setdefault(patterns[b], f"step {step}: {what}")
+    except SimulationDiverged as error:
+        left = tuple(pattern for b, pattern in enumerate(patterns) if b != error.world)
+        rest = faults(entry, seed, left) if left else {}
+        return {patterns[error.world]: str(error), **rest}
+    finally:
+        envs.close()
+    return found
+
+
+every_task = pytest.mark.parametrize("entry", ENTRIES, ids=[entry.id for entry in ENTRIES])
+
+
+@every_task
+def test_corner_actions_do_no_harm(entry: Entry) -> None:
+    assert faults(entry, 0) == {}
+
+
+@pytest.mark.slow
+@every_task
+@pytest.mark.parametrize("seed", SLOW_SEEDS)
+def test_corner_actions_do_no_harm_with_other_seeds(entry: Entry, seed: int) -> None:
+    assert faults(entry, seed) == {}
