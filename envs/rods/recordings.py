@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -208,6 +208,25 @@ def recordings(name: str, split: str, data: str | Path | None = None) -> list[Re
             return found
         tried.append(str(folder.relative_to(root) / pattern))
     raise ValueError(f"{root} has no recordings of {name} for {split}; looked for {', '.join(dict.fromkeys(tried))}")
+
+
+def mean_lengths(recordings: Sequence[Recording]) -> np.ndarray:
+    """Mean lengths of the edges over all frames that show both ends, (n,) [m]; the first, which is no edge, as the
+    second.
+
+    Raises:
+        ValueError: the two ends of an edge are never seen together.
+    """
+    parents = recordings[0].parents
+    lengths = np.concatenate([edges(r.positions, parents)[1] for r in recordings])
+    both = np.concatenate([r.known & r.known[:, parents] for r in recordings])
+    both[:, 0] = True
+    unseen = np.flatnonzero(~both.any(axis=0))
+    if len(unseen):
+        raise ValueError(f"no frame shows both vertices {parents[unseen[0]]} and {unseen[0]}")
+    mean = lengths.mean(axis=0, where=both)
+    mean[0] = mean[1]
+    return mean
 
 
 def load(path: str | Path, *, name: str | None = None) -> Recording:
