@@ -42,7 +42,7 @@ LANES = 4
 
 # A status record: substep of the first failure + 1 (0: none), element, code.
 STATUS_SIZE = 3
-LEFT_DOMAIN, NOT_FINITE, TOO_FAST, NOT_CONVERGED, TORN, CROWDED = 1, 2, 3, 4, 5, 6
+LEFT_DOMAIN, NOT_FINITE, TOO_FAST, NOT_CONVERGED, TORN, CROWDED, FOLDED = 1, 2, 3, 4, 5, 6, 7
 CAUSES = {
     LEFT_DOMAIN: "a particle left the domain",
     NOT_FINITE: "a value is not finite; the substep is too large or an element has inverted",
@@ -50,6 +50,7 @@ CAUSES = {
     NOT_CONVERGED: "the implicit step did not converge; the substep is too large or a clamp tears the rod",
     TORN: "a clamp or a force tears the rod: an edge is more than twice its rest length",
     CROWDED: "the rod is crumpled: more pairs of its edges are in contact than there is room for",
+    FOLDED: "the rod is folded: two edges lie on each other, more than 178 degrees apart in direction",
 }
 
 
@@ -230,6 +231,10 @@ class Part(ABC):
 
     def check_state(self, name: str, values: np.ndarray) -> None:
         """Raise ``ValueError`` if values (B, ...) of one of this part's state fields are not allowed."""
+        return None
+
+    def check_fit(self, name: str, values: np.ndarray, parameters: dict[str, np.ndarray]) -> None:
+        """The same for what depends on this part's parameters, by name, of the worlds whose state is being set."""
         return None
 
     def check_parameters(self, name: str, values: dict[str, np.ndarray]) -> None:

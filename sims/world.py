@@ -13,7 +13,7 @@ from pliant.sims.elements import element_drivers
 from pliant.sims.inputs import flag, real, real_array, shown, whole
 from pliant.sims.layout import FORWARD_ARRAYS, REVERSE_ARRAYS, WorldMemory
 from pliant.sims.runtime import Array, Launch, float_type, numpy_type, start, thread_count
-from pliant.sims.solver import CAUSES, LEFT_DOMAIN, TORN, Model
+from pliant.sims.solver import CAUSES, FOLDED, LEFT_DOMAIN, TORN, Model
 from pliant.sims.world_state import WorldState
 
 MEMBER_ELEMENTS = 2048
@@ -229,7 +229,7 @@ class World(WorldState):
         failed = np.argwhere(status[..., 0] > 0)
         b, c = min(failed.tolist(), key=lambda i: int(status[i[0], i[1], 0]))
         substep, element, code = (int(v) for v in status[b, c])
-        array = "position" if code in (LEFT_DOMAIN, TORN) else "velocity"
+        array = "position" if code in (LEFT_DOMAIN, TORN, FOLDED) else "velocity"
         what = self._parts[-1].element_name  # solvers come after what they are coupled to
         self._diverged = True
         raise SimulationDiverged(self.step_count, substep - 1, f"{array} of {what} {element}", b, CAUSES[code])

@@ -100,7 +100,10 @@ class WorldState:
         state = self._memory.frame(self._memory.live, self._current).copy()
         window = field.of(state)
         window[self._mask(worlds)] = fit(values, window, name)[self._mask(worlds)]
-        self._owner(name).check_state(name, window)
+        owner, mask = self._owner(name), self._mask(worlds)
+        owner.check_state(name, window)
+        rows = self._memory.rows("parameters", self._sizes.parameter)
+        owner.check_fit(name, window[mask], {f.name: f.of(rows)[mask] for f in owner.parameter_fields})
         self._show(state)
 
     def active_particles(self) -> np.ndarray:

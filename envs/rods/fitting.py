@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pliant.envs.rods.identification import GRAVITY, Replay
+from pliant.envs.rods.identification import GRAVITY, Replay, check_start
 from pliant.envs.rods.parameter_files import RodParameters
 from pliant.envs.rods.recordings import Recording
 from pliant.sims.checks import SimulationDiverged
@@ -52,13 +52,17 @@ SHARED = ("bend_stiffness", "twist_stiffness")
 
 
 def loss(predicted: np.ndarray, replay: Replay) -> tuple[float, np.ndarray]:
-    """Mean of sqrt(e^2 + s^2) - s over the coordinates e of all vertices and predicted frames [m], and its derivative
-    with respect to ``predicted`` (B, T, n, 3); s is ``ERROR_SCALE``."""
-    error = predicted - replay.recorded[:, : predicted.shape[1]]
+    """Mean of sqrt(e^2 + s^2) - s over the coordinates e of all vertices and predicted frames that were measured [m]
+    (clamped ones count as right), and its derivative with respect to ``predicted`` (B, T, n, 3); s is
+    ``ERROR_SCALE``."""
+    frames = predicted.shape[1]
+    error = predicted - replay.recorded[:, :frames]
     error[:, :2] = 0.0
     error[:, :, replay.clamped] = 0.0
+    known = replay.known[:, :frames]
+    error[~known] = 0.0
     size = np.sqrt(error**2 + ERROR_SCALE**2)
-    count = error[:, 2:].size
+    count = 3 * int(known[:, 2:].sum())
     return float((size - ERROR_SCALE).sum() / count), error / size / count
 
 
@@ -66,9 +70,9 @@ class Problem:
     """The fit as a function of one vector z, zero at the start."""
 
     def __init__(self, recordings: Sequence[Recording], start: RodParameters) -> None:
-        self.replay = Replay(recordings, precision="f64", differentiable=True)
+        check_start(recordings, start)
+        self.replay = Replay(recordings, grip=start.grip, precision="f64", differentiable=True)
         self.start = {name: np.asarray(value, float) for name, value in start.values.items()}
-        self.object = start.object
         self.size = sum(self.start[name].size for name in VARIABLES) + len(SHARED)
 
     def values(self, z: np.ndarray) -> dict[str, np.ndarray]:
@@ -88,6 +92,8 @@ class Problem:
     def evaluate(self, z: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss with ridge, and its gradient."""
         values = self.values(z)
+        if not self.replay.can_start(values):
+            return DIVERGED, np.zeros(self.size)
         try:
             predicted = self.replay.run(values, self.replay.recorded.shape[1])
             value, bar = loss(predicted, self.replay)
@@ -131,7 +137,7 @@ def fit(
 
     def parameters(point: np.ndarray) -> RodParameters:
         shaped: dict[str, Any] = {k: v if v.ndim else float(v) for k, v in problem.values(point).items()}
-        return RodParameters(start.object, shaped)
+        return RodParameters(start.object, shaped, topology=start.topology)
 
     def note(iteration: int, point: np.ndarray, value: float) -> None:
         state["z"], state["iteration"] = point.copy(), np.array(iteration)

@@ -13,10 +13,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from pliant.envs.rods.parameter_files import RodParameters
-from pliant.envs.rods.recordings import Recording
+from pliant.envs.rods.grips import held_neighbours
+from pliant.envs.rods.parameter_files import RodParameters, Topology
+from pliant.envs.rods.recordings import Recording, mean_lengths
 from pliant.sims.rod.scene import Grip, Rod, RodScene
-from pliant.sims.rod.topology import carried_directors, edges, joint_lengths, strains, vertex_shares
+from pliant.sims.rod.solver import LONGEST_STRETCH
+from pliant.sims.rod.topology import carried_directors, check_folds, edges, joint_lengths, strains, vertex_shares
 from pliant.sims.world import World
 
 REFERENCE = (1.0, 0.0, 0.0)
@@ -25,12 +27,16 @@ REFERENCE = (1.0, 0.0, 0.0)
 GRAVITY = 9.81
 
 
-def initial_parameters(recordings: Sequence[Recording]) -> RodParameters:
-    """Where a fit begins: a straight wire of middling stiffness with the mean edge lengths of the recordings."""
+def initial_parameters(recordings: Sequence[Recording], grip: str = "direction") -> RodParameters:
+    """Where a fit begins: a straight wire of middling stiffness with the mean edge lengths of the recordings.
+
+    Args:
+        recordings: of one wire.
+        grip: what a gripper with a single clamped vertex holds, one of ``grips.GRIPS``.
+    """
     first = recordings[0]
     n = len(first.parents)
-    lengths = np.concatenate([edges(r.positions, r.parents)[1] for r in recordings]).mean(axis=0)
-    lengths[0] = lengths[1]
+    lengths = mean_lengths(recordings)
     return RodParameters(
         first.object,
         {
@@ -49,18 +55,56 @@ def initial_parameters(recordings: Sequence[Recording]) -> RodParameters:
             "length_memory": 0.0,
             "shape_memory": np.zeros(n),
         },
+        topology=Topology.of(first, grip),
     )
+
+
+def check_start(recordings: Sequence[Recording], parameters: RodParameters) -> None:
+    """Raise ``ValueError`` if recordings are not of one wire held in one way, or a wire with these parameters cannot
+    start as a recording does; the message names the recording. Nothing is simulated."""
+    first = recordings[0]
+    for other in recordings[1:]:
+        alike = np.array_equal(other.parents, first.parents) and np.array_equal(other.clamped, first.clamped)
+        if not alike or other.dt != first.dt:
+            raise ValueError(f"recordings {first.name!r} and {other.name!r} are not of one wire held in one way")
+    rest, n = np.asarray(parameters.values.get("rest_length", ()), float), len(first.parents)
+    if rest.size and rest.shape != (n,):
+        raise ValueError(f"parameters are of {rest.size} vertices, the recording has {n}")
+    parameters.check_complete()
+    if parameters.topology is not None:
+        parameters.topology.check_same_wire(first)
+    memory = float(parameters.values["length_memory"])
+    for recording in recordings:
+        found = first_lengths(recording.positions[None], recording.parents)[0]
+        now = edges(recording.positions[1], recording.parents)[1]
+        stretched = np.flatnonzero(now[1:] > LONGEST_STRETCH * ((1 - memory) * rest + memory * found)[1:]) + 1
+        if len(stretched):
+            i = int(stretched[0])
+            raise ValueError(
+                f"recording {recording.name}: vertices {recording.parents[i]} and {i} are {now[i]:.3g} m apart in "
+                f"frame 1; the edge between them has rest length {rest[i]:.3g} m and may stretch "
+                f"{LONGEST_STRETCH:g}-fold"
+            )
+        check_folds(f"recording {recording.name}, frame 1", recording.positions[1], recording.parents)
+
+
+def first_lengths(positions: np.ndarray, parents: np.ndarray) -> np.ndarray:
+    """Mean lengths of the edges in frames 0 and 1 of positions (B, T, n, 3), (B, n) [m]; the first as the second."""
+    lengths = edges(positions[:, :2], parents)[1].mean(axis=1)
+    lengths[:, 0] = lengths[:, 1]
+    return lengths
 
 
 def predict(recordings: Sequence[Recording], parameters: RodParameters, *, precision: str = "f32") -> list[np.ndarray]:
     """Open-loop predictions of recordings of one wire, each (T, n, 3) [m]; frames 0 and 1 are the recording's.
 
     Raises:
-        ValueError: parameters of another number of vertices, recordings of different wires.
+        ValueError: see `check_start`.
         SimulationDiverged: the step does not converge with these parameters.
     """
+    check_start(recordings, parameters)
     longest = max(len(r.positions) for r in recordings)
-    replay = Replay(recordings, precision=precision)
+    replay = Replay(recordings, grip=parameters.grip, precision=precision)
     positions = replay.run(parameters.values, longest)
     return [positions[k, : len(r.positions)].copy() for k, r in enumerate(recordings)]
 
@@ -68,49 +112,58 @@ def predict(recordings: Sequence[Recording], parameters: RodParameters, *, preci
 class Replay:
     """Recordings of one wire, replayed side by side by one World.
 
+    Args:
+        recordings: of one wire, held in one way.
+        grip: what a gripper with a single clamped vertex holds, one of ``grips.GRIPS``.
+
     Attributes:
         recorded: (B, T, n, 3) [m], the last frame repeated after the end of shorter recordings.
-        held: vertices that move as given: those clamped, and the far end of an edge held in the middle.
+        known: where ``recorded`` was measured, (B, T, n).
+        held: vertices that move as given: those clamped, and those that move along with one of these.
     """
 
     def __init__(
-        self, recordings: Sequence[Recording], *, precision: str = "f32", differentiable: bool = False
+        self,
+        recordings: Sequence[Recording],
+        *,
+        grip: str = "direction",
+        precision: str = "f32",
+        differentiable: bool = False,
     ) -> None:
         first = recordings[0]
-        for other in recordings[1:]:
-            alike = np.array_equal(other.parents, first.parents) and np.array_equal(other.clamped, first.clamped)
-            if not alike or other.dt != first.dt:
-                raise ValueError(f"recordings {first.name!r} and {other.name!r} are not of one wire held in one way")
         self.parents, self.clamped, self.dt = first.parents, first.clamped, first.dt
         longest = max(len(r.positions) for r in recordings)
+        ends = [(0, longest - len(r.positions)) for r in recordings]
         self.recorded = np.stack(
-            [np.pad(r.positions, ((0, longest - len(r.positions)), (0, 0), (0, 0)), "edge") for r in recordings]
+            [np.pad(r.positions, (end, (0, 0), (0, 0)), "edge") for r, end in zip(recordings, ends, strict=True)]
         )
+        self.known = np.stack([np.pad(r.known, (end, (0, 0))) for r, end in zip(recordings, ends, strict=True)])
         batch = len(self.recorded)
-        self.held, self.driven = self._grips()
+        self.held, self.driven = self._grips(grip)
         self.director = carried_directors(self.recorded[:, 1], self.parents, REFERENCE)
-        self.first_lengths = edges(self.recorded[:, :2], self.parents)[1].mean(axis=1)
-        self.first_lengths[:, 0] = self.first_lengths[:, 1]
+        self.first_lengths = first_lengths(self.recorded, self.parents)
         self.first_strains = strains(self.recorded[:, 1], self.director, self.parents)[:, :, :2]
+        # Worlds are kept, by the scale of their edges among others, which the solver's tolerance is in proportion to
+        scale = round(float(np.log2(mean_lengths(recordings)[1:].mean() / EDGE)))
         self.world = _world(
-            tuple(self.parents.tolist()), tuple(self.held.tolist()), batch, self.dt, precision, differentiable
+            tuple(self.parents.tolist()), tuple(self.held.tolist()), batch, self.dt, scale, precision, differentiable
         )
 
-    def _grips(self) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices that move as given, (h,), and their positions, (B, T, 3 h).
-
-        A single vertex held in the middle of a wire stands for a gripper, which holds the edge before it too. It is
-        taken not to turn: in the training recordings these edges keep their direction to about a degree, while those
-        after the gripper swing by fifteen.
-        """
+    def _grips(self, grip: str) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices that move as given, (h,), and their positions, (B, T, 3 h): those clamped, and, as far from them
+        as in frame 1, their `held_neighbours`."""
         positions = {int(v): self.recorded[:, :, v] for v in self.clamped}
-        for v in self.clamped:
-            p = int(self.parents[v])
-            follows = any(int(self.parents[w]) == v for w in self.clamped)
-            if p >= 0 and p not in positions and not follows:
-                positions[p] = self.recorded[:, :, v] + (self.recorded[:, 1, p] - self.recorded[:, 1, v])[:, None]
+        for v, neighbour in held_neighbours(self.parents, self.clamped, grip):
+            apart = self.recorded[:, 1, neighbour] - self.recorded[:, 1, v]
+            positions[neighbour] = self.recorded[:, :, v] + apart[:, None]
         held = np.array(list(positions))
         return held, np.stack(list(positions.values()), axis=2).reshape(*self.recorded.shape[:2], -1)
+
+    def can_start(self, values: Mapping[str, np.ndarray | float]) -> bool:
+        """Whether no edge is torn with these values before the first step."""
+        rest = np.asarray(self.physical(values)["rest_length"])
+        lengths = edges(self.recorded[:, 1], self.parents)[1]
+        return not (lengths[:, 1:] > LONGEST_STRETCH * rest[..., 1:]).any()
 
     def physical(self, values: Mapping[str, np.ndarray | float]) -> dict[str, np.ndarray]:
         """The World's parameters, each (B, n, ...) or broadcasting to it.
@@ -119,9 +172,6 @@ class Replay:
         curvatures (1 - a_j) k + a_j k_first.
         """
         v = {name: np.asarray(value, float) for name, value in values.items()}
-        n = len(self.parents)
-        if v["rest_length"].shape != (n,):
-            raise ValueError(f"parameters are of {v['rest_length'].size} vertices, the recording has {n}")
         length, w, a = v["rest_length"], v["length_memory"], v["shape_memory"][:, None]
         share = vertex_shares(length, self.parents)
         first = self.first_strains / joint_lengths(length, self.parents)[:, None]
@@ -205,14 +255,24 @@ class Replay:
         }
 
 
+EDGE = 0.1
+"""Length of the edges of a World of wires [m], times a power of two near that of the wire; see ``_world``."""
+
+
 @lru_cache(maxsize=4)
 def _world(
-    parents: tuple[int, ...], clamped: tuple[int, ...], batch: int, dt: float, precision: str, differentiable: bool
+    parents: tuple[int, ...],
+    clamped: tuple[int, ...],
+    batch: int,
+    dt: float,
+    scale: int,
+    precision: str,
+    differentiable: bool,
 ) -> World:
     """A World of such wires; what it is made of is replaced by every ``run``."""
     position = np.zeros((len(parents), 3))
     for i, p in enumerate(parents[1:], start=1):
-        position[i] = position[p] + [0.1, 0.0, 0.0]
+        position[i] = position[p] + [EDGE * 2.0**scale, 0.0, 0.0]
     rod = Rod(position, parents=np.array(parents))
     scene = RodScene(rod, grips=[Grip(clamped)])
     return World(scene, batch=batch, substeps=1, dt=dt, precision=precision, differentiable=differentiable)

@@ -8,11 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pliant.envs.rods.layouts import OBJECTS, check_object
+from pliant.envs.rods.grips import check_grip
+from pliant.envs.rods.layouts import LAYOUTS, OBJECTS, check_object
+from pliant.sims.rod.topology import check_parents
+
+if TYPE_CHECKING:
+    from pliant.envs.rods.recordings import Recording
 
 VERSION = 1
 LARGEST_FILE = 2**20  # bytes
@@ -36,6 +41,46 @@ UNITS = {
 tell ratios only. The mass factor is that of a vertex, relative to an even distribution along the wire."""
 
 
+POSITIVE = ("bend_stiffness", "twist_stiffness", "stretch_stiffness", "rest_length", "mass_factor")
+PER_VERTEX = ("bend_stiffness", "twist_stiffness", "rest_length", "natural_twist", "mass_factor", "shape_memory")
+NOT_NEGATIVE = ("bend_damping", "twist_damping", "drag", "quadratic_drag")
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """How the vertices of a wire hang together and which are held.
+
+    Attributes:
+        parents: predecessor of each vertex, -1 for the first, shape (n,).
+        branch: number of each vertex's rod, 0 for the parent, shape (n,).
+        clamped: vertices whose positions were given in the recordings, shape (c,).
+        grip: what a gripper with a single clamped vertex holds, one of ``grips.GRIPS``.
+    """
+
+    parents: np.ndarray
+    branch: np.ndarray
+    clamped: np.ndarray
+    grip: str = "direction"
+
+    @classmethod
+    def of(cls, recording: Recording, grip: str) -> Topology:
+        """That of a recording.
+
+        Raises:
+            ValueError: ``grip`` is unknown.
+        """
+        assert recording.branch is not None
+        return cls(recording.parents, recording.branch, recording.clamped, check_grip(grip))
+
+    def check_same_wire(self, recording: Recording) -> None:
+        """Raise ``ValueError`` if the vertices of a recording hang together in another way."""
+        if not np.array_equal(self.parents, recording.parents):
+            raise ValueError(
+                f"the parameters are of a wire whose vertices hang on {self.parents.tolist()}, those of recording "
+                f"{recording.name} on {recording.parents.tolist()}"
+            )
+
+
 @dataclass(frozen=True, eq=False)
 class RodParameters:
     """Parameters of one wire.
@@ -44,11 +89,37 @@ class RodParameters:
         object: which wire.
         values: name to a number or an array of numbers, in the units of ``UNITS``.
         provenance: where they come from: files, date, losses, versions, command.
+        topology: how its vertices hang together; None: not known.
     """
 
     object: str
     values: dict[str, np.ndarray | float]
     provenance: dict[str, Any] = field(default_factory=dict)
+    topology: Topology | None = None
+
+    @property
+    def grip(self) -> str:
+        """What a gripper with a single clamped vertex holds."""
+        return "direction" if self.topology is None else self.topology.grip
+
+    def check_complete(self) -> None:
+        """Raise ``ValueError`` if a value is missing or has another shape or sign than a wire's."""
+        missing = [name for name in UNITS if name not in self.values]
+        if missing:
+            raise ValueError(f"the parameters of {self.object!r} lack {', '.join(missing)}")
+        n = np.size(self.values["rest_length"])
+        for name, value in self.values.items():
+            shape = (n,) if name in PER_VERTEX else {"natural_curvature": (n, 2), "gravity": (3,)}.get(name, ())
+            if np.shape(value) != shape:
+                raise ValueError(f"parameter {name!r} of {self.object!r} has shape {np.shape(value)}, must be {shape}")
+            low = float(np.min(value))
+            if (name in POSITIVE and low <= 0) or (name in NOT_NEGATIVE and low < 0):
+                what = "positive" if name in POSITIVE else "not negative"
+                raise ValueError(f"parameter {name!r} of {self.object!r} holds {low:g}, must be {what}")
+        if self.topology is not None and len(self.topology.parents) != n:
+            raise ValueError(
+                f"the parameters of {self.object!r} are of {n} vertices, its topology of {len(self.topology.parents)}"
+            )
 
 
 def load_parameters(object_or_path: str | Path) -> RodParameters:
@@ -59,7 +130,7 @@ def load_parameters(object_or_path: str | Path) -> RodParameters:
     """
     text = str(object_or_path)
     if text.endswith(".json"):
-        path = Path(text)
+        path = Path(text).expanduser()
         if not path.is_file():
             raise ValueError(f"{path} does not exist")
         return _parsed(_read(path), text)
@@ -89,6 +160,11 @@ def save_parameters(path: str | Path, parameters: RodParameters, provenance: Map
         "values": {name: _entry(name, value) for name, value in parameters.values.items()},
         "provenance": dict(parameters.provenance if provenance is None else provenance),
     }
+    if parameters.topology is not None:
+        content["topology"] = {
+            name: value if isinstance(value, str) else value.tolist()
+            for name, value in vars(parameters.topology).items()
+        }
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
@@ -129,7 +205,32 @@ def _parsed(text: str, where: str) -> RodParameters:
         if not isinstance(content.get(key), kind):
             raise ValueError(f"{where}: {key!r} must be a {kind.__name__}")
     values = {name: _value(name, entry, where) for name, entry in content["values"].items()}
-    return RodParameters(content["object"], values, content["provenance"])
+    topology = _topology(content.get("topology"), content["object"], where)
+    return RodParameters(content["object"], values, content["provenance"], topology)
+
+
+def _topology(entry: Any, name: str, where: str) -> Topology | None:
+    """The entry of a file; without one that of the known wire of this name."""
+    if entry is None:
+        layout = LAYOUTS.get(name)
+        return layout and Topology(*(np.array(part) for part in (layout.parents, layout.branch, layout.clamped)))
+    names = ("parents", "branch", "clamped")
+    if not isinstance(entry, dict) or any(
+        not isinstance(entry.get(key), list) or any(type(v) is not int for v in entry[key]) for key in names
+    ):
+        raise ValueError(f"{where}: 'topology' must hold lists of integers {', '.join(names)}")
+    try:
+        parents, branch, clamped = (np.array(entry[key], np.int64) for key in names)
+        check_parents(parents)
+        grip = check_grip(entry.get("grip", "direction"))
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{where}: 'topology': {error}") from error
+    n = len(parents)
+    if len(branch) != n or not set(clamped.tolist()) < set(range(n)):
+        raise ValueError(
+            f"{where}: 'topology': branch must have {n} entries, clamped some of the vertices 0 to {n - 1}"
+        )
+    return Topology(parents, branch, clamped, grip)
 
 
 def _value(name: str, entry: Any, where: str) -> np.ndarray | float:

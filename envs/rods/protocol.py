@@ -1,7 +1,7 @@
 """How predictions of recordings are scored: the open-loop protocol of DEFORM and DEFT, and a baseline that holds still.
 
 A prediction gets frames 0 and 1 and, at each step, the positions of the clamped vertices in the next frame. Frames
-2, 3, ... of all recordings together are scored.
+2, 3, ... of all recordings together are scored, where markers were seen.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ class Breakdown:
     """Where errors are: Euclidean root mean squares [m].
 
     Attributes:
-        vertices: of each vertex over all scored frames, shape (n,).
-        times: of the free vertices in each scored frame, shape (T - 2,), of the shortest recording's length.
+        vertices: of each vertex over all scored frames, shape (n,); NaN for one that was never seen there.
+        times: of the free vertices in each scored frame, shape (T - 2,), of the shortest recording's length; NaN where
+            none was seen.
         files: name of a recording to its scores.
     """
 
@@ -90,22 +91,24 @@ def evaluate(recordings: Sequence[Recording], predict: Callable[[Recording], np.
 def score(recordings: Sequence[Recording], predictions: Sequence[np.ndarray]) -> Scores:
     """The errors of predictions, each of shape (T, n, 3) [m], pooled over all frames of all recordings."""
     errors = [_error(recording, predicted) for recording, predicted in zip(recordings, predictions, strict=True)]
-    pairs = list(zip(recordings, errors, strict=True))
+    known = [recording.known[GIVEN:] for recording in recordings]
+    triples = list(zip(recordings, errors, known, strict=True))
     return Scores(
-        l1=float(np.mean(np.concatenate([np.abs(error).ravel() for error in errors]))),
-        padded_rmse=_root_mean([padded(recording, error) ** 2 for recording, error in pairs]),
-        rmse=_root_mean([np.sum(error[:, recording.free] ** 2, axis=-1) for recording, error in pairs]),
+        l1=float(np.mean(np.concatenate([np.abs(error[seen]).ravel() for _, error, seen in triples]))),
+        padded_rmse=_root_mean([padded(r, error)[_padded_known(r)] ** 2 for r, error, _ in triples]),
+        rmse=_root_mean([np.sum(e[:, r.free][seen[:, r.free]] ** 2, axis=-1) for r, e, seen in triples]),
     )
 
 
 def break_down(recordings: Sequence[Recording], predictions: Sequence[np.ndarray]) -> Breakdown:
     """The same errors by vertex, by time and by recording; the recordings are of one wire."""
     squares = [np.sum(_error(r, p) ** 2, axis=-1) for r, p in zip(recordings, predictions, strict=True)]
+    squares = [np.where(r.known[GIVEN:], square, np.nan) for r, square in zip(recordings, squares, strict=True)]
     length = min(len(square) for square in squares)
     free = recordings[0].free
     return Breakdown(
-        vertices=np.sqrt(np.mean(np.concatenate(squares), axis=0)),
-        times=np.sqrt(np.mean([square[:length, free] for square in squares], axis=(0, 2))),
+        vertices=np.sqrt(_mean_seen(np.concatenate(squares), axis=0)),
+        times=np.sqrt(_mean_seen(np.array([square[:length, free] for square in squares]), axis=(0, 2))),
         files={r.name: score([r], [p]) for r, p in zip(recordings, predictions, strict=True)},
     )
 
@@ -136,6 +139,19 @@ def _error(recording: Recording, predicted: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError(f"the prediction of {recording.name} is not finite")
     return values[GIVEN:] - recording.positions[GIVEN:]
+
+
+def _padded_known(recording: Recording) -> np.ndarray:
+    """What counts in DEFT's array of the scored frames, (T - 2, branches, parent length, 3): all but lost markers."""
+    lost = np.repeat((~recording.known[GIVEN:]).astype(float)[..., None], 3, axis=-1)
+    return padded(recording, lost) == 0.0
+
+
+def _mean_seen(values: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    """Mean of what is not NaN; NaN where there is nothing."""
+    seen = np.isfinite(values)
+    total = np.sum(values, axis=axis, where=seen)
+    return np.divide(total, seen.sum(axis=axis), out=np.full(total.shape, np.nan), where=seen.any(axis=axis))
 
 
 def _root_mean(squares: Sequence[np.ndarray]) -> float:

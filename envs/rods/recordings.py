@@ -9,39 +9,46 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
+from pliant.envs.rods.gaps import fill
 from pliant.envs.rods.layouts import CLAMP_MODES, LAYOUTS, OBJECTS, authors_name, check_object
 from pliant.envs.rods.pickles import LARGEST_FILE, read_numbers
+from pliant.sims.rod.topology import check_parents, edges
 
 VARIABLE = "PLIANT_DATA"
 SPLITS = ("train", "eval", "test")
 AUTHORS_DT = 0.01  # seconds between frames of the authors' pickles, which do not say
 FARTHEST = 100.0  # metres; positions beyond are in another unit
 SHORTEST_EDGE = 1e-4  # metres
+STEADY = 0.4  # standard deviation of an edge's length over its mean; 0.1 at most in the authors' data
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
     """Motion capture of a wire whose ends (or one end and its middle) two arms hold. z is up.
 
-    The arrays are copied, checked and read-only.
+    The arrays are copied, checked and read-only. Positions may be NaN where a marker was not seen: `gaps` says what
+    stands in for them and which frames are left out.
 
     Attributes:
         name: of the file, without its suffix.
         object: which wire, one of ``OBJECTS`` or any other name.
         positions: of the vertices [m], shape (T, n, 3), float64: the parent rod first, then each child's own vertices.
+        known: where they were measured, shape (T, n), booleans.
         dt: time between frames [s].
         clamped: ids of the vertices whose positions are given, shape (c,).
         clamp_mode: "ends" or "middle".
         parents: predecessor of each vertex, -1 for the first, shape (n,): edge i joins ``parents[i]`` and i.
         branch: number of each vertex's rod, 0 for the parent, shape (n,); None: a vertex goes on with the rod of the
             vertex before it where it hangs on that, and begins a new rod elsewhere.
+        is_bridged: whether all gaps of ``positions`` are short enough to be bridged.
+        dropped: frames left out at the start and at the end.
 
     Raises:
         ValueError: a field has another shape or range; the message names the recording and the field.
@@ -55,6 +62,9 @@ class Recording:
     clamp_mode: str
     parents: np.ndarray
     branch: np.ndarray | None = field(default=None)
+    known: np.ndarray = field(init=False)
+    is_bridged: bool = field(init=False)
+    dropped: tuple[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
         positions = self._checked_positions()
@@ -69,19 +79,29 @@ class Recording:
         if not 0.0 < self.dt <= 1.0:
             self._refuse(f"dt={self.dt!r} must be a time from 0 to 1 [s]")
         lengths = np.linalg.norm(positions[:, 1:] - positions[:, parents[1:]], axis=-1)
-        if lengths.min() < SHORTEST_EDGE:
-            frame, edge = np.unravel_index(np.argmin(lengths), lengths.shape)
-            self._refuse(f"edge {edge + 1} has the length {lengths.min():.1e} m in frame {frame}")
-        checked = {"positions": positions, "parents": parents, "clamped": clamped, "branch": self._rods(parents)}
-        for name, array in checked.items():
+        if (lengths < SHORTEST_EDGE).any():
+            frame, edge = np.argwhere(lengths < SHORTEST_EDGE)[0]
+            self._refuse(f"edge {edge + 1} has the length {lengths[frame, edge]:.1e} m in frame {frame}")
+        try:
+            filled = fill(positions, clamped, float(self.dt))
+        except ValueError as error:
+            self._refuse(str(error))
+        checked = {"parents": parents, "clamped": clamped, "branch": self._rods(parents)}
+        for name, array in (checked | {"positions": filled.positions, "known": filled.known}).items():
             array.flags.writeable = False
             object.__setattr__(self, name, array)
-        object.__setattr__(self, "dt", float(self.dt))
+        for name, value in (("dt", float(self.dt)), ("is_bridged", filled.is_bridged), ("dropped", filled.dropped)):
+            object.__setattr__(self, name, value)
 
     @property
     def free(self) -> np.ndarray:
         """Ids of the vertices that the wire moves itself, shape (n - c,)."""
         return np.setdiff1d(np.arange(len(self.parents)), self.clamped)
+
+    @property
+    def missing(self) -> int:
+        """Positions that were not measured, in the frames that are kept."""
+        return int((~self.known).sum())
 
     @property
     def branches(self) -> list[np.ndarray]:
@@ -91,14 +111,21 @@ class Recording:
         return [rods[0], *(np.concatenate([self.parents[rod[:1]], rod]) for rod in rods[1:])]
 
     def _checked_positions(self) -> np.ndarray:
-        positions = np.array(self.positions, float)
+        positions = np.array(self.positions)
+        if positions.dtype.kind not in "fiu":
+            self._refuse(f"positions have type {positions.dtype}; real numbers are needed")
+        positions = positions.astype(float)
         if positions.ndim != 3 or positions.shape[2] != 3 or positions.shape[0] < 3 or positions.shape[1] < 3:
             self._refuse(f"positions have shape {positions.shape}; allowed: (T, n, 3), T and n at least 3")
-        if not np.isfinite(positions).all():
-            frame, vertex, _ = np.argwhere(~np.isfinite(positions))[0]
-            self._refuse(f"positions must be finite; vertex {vertex} in frame {frame} is not")
-        if np.abs(positions).max() > FARTHEST:
-            self._refuse(f"positions reach {np.abs(positions).max():.3g} m; are they in another unit than metres?")
+        if np.isinf(positions).any():
+            frame, vertex, _ = np.argwhere(np.isinf(positions))[0]
+            self._refuse(
+                f"positions must be finite or, where a marker was not seen, NaN; vertex {vertex} in frame {frame}"
+                " is infinite"
+            )
+        farthest = np.abs(positions).max(initial=0.0, where=~np.isnan(positions))
+        if farthest > FARTHEST:
+            self._refuse(f"positions reach {farthest:.3g} m; are they in another unit than metres?")
         return positions
 
     def _checked_parents(self, n: int) -> np.ndarray:
@@ -111,6 +138,10 @@ class Recording:
             self._refuse(
                 f"parents[{wrong[0]}]={parents[wrong[0]]} makes no tree: it must be an earlier vertex, -1 for the first"
             )
+        try:
+            check_parents(parents)
+        except ValueError as error:
+            self._refuse(str(error))
         return parents
 
     def _rods(self, parents: np.ndarray) -> np.ndarray:
@@ -177,6 +208,25 @@ def recordings(name: str, split: str, data: str | Path | None = None) -> list[Re
             return found
         tried.append(str(folder.relative_to(root) / pattern))
     raise ValueError(f"{root} has no recordings of {name} for {split}; looked for {', '.join(dict.fromkeys(tried))}")
+
+
+def mean_lengths(recordings: Sequence[Recording]) -> np.ndarray:
+    """Mean lengths of the edges over all frames that show both ends, (n,) [m]; the first, which is no edge, as the
+    second.
+
+    Raises:
+        ValueError: the two ends of an edge are never seen together.
+    """
+    parents = recordings[0].parents
+    lengths = np.concatenate([edges(r.positions, parents)[1] for r in recordings])
+    both = np.concatenate([r.known & r.known[:, parents] for r in recordings])
+    both[:, 0] = True
+    unseen = np.flatnonzero(~both.any(axis=0))
+    if len(unseen):
+        raise ValueError(f"no frame shows both vertices {parents[unseen[0]]} and {unseen[0]}")
+    mean = lengths.mean(axis=0, where=both)
+    mean[0] = mean[1]
+    return mean
 
 
 def load(path: str | Path, *, name: str | None = None) -> Recording:
@@ -265,18 +315,14 @@ def _text(arrays: dict[str, np.ndarray], key: str) -> str:
 
 
 def _from_pickle(path: Path, name: str | None) -> Recording:
-    """The authors' layouts. DEFORM: frames of shape (3, n), z up. DEFT: (3, T, n) or (3, T·n), with -z, -x and y."""
+    """The authors' layouts. DEFORM: frames of shape (3, n), z up. DEFT: see ``_from_deft``."""
     name = name or _object_of_folder(path)
     if name is None:
         raise ValueError(f"{path} does not say of which object it is; name one of {', '.join(OBJECTS)}")
     layout = LAYOUTS[name]
     n, numbers = len(layout.parents), read_numbers(path)
     if name.startswith("b"):
-        fits = numbers.shape[:1] == (3,) and numbers.ndim in (2, 3) and numbers.size % (3 * n) == 0
-        if not fits or (numbers.ndim == 3 and numbers.shape[2] != n):
-            raise ValueError(f"{path} holds an array of shape {numbers.shape}; {name} needs (3, T, {n}) or (3, T*{n})")
-        x, y, z = numbers.reshape(3, -1, n)
-        positions = np.stack([-z, -x, y], axis=-1)
+        positions = _from_deft(path, numbers, name)
     else:
         if numbers.ndim != 3 or numbers.shape[1:] != (3, n):
             raise ValueError(f"{path} holds an array of shape {numbers.shape}; {name} needs (T, 3, {n})")
@@ -291,6 +337,31 @@ def _from_pickle(path: Path, name: str | None) -> Recording:
         parents=np.array(layout.parents),
         branch=np.array(layout.branch),
     )
+
+
+def _from_deft(path: Path, numbers: np.ndarray, name: str) -> np.ndarray:
+    """Positions (T, n, 3) [m] from DEFT's array: whatever its leading axes, its numbers are all x, all y, all z, each
+    frame by frame. Published are (1, 3, T·n), and (3, T·n) and (3, T, n). The axes x, y, z are ours -y, z, -x."""
+    parents = np.array(LAYOUTS[name].parents)
+    n, shape = len(parents), numbers.shape
+    while numbers.ndim > 2 and 1 in numbers.shape:
+        numbers = numbers.squeeze(numbers.shape.index(1))
+    fits = numbers.ndim in (2, 3) and numbers.shape[0] == 3 and numbers.size % (3 * n) == 0 and numbers.size > 0
+    if not fits or (numbers.ndim == 3 and numbers.shape[2] != n):
+        raise ValueError(
+            f"{path} holds an array of shape {shape}; {name} needs (3, T, {n}), (3, T*{n}) or (1, 3, T*{n})"
+        )
+    x, y, z = numbers.reshape(3, -1, n)
+    positions = np.stack([-z, -x, y], axis=-1)
+    lengths = edges(positions, parents)[1][:, 1:]
+    lengths = lengths[np.isfinite(lengths).all(axis=1)]
+    spread = lengths.std(axis=0) / np.maximum(lengths.mean(axis=0), SHORTEST_EDGE) if len(lengths) else np.zeros(1)
+    if spread.max() > STEADY:  # with another n whole frames come out, too, but vertices are mixed up
+        raise ValueError(
+            f"{path}: as {name} edge {int(spread.argmax()) + 1} would change its length by {spread.max():.0%}; "
+            "is this a recording of another wire?"
+        )
+    return positions
 
 
 def _check_alike(found: list[Recording]) -> None:

@@ -9,8 +9,21 @@ from pliant.sims.rod.adjoint import adjoint_functions
 from pliant.sims.rod.assembly import assembly_functions
 from pliant.sims.rod.clamps import clamp_functions
 from pliant.sims.rod.potential import potential_functions
+from pliant.sims.rod.topology import FLAT_OPENING
 from pliant.sims.runtime import ti
-from pliant.sims.solver import CROWDED, DT, NOT_CONVERGED, NOT_FINITE, RECORDS, STATE, STATUS, STATUS_SIZE, TORN, Phases
+from pliant.sims.solver import (
+    CROWDED,
+    DT,
+    FOLDED,
+    NOT_CONVERGED,
+    NOT_FINITE,
+    RECORDS,
+    STATE,
+    STATUS,
+    STATUS_SIZE,
+    TORN,
+    Phases,
+)
 
 PATIENCE = 6
 """Newton steps before the line search begins; a usual step takes three."""
@@ -180,6 +193,22 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_co
         return result
 
     @ti.func
+    def folded(mem: ti.template(), b, r_out):
+        """The vertex of a joint whose edges lie nearly on each other, or 0. There the curvature is cut off (to be
+        finite), so that nothing would open the joint again."""
+        _old, new, _params, _work = rod.places(mem, b, r_out, r_out)
+        result = 0
+        for i in range(1, mem.integers[at.COUNT]):
+            p = rod.parent_of(mem, i)
+            if rod.parent_of(mem, p) >= 0:
+                t, _eps = rod.edge(mem, new, p)
+                u, _eps_f = rod.edge(mem, new, i)
+                s = t + u
+                if s.dot(s) < 2 * fp(FLAT_OPENING):
+                    result = p
+        return result
+
+    @ti.func
     def step(mem: ti.template(), b, c, r_in, r_out, substep):
         if c == 0:
             h = ti.static(mem.integers)
@@ -190,9 +219,15 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_co
             predict(mem, b, r_in, r_out, substep)
             cause = iterate(mem, b, r_in, r_out, second)
             conclude(mem, b, r_in, r_out, second)
-            node = torn(mem, b, r_out)
-            if node > 0 and cause != NOT_FINITE:
-                cause = TORN
+            node = 0
+            if cause != NOT_FINITE:
+                node = folded(mem, b, r_out)
+                if node > 0:
+                    cause = FOLDED
+                stretched = torn(mem, b, r_out)
+                if stretched > 0:
+                    node = stretched
+                    cause = TORN
             if ti.static(has_self_contact):
                 if rod.self_contact.is_crowded(mem, b):
                     cause = CROWDED

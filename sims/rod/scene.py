@@ -12,7 +12,7 @@ from pliant.sims.inputs import flag, real, real_array, sequence_of, shown, whole
 from pliant.sims.robot.effector import Effector, EffectorPart
 from pliant.sims.robot.shapes import LONGEST
 from pliant.sims.rod.segments import distances, separate_pairs
-from pliant.sims.rod.topology import carried_directors, check_parents, edges, joint_lengths, strains
+from pliant.sims.rod.topology import carried_directors, check_folds, check_parents, edges, joint_lengths, strains
 from pliant.sims.solver import Part
 
 Numbers = float | Sequence[float] | np.ndarray
@@ -28,7 +28,7 @@ class Rod:
     is that between the edges parents[i] and i. A scalar holds for all.
 
     Args:
-        position: (n, 3) vertices at the start [m].
+        position: (n, 3) vertices at the start [m]; no joint may be folded by more than 170 degrees.
         parents: (n,) predecessor of each vertex, -1 for the first; None: a chain.
         mass: of each vertex [kg], scalar or (n,).
         bend_stiffness: [N m^2], scalar, (n,) or (n, 2): about both axes of the cross-section.
@@ -70,6 +70,7 @@ class Rod:
         lengths = edges(self.position, self.tree)[1]
         if (lengths[1:] < 1e-9).any():
             raise ValueError(f"position: edge {int(np.argmax(lengths[1:] < 1e-9)) + 1} has length zero")
+        check_folds("position", self.position, self.tree)
         if self.rest_length is None:
             self.rest_length = lengths
         self.rest_length = np.array(self.column("rest_length"))
@@ -92,6 +93,7 @@ class Rod:
                 raise ValueError(f"rest_position has {len(self.rest_position)} vertices, position {n}")
             if (edges(self.rest_position, self.tree)[1][1:] < 1e-9).any():
                 raise ValueError("rest_position has an edge of length zero")
+            check_folds("rest_position", self.rest_position, self.tree)
 
     def __len__(self) -> int:
         return len(self.position)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pliant.sims.rod import state as at
 from pliant.sims.rod.scene import RodScene
-from pliant.sims.rod.topology import edges
+from pliant.sims.rod.topology import FLAT_FOLD, LARGEST_FOLD, check_folds, edges, joint_lengths
 from pliant.sims.solver import Field, Needs, Part, Phases, Places
 
 FRICTION_SPEED = 5e-3
@@ -40,7 +40,7 @@ class RodPart(Part):
         self.parameter_size = self.count * at.NODE_PARAMETERS + at.WORLD_PARAMETERS
         self.control_size = 3 * scene.driven_count + (at.SCALES if scene.scaled else 0)
         self.control_size += 3 * self.count if scene.forced else 0
-        self._check_stretch(self.rod.position[None])
+        self._check_stretch(self.rod.position[None], self.rod.column("rest_length")[None])
 
     def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
         """Take the stretches that start at these offsets of each row."""
@@ -177,15 +177,20 @@ class RodPart(Part):
         return rod_phases(fp, *self.key[1:])
 
     def check_state(self, name: str, values: np.ndarray) -> None:
-        """Edges have a length that does not tear them apart."""
+        """Edges have a length, directors too."""
         if name == "position":
             if (edges(values, self.rod.tree)[1][:, 1:] < 1e-9).any():
                 raise ValueError("position has an edge of length zero")
-            self._check_stretch(values)
         if name == "director":
             t_along = np.linalg.norm(values[:, 1:], axis=-1)
             if (t_along < 1e-6).any():
                 raise ValueError("director must not vanish")
+
+    def check_fit(self, name: str, values: np.ndarray, parameters: dict[str, np.ndarray]) -> None:
+        """No edge is stretched so far that it tears, no joint is folded flat."""
+        if name == "position":
+            self._check_stretch(values, parameters["rest_length"])
+            check_folds(name, values, self.rod.tree, FLAT_FOLD)
 
     def check_parameters(self, name: str, values: dict[str, np.ndarray]) -> None:
         """Masses, lengths and stiffnesses are positive, damping and drag not negative."""
@@ -196,17 +201,30 @@ class RodPart(Part):
         not_negative = ("bend_damping", "twist_damping", "drag", "quadratic_drag", "contact_stiffness")
         if name in (*not_negative, "self_contact_stiffness", "self_friction") and low < 0:
             raise ValueError(f"parameter {name!r}={low} must not be negative")
+        if name in ("natural_curvature", "rest_length"):
+            self._check_natural_folds(values)
 
-    def _check_stretch(self, position: np.ndarray) -> None:
-        """Raise ``ValueError`` if the ends of an edge are further apart than it can stretch."""
-        lengths = edges(position, self.rod.tree)[1][:, 1:].max(0)
-        rest = np.asarray(self.rod.rest_length)[1:]
+    def _check_natural_folds(self, values: dict[str, np.ndarray]) -> None:
+        """Raise ``ValueError`` if a joint without forces is folded by more than ``LARGEST_FOLD``."""
+        lengths = np.stack([joint_lengths(rest, self.rod.tree) for rest in values["rest_length"]])
+        bend = np.linalg.norm(values["natural_curvature"].astype(float), axis=-1) * lengths * (self.rod.tree > 0)
+        if (bend > 2.001 * np.tan(np.radians(LARGEST_FOLD) / 2)).any():
+            i = int(np.argmax(bend.max(axis=0)))
+            raise ValueError(
+                f"parameter 'natural_curvature' of joint {i}, {bend[:, i].max() / lengths[:, i].max():.4g} / m over "
+                f"{lengths[:, i].max():.3g} m, folds it by more than {LARGEST_FOLD:g} degrees"
+            )
+
+    def _check_stretch(self, position: np.ndarray, rest_length: np.ndarray) -> None:
+        """Raise ``ValueError`` if the ends of an edge of shapes (B, n, 3) are further apart than edges of the rest
+        lengths (B, n) can stretch."""
+        lengths, rest = edges(position, self.rod.tree)[1][:, 1:], rest_length[:, 1:]
         torn = lengths > LONGEST_STRETCH * rest
         if torn.any():
-            i = int(np.argmax(torn))
+            b, i = (int(k) for k in np.argwhere(torn)[0])
             raise ValueError(
-                f"position: vertices {int(self.rod.tree[i + 1])} and {i + 1} are {lengths[i]:.3g} m apart; the edge "
-                f"between them has rest length {rest[i]:.3g} m and may stretch {LONGEST_STRETCH:g}-fold"
+                f"position: vertices {int(self.rod.tree[i + 1])} and {i + 1} are {lengths[b, i]:.3g} m apart; the edge "
+                f"between them has rest length {rest[b, i]:.3g} m and may stretch {LONGEST_STRETCH:g}-fold"
             )
 
 

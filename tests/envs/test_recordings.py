@@ -297,7 +297,7 @@ POINTS, PARENTS = positions(LAYOUTS["dlo2"]), np.array(LAYOUTS["dlo2"].parents)
 WRONG = {
     "two frames": ({"positions": POINTS[:2]}, r"shape \(2, 12, 3\)"),
     "flat": ({"positions": POINTS[..., :2]}, r"shape \(5, 12, 2\)"),
-    "nan": ({"positions": with_value(POINTS, (3, 4, 1), np.nan)}, "vertex 4 in frame 3 is not"),
+    "infinite": ({"positions": with_value(POINTS, (3, 4, 1), np.inf)}, "vertex 4 in frame 3 is infinite"),
     "millimetres": ({"positions": 1e3 * POINTS}, "another unit than metres"),
     "same point twice": ({"positions": with_value(POINTS, (2, 5), POINTS[2, 4])}, r"edge 5 has the length 0\.0e\+00"),
     "parent later": ({"parents": with_value(PARENTS, 3, 5)}, r"parents\[3\]=5 makes no tree"),
