@@ -34,11 +34,12 @@ def numbers(values: Any, name: str) -> np.ndarray:
     """``values`` as float64; a ``ValueError`` names what is no array of real numbers."""
     try:
         array = np.asarray(values)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{name} must be an array of numbers: {error}") from None
     if array.dtype.kind not in "biuf":
-        what = {"c": "complex numbers", "O": "objects", "U": "text", "S": "text"}.get(array.dtype.kind, str(array.dtype))
-        raise ValueError(f"{name} is of type {type(values).__name__} and holds {what}; allowed: real numbers")
+        what = {"c": "complex numbers", "O": "objects", "U": "text", "S": "text"}
+        holds = what.get(array.dtype.kind, str(array.dtype))
+        raise ValueError(f"{name} is of type {type(values).__name__} and holds {holds}; allowed: real numbers")
     return array.astype(np.float64)
 
 

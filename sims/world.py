@@ -255,7 +255,7 @@ class World(WorldState):
         has_failed = status[..., 0] > 0
         others = np.argwhere(has_failed & ~may_fail[:, None])
         if not len(others):
-            return has_failed.any(axis=1)
+            return np.asarray(has_failed.any(axis=1))
         b, c = min(others.tolist(), key=lambda i: int(status[i[0], i[1], 0]))
         substep, element, code = (int(v) for v in status[b, c])
         array = "position" if code in (LEFT_DOMAIN, TORN) else "velocity"
