@@ -43,6 +43,11 @@ class Actuator:
         """A copy of one of `state_names`, shape (B, ...), now or after environment step ``step`` of the recording."""
         raise KeyError(name)
 
+    def check_state(self, name: str, values: np.ndarray, worlds: np.ndarray) -> None:
+        """Raise the ``ValueError`` with which `set_state` would refuse these arguments; changes nothing."""
+        if name not in self.state_names:
+            self.world.check_state(name, values)
+
     def set_state(self, name: str, values: np.ndarray, worlds: np.ndarray) -> None:
         """Overwrite a state array, ``values`` of shape (B, ...), in the worlds of the mask right after their reset.
 

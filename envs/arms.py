@@ -260,11 +260,22 @@ class ArmActuator(Actuator):
             return self._angle.copy()
         return self._before[step].copy()
 
-    def set_state(self, name: str, values: np.ndarray, worlds: np.ndarray) -> None:
+    def check_state(self, name: str, values: np.ndarray, worlds: np.ndarray) -> None:
         if name in self.governed:
             raise ValueError(
                 f"state {name!r} follows from 'joint_angle' where arms hold the effectors; set that instead"
             )
+        if name != ANGLE:
+            super().check_state(name, values, worlds)
+            return
+        outside = worlds[:, None] & ((values < self.arms.lower) | (values > self.arms.upper))
+        if outside.any():
+            b, j = np.argwhere(outside)[0]
+            low, high = self.arms.lower[j], self.arms.upper[j]
+            raise ValueError(f"state 'joint_angle'[{j}]={values[b, j]} is out of range; allowed: [{low}, {high}] rad")
+
+    def set_state(self, name: str, values: np.ndarray, worlds: np.ndarray) -> None:
+        self.check_state(name, values, worlds)
         if name in (POSITION, ORIENTATION):
             free = np.array(values, np.float64)
             free[:, self.arms.effectors] = self.world.state(name)[:, self.arms.effectors]
@@ -272,11 +283,6 @@ class ArmActuator(Actuator):
         if name != ANGLE:
             super().set_state(name, values, worlds)
             return
-        outside = worlds[:, None] & ((values < self.arms.lower) | (values > self.arms.upper))
-        if outside.any():
-            b, j = np.argwhere(outside)[0]
-            low, high = self.arms.lower[j], self.arms.upper[j]
-            raise ValueError(f"state 'joint_angle'[{j}]={values[b, j]} is out of range; allowed: [{low}, {high}] rad")
         self._angle = np.where(worlds[:, None], values, self._angle)
         self._place(worlds)
 

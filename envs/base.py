@@ -6,7 +6,9 @@ since the last reset. Arrays of the vector environment have a leading axis, the 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from types import FrameType
 from typing import Any
 
 import gymnasium as gym
@@ -16,8 +18,8 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from pliant.envs.checks import check_actions
-from pliant.envs.differentiable import DifferentiableFace
+from pliant.envs.checks import check_actions, check_mask, check_options, check_seeds
+from pliant.envs.differentiable import RESET_OPTIONS, DifferentiableFace
 from pliant.envs.rollout import OBSERVATION_LIMIT, Gradient, Outcome, Rollout
 from pliant.envs.snapshots import put
 from pliant.envs.task import Task
@@ -31,7 +33,7 @@ class TaskEnv(DifferentiableFace, gym.Env):
     Args:
         task: the task class, or where it is, "module:Class".
         render_mode: None or "rgb_array".
-        max_episode_steps: truncate episodes earlier than the task does.
+        max_episode_steps: truncate episodes earlier or later than the task does.
         differentiable: record steps, so that `backward` and its kin work.
         device: "auto", "cpu", "cuda" ("vulkan" and "metal" are passed on).
         precision: "f32" or "f64".
@@ -41,6 +43,9 @@ class TaskEnv(DifferentiableFace, gym.Env):
         parameters: physical or design parameters to override, by name.
         arm: "none", or the robot arm that holds each end effector, "panda" or "iiwa" (extra ``arms``): actions are then
             the joints' velocities, an action of 1 a tenth of the limit, and the joint angles end the observation.
+        terminate_on_success: terminate the episode when the score reaches the task's ``success_score``.
+        on_divergence: "raise" `SimulationDiverged`, or "truncate" the episode: then the info has an entry "diverged",
+            and in the step that fails the world stands still: observation and reward are those of where it was.
         config: the task's own numbers, the fields of its ``Config``.
 
     Raises:
@@ -65,8 +70,12 @@ class TaskEnv(DifferentiableFace, gym.Env):
         memory: str = "2GiB",
         parameters: Mapping[str, Any] | None = None,
         arm: str = "none",
+        terminate_on_success: bool = False,
+        on_divergence: str = "raise",
         **config: Any,
     ) -> None:
+        if max_episode_steps is None:
+            max_episode_steps = _asked_of_gymnasium(sys._getframe(1))
         self.build(
             task,
             1,
@@ -80,6 +89,8 @@ class TaskEnv(DifferentiableFace, gym.Env):
             memory=memory,
             parameters=parameters,
             arm=arm,
+            terminate_on_success=terminate_on_success,
+            on_divergence=on_divergence,
             config=config,
         )
         self.action_space = _action_space(self.task)
@@ -92,36 +103,44 @@ class TaskEnv(DifferentiableFace, gym.Env):
 
         Args:
             seed: decides the goal and the initial state.
-            options: ``{"state": {name: array}}`` overrides state arrays of the start.
+            options: ``{"state": {name: array}}`` overrides state arrays of the start,
+                ``{"parameters": {name: values}}`` physical or design parameters in this episode.
         """
         self.check_open()
+        start = self._start_options(check_options(options, RESET_OPTIONS, RESET_OPTIONS))
+        self._rollout.check_reset(np.ones(1, bool), **start)
         super().reset(seed=seed)
-        outcome = self._rollout.reset([self.np_random], state=self._state_option(options))
-        self._last = outcome
-        return _observed(outcome)[0], _info(outcome, 0, terms=False)
+        self._last = self._rollout.reset([self.np_random], **start)
+        self._done[:] = False
+        return _observed(self._last)[0], self._info(self._last, 0, is_start=True)
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
         """Go on from a ``snapshot()`` of this environment or of another one of the same task, as ``reset`` returns.
 
         The steps that follow are those of the original to the last bit, given equal precision and parameters; gradients
-        are of the steps since, and ``initial_state`` is this state.
+        are of the steps since, and ``initial_state`` is this state. A state of another precision is rounded.
 
         Raises:
-            ValueError: it is a snapshot of another task or of several worlds.
+            ValueError: it is a snapshot of another task or of several worlds, or an entry of it cannot be; nothing has
+                changed then.
         """
         self.check_open()
-        self._last = put(self._rollout, snapshot)
-        return _observed(self._last)[0], _info(self._last, 0, terms=False)
+        self._last = put(self._rollout, snapshot, self._horizon)
+        self._done = np.logical_or(*self._ends(self._last))
+        return _observed(self._last)[0], self._info(self._last, 0, is_start=True)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """One step; ``action`` of shape (A,) is clipped to [-1, 1]. Tasks end by the clock only (truncation)."""
+        """One step; ``action`` of shape (A,) is clipped to [-1, 1]."""
         self.check_open()
-        if self._last is None or self._rollout.elapsed[0] >= self._horizon:
+        if self._last is None or self._done[0]:
             raise ResetNeeded("the episode is over or has not begun: call reset() before step()")
-        outcome = self._rollout.step(check_actions(action, (self.task.action_size,))[None])
+        actions = check_actions(action, (self.task.action_size,))[None]
+        outcome = self._rollout.step(actions, may_fail=np.ones(1, bool) if self._may_diverge else None)
         self._last = outcome
-        truncated = bool(self._rollout.elapsed[0] >= self._horizon)
-        return _observed(outcome)[0], float(outcome.reward[0]), False, truncated, _info(outcome, 0)
+        terminated, truncated = self._ends(outcome)
+        self._done = terminated | truncated
+        info = self._info(outcome, 0)
+        return _observed(outcome)[0], float(outcome.reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """A picture of the current state, uint8, shape (height, width, 3)."""
@@ -142,7 +161,8 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         task, ...: as for `TaskEnv`.
         num_envs: number of worlds B.
         autoreset_mode: ``gymnasium.vector.AutoresetMode`` or its value, "NextStep", "SameStep" or "Disabled". With
-            "SameStep" the last step of an episode also empties the tape; use another one for gradients.
+            "SameStep" the last step of an episode also empties the tape; use another one for gradients. With
+            ``differentiable=True`` the worlds end together, which `terminate_on_success` does not allow.
     """
 
     _single = False
@@ -164,6 +184,8 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         memory: str = "2GiB",
         parameters: Mapping[str, Any] | None = None,
         arm: str = "none",
+        terminate_on_success: bool = False,
+        on_divergence: str = "raise",
         **config: Any,
     ) -> None:
         if not isinstance(num_envs, (int, np.integer)) or isinstance(num_envs, bool) or num_envs < 1:
@@ -174,6 +196,11 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
             modes = ", ".join(repr(mode.value) for mode in AutoresetMode)
             raise ValueError(f"autoreset_mode={autoreset_mode!r} is unknown; allowed: {modes}") from None
         self.num_envs = int(num_envs)
+        if differentiable and terminate_on_success and self.num_envs > 1:
+            raise ValueError(
+                "terminate_on_success=True does not go with differentiable=True here: one tape serves the batch, and "
+                "its worlds end together"
+            )
         self.build(
             task,
             self.num_envs,
@@ -187,6 +214,8 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
             memory=memory,
             parameters=parameters,
             arm=arm,
+            terminate_on_success=terminate_on_success,
+            on_divergence=on_divergence,
             config=config,
         )
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}  # this environment's, not the class's
@@ -196,7 +225,6 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._generators: list[np.random.Generator | None] = [None] * self.num_envs
         self._seeds: list[int] = [-1] * self.num_envs
-        self._done = np.zeros(self.num_envs, bool)
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
@@ -226,41 +254,40 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         Args:
             seed: a number s means s + i for world i; or one each.
             options: ``{"state": {name: array}}`` overrides state arrays, shape (B, ...);
+                ``{"parameters": {name: values}}`` parameters in these episodes, likewise;
                 ``{"reset_mask": mask}`` restarts only the worlds where the boolean array of shape (B,) holds.
         """
         self.check_open()
-        state = self._state_option(options, ("reset_mask",))
+        options = check_options(options, (*RESET_OPTIONS, "reset_mask"), RESET_OPTIONS)
         mask = np.ones(self.num_envs, bool)
-        if options is not None and "reset_mask" in options:
-            mask = _check_mask(options["reset_mask"], self.num_envs)
-        if seed is None or isinstance(seed, (int, np.integer)):
-            seeds = [None if seed is None else int(seed) + b for b in range(self.num_envs)]
-        else:
-            seeds = list(seed)
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"seed has {len(seeds)} entries, must be one for each of {self.num_envs} worlds")
+        if "reset_mask" in options:
+            mask = check_mask(options["reset_mask"], self.num_envs)
+        seeds = check_seeds(seed, self.num_envs)
         if self._last is None and not mask.all():
             raise ResetNeeded("the first reset must start every world; leave out reset_mask")
+        start = self._start_options(options)
+        self._rollout.check_reset(mask, **start)
         for b in np.flatnonzero(mask):
             self._generator(int(b), seeds[b])
-        outcome = self._restart(mask, state)
+        outcome = self._restart(mask, **start)
+        return _observed(outcome), self._starts(outcome, mask)
+
+    def _starts(self, outcome: Outcome, worlds: np.ndarray) -> dict[str, Any]:
+        """The infos of a reset of the worlds of a mask."""
         infos: dict[str, Any] = {}
-        for b in np.flatnonzero(mask):
-            infos = self._add_info(infos, _info(outcome, int(b), terms=False), int(b))
-        return _observed(outcome), infos
+        for b in np.flatnonzero(worlds).tolist():
+            infos = self._add_info(infos, self._info(outcome, b, is_start=True), b)
+        return infos
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
         """Go on from a ``snapshot()``, as in `TaskEnv`; one of a single world puts all worlds into that state."""
         self.check_open()
-        self._last = put(self._rollout, snapshot)
-        self._done = self._rollout.elapsed >= self._horizon
-        infos: dict[str, Any] = {}
-        for b in range(self.num_envs):
-            infos = self._add_info(infos, _info(self._last, b, terms=False), b)
-        return _observed(self._last), infos
+        self._last = put(self._rollout, snapshot, self._horizon)
+        self._done = np.logical_or(*self._ends(self._last))
+        return _observed(self._last), self._starts(self._last, np.ones(self.num_envs, bool))
 
-    def _restart(self, mask: np.ndarray, state: Mapping[str, Any] | None = None) -> Outcome:
-        self._last = self._rollout.reset(self.np_random, worlds=mask, state=state)
+    def _restart(self, mask: np.ndarray, **start: Any) -> Outcome:
+        self._last = self._rollout.reset(self.np_random, worlds=mask, **start)
         self._done[mask] = False
         return self._last
 
@@ -272,32 +299,41 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         if self._last is None:
             raise ResetNeeded("call reset() before step()")
         actions = check_actions(actions, (self.num_envs, self.task.action_size))
-        again = self._done.copy()  # worlds whose episode ended with the step before
-        if again.any() and self.autoreset_mode == AutoresetMode.DISABLED:
-            raise ResetNeeded(f"the episodes of worlds {np.flatnonzero(again).tolist()} are over: reset them first")
+        if self._done.any() and self.autoreset_mode == AutoresetMode.DISABLED:
+            ended = np.flatnonzero(self._done).tolist()
+            raise ResetNeeded(f"the episodes of worlds {ended} are over: reset them first")
+        if self._done.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
+            self._restart(self._done.copy())  # ended by evaluate or restore: a step would have begun the next one
+        again = self._done.copy()  # worlds whose episode is over, and which this step only resets
+        if self.differentiable and again.any() and not again.all():
+            raise ResetNeeded(
+                f"only the episodes of worlds {np.flatnonzero(again).tolist()} are over: reset all worlds"
+            )
         if again.all():
             outcome = stepped = self._restart(again)
         else:
-            outcome = stepped = self._rollout.step(np.where(again[:, None], 0.0, actions))
-            if again.any():
-                outcome = self._restart(again)
+            # what becomes of the others in this step is of no account
+            tolerated = np.ones_like(again) if self._may_diverge else again
+            stepped = self._rollout.step(
+                np.where(again[:, None], 0.0, actions), may_fail=tolerated if tolerated.any() else None
+            )
+            outcome = self._restart(again) if again.any() else stepped
         rewards = np.where(again, 0.0, stepped.reward)
-        truncated = ~again & (self._rollout.elapsed >= self._horizon)
+        terminated, truncated = (ended & ~again for ended in self._ends(stepped))
         infos: dict[str, Any] = {}
-        for b in range(self.num_envs):
-            if again[b]:
-                infos = self._add_info(infos, _info(outcome, b, terms=False), b)
-            elif not (truncated[b] and self.autoreset_mode == AutoresetMode.SAME_STEP):
-                infos = self._add_info(infos, _info(stepped, b), b)
-        self._done = truncated.copy()
+        self._done = terminated | truncated
+        ends_here = self._done & (self.autoreset_mode == AutoresetMode.SAME_STEP)  # a copy: restarting clears the flags
+        for b in np.flatnonzero(~ends_here).tolist():
+            source = outcome if again[b] else stepped
+            infos = self._add_info(infos, self._info(source, b, is_start=bool(again[b])), b)
         self._last = outcome
-        if self.autoreset_mode == AutoresetMode.SAME_STEP and truncated.any():
+        if ends_here.any():
             final = _observed(stepped)
-            outcome = self._restart(truncated)
-            for b in np.flatnonzero(truncated).tolist():
-                ended = {"final_obs": final[b].copy(), "final_info": _info(stepped, b)}
-                infos = self._add_info(infos, ended | _info(outcome, b, terms=False), b)
-        return _observed(outcome), rewards, np.zeros(self.num_envs, bool), truncated, infos
+            outcome = self._restart(ends_here)
+            for b in np.flatnonzero(ends_here).tolist():
+                last = {"final_obs": final[b].copy(), "final_info": self._info(stepped, b)}
+                infos = self._add_info(infos, last | self._info(outcome, b, is_start=True), b)
+        return _observed(outcome), rewards, terminated, truncated, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
         """A picture of each world, uint8, shape (height, width, 3)."""
@@ -323,16 +359,16 @@ def _observed(outcome: Outcome) -> np.ndarray:
     return np.clip(outcome.observation, -OBSERVATION_LIMIT, OBSERVATION_LIMIT).astype(np.float32)
 
 
-def _info(outcome: Outcome, world: int, *, terms: bool = True) -> dict[str, Any]:
-    """The info of a world; after a reset, which has no reward, without its ``terms``."""
-    info: dict[str, Any] = {"score": float(outcome.score[world])}
-    for name, values in (("reward_terms", outcome.terms if terms else {}), ("measures", outcome.measures)):
-        if values:
-            info[name] = {key: float(value[world]) for key, value in values.items()}
-    return info
+def _asked_of_gymnasium(caller: FrameType) -> int | None:
+    """The steps of an episode that ``gymnasium.make`` is asked for, if ``caller`` is it.
 
-
-def _check_mask(mask: Any, count: int) -> np.ndarray:
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (count,) or not mask.any():
-        raise ValueError(f"reset_mask={mask!r} must be a boolean array of shape ({count},) that holds somewhere")
-    return mask.copy()
+    It tells them to its wrapper ``TimeLimit`` only. The environment has to know, too: it ends the episode by itself,
+    and goals, clocks and checkpoints depend on how long an episode is.
+    """
+    if caller.f_code is not gym.make.__code__:
+        return None
+    given = caller.f_locals
+    steps = given["max_episode_steps"]
+    if steps is None:
+        steps = given["env_spec"].max_episode_steps
+    return None if steps == -1 else steps  # -1: without the wrapper

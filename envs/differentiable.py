@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pliant.envs.checks import check_actions
+from pliant.envs.checks import check_actions, check_discount, check_options
+from pliant.envs.infos import info_of
 from pliant.envs.rollout import Gradient, Outcome, Rollout
 from pliant.envs.snapshots import Snapshot, take
 from pliant.envs.task import Task, make_config
+from pliant.sims.checks import numbers
 
 if TYPE_CHECKING:
     from pliant.envs.pictures import Pictures
 
-RESET_OPTIONS = ("state",)
+RESET_OPTIONS = ("state", "parameters")
+LONGEST = 100_000
+"""Steps of the longest episode: goals may have a row for each."""
+ON_DIVERGENCE = ("raise", "truncate")
 
 
 class DifferentiableFace:
@@ -41,23 +46,37 @@ class DifferentiableFace:
         memory: str,
         parameters: Mapping[str, Any] | None,
         arm: str,
+        terminate_on_success: bool,
+        on_divergence: str,
         config: Mapping[str, Any],
     ) -> None:
         kind = load_task(task)
         make_config(kind.Config, config)  # a wrong keyword is reported before anything is built
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode={render_mode!r} is unknown; allowed: None, 'rgb_array'")
-        for name, flag in (("differentiable", differentiable), ("soft_contact", soft_contact)):
+        flags = {"differentiable": differentiable, "soft_contact": soft_contact}
+        for name, flag in (flags | {"terminate_on_success": terminate_on_success}).items():
             if not isinstance(flag, (bool, np.bool_)):
                 raise ValueError(f"{name}={flag!r} must be True or False")
         if parameters is not None and not isinstance(parameters, Mapping):
             raise ValueError(f"parameters={parameters!r} must be a dict of values by name")
-        horizon = kind.horizon if max_episode_steps is None else max_episode_steps
-        if not isinstance(horizon, (int, np.integer)) or not 1 <= horizon <= kind.horizon:
-            raise ValueError(f"max_episode_steps={max_episode_steps!r} must be an integer in 1..{kind.horizon}")
-        self.task = kind(resolution=resolution, arm=arm, **config)
+        if on_divergence not in ON_DIVERGENCE:
+            allowed = ", ".join(map(repr, ON_DIVERGENCE))
+            raise ValueError(f"on_divergence={on_divergence!r} is unknown; allowed: {allowed}")
+        if differentiable and on_divergence == "truncate":
+            raise ValueError("on_divergence='truncate' does not go with differentiable=True: a tape has no gaps")
+        self.task = kind(
+            resolution=resolution, arm=arm, horizon=_longer_horizon(kind.horizon, max_episode_steps), **config
+        )
         self.render_mode = render_mode
-        self._horizon = int(horizon)
+        self._horizon = self.task.horizon if max_episode_steps is None else int(max_episode_steps)
+        self._ends_on_success = bool(terminate_on_success)
+        if self._ends_on_success and self.task.score.relative_to is not None:
+            raise ValueError(
+                f"terminate_on_success=True does not fit {kind.__name__}: its score is a mean over the whole episode"
+            )
+        self._may_diverge = on_divergence == "truncate"
+        self._done = np.zeros(batch, bool)  # worlds whose episode is over
         self._closed = False
         self._pictures: Pictures | None = None
         self._last: Outcome | None = None
@@ -73,12 +92,12 @@ class DifferentiableFace:
         )
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": max(1, round(1.0 / kind.step_time))}
 
-    def _lead(self, values: Any) -> np.ndarray | None:
-        """Values of the caller with the axis of worlds."""
+    def _lead(self, values: Any, name: str) -> np.ndarray | None:
+        """Values of the caller, who calls them ``name``, with the axis of worlds."""
         if values is None:
             return None
-        values = np.asarray(values, np.float64)
-        return values[None] if self._single else values
+        array = numbers(values, name)
+        return array[None] if self._single else array
 
     def _drop(self, values: np.ndarray) -> Any:
         """Values for the caller: without the axis of worlds in the single environment, where a number is a float."""
@@ -101,6 +120,20 @@ class DifferentiableFace:
     def horizon(self) -> int:
         """Environment steps after which an episode is truncated."""
         return self._horizon
+
+    def _is_success(self, outcome: Outcome) -> np.ndarray:
+        """Whether the task counts as done, shape (B,)."""
+        return outcome.score >= self.task.success_score
+
+    def _ends(self, outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
+        """Which episodes the step that led to ``outcome`` has terminated and which it has truncated, (B,) each."""
+        begun = self._rollout.elapsed > 0
+        terminated = begun & self._is_success(outcome) if self._ends_on_success else np.zeros_like(begun)
+        return terminated, (self._rollout.elapsed >= self._horizon) | outcome.diverged
+
+    def _info(self, outcome: Outcome, world: int, *, is_start: bool = False) -> dict[str, Any]:
+        success = self._is_success(outcome)
+        return info_of(outcome, world, success=success, shows_divergence=self._may_diverge, is_start=is_start)
 
     @property
     def differentiable(self) -> bool:
@@ -140,14 +173,17 @@ class DifferentiableFace:
     @property
     def parameter_names(self) -> list[str]:
         """Names of the physical parameters and of the task's design parameters."""
-        return self._rollout.parameter_names
+        return self._rollout.parameters.names
 
     def parameter(self, name: str) -> np.ndarray:
         """A copy of a parameter, shape (N,) or other; in the vector environment with a leading axis."""
-        return np.array(self._drop(self._rollout.parameter(name)))
+        return np.array(self._drop(self._rollout.parameters.value(name)))
 
     def set_parameter(self, name: str, value: Any) -> None:
-        """Replace a parameter by anything that broadcasts to its shape. Ends the episode: reset next."""
+        """Replace a parameter by anything that broadcasts to its shape. Ends the episode: reset next.
+
+        For a single episode there is ``reset(options={"parameters": {name: value}})``.
+        """
         self.check_open()
         self._rollout.set_parameter(name, value)
         self._last = None
@@ -168,7 +204,9 @@ class DifferentiableFace:
             The gradient; the vector environment takes and gives a leading axis (B, ...).
         """
         self.check_open()
-        return self._drop_all(self._rollout.backward(self._lead(reward_weights), self._lead(observation_cotangents)))
+        weights = self._lead(reward_weights, "reward_weights")
+        cotangents = self._lead(observation_cotangents, "observation_cotangents")
+        return self._drop_all(self._rollout.backward(weights, cotangents))
 
     def backward_step(self, reward_weight: Any = 1.0, observation_cotangent: np.ndarray | None = None) -> np.ndarray:
         """Go back one step, the last first, and return the gradient with respect to its action, shape (A,).
@@ -181,8 +219,8 @@ class DifferentiableFace:
             observation_cotangent: cotangent of the step's observation, shape (O,).
         """
         self.check_open()
-        weight = np.broadcast_to(np.asarray(reward_weight, np.float64), (self._rollout.batch,))
-        return self._drop(self._rollout.backward_step(weight, self._lead(observation_cotangent)))
+        cotangent = self._lead(observation_cotangent, "observation_cotangent")
+        return self._drop(self._rollout.backward_step(reward_weight, cotangent))
 
     def backward_end(self, observation_cotangent: np.ndarray | None = None) -> Gradient:
         """The gradient after the last `backward_step`.
@@ -190,7 +228,8 @@ class DifferentiableFace:
         ``observation_cotangent``, shape (O,), belongs to the observation of the reset.
         """
         self.check_open()
-        return self._drop_all(self._rollout.backward_end(self._lead(observation_cotangent)))
+        cotangent = self._lead(observation_cotangent, "observation_cotangent")
+        return self._drop_all(self._rollout.backward_end(cotangent))
 
     def backward_stop(self) -> None:
         """Give up a sweep that `backward_step` has begun; steps may be taken again, or gone back from the last one."""
@@ -210,7 +249,8 @@ class DifferentiableFace:
     def snapshot(self) -> Snapshot:
         """The state of the episode as plain arrays (`pliant.envs.snapshots`), for ``restore``; axis 0 is the world.
 
-        Parameters and the random generator, which only a reset draws from, are not part of it.
+        Parameters are part of it where this episode has values of its own. The random generator, which only a reset
+        draws from, is not.
         """
         self.check_open()
         if self._last is None:
@@ -222,9 +262,18 @@ class DifferentiableFace:
     ) -> Any:
         """Reset, take all ``actions``, shape (T, A), and return the sum of ``discount**t * r_t``; `score` is then set.
 
-        Needs no ``differentiable=True``; ``options`` as for ``reset``.
+        Needs no ``differentiable=True``; ``options`` as for ``reset``, but all worlds begin anew. All actions are
+        taken, whether or not the task is done on the way (``terminate_on_success``). The episode may go on by ``step``;
+        where the actions have brought it to its end, it is over as after steps.
+
+        Raises:
+            ValueError: an argument is out of range.
+            SimulationDiverged: a state is no longer finite, whatever ``on_divergence`` says of steps.
         """
         self.check_open()
+        discount = check_discount(discount)
+        if options is not None:
+            check_options(options, RESET_OPTIONS, RESET_OPTIONS)
         lead = () if self._single else (self._rollout.batch,)
         steps = np.shape(actions)[len(lead)] if np.ndim(actions) == len(lead) + 2 else 0
         if not 1 <= steps <= self._horizon:
@@ -239,6 +288,7 @@ class DifferentiableFace:
         for t in range(steps):
             self._last = self._rollout.step(batch[:, t])
             value += discount**t * self._last.reward
+        self._done = np.logical_or(*self._ends(self.outcome))
         return self._drop(value)
 
     def value_and_grad(
@@ -258,14 +308,13 @@ class DifferentiableFace:
         weights = discount ** np.arange(self._rollout.recorded_steps)
         return value, self._drop_all(self._rollout.backward(weights, None))
 
-    def _state_option(self, options: Mapping[str, Any] | None, extra: Sequence[str] = ()) -> dict[str, Any] | None:
-        for name in options or {}:
-            if name not in (*RESET_OPTIONS, *extra):
-                raise ValueError(f"reset option {name!r} is unknown; allowed: {', '.join((*RESET_OPTIONS, *extra))}")
-        state = (options or {}).get("state")
-        if state is not None and not isinstance(state, Mapping):
-            raise ValueError(f"reset option 'state' is a {type(state).__name__}, must be a dict of arrays by name")
-        return None if state is None else {name: self._lead(value) for name, value in state.items()}
+    def _start_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What options of a reset say of "state" and of "parameters", with the axis of worlds."""
+        tables = {table: options.get(table) or {} for table in RESET_OPTIONS}
+        return {
+            table: {name: self._lead(value, f"{table} {name!r}") for name, value in values.items()}
+            for table, values in tables.items()
+        }
 
     def _picture(self, world: int) -> np.ndarray:
         self.check_open()
@@ -282,6 +331,18 @@ class DifferentiableFace:
             self._closed = True
             self._pictures = None
             self._rollout.close()
+
+
+def _longer_horizon(usual: int, asked: Any) -> int:
+    """Steps of a task whose episodes are to have ``asked`` steps, or its usual ones: it is never shortened.
+
+    Raises:
+        ValueError: it is no number of steps.
+    """
+    steps = usual if asked is None else asked
+    if not isinstance(steps, (int, np.integer)) or isinstance(steps, bool) or not 1 <= steps <= LONGEST:
+        raise ValueError(f"max_episode_steps={asked!r} must be an integer in 1..{LONGEST}")
+    return max(usual, int(steps))
 
 
 def load_task(task: str | type[Task]) -> type[Task]:

@@ -12,8 +12,10 @@ import numpy as np
 from pliant.envs.actuators import make_actuator
 from pliant.envs.checks import broadcast, check_actions
 from pliant.envs.features import Sink, View
+from pliant.envs.parameters import Parameters
 from pliant.envs.scoring import Scorer
 from pliant.envs.task import Task
+from pliant.sims.checks import SimulationDiverged, check_gradient
 from pliant.sims.world import World
 
 OBSERVATION_LIMIT = 10.0
@@ -47,6 +49,7 @@ class Outcome:
         terms: the parts of the reward by name, shape (B,) each.
         score: in [0, 1], shape (B,).
         measures: what the task reports besides, by name, shape (B,) each.
+        diverged: worlds in which the step failed and was taken back, shape (B,).
     """
 
     observation: np.ndarray
@@ -54,6 +57,7 @@ class Outcome:
     terms: dict[str, np.ndarray]
     score: np.ndarray
     measures: dict[str, np.ndarray]
+    diverged: np.ndarray
 
 
 class Rollout:
@@ -93,9 +97,11 @@ class Rollout:
             horizon=task.horizon,
         )
         self.actuator = make_actuator(task, self.world)
+        self.parameters = Parameters(task, self.world)
         self.observation_size = sum(part.feature.size for part in task.observation)
         self.elapsed = np.zeros(batch, int)
         self.goal: dict[str, np.ndarray] = {}
+        self._goal_pattern: dict[str, np.ndarray] = {}
         self._scorer = Scorer(task.score, batch)
         self._actions: list[np.ndarray] = []  # clipped, (B, A) each
         self._earlier: list[np.ndarray] = []  # the last two before them, where the recording began within an episode
@@ -127,39 +133,17 @@ class Rollout:
 
     # Parameters
 
-    @property
-    def parameter_names(self) -> list[str]:
-        """Physical parameters of the World and design parameters of the task."""
-        return [*self.world.parameter_names, *self.task.designs]
-
-    def parameter(self, name: str) -> np.ndarray:
-        """Current values, shape (B, ...); of a design parameter the mean over each group, shape (B, groups)."""
-        self._check_name("parameter", name, self.parameter_names)
-        design = self.task.designs.get(name)
-        if design is None:
-            return self.world.parameter(name)
-        values = self.world.parameter(design.parameter)
-        return np.stack([values[:, design.groups == k].mean(axis=1) for k in range(design.count)], axis=1)
-
     def set_parameter(self, name: str, value: Any) -> None:
-        """Replace the values of all worlds; anything that broadcasts to the shape of ``parameter(name)``.
+        """Replace the values of all worlds; anything that broadcasts to the shape of ``parameters.value(name)``.
 
         Ends a recorded episode: reset before the next step.
         """
-        self._check_name("parameter", name, self.parameter_names)
-        value = broadcast(f"parameter {name!r}", value, self.parameter(name).shape)
+        self.parameters.check({name: value}, np.ones(self.batch, bool))
         self.backward_stop()
         if self.recorded_steps:
             self.world.reset()
             self._actions, self._earlier = [], []
-        design = self.task.designs.get(name)
-        if design is None:
-            self.world.set_parameter(name, value)
-            return
-        values = np.array(self.world.parameter(design.parameter), np.float64)
-        member = design.groups >= 0
-        values[:, member] = value[:, design.groups[member]]
-        self.world.set_parameter(design.parameter, values)
+        self.parameters.set(name, value)
 
     @staticmethod
     def _check_name(what: str, name: str, allowed: Sequence[str]) -> None:
@@ -174,38 +158,34 @@ class Rollout:
         *,
         worlds: np.ndarray | None = None,
         state: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
     ) -> Outcome:
         """Start new episodes in all worlds, or in those of the mask ``worlds``, shape (B,).
 
         Args:
-            rngs: the generator of each world; draws its goal, then its initial state.
+            rngs: the generator of each world; draws its goal, its initial state, then its parameters.
             worlds: which worlds.
             state: overrides of state arrays, anything that broadcasts to (B, ...).
+            parameters: values of parameters in these episodes, likewise.
         """
-        full = worlds is None or bool(worlds.all())
-        if not full and self.differentiable:
-            raise ValueError("reset_mask must hold for every world when differentiable=True: one tape serves the batch")
         mask = np.ones(self.batch, bool) if worlds is None else worlds
-        for name in state or {}:
-            self._check_name("state", name, self.state_names)
+        full, state = bool(mask.all()), dict(state or {})
+        self.check_reset(mask, state, parameters or {})
+        goals, starts, drawn = self._draw(rngs, mask)
+        changed = drawn | dict(parameters or {})
+        self.parameters.check(changed, mask)
         self.backward_stop()
         self.world.reset(None if full else mask)
-        drawn: dict[str, list[np.ndarray]] = {}
-        for b in np.flatnonzero(mask).tolist():
-            goal, start = self.task.make_episode(rngs[b])
-            for name, value in goal.items():
-                if name not in self.goal:
-                    self.goal[name] = np.zeros((self.batch, *np.shape(value)))
-                self.goal[name][b] = value
-            for name, value in start.items():
-                drawn.setdefault(name, [np.zeros(0)] * self.batch)[b] = value
-        for name, rows in drawn.items():
-            first = rows[int(mask.argmax())]
-            stacked = np.stack([row if m else first for row, m in zip(rows, mask, strict=True)])
-            self.world.set_state(name, stacked, None if full else mask)
+        self.parameters.begin(changed, mask)
+        if full:
+            self.goal = {}
+        for name, values in goals.items():
+            self.goal.setdefault(name, np.zeros(values.shape))[mask] = values[mask]
+        for name, values in starts.items():
+            self.world.set_state(name, values, None if full else mask)
         self.actuator.reset(mask)
-        for name, value in (state or {}).items():
-            self.actuator.set_state(name, broadcast(f"state {name!r}", value, self.state(name).shape), mask)
+        for name, value in state.items():
+            self.actuator.set_state(name, self._as_state(name, value), mask)
         self.elapsed[mask] = 0
         if full:
             self._actions, self._earlier, self._inside, self._observations = [], [], [], []
@@ -215,6 +195,40 @@ class Rollout:
         if self.differentiable:
             self._observations.append(outcome.observation)
         return outcome
+
+    def check_reset(self, worlds: np.ndarray, state: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+        """Raise the ``ValueError`` with which `reset` would refuse these arguments; changes nothing."""
+        if not worlds.all() and self.differentiable:
+            raise ValueError("reset_mask must hold for every world when differentiable=True: one tape serves the batch")
+        for name, value in state.items():
+            self._check_name("state", name, self.state_names)
+            self.actuator.check_state(name, self._as_state(name, value), worlds)
+        self.parameters.check(parameters, worlds)
+
+    def goal_pattern(self) -> dict[str, np.ndarray]:
+        """Arrays (1 or B, ...) of the names and shapes that goals have."""
+        if not self.goal and not self._goal_pattern:
+            goal, _ = self.task.make_episode(np.random.default_rng(0))
+            self._goal_pattern = {name: np.asarray(value, np.float64)[None] for name, value in goal.items()}
+        return self.goal or self._goal_pattern
+
+    def _as_state(self, name: str, value: Any) -> np.ndarray:
+        return broadcast(f"state {name!r}", value, self.state(name).shape, self.world.dtype)
+
+    def _draw(self, rngs: Sequence[np.random.Generator], worlds: np.ndarray) -> tuple[dict[str, np.ndarray], ...]:
+        """Goals, initial states and parameters of new episodes in the worlds of the mask, by name, (B, ...) each."""
+        tables: tuple[dict[str, np.ndarray], ...] = ({}, {}, {})
+        for b in np.flatnonzero(worlds).tolist():
+            drawn = (*self.task.make_episode(rngs[b]), self.task.make_parameters(rngs[b]))
+            for kind, values in enumerate(drawn):
+                for name, value in values.items():
+                    table = tables[kind]
+                    if kind == 2:  # anything that broadcasts to the parameter of a world
+                        value = broadcast(f"parameter {name!r}", value, self.parameters.value(name).shape[1:])
+                    if name not in table:
+                        table[name] = np.repeat(np.asarray(value, np.float64)[None], self.batch, axis=0)
+                    table[name][b] = value
+        return tables
 
     def begin_window(self) -> None:
         """Forget what is recorded and record on from the current state, within the same episode."""
@@ -226,8 +240,11 @@ class Rollout:
         self._earlier = [*self._earlier, *self._actions][-2:]
         self._actions, self._inside, self._observations = [], [], self._observations[-1:]
 
-    def step(self, actions: np.ndarray) -> Outcome:
+    def step(self, actions: np.ndarray, *, may_fail: np.ndarray | None = None) -> Outcome:
         """One environment step of all worlds; ``actions`` of shape (B, A), clipped to [-1, 1].
+
+        In worlds of the mask ``may_fail``, shape (B,), a divergence is no error: such a world stands still in this
+        step, and the outcome says so. Not while steps are recorded.
 
         Raises:
             ValueError: wrong shape or not finite.
@@ -237,17 +254,27 @@ class Rollout:
             raise RuntimeError("a backward sweep is under way; finish it with backward_end(), or reset")
         actions = check_actions(actions, (self.batch, self.task.action_size))
         clipped = np.clip(actions, -1.0, 1.0)
-        self.world.step(self._controls(clipped))
+        before = {name: self.actuator.state(name) for name in self.actuator.state_names}
+        failed = self.world.step(self._controls(clipped), may_fail=may_fail)
+        if failed.any():
+            self._put_back(before, failed)
         self.elapsed += 1
         self._actions.append(clipped)
         if not self.differentiable:
             del self._actions[:-2]
         view = self._view(self.world)
-        outcome = self._outcome(view)
+        outcome = self._outcome(view, failed)
         if self.differentiable:
             self._inside.append(clipped == actions)
             self._observations.append(outcome.observation)
         return outcome
+
+    def _put_back(self, before: Mapping[str, np.ndarray], worlds: np.ndarray) -> None:
+        """Give the actuator the states ``before`` back in the worlds of the mask."""
+        states = {name: self.actuator.state(name) for name in before}
+        for name, values in before.items():
+            states[name][worlds] = values[worlds]
+        self.actuator.restore(states)
 
     def _controls(self, actions: np.ndarray) -> np.ndarray:
         """What actions make of the controls, and what the goal adds to them in this step of each world, (B, C)."""
@@ -270,13 +297,16 @@ class Rollout:
         horizon, goal = self.task.horizon, self.goal
         return View(arrays=arrays, action=action, previous_action=previous, step=elapsed, horizon=horizon, goal=goal)
 
-    def _outcome(self, view: View) -> Outcome:
-        task = self.task
+    def _outcome(self, view: View, diverged: np.ndarray | None = None) -> Outcome:
+        task, none = self.task, np.zeros(self.batch, bool)
         parts = [(part.feature.value(view) - part.offset) / part.scale for part in task.observation]
         terms = {term.feature.name: term.weight * term.feature.value(view)[:, 0] for term in task.reward}
         reward = np.sum(list(terms.values()), axis=0)
         measures = {measure.name: measure.value(view)[:, 0] for measure in task.measures}
-        return Outcome(np.concatenate(parts, axis=1), reward, terms, self._scorer.value(view, self.goal), measures)
+        score = self._scorer.value(view, self.goal)
+        return Outcome(
+            np.concatenate(parts, axis=1), reward, terms, score, measures, none if diverged is None else diverged
+        )
 
     # Reverse
 
@@ -293,14 +323,19 @@ class Rollout:
         """
         steps, batch = self.recorded_steps, self.batch
         weights = np.ones((batch, steps)) if reward_weights is None else reward_weights
-        weights = broadcast("reward_weights", weights, (batch, steps))
+        weights = broadcast("reward_weights", weights, (batch, steps), self.world.dtype)
         cotangents = observation_cotangents
         if cotangents is not None:
-            cotangents = broadcast("observation_cotangents", cotangents, (batch, steps + 1, self.observation_size))
+            shape = (batch, steps + 1, self.observation_size)
+            cotangents = broadcast("observation_cotangents", cotangents, shape, self.world.dtype)
         self.backward_stop()
-        for t in reversed(range(steps)):
-            self.backward_step(weights[:, t], None if cotangents is None else cotangents[:, t + 1])
-        return self.backward_end(None if cotangents is None else cotangents[:, 0])
+        try:
+            for t in reversed(range(steps)):
+                self.backward_step(weights[:, t], None if cotangents is None else cotangents[:, t + 1])
+            return self.backward_end(None if cotangents is None else cotangents[:, 0])
+        except SimulationDiverged:
+            self.backward_stop()
+            raise
 
     def backward_step(self, reward_weight: Any, observation_cotangent: Any) -> np.ndarray:
         """Go back one step, last first; gradient with respect to that step's action, shape (B, A).
@@ -320,7 +355,8 @@ class Rollout:
         sweep = self._sweep
         if sweep.step == 0:
             raise RuntimeError("every step has been gone back; call backward_end()")
-        weight = broadcast("reward_weight", reward_weight, (self.batch,))
+        weight = broadcast("reward_weight", reward_weight, (self.batch,), self.world.dtype)
+        observation_cotangent = self._as_cotangent(observation_cotangent)
         t = sweep.step - 1
         self.world.load_step(t)
         view = self._view(self.world, sweep.step)
@@ -328,10 +364,11 @@ class Rollout:
         for term in self.task.reward:
             term.feature.adjoint(view, (term.weight * weight)[:, None], sink)
         self._add_observation(view, observation_cotangent, sweep.step, sink)
-        self._pour(sink)
+        self._pour(sink, t)
         action_bar = self.actuator.adjoint(t, self.world.step_adjoint(t))
         action_bar = action_bar + sweep.action_bar + sink.cotangents.get("action", 0.0)
         sweep.action_bar = sink.cotangents.get("previous_action", np.zeros_like(action_bar))
+        check_gradient(action_bar, "the action", t)
         gradient = np.where(self._inside[t], action_bar, 0.0)
         sweep.actions.append(gradient)
         sweep.step -= 1
@@ -343,12 +380,13 @@ class Rollout:
         if sweep is None or sweep.step > 0:
             left = self.recorded_steps if sweep is None else sweep.step
             raise RuntimeError(f"{left} steps have not been gone back yet; call backward_step() for each of them first")
+        observation_cotangent = self._as_cotangent(observation_cotangent)
         world = self.world
         world.load_initial()
         view = self._view(world, 0)
         sink = Sink(view)
         self._add_observation(view, observation_cotangent, 0, sink)
-        self._pour(sink)
+        self._pour(sink, 0)
         initial_state = self.actuator.initial_adjoint(
             {name: np.array(world.state_adjoint(name)) for name in world.state_names}
         )
@@ -357,6 +395,8 @@ class Rollout:
             by_particle = parameters[design.parameter]
             groups = [by_particle[:, design.groups == k].sum(axis=1) for k in range(design.count)]
             parameters[name] = np.stack(groups, axis=1)
+        for name, bar in (initial_state | parameters).items():
+            check_gradient(bar, name, 0)
         world.end_adjoint()
         self._sweep = None
         return Gradient(np.stack(sweep.actions[::-1], axis=1), initial_state, parameters)
@@ -367,10 +407,15 @@ class Rollout:
             self.world.end_adjoint()
             self._sweep = None
 
+    def _as_cotangent(self, cotangent: Any) -> np.ndarray | None:
+        if cotangent is None:
+            return None
+        shape = (self.batch, self.observation_size)
+        return broadcast("observation_cotangent", cotangent, shape, self.world.dtype)
+
     def _add_observation(self, view: View, cotangent: Any, step: int, sink: Sink) -> None:
         if cotangent is None:
             return
-        cotangent = broadcast("observation_cotangent", cotangent, (self.batch, self.observation_size))
         within = np.abs(self._observations[step]) <= OBSERVATION_LIMIT  # beyond it the observation is constant
         first = 0
         for part in self.task.observation:
@@ -378,9 +423,11 @@ class Rollout:
             part.feature.adjoint(view, cotangent[:, columns] * within[:, columns] / part.scale, sink)
             first = columns.stop
 
-    def _pour(self, sink: Sink) -> None:
+    def _pour(self, sink: Sink, step: int) -> None:
         """Hand the cotangents of state and force to the World."""
         for name, cotangent in sink.cotangents.items():
+            with np.errstate(over="ignore"):
+                check_gradient(cotangent.astype(self.world.dtype), name, step)
             if name == "effector_force":
                 self.world.add_force_adjoint(cotangent)
             elif name in self.actuator.state_names:

@@ -2,16 +2,22 @@
 
 A snapshot is a dict of arrays whose axis 0 is the world, also for a single environment: "world.state" and
 "world.outputs" (all that the simulation depends on, to the last bit), "actuator.NAME", "goal.NAME", "score.NAME",
-"actions" (the last two, (B, 2, A)) and "elapsed". Parameters and random generators are not part of it.
+"actions" (the last two, (B, 2, A)), "elapsed", and "parameter.NAME" for those that this episode has values of its own
+for. Other parameters and random generators are not part of it.
+
+A snapshot may be of another precision: "world." entries are rounded to that of the World. Everything else has to be
+what `take` gives, in names, shapes and types.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from pliant.envs.rollout import Outcome, Rollout
+from pliant.sims.checks import cast
 
 Snapshot = dict[str, np.ndarray]
 
@@ -20,38 +26,45 @@ def take(rollout: Rollout) -> Snapshot:
     """The state of the episodes of all worlds; copies."""
     if rollout._sweep is not None:
         raise RuntimeError("a backward sweep is under way; finish it with backward_end(), or reset")
+    goals = {f"goal.{name}": value.copy() for name, value in rollout.goal.items()}
+    parameters = {f"parameter.{name}": value for name, value in rollout.parameters.of_episode().items()}
+    return _entries(rollout) | goals | parameters
+
+
+def _entries(rollout: Rollout) -> Snapshot:
+    """What every snapshot of these worlds has, but for the goal."""
     state, outputs = rollout.world.snapshot()
     none = np.zeros((rollout.batch, rollout.task.action_size))
     recent = [none, none, *rollout._earlier, *rollout._actions][-2:]
-    snapshot = {
-        "world.state": state,
-        "world.outputs": outputs,
+    entries = {
         "actions": np.stack(recent, axis=1),
         "elapsed": rollout.elapsed.copy(),
+        "world.state": state,
+        "world.outputs": outputs,
     }
-    snapshot |= {f"actuator.{name}": rollout.actuator.state(name) for name in rollout.actuator.state_names}
-    snapshot |= {f"goal.{name}": value.copy() for name, value in rollout.goal.items()}
-    return snapshot | {f"score.{name}": value for name, value in rollout._scorer.snapshot().items()}
+    entries |= {f"actuator.{name}": rollout.actuator.state(name) for name in rollout.actuator.state_names}
+    return entries | {f"score.{name}": value for name, value in rollout._scorer.snapshot().items()}
 
 
-def put(rollout: Rollout, snapshot: Mapping[str, np.ndarray]) -> Outcome:
+def put(rollout: Rollout, snapshot: Mapping[str, Any], horizon: int) -> Outcome:
     """Go on from a snapshot in all worlds; one of a single world serves any number of them. Nothing is recorded yet.
 
+    Args:
+        rollout: the worlds.
+        snapshot: what `take` gave.
+        horizon: steps of the worlds' episodes.
+
     Raises:
-        ValueError: it is a snapshot of another task, or of another number of worlds than one or B.
+        ValueError: it is no snapshot, one of another task, of another number of worlds than one or B, or an entry has
+            another shape, another type or values that cannot be; the message names the entry. Nothing has changed then.
     """
-    expected = {"world.state", "world.outputs", "actions", "elapsed", "score.start", "score.sums", "score.counted"}
-    missing = sorted((expected | {f"actuator.{name}" for name in rollout.actuator.state_names}) - set(snapshot))
-    if missing:
-        raise ValueError(f"snapshot lacks {', '.join(missing)}; it must come from an environment of the same kind")
-    arrays = {name: _for_worlds(name, np.asarray(values), rollout.batch) for name, values in snapshot.items()}
-    if arrays["actions"].shape[1:] != (2, rollout.task.action_size):
-        raise ValueError(f"snapshot: actions have shape {arrays['actions'].shape[1:]}, the task takes other ones")
+    arrays = check(rollout, snapshot, horizon)
     rollout.backward_stop()
     rollout.world.restore(arrays["world.state"], arrays["world.outputs"])
+    rollout.parameters.begin(_part(arrays, "parameter."), np.ones(rollout.batch, bool))
     rollout.actuator.restore(_part(arrays, "actuator."))
     rollout.goal = _part(arrays, "goal.")
-    rollout.elapsed = np.array(arrays["elapsed"], int)
+    rollout.elapsed = arrays["elapsed"]
     rollout._earlier = [arrays["actions"][:, 0], arrays["actions"][:, 1]]
     rollout._actions, rollout._inside, rollout._observations = [], [], []
     rollout._scorer.restore(_part(arrays, "score."))
@@ -61,10 +74,60 @@ def put(rollout: Rollout, snapshot: Mapping[str, np.ndarray]) -> Outcome:
     return outcome
 
 
-def _for_worlds(name: str, values: np.ndarray, batch: int) -> np.ndarray:
-    if values.ndim < 1 or len(values) not in (1, batch):
-        raise ValueError(f"snapshot: {name} has shape {values.shape}; axis 0 must be 1 or the {batch} worlds")
-    return np.repeat(values, batch // len(values), axis=0)
+def check(rollout: Rollout, snapshot: Mapping[str, Any], horizon: int) -> Snapshot:
+    """The arrays of a snapshot for the B worlds, copies; see `put` for what is refused."""
+    if not isinstance(snapshot, Mapping):
+        raise ValueError(f"snapshot is a {type(snapshot).__name__}, must be a dict of arrays as snapshot() gives it")
+    everywhere = np.ones(rollout.batch, bool)
+    patterns = _entries(rollout) | {f"goal.{name}": value for name, value in rollout.goal_pattern().items()}
+    missing = sorted(set(patterns) - set(snapshot))
+    if missing:
+        raise ValueError(f"snapshot lacks {', '.join(missing)}; it must come from an environment of the same kind")
+    own = {f"parameter.{name}": name for name in rollout.world.parameter_names}
+    patterns |= {entry: rollout.world.parameter(name) for entry, name in own.items() if entry in snapshot}
+    extra = sorted(str(name) for name in set(snapshot) - set(patterns))
+    if extra:
+        raise ValueError(f"snapshot has {', '.join(extra)}, which this environment does not know")
+    arrays = {name: _for_worlds(name, snapshot[name], pattern, everywhere) for name, pattern in patterns.items()}
+    _check_range("elapsed", arrays["elapsed"], 0, horizon)
+    _check_range("score.counted", arrays["score.counted"], 0, arrays["elapsed"])
+    _check_range("actions", arrays["actions"], -1.0, 1.0)
+    for name, values in _part(arrays, "actuator.").items():
+        rollout.actuator.check_state(name, values, everywhere)
+    rollout.parameters.check(_part(arrays, "parameter."), everywhere)
+    return arrays
+
+
+def _for_worlds(name: str, values: Any, pattern: np.ndarray, worlds: np.ndarray) -> np.ndarray:
+    """``values`` for all worlds (B,), a copy of the shape and type of ``pattern``, (B, ...) or (1, ...)."""
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"snapshot: {name} is no array: {error}") from None
+    batch = len(worlds)
+    if array.ndim < 1 or len(array) not in (1, batch):
+        raise ValueError(f"snapshot: {name} has shape {array.shape}; axis 0 must be 1 or the {batch} worlds")
+    if array.shape[1:] != pattern.shape[1:]:
+        raise ValueError(
+            f"{name} of the snapshot has shape {array.shape}, must be {(len(array), *pattern.shape[1:])} here"
+        )
+    wanted = pattern.dtype
+    is_exact = array.dtype.itemsize == wanted.itemsize or wanted.kind == "i"
+    is_rounded = name.startswith(("world.", "parameter.")) and array.dtype.itemsize in (4, 8)
+    if array.dtype.kind != wanted.kind or not (is_exact or is_rounded):
+        raise ValueError(f"{name} of the snapshot has type {array.dtype}, must be {wanted}")
+    if wanted.kind == "f":
+        array = cast(array, wanted, f"{name} of the snapshot")
+    return np.repeat(array.astype(wanted), batch // len(array), axis=0)
+
+
+def _check_range(name: str, values: np.ndarray, low: float, high: float | np.ndarray) -> None:
+    high = np.broadcast_to(high, values.shape)
+    outside = (values < low) | (values > high)
+    if outside.any():
+        raise ValueError(
+            f"{name} of the snapshot is {values[outside][0]}, out of range; allowed here: {low} to {high[outside][0]}"
+        )
 
 
 def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> Snapshot:

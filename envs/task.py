@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
+from pliant.envs.checks import UnknownKeyword
 from pliant.envs.features import Feature
 from pliant.sims.robot.effector import Effector
 from pliant.sims.solver import Model
@@ -100,11 +101,14 @@ class Task(ABC):
     Args:
         resolution: "small" (an episode in seconds on a CPU) or "full".
         arm: "none", or the arm that holds each effector: "panda", "iiwa". Actions are then joint velocities.
+        horizon: environment steps of longer episodes than the class says; a task that has no more refuses.
         config: overrides of the fields of ``Config``.
 
     Attributes:
         summary: the goal in one line.
-        horizon: environment steps in an episode, the same at every resolution.
+        horizon: environment steps in an episode, the same at every resolution. Goals with a row a step have as many,
+            and clocks in observations run over it; episodes that are cut short are the beginning of one.
+        success_score: score from which the task counts as done.
         step_time: duration of an environment step [s].
         substeps: simulation steps in an environment step, by resolution.
         joint_speed: with arms, the share of their velocity limits that an action of 1 stands for.
@@ -121,7 +125,8 @@ class Task(ABC):
     """
 
     summary: ClassVar[str]
-    horizon: ClassVar[int]
+    horizon: int
+    success_score: ClassVar[float] = 0.7
     step_time: ClassVar[float]
     substeps: ClassVar[Mapping[str, int]]
     Config: ClassVar[type] = NoConfig
@@ -130,10 +135,14 @@ class Task(ABC):
     exogenous: ClassVar[Mapping[str, str]] = {}
     workspace: Mapping[int, tuple[Any, Any]] = {}
 
-    def __init__(self, *, resolution: str = "small", arm: str = "none", **config: Any) -> None:
+    def __init__(
+        self, *, resolution: str = "small", arm: str = "none", horizon: int | None = None, **config: Any
+    ) -> None:
         if resolution not in RESOLUTIONS:
             raise ValueError(f"resolution={resolution!r} is unknown; allowed: {', '.join(RESOLUTIONS)}")
         self.resolution = resolution
+        if horizon is not None:
+            self.horizon = horizon
         self.config = make_config(self.Config, config)
         self.scene: Any = self.make_scene()  # of the type that the task makes
         self.action = {name: np.atleast_2d(np.asarray(m, float)) for name, m in self.make_action().items()}
@@ -208,6 +217,14 @@ class Task(ABC):
         """State arrays of one world that differ from the scene's at this reset, drawn from ``rng``."""
         return {}
 
+    def make_parameters(self, rng: np.random.Generator) -> dict[str, Any]:
+        """Physical or design parameters of one world in this episode, drawn from ``rng`` after goal and initial state.
+
+        Values by name that broadcast to the parameter of a world; the same names every time. Others keep their usual
+        values. Drawn at every reset, also where worlds reset themselves: domain randomisation.
+        """
+        return {}
+
     def make_measures(self) -> list[Feature]:
         """Features of size 1 that ``info["measures"]`` reports by name, beside the reward terms and the score."""
         return []
@@ -238,13 +255,13 @@ def make_config(kind: type, overrides: Mapping[str, Any]) -> Any:
     that its metadata names under "allowed".
 
     Raises:
-        ValueError: a keyword is unknown or its value is out of range.
+        UnknownKeyword: a keyword is unknown.
+        ValueError: its value is out of range.
     """
     allowed = {field.name: field.metadata.get("allowed") for field in fields(kind)}
     for name, value in overrides.items():
         if name not in allowed:
-            known = ", ".join([*COMMON_OPTIONS, *allowed])
-            raise ValueError(f"keyword {name!r} (value {value!r}) is unknown; allowed: {known}")
+            raise UnknownKeyword.of(name, value, [*COMMON_OPTIONS, *allowed])
         words = allowed[name]
         if words is not None:
             if value not in words:
@@ -267,5 +284,7 @@ COMMON_OPTIONS = (
     "max_episode_steps",
     "parameters",
     "arm",
+    "terminate_on_success",
+    "on_divergence",
 )
 """Keyword arguments that every environment takes."""

@@ -30,21 +30,55 @@ def look_up(fields: dict[str, Field], name: str, what: str) -> Field:
     return fields[name]
 
 
-def fit(values: Any, window: np.ndarray, name: str) -> np.ndarray:
-    """``values`` broadcast to the shape of ``window``, or a ``ValueError``: wrong shape, not finite."""
-    array = np.asarray(values, float)
+def numbers(values: Any, name: str) -> np.ndarray:
+    """``values`` as float64; a ``ValueError`` names what is no array of real numbers."""
     try:
-        array = np.broadcast_to(array, window.shape)
+        array = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{name} must be an array of numbers: {error}") from None
+    if array.dtype.kind not in "biuf":
+        what = {"c": "complex numbers", "O": "objects", "U": "text", "S": "text"}
+        holds = what.get(array.dtype.kind, str(array.dtype))
+        raise ValueError(f"{name} is of type {type(values).__name__} and holds {holds}; allowed: real numbers")
+    return array.astype(np.float64)
+
+
+def cast(values: Any, dtype: Any, name: str, *, verb: str = "contains") -> np.ndarray:
+    """``values`` as numbers of ``dtype``; a ``ValueError`` names what is not finite, or only beyond that type."""
+    array = numbers(values, name)
+    with np.errstate(over="ignore"):
+        result = array.astype(dtype)
+    if np.isfinite(result).all():
+        return result
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} {verb} a value that is not finite: {array[~np.isfinite(array)].flat[0]}")
+    largest = float(np.finfo(dtype).max)
+    worst = array[~np.isfinite(result)].flat[0]
+    raise ValueError(f"{name} {verb} {worst:g}, beyond {np.dtype(dtype).name}; allowed: magnitudes up to {largest:.3g}")
+
+
+def fit(values: Any, window: np.ndarray, name: str) -> np.ndarray:
+    """``values`` in the shape and type of ``window``, or a ``ValueError``: wrong shape, not finite in that type."""
+    array = cast(values, window.dtype, name)
+    try:
+        return np.broadcast_to(array, window.shape)
     except ValueError:
         raise ValueError(f"{name} has shape {array.shape}, which does not broadcast to {window.shape}") from None
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} contains a value that is not finite")
-    return array
 
 
 def add_cotangent(window: np.ndarray, cotangent: Any, name: str) -> None:
-    """Add a cotangent with as many entries as ``window`` to it; a ``ValueError`` if it has more or fewer."""
-    array = np.asarray(cotangent, window.dtype)
+    """Add a cotangent with as many entries as ``window`` to it; a ``ValueError`` if it has more or fewer, or is not
+    finite in the type of ``window``."""
+    array = cast(cotangent, window.dtype, f"cotangent of {name}")
     if array.size != window.size:
         raise ValueError(f"cotangent of {name} has shape {array.shape}, must be {window.shape}")
     window += array.reshape(window.shape)
+
+
+def check_gradient(bar: np.ndarray, name: str, step: int) -> None:
+    """Raise `SimulationDiverged` if a cotangent (B, ...) found in going back step ``step`` is not finite."""
+    finite = np.isfinite(bar)
+    if finite.all():
+        return
+    world = int(np.argmin(finite.reshape(len(bar), -1).all(axis=1)))
+    raise SimulationDiverged(step, None, f"gradient of {name}", world, "the gradient overflowed in the reverse sweep")

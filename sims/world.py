@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.checkpoint import Recording, parse_memory
-from pliant.sims.checks import SimulationDiverged, add_cotangent, look_up
+from pliant.sims.checks import SimulationDiverged, add_cotangent, cast, check_gradient, look_up
 from pliant.sims.drivers import team_drivers
 from pliant.sims.elements import element_drivers
 from pliant.sims.inputs import flag, real, real_array, shown, whole
@@ -80,7 +80,7 @@ class World(WorldState):
         )
         super().__init__(parts, arrays, batch=batch, precision=precision, differentiable=differentiable)
         try:
-            self._check_start()
+            self._check_scene()
         except ValueError:
             arrays.free()
             raise
@@ -130,11 +130,13 @@ class World(WorldState):
         for name, values, size in (("state", state, self._sizes.state), ("outputs", outputs, self._sizes.output)):
             if values.shape != (self.batch, size):
                 raise ValueError(f"{name} of the snapshot has shape {values.shape}, must be {(self.batch, size)}")
-            if not np.isfinite(values).all():
-                raise ValueError(f"{name} of the snapshot contains a value that is not finite")
+        state, outputs = (
+            cast(values, self.dtype, f"{name} of the snapshot")
+            for name, values in (("state", state), ("outputs", outputs))
+        )
         self.reset()
-        self._show(np.ascontiguousarray(state, self.dtype))
-        self._shown_outputs = np.array(outputs, self.dtype)
+        self._show(np.ascontiguousarray(state))
+        self._shown_outputs = outputs
 
     # ------------------------------------------------------------------ forward
 
@@ -158,8 +160,10 @@ class World(WorldState):
                 raise ValueError("worlds: a recording covers all worlds alike; reset all of them")
             state = self._memory.frame(self._memory.live, self._current).copy()
             state[mask] = self._memory.initial[mask]
+            outputs = self._shown_outputs.copy()
+            outputs[mask] = 0
         else:
-            state = self._memory.initial
+            state, outputs = self._memory.initial, np.zeros((self.batch, self._sizes.output), self.dtype)
             self._current = 0
             self.step_count = 0
             self._diverged = False
@@ -167,11 +171,19 @@ class World(WorldState):
             self._recorded_controls, self._recorded_outputs = [], []
             if self._recording:
                 self._recording.clear()
-        self._shown_outputs = np.zeros((self.batch, self._sizes.output), self.dtype)
+        self._shown_outputs = outputs
         self._show(state)
 
-    def step(self, controls: Any) -> None:
+    def step(self, controls: Any, *, may_fail: np.ndarray | None = None) -> np.ndarray:
         """Advance all worlds by one step of k substeps under constant controls, shape (B, C).
+
+        Args:
+            controls: of the step.
+            may_fail: mask (B,) of worlds whose divergence is no error: they are put back to where they were before
+                the step, and the others go on as if they were alone. Not while steps are recorded.
+
+        Returns:
+            which worlds were put back, shape (B,).
 
         Raises:
             ValueError: wrong shape, or not finite.  SimulationDiverged: the state diverged; the World wants a reset.
@@ -179,6 +191,9 @@ class World(WorldState):
         self._check_open()
         if self._diverged:
             raise ValueError("step: the state has diverged; reset() all worlds first")
+        tolerated = np.zeros(self.batch, bool) if may_fail is None else self._mask(may_fail)
+        if tolerated.any() and self.differentiable:
+            raise ValueError("may_fail: a recording covers all worlds alike; none of them may fail")
         shape = (self.batch, self.control_size)
         values = np.ascontiguousarray(real_array("controls", controls, shape=shape, dtype=self.dtype))
         for part in self._parts:
@@ -192,22 +207,25 @@ class World(WorldState):
                 self._recording.keep_state(lambda: self._memory.frame(self._memory.live, self._current).ravel().copy())
             self._recorded_controls.append(values.copy())
         self._write_controls(values)
-        self._advance(segment)
+        failed = self._advance(segment, tolerated)
         if self._recording:
             self._recorded_outputs.append(self._shown_outputs.copy())
         self.step_count += 1
+        return failed
 
     def _write_controls(self, values: np.ndarray) -> None:
         if self.control_size:
             self._memory.controls.overwrite(0, values)
 
-    def _advance(self, segment: Array | None) -> None:
-        """One step from the current state, through a segment that keeps all substeps or through the two live frames."""
+    def _advance(self, segment: Array | None, may_fail: np.ndarray) -> np.ndarray:
+        """One step from the current state, through a segment that keeps all substeps or through the two live frames;
+        returns which of the worlds that may fail did and were put back."""
         frames, first, count = self._memory.live, self._current, 2
+        before = (self._shown.copy(), self._shown_outputs) if may_fail.any() else None
         if segment is not None:
             self._memory.write_frame(segment, 0, self._memory.frame(self._memory.live, self._current))
             frames, first, count = segment, 0, self.substeps + 1
-        self._launch(frames, first, count)
+        failed = self._launch(frames, first, count, may_fail)
         if segment is not None:
             self._show(self._memory.frame(segment, self.substeps))
         else:
@@ -215,19 +233,32 @@ class World(WorldState):
             self._shown = self._memory.frame(self._memory.live, self._current)
         if self._sizes.output:
             self._shown_outputs = self._memory.rows("outputs", self._sizes.output).copy()
+        if before is not None and failed.any():
+            state = self._shown.copy()
+            state[failed], self._shown_outputs[failed] = before[0][failed], before[1][failed]
+            self._show(state)
+        return failed
 
-    def _launch(self, frames: Array, first: int, count: int) -> None:
+    def _launch(self, frames: Array, first: int, count: int, may_fail: np.ndarray) -> np.ndarray:
         memory = self._memory
         memory.prepare_launch(count, recorded=frames is not memory.live)
         self._forward(frames, self.batch, self._team, first, self.substeps)
-        self._check_status()
+        return self._check_status(may_fail)
 
-    def _check_status(self) -> None:
+    def _check_status(self, may_fail: np.ndarray) -> np.ndarray:
+        """Which of the worlds that may fail did, shape (B,).
+
+        Raises:
+            SimulationDiverged: another one failed.
+        """
         status = self._memory.status()
         if not status.any():
-            return
-        failed = np.argwhere(status[..., 0] > 0)
-        b, c = min(failed.tolist(), key=lambda i: int(status[i[0], i[1], 0]))
+            return np.zeros(self.batch, bool)
+        has_failed = status[..., 0] > 0
+        others = np.argwhere(has_failed & ~may_fail[:, None])
+        if not len(others):
+            return np.asarray(has_failed.any(axis=1))
+        b, c = min(others.tolist(), key=lambda i: int(status[i[0], i[1], 0]))
         substep, element, code = (int(v) for v in status[b, c])
         array = "position" if code in (LEFT_DOMAIN, TORN, FOLDED) else "velocity"
         what = self._parts[-1].element_name  # solvers come after what they are coupled to
@@ -271,7 +302,7 @@ class World(WorldState):
 
     def _replay(self, first: int, step: int, states: dict[int, np.ndarray], wanted: set[int], segment: Array) -> None:
         """Recompute steps first..step from states[first], the last into the segment (see ``Recording.segment_of``)."""
-        state = states[first].reshape(self.batch, -1)
+        state, none = states[first].reshape(self.batch, -1), np.zeros(self.batch, bool)
         if first < step:
             self._current = 0
             self._show(state)
@@ -279,11 +310,11 @@ class World(WorldState):
                 if t in wanted:
                     states[t] = self._memory.frame(self._memory.live, self._current).ravel().copy()
                 self._write_controls(self._recorded_controls[t])
-                self._advance(None)
+                self._advance(None, none)
             state = self._memory.frame(self._memory.live, self._current)
         self._memory.write_frame(segment, 0, state)
         self._write_controls(self._recorded_controls[step])
-        self._launch(segment, 0, self.substeps + 1)
+        self._launch(segment, 0, self.substeps + 1, none)
 
     def load_initial(self) -> None:
         """Show the state before the first step."""
@@ -334,19 +365,15 @@ class World(WorldState):
         return self._memory.rows("control_adjoint", self._sizes.control).copy()
 
     def _check_adjoint(self, step: int) -> None:
-        rows = self._memory.rows("adjoint", self._sizes.state)
-        if np.isfinite(rows).all():
-            return
-        for name, field in self._state_fields.items():
-            bad = ~np.isfinite(field.of(rows)).reshape(self.batch, -1).all(1)
-            if bad.any():
-                raise SimulationDiverged(
-                    step,
-                    None,
-                    f"gradient of {name}",
-                    int(np.argmax(bad)),
-                    "the gradient overflowed in the reverse sweep",
-                )
+        for kind, size, fields in (
+            ("adjoint", self._sizes.state, self._state_fields.values()),
+            ("control_adjoint", self._sizes.control, [f for part in self._parts for f in part.control_fields]),
+        ):
+            rows = self._memory.rows(kind, size)
+            if np.isfinite(rows).all():
+                continue
+            for field in fields:
+                check_gradient(field.of(rows), field.name, step)
 
     def state_adjoint(self, name: str) -> np.ndarray:
         """Cotangent of a quantity of the state shown, shape (B, N, ...); a copy."""
@@ -354,10 +381,16 @@ class World(WorldState):
         return look_up(self._state_fields, name, "state").of(self._memory.rows("adjoint", self._sizes.state)).copy()
 
     def parameter_adjoint(self, name: str) -> np.ndarray:
-        """Cotangent of a parameter over the steps reversed so far, in the parameter's shape; a copy."""
+        """Cotangent of a parameter over the steps reversed so far, in the parameter's shape; a copy.
+
+        Raises:
+            SimulationDiverged: it is not finite.
+        """
         self._check_recording()
         field = look_up(self._parameter_fields, name, "parameter")
-        return field.of(self._memory.rows("parameter_adjoint", self._sizes.parameter)).copy()
+        bar = field.of(self._memory.rows("parameter_adjoint", self._sizes.parameter)).copy()
+        check_gradient(bar, name, self._reversed or 0)
+        return bar
 
     def end_adjoint(self) -> None:
         """End the reverse sweep: the latest state is shown again and stepping may go on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ class WorldState:
         self._shown = np.zeros((0, 0))  # the current state, or the one loaded in a reverse sweep
         self._shown_outputs = np.zeros((0, 0))
 
-    def _check_start(self) -> None:
+    def _check_scene(self) -> None:
         """Raise ``ValueError`` if a quantity of the scene is out of range in the World's precision."""
         parameters = self._memory.rows("parameters", self._sizes.parameter)
         for what, fields, rows in (
@@ -54,6 +54,9 @@ class WorldState:
             values = {field.name: field.of(parameters) for field in part.parameter_fields}
             for name in values:
                 part.check_parameters(name, values)
+        real_array(
+            "a constant of the scene", self._memory.constants.read(0, self._memory.constants.size), dtype=self.dtype
+        )
 
     @property
     def particle_count(self) -> int:
@@ -106,6 +109,12 @@ class WorldState:
         owner.check_fit(name, window[mask], {f.name: f.of(rows)[mask] for f in owner.parameter_fields})
         self._show(state)
 
+    def check_state(self, name: str, values: Any) -> None:
+        """Raise the ``ValueError`` with which `set_state` would refuse ``values``, shape (B, ...); changes nothing."""
+        self._check_open()
+        field = look_up(self._state_fields, name, "state")
+        self._owner(name).check_state(name, fit(values, field.of(self._shown), name))
+
     def active_particles(self) -> np.ndarray:
         """Which particles take part in the motion in the current (or loaded) state, shape (B, N), booleans.
 
@@ -129,22 +138,40 @@ class WorldState:
         field = look_up(self._parameter_fields, name, "parameter")
         return field.of(self._memory.rows("parameters", self._sizes.parameter)).copy()
 
-    def set_parameter(self, name: str, values: Any) -> None:
+    def set_parameter(self, name: str, values: Any, worlds: np.ndarray | None = None) -> None:
         """Overwrite a parameter with values that broadcast to its shape, before the first step of a recording.
+
+        In all worlds, or in those of the mask ``worlds`` (B,).
 
         Raises:
             ValueError: unknown name, wrong shape, not finite, out of range, or unstable with the World's dt.
         """
-        self._check_open()
-        field = look_up(self._parameter_fields, name, "parameter")
+        self.set_parameters({name: values}, worlds)
+
+    def set_parameters(self, values: Mapping[str, Any], worlds: np.ndarray | None = None) -> None:
+        """`set_parameter` of several that are checked together; where one is refused, none is changed."""
+        rows = self._changed_parameters(values, worlds)
         if self.differentiable and self.step_count:
-            raise ValueError(f"parameter {name!r} can be set before the first step of a recording only; reset first")
-        rows = self._memory.rows("parameters", self._sizes.parameter).copy()
-        window = field.of(rows)
-        window[...] = fit(values, window, name)
-        owner = self._owner(name)
-        owner.check_parameters(name, {f.name: f.of(rows) for f in owner.parameter_fields})
+            names = ", ".join(map(repr, values))
+            raise ValueError(f"parameter {names} can be set before the first step of a recording only; reset first")
         self._memory.parameters.overwrite(0, rows)
+
+    def check_parameters(self, values: Mapping[str, Any], worlds: np.ndarray | None = None) -> None:
+        """Raise the ``ValueError`` with which `set_parameters` would refuse ``values`` now or after a reset."""
+        self._changed_parameters(values, worlds)
+
+    def _changed_parameters(self, values: Mapping[str, Any], worlds: np.ndarray | None) -> np.ndarray:
+        """Rows of all parameters (B, parameter size) with new values in them, checked."""
+        self._check_open()
+        rows = self._memory.rows("parameters", self._sizes.parameter).copy()
+        mask = self._mask(worlds)
+        for name, value in values.items():
+            window = look_up(self._parameter_fields, name, "parameter").of(rows)
+            window[mask] = fit(value, window, name)[mask]
+        for name in values:
+            owner = self._owner(name)
+            owner.check_parameters(name, {f.name: f.of(rows) for f in owner.parameter_fields})
+        return rows
 
     def _owner(self, name: str) -> Part:
         """The part that a state or parameter belongs to."""
