@@ -40,17 +40,6 @@ class WorldState:
         self._shown = np.zeros((0, 0))  # the current state, or the one loaded in a reverse sweep
         self._shown_outputs = np.zeros((0, 0))
 
-    def _check_scene(self) -> None:
-        """Raise ``ValueError`` where a number of the scene is not finite in this precision."""
-        rows = self._memory.rows("parameters", self._sizes.parameter)
-        found = [(f"parameter {name!r}", field.of(rows)) for name, field in self._parameter_fields.items()]
-        found += [(f"state {name!r}", field.of(self._memory.initial)) for name, field in self._state_fields.items()]
-        constants = self._memory.constants
-        found.append(("a constant", constants.read(0, constants.size)))
-        for what, values in found:
-            if not np.isfinite(values).all():
-                raise ValueError(f"{what} of the scene is not finite in precision={self.precision!r}")
-
     @property
     def particle_count(self) -> int:
         """Particles of one world, N."""

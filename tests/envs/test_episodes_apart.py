@@ -195,7 +195,7 @@ def test_success_is_reported_and_ends_an_episode_where_it_is_asked_to() -> None:
         _, _, terminated, _, info = plain.step(goal)
         assert not terminated.any()
         np.testing.assert_array_equal(info["is_success"], info["score"] >= nudge.Nudge.success_score)
-        _, _, terminated, truncated, own = ending.step(goal)
+        _, _, terminated, _, own = ending.step(goal)
         np.testing.assert_array_equal(terminated[~ended], info["is_success"][~ended])
         if ended.any():
             assert not terminated[ended].any() and not own["is_success"][ended].any()  # it began anew
