@@ -43,7 +43,7 @@ def numbers(values: Any, name: str) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def cast(values: Any, dtype: Any, name: str, *, verb: str = "contains") -> np.ndarray:
+def cast(values: Any, dtype: Any, name: str) -> np.ndarray:
     """``values`` as numbers of ``dtype``; a ``ValueError`` names what is not finite, or only beyond that type."""
     array = numbers(values, name)
     with np.errstate(over="ignore"):
@@ -51,10 +51,12 @@ def cast(values: Any, dtype: Any, name: str, *, verb: str = "contains") -> np.nd
     if np.isfinite(result).all():
         return result
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} {verb} a value that is not finite: {array[~np.isfinite(array)].flat[0]}")
+        raise ValueError(f"{name} contains a value that is not finite: {array[~np.isfinite(array)].flat[0]}")
     largest = float(np.finfo(dtype).max)
     worst = array[~np.isfinite(result)].flat[0]
-    raise ValueError(f"{name} {verb} {worst:g}, beyond {np.dtype(dtype).name}; allowed: magnitudes up to {largest:.3g}")
+    raise ValueError(
+        f"{name} contains {worst:g}, beyond {np.dtype(dtype).name}; allowed: magnitudes up to {largest:.3g}"
+    )
 
 
 def fit(values: Any, window: np.ndarray, name: str) -> np.ndarray:

@@ -150,8 +150,7 @@ class WorldMemory:
             self.parameter_adjoint = Array(batch * sizes.parameter, self.dtype)
             self.control_adjoint = Array(batch * sizes.control, self.dtype)
             self.output_adjoint = Array(batch * sizes.output, self.dtype)
-        with np.errstate(over="ignore"):
-            self.initial = np.tile(np.concatenate([p.initial_state() for p in parts]), (batch, 1)).astype(self.dtype)
+        self.initial = np.tile(np.concatenate([p.initial_state() for p in parts]), (batch, 1)).astype(self.dtype)
         self._frames = 2  # as in the header
         self._barrier_at, self._status_at = own["barrier"], own["status"]
         self._status_size = batch * records * STATUS_SIZE

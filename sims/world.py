@@ -191,6 +191,13 @@ class World(WorldState):
         self._check_open()
         if self._diverged:
             raise ValueError("step: the state has diverged; reset() all worlds first")
+        values = np.ascontiguousarray(controls, self.dtype)
+        if values.shape != (self.batch, self.control_size):
+            raise ValueError(f"controls have shape {values.shape}, must be ({self.batch}, {self.control_size})")
+        if not np.isfinite(values).all():
+            raise ValueError("controls contain a value that is not finite")
+        for part in self._parts:
+            part.check_controls(values)
         tolerated = np.zeros(self.batch, bool) if may_fail is None else self._mask(may_fail)
         if tolerated.any() and self.differentiable:
             raise ValueError("may_fail: a recording covers all worlds alike; none of them may fail")
