@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from pliant.sims.runtime import Array, numpy_type
+from pliant.sims.arrays import Array
+from pliant.sims.runtime import numpy_type
 from pliant.sims.solver import (
     BARRIER,
     BATCH,

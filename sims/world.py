@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from pliant.sims.arrays import Array
 from pliant.sims.checkpoint import Recording, parse_memory
 from pliant.sims.checks import SimulationDiverged, add_cotangent, look_up
 from pliant.sims.drivers import team_drivers
 from pliant.sims.elements import element_drivers
+from pliant.sims.launch import Launch
 from pliant.sims.layout import FORWARD_ARRAYS, REVERSE_ARRAYS, WorldMemory
-from pliant.sims.runtime import Array, Launch, float_type, start, thread_count
+from pliant.sims.runtime import choose, float_type, thread_count
 from pliant.sims.solver import CAUSES, LEFT_DOMAIN, TORN, Model
 from pliant.sims.world_state import WorldState
 
@@ -63,7 +65,7 @@ class World(WorldState):
         self.scene, self.substeps, self.dt = scene, int(substeps), float(dt)
         self.dim, budget = scene.dim, parse_memory(memory)
         parts = scene.parts(dt=self.dt, soft_contact=soft_contact)
-        self.device = start(device)
+        self.device = choose(device)
         on_cpu = self.device == "cpu"
         elements = sum(part.elements for part in parts)
         # CPU threads: as many a world as the machine has to spare and the elements can feed
@@ -95,7 +97,7 @@ class World(WorldState):
         self._recorded_outputs: list[np.ndarray] = []
         self._loaded: int | None = None  # step that is shown in a reverse sweep
         self._reversed: int | None = None  # step that was reversed last
-        self.reset()
+        self._begin(self._mask(None))
 
     @property
     def time_step(self) -> float:
@@ -148,7 +150,9 @@ class World(WorldState):
             ValueError: some but not all worlds are reset in the middle of a recording.
         """
         self._check_open()
-        mask = self._mask(worlds)
+        self._begin(self._mask(worlds))
+
+    def _begin(self, mask: np.ndarray) -> None:
         if not mask.all():
             if self.differentiable and self.step_count:
                 raise ValueError("worlds: a recording covers all worlds alike; reset all of them")
