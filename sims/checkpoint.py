@@ -18,8 +18,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pliant.sims.arrays import Array
 from pliant.sims.inputs import shown
-from pliant.sims.runtime import Array
 
 _UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 

@@ -24,8 +24,8 @@ _compiled: dict[Any, SimpleNamespace] = {}
 def team_drivers(dim: int, fp: Any, parts: Sequence[Part]) -> SimpleNamespace:
     """``forward`` and ``reverse`` for these parts; made once for parts of the same keys."""
     key = (dim, fp, tuple(part.key for part in parts))
-    if key not in _compiled:
-        with quick_build():
+    with quick_build():
+        if key not in _compiled:
             _compiled[key] = _make_drivers(fp, [part.phases(dim, fp) for part in parts])
     return _compiled[key]
 

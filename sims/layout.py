@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from pliant.sims.arrays import Array
 from pliant.sims.inputs import shown
-from pliant.sims.runtime import Array, numpy_type
+from pliant.sims.runtime import numpy_type
 from pliant.sims.solver import (
     BARRIER,
     BATCH,

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from pliant.sims.arrays import Array
 from pliant.sims.checkpoint import Recording, parse_memory
 from pliant.sims.checks import SimulationDiverged, add_cotangent, cast, check_gradient, look_up
 from pliant.sims.drivers import team_drivers
 from pliant.sims.elements import element_drivers
 from pliant.sims.inputs import flag, real, real_array, shown, whole
+from pliant.sims.launch import Launch
 from pliant.sims.layout import FORWARD_ARRAYS, REVERSE_ARRAYS, WorldMemory
-from pliant.sims.runtime import Array, Launch, float_type, numpy_type, start, thread_count
+from pliant.sims.runtime import choose, float_type, numpy_type, thread_count
 from pliant.sims.solver import CAUSES, FOLDED, LEFT_DOMAIN, TORN, Model
 from pliant.sims.world_state import WorldState
 
@@ -62,7 +64,7 @@ class World(WorldState):
         self.scene, self.substeps, self.dt = scene, whole("substeps", substeps, 1), float(dt)
         self.dim, budget = scene.dim, parse_memory(memory)
         parts = scene.parts(dt=self.dt, soft_contact=soft_contact)
-        self.device = start(device)
+        self.device = choose(device)
         on_cpu = self.device == "cpu"
         elements = sum(part.elements for part in parts)
         # CPU threads: as many a world as the machine has to spare and the elements can feed
@@ -99,7 +101,7 @@ class World(WorldState):
         self._recorded_outputs: list[np.ndarray] = []
         self._loaded: int | None = None  # step that is shown in a reverse sweep
         self._reversed: int | None = None  # step that was reversed last
-        self.reset()
+        self._begin(self._mask(None))
 
     @property
     def time_step(self) -> float:
@@ -154,7 +156,9 @@ class World(WorldState):
             ValueError: some but not all worlds are reset in the middle of a recording.
         """
         self._check_open()
-        mask = self._mask(worlds)
+        self._begin(self._mask(worlds))
+
+    def _begin(self, mask: np.ndarray) -> None:
         if not mask.all():
             if self.differentiable and self.step_count:
                 raise ValueError("worlds: a recording covers all worlds alike; reset all of them")
@@ -191,13 +195,6 @@ class World(WorldState):
         self._check_open()
         if self._diverged:
             raise ValueError("step: the state has diverged; reset() all worlds first")
-        values = np.ascontiguousarray(controls, self.dtype)
-        if values.shape != (self.batch, self.control_size):
-            raise ValueError(f"controls have shape {values.shape}, must be ({self.batch}, {self.control_size})")
-        if not np.isfinite(values).all():
-            raise ValueError("controls contain a value that is not finite")
-        for part in self._parts:
-            part.check_controls(values)
         tolerated = np.zeros(self.batch, bool) if may_fail is None else self._mask(may_fail)
         if tolerated.any() and self.differentiable:
             raise ValueError("may_fail: a recording covers all worlds alike; none of them may fail")

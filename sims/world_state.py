@@ -10,7 +10,7 @@ import numpy as np
 from pliant.sims.checks import fit, look_up
 from pliant.sims.inputs import real_array
 from pliant.sims.layout import WorldMemory
-from pliant.sims.runtime import numpy_type
+from pliant.sims.runtime import check_process, numpy_type
 from pliant.sims.solver import Part
 
 
@@ -199,5 +199,7 @@ class WorldState:
         self._shown = self._memory.frame(self._memory.live, self._current)
 
     def _check_open(self) -> None:
+        """Raise ``ValueError`` if closed, ``RuntimeError`` in a process that was forked after taichi had started."""
+        check_process()
         if self._closed:
             raise ValueError("this World is closed")

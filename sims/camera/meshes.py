@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from pliant.sims.arrays import Array
 from pliant.sims.camera import rays, stage, triangles
-from pliant.sims.runtime import Array, ti
+from pliant.sims.runtime import ti
 
 MOST = rays.EFFECTOR // 4  # triangles: their numbers end where those of a key do
 WIDE = 4096  # threads share the lines of triangles unless there are so many

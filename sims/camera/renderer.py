@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pliant.sims.arrays import Array
 from pliant.sims.camera import rays, shading, solids, stage, surface, tiles
 from pliant.sims.camera.busy import Footprint, busy_marks
 from pliant.sims.camera.camera import Camera
@@ -15,7 +16,7 @@ from pliant.sims.camera.chains import draw_chain_surfaces, draw_chains
 from pliant.sims.camera.image import draw_image
 from pliant.sims.camera.meshes import Meshes, TriangleMesh
 from pliant.sims.robot.shapes import pack_shapes
-from pliant.sims.runtime import Array, start, ti
+from pliant.sims.runtime import exclusive, start, ti
 
 SHADOW_SIZE = 256  # edge of the shadow map, pixels
 SMOOTHING = 3.0  # reach of the skin's filter in particle radii
@@ -114,6 +115,7 @@ class Renderer:
         self._shadow_tiles = _tile_marks(SHADOW_SIZE, SHADOW_SIZE, tiles.LIGHT_SHIFT)
         self._picture = Array(3 * self._fine_size[0] * self._fine_size[1], np.float32).device_array
 
+    @exclusive()
     def render(
         self,
         positions: np.ndarray,

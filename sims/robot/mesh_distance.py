@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.robot.mesh_kernels import nearest_kernel
-from pliant.sims.runtime import start
+from pliant.sims.runtime import exclusive, start
 
 BORDER = 1  # extra nodes on each side that the spline's stencil needs
 
@@ -116,7 +116,8 @@ def mesh_signed_distance(vertices: np.ndarray, faces: np.ndarray, points: np.nda
     normals = _feature_normals(vertices, faces, corners)
     distance = np.empty(len(points))
     balls = np.concatenate([centre, reach[:, None]], axis=1)
-    nearest_kernel()(points, upper, corners, balls, normals, distance)
+    with exclusive():
+        nearest_kernel()(points, upper, corners, balls, normals, distance)
     return distance
 
 

@@ -7,7 +7,9 @@ import pytest
 from small_scenes import random_controls, reverse, small_world, states
 
 from pliant.sims import runtime
-from pliant.sims.runtime import Array, Launch, start, ti
+from pliant.sims.arrays import Array
+from pliant.sims.launch import Launch
+from pliant.sims.runtime import start, ti
 
 SIZE = 5
 
