@@ -1,10 +1,11 @@
 """Serial arms: forward kinematics, geometric Jacobian and its derivative, in NumPy on the host, float64.
 
 A chain is a row of joints, each a fixed step from the link before it, then a turn about (or a slide along) an axis:
-``T_i = T_{i-1} O_i M_i(q_i)``, T_0 the base; the tool is a fixed step behind the last link. With z_i the axis of joint
+``T_i = T_{i-1} O_i M_i(s_i)``, T_0 the base; the tool is a fixed step behind the last link. With z_i the axis of joint
 i in the world, o_i a point on it and p the tool's position, the geometric Jacobian has the columns (z_i x (p - o_i),
-z_i) for a joint that turns and (z_i, 0) for one that slides (Siciliano et al. 2009, "Robotics", 3.1). Axis 0 of all
-arrays is the batch. Chains of real arms come from `pliant.sims.robot.kinematics_urdf`.
+z_i) for a joint that turns and (z_i, 0) for one that slides (Siciliano et al. 2009, "Robotics", 3.1). Where joints
+follow others, s = C q + c with fewer numbers q than joints, and derivatives with respect to q are those with respect to
+s times C. Axis 0 of all arrays is the batch. Chains of real arms come from `pliant.sims.robot.kinematics_urdf`.
 """
 
 from __future__ import annotations
@@ -40,20 +41,21 @@ class Visual:
 
 @dataclass(frozen=True)
 class Chain:
-    """A serial arm of n joints, its base at a place in the world.
+    """A serial arm of N joints that n numbers move, its base at a place in the world; n = N unless joints follow others.
 
     Attributes:
         name: of the arm, for messages.
-        joint_names: n names.
-        slides: which joints slide (prismatic) instead of turning (revolute), shape (n,).
-        origin_position, origin_rotation: the steps O_i, shapes (n, 3) [m] and (n, 3, 3).
-        axis: unit axes in the joints' own frames, shape (n, 3).
+        joint_names: names of what the n numbers are.
+        slides: which joints slide (prismatic) instead of turning (revolute), shape (N,).
+        origin_position, origin_rotation: the steps O_i, shapes (N, 3) [m] and (N, 3, 3).
+        axis: unit axes in the joints' own frames, shape (N, 3).
         lower, upper: limits, shape (n,) [rad or m].
         speed: largest speeds, shape (n,) [rad/s or m/s].
         home: a posture with room on all sides, shape (n,).
         tool_position, tool_rotation: the tool in the last link's frame, shapes (3,) [m] and (3, 3).
         base_position, base_rotation: the base in the world, shapes (3,) [m] and (3, 3).
         visuals: what it looks like.
+        coupling, offset: the joints stand at C q + c, shapes (N, n) and (N,); None: each at its own number.
     """
 
     name: str
@@ -71,6 +73,8 @@ class Chain:
     base_position: np.ndarray
     base_rotation: np.ndarray
     visuals: tuple[Visual, ...] = ()
+    coupling: np.ndarray | None = None
+    offset: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.joint_names)
@@ -100,24 +104,27 @@ class Chain:
             q: joint angles, shape (B, n) [rad or m].
 
         Returns:
-            Positions (B, n + 1, 3) [m] and rotations (B, n + 1, 3, 3).
+            Positions (B, N + 1, 3) [m] and rotations (B, N + 1, 3, 3).
         """
         q = np.asarray(q, np.float64)
+        s = q if self.coupling is None else q @ self.coupling.T
+        s = s if self.offset is None else s + self.offset
         fixed, sine, versine, slide = self._steps
-        turned = np.where(self.slides, 0.0, q)[..., None, None]
+        turned = np.where(self.slides, 0.0, s)[..., None, None]
         local = fixed + np.sin(turned) * sine + 2 * np.sin(turned / 2) ** 2 * versine  # Rodrigues' formula
-        step = self.origin_position + q[..., None] * slide
-        position = np.empty((len(q), len(self) + 1, 3))
-        rotation = np.empty((len(q), len(self) + 1, 3, 3))
+        step = self.origin_position + s[..., None] * slide
+        count = len(self.axis)
+        position = np.empty((len(q), count + 1, 3))
+        rotation = np.empty((len(q), count + 1, 3, 3))
         position[:, 0], rotation[:, 0] = self.base_position, self.base_rotation
-        for i in range(len(self)):
+        for i in range(count):
             position[:, i + 1] = position[:, i] + (rotation[:, i] @ step[:, i, :, None])[..., 0]
             rotation[:, i + 1] = rotation[:, i] @ local[:, i]
         return position, rotation
 
     @cached_property
     def _steps(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """O_i, O_i K_i, O_i K_i^2 with K = [axis]x, shape (n, 3, 3) each, and the slide per unit of q, shape (n, 3)."""
+        """O_i, O_i K_i, O_i K_i^2 with K = [axis]x, shape (N, 3, 3) each, and the slide per unit of s, shape (N, 3)."""
         K, O = skew(self.axis), self.origin_rotation
         slide = np.where(self.slides[:, None], np.einsum("nij,nj->ni", O, self.axis), 0.0)
         return O, O @ K, O @ K @ K, slide
@@ -131,7 +138,7 @@ class Chain:
         return position[:, -1] + last @ self.tool_position, last @ self.tool_rotation
 
     def _axes(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """World axes z_i, shape (B, n, 3), and arms p - o_i from a point on each axis to the tool, shape (B, n, 3)."""
+        """World axes z_i, shape (B, N, 3), and arms p - o_i from a point on each axis to the tool, shape (B, N, 3)."""
         position, rotation = self.frames(q)
         z = np.einsum("bnij,nj->bni", rotation[:, 1:], self.axis)  # a joint's own motion leaves its axis alone
         return z, self._tool(position, rotation)[0][:, None] - position[:, 1:]
@@ -144,7 +151,8 @@ class Chain:
         z, r = self._axes(q)
         slides = self.slides[:, None]
         columns = np.concatenate([np.where(slides, z, np.cross(z, r)), np.where(slides, 0.0, z)], axis=2)
-        return columns.transpose(0, 2, 1)
+        J = columns.transpose(0, 2, 1)
+        return J if self.coupling is None else J @ self.coupling
 
     def pose_adjoint(self, q: np.ndarray, position_bar: np.ndarray, rotation_bar: np.ndarray) -> np.ndarray:
         """Cotangent of the joint angles, shape (B, n).
@@ -159,11 +167,12 @@ class Chain:
 
     def jacobian_derivative(self, q: np.ndarray) -> np.ndarray:
         """d J[:, :, i] / d q_j at [:, :, i, j], shape (B, 6, n, n)."""
+        # For the joints' own values s first; then C^T (...) C.
         # A joint j before i carries axis and tool about itself; a later one moves the tool only:
         #   dz_i/dq_j = z_j x z_i (j < i),   d(p - o_i)/dq_j = z_j x (p - o_i) (j <= i) or z_j x (p - o_j) (j > i)
         # and where j slides, d(p - o_i)/dq_j = z_j for j > i alone (for j = i, o_i may move along: z_i x z_i = 0).
         z, r = self._axes(q)
-        n = len(self)
+        n = len(self.axis)
         earlier = np.tril(np.ones((n, n), bool), -1)[:, :, None]  # [i, j]: j before i
         slides_i, slides_j = self.slides[:, None, None], self.slides[None, :, None]
         zi, ri, zj, rj = z[:, :, None], r[:, :, None], z[:, None, :], r[:, None, :]
@@ -173,7 +182,8 @@ class Chain:
         dr = np.where(earlier | np.eye(n, dtype=bool)[:, :, None], carried, moved)
         velocity = np.where(slides_i, dz, np.cross(dz, ri) + np.cross(zi, dr))
         angular = np.where(slides_i, 0.0, dz)
-        return np.concatenate([velocity, angular], axis=3).transpose(0, 3, 1, 2)
+        H = np.concatenate([velocity, angular], axis=3).transpose(0, 3, 1, 2)
+        return H if self.coupling is None else self.coupling.T @ H @ self.coupling
 
     def twist(self, q: np.ndarray, velocity: np.ndarray) -> np.ndarray:
         """Velocity [m/s] and angular velocity [rad/s] of the tool, shape (B, 6), at joint velocities (B, n)."""

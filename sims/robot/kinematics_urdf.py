@@ -1,26 +1,29 @@
-"""Arms from URDF files, read by PyBullet: their chains, and which of their links touch each other.
+"""Arms from URDF files: their chains, and which of their links touch each other.
 
-PyBullet (extra ``arms``) is imported when an arm is asked for, never before.
+Files are read and checked by `pliant.sims.robot.urdf_file`. Where PyBullet is installed, the geometry of the chain is
+PyBullet's; the other reader does without it, on every version of Python, and agrees with it to 1e-12.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pliant.sims.math.rotation_host import matrix_of_quaternion, rotation_vector
 from pliant.sims.robot.kinematics import Chain, Visual
+from pliant.sims.robot.kinematics_pybullet import BASE, FIXED, Robot, import_pybullet, opened
+from pliant.sims.robot.urdf_file import Description, Joint, Pose, compose, read_urdf
 
-REVOLUTE, PRISMATIC, FIXED, MESH = 0, 1, 4, 5  # PyBullet's numbers
-BASE = -1  # PyBullet's number of the base link
 REACH = 2 * np.pi  # limit of joints that turn without end [rad]
+READERS = ("pybullet", "python")
+SHIPPED = Path(__file__).parent / "arms"  # kinematics of `MODELS` for where there is no pybullet_data
+TRIALS = 256  # postures among which a home is chosen
+ROOM = 0.15  # of a joint's range, kept free at both ends of it by a home that is chosen
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,19 @@ class Model:
     """Where an arm's URDF is and what it does not say.
 
     Attributes:
-        urdf: path, relative to ``pybullet_data`` or absolute.
-        tool: name of the link that holds the effector.
-        offset: from that link's frame to the place where it holds, in the frame [m].
-        home: a posture with room on all sides [rad], one number per joint of the chain.
+        urdf: path: absolute, or relative to the working directory or else to ``pybullet_data``.
+        tool: name of the link that holds the effector; the last one, where only one link carries no other.
+        home: a posture with room on all sides [rad or m], one number per joint of the chain that follows no other; one
+            far from singular is chosen where none is given.
+        offset: from the tool link's frame to the place where it holds, in the frame [m].
         posed: positions of joints off the chain (fingers), by name [rad or m].
-        speed: largest joint speeds [rad/s], where the file's are placeholders.
+        speed: largest joint speeds [rad/s or m/s], where the file's are missing or placeholders.
     """
 
-    urdf: str
-    tool: str
-    home: Sequence[float]
-    offset: Sequence[float] = (0.0, 0.0, 0.0)
+    urdf: str | os.PathLike[str]
+    tool: str | None = None
+    home: Sequence[float] | np.ndarray | None = None
+    offset: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0)
     posed: Mapping[str, float] = field(default_factory=dict)
     speed: Sequence[float] | np.ndarray | None = None
 
@@ -61,221 +65,278 @@ MODELS = {
         ),  # data sheet of the LBR iiwa 7 R800; the file says 10 rad/s
     ),
 }
-"""Arms that ship with ``pybullet_data``: Franka Emika Panda, its hand included, and KUKA LBR iiwa 7 R800."""
+"""Franka Emika Panda, its hand included, and KUKA LBR iiwa 7 R800; ``pybullet_data`` has their meshes."""
 
 
-@cache
-def import_pybullet() -> Any:
-    """The module ``pybullet``.
-
-    Raises:
-        ImportError: it is not installed.
-    """
-    try:
-        with _quiet():  # it greets on standard error
-            import pybullet
-    except ImportError as error:
-        raise ImportError(
-            "arms need PyBullet, which is not installed: pip install 'pliant[arms]' (wheels exist up to Python 3.11)"
-        ) from error
-    return pybullet
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Standard error of C code goes nowhere meanwhile."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def look_up_model(arm: str) -> Model:
-    """The model called ``arm``; ``ValueError`` names what is allowed."""
-    if arm not in MODELS:
-        raise ValueError(f"arm={arm!r} is unknown; allowed: 'none', {', '.join(map(repr, MODELS))}")
-    return MODELS[arm]
-
-
-@cache
-def load_arm(arm: str) -> Chain:
-    """The chain of one of `MODELS`, its base at the origin; loaded once per process.
+def look_up_model(arm: object) -> tuple[str, Model]:
+    """Name and model of an arm: one of `MODELS` by name, a `Model`, or the path of a URDF file.
 
     Raises:
-        ValueError: the arm is unknown.
-        ImportError: PyBullet is not installed.
+        ValueError: it is none of these; names what is allowed.
     """
-    return load_chain(look_up_model(arm), arm)
-
-
-def load_chain(model: Model, name: str) -> Chain:
-    """Read a chain from a URDF file.
-
-    Raises:
-        ValueError: the file cannot be read, has no such tool link, or does not fit the model.
-        ImportError: PyBullet is not installed.
-    """
-    with _loaded(model) as robot:
-        return _extract(robot, model, name)
-
-
-class _Robot:
-    """A URDF file in a PyBullet client of its own."""
-
-    def __init__(self, model: Model) -> None:
-        self.bullet = import_pybullet()
-        self.client = self.bullet.connect(self.bullet.DIRECT)
-        try:
-            self.body = self.bullet.loadURDF(_path(model.urdf), useFixedBase=True, physicsClientId=self.client)
-        except self.bullet.error as error:
-            self.close()
-            raise ValueError(f"urdf={model.urdf!r} cannot be read: {error}") from error
-        count = self.bullet.getNumJoints(self.body, physicsClientId=self.client)
-        self.infos = [self.bullet.getJointInfo(self.body, j, physicsClientId=self.client) for j in range(count)]
-        self.links = [info[12].decode() for info in self.infos]
-        self.parents = [info[16] for info in self.infos]
-        self.names = [info[1].decode() for info in self.infos]
-
-    def close(self) -> None:
-        self.bullet.disconnect(physicsClientId=self.client)
-
-    def chain_to(self, link: str, urdf: str) -> list[int]:
-        """Numbers of the movable joints from the base to a link."""
-        if link not in self.links:
-            raise ValueError(f"tool={link!r} is no link of {urdf!r}; links: {', '.join(self.links)}")
-        at, joints = self.links.index(link), []
-        while at != BASE:
-            if self.infos[at][2] in (REVOLUTE, PRISMATIC):
-                joints.append(at)
-            elif self.infos[at][2] != FIXED:
-                raise ValueError(
-                    f"joint {self.names[at]!r} of {urdf!r} neither turns nor slides; such joints are not supported"
-                )
-            at = self.parents[at]
-        return joints[::-1]
-
-    def set_joints(self, joints: Sequence[int], values: Sequence[float] | np.ndarray) -> None:
-        for joint, value in zip(joints, values, strict=True):
-            self.bullet.resetJointState(self.body, joint, float(value), physicsClientId=self.client)
-
-    def set_named(self, values: Mapping[str, float], urdf: str) -> None:
-        for name, value in values.items():
-            if name not in self.names:
-                raise ValueError(f"posed joint {name!r} is unknown in {urdf!r}; joints: {', '.join(self.names)}")
-            self.set_joints([self.names.index(name)], [value])
-
-    def frames(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """Position and rotation of each link's frame in the base's."""
-        # Link frames come in float32, centres of mass in float64; a frame is where its centre of mass says.
-        frames = {BASE: (np.zeros(3), np.eye(3))}
-        for link in range(len(self.infos)):
-            state = self.bullet.getLinkState(
-                self.body, link, computeForwardKinematics=True, physicsClientId=self.client
-            )
-            rotation = _matrix(state[1]) @ _matrix(state[3]).T
-            frames[link] = np.array(state[0]) - rotation @ np.array(state[2]), rotation
-        return frames
-
-
-@contextmanager
-def _loaded(model: Model) -> Iterator[_Robot]:
-    robot = _Robot(model)
-    try:
-        yield robot
-    finally:
-        robot.close()
-
-
-def _path(urdf: str) -> str:
-    if not Path(urdf).is_absolute():
-        import pybullet_data
-
-        return str(Path(pybullet_data.getDataPath()) / urdf)
-    return urdf
-
-
-def _matrix(quaternion_xyzw: Sequence[float]) -> np.ndarray:
-    return matrix_of_quaternion(np.roll(np.asarray(quaternion_xyzw, np.float64), 1))
-
-
-def _relative(
-    outer: tuple[np.ndarray, np.ndarray], inner: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The pose ``inner`` in the frame ``outer``."""
-    return outer[1].T @ (inner[0] - outer[0]), outer[1].T @ inner[1]
-
-
-def _extract(robot: _Robot, model: Model, name: str) -> Chain:
-    joints = robot.chain_to(model.tool, model.urdf)
-    if len(model.home) != len(joints):
-        raise ValueError(f"home has {len(model.home)} numbers, {model.urdf!r} has {len(joints)} joints up to the tool")
-    robot.set_named(model.posed, model.urdf)
-    robot.set_joints(joints, np.zeros(len(joints)))
-    frames = robot.frames()
-    steps = [_relative(frames[a], frames[b]) for a, b in zip([BASE, *joints], joints, strict=False)]
-    slides = np.array([robot.infos[joint][2] == PRISMATIC for joint in joints])
-    axes = []
-    for joint, slide in zip(joints, slides, strict=True):  # told by a motion: the listed axis is the inertial frame's
-        robot.set_joints([joint], [1.0])
-        position, rotation = _relative(frames[joint], robot.frames()[joint])
-        axis = position if slide else rotation_vector(rotation)
-        axes.append(axis / np.linalg.norm(axis))
-        robot.set_joints([joint], [0.0])
-    limits = np.array([_limits(robot.infos[joint], model.urdf) for joint in joints])
-    tool = _relative(frames[joints[-1]], frames[robot.links.index(model.tool)])
-    return Chain(
-        name=name,
-        joint_names=tuple(robot.names[joint] for joint in joints),
-        slides=slides,
-        origin_position=np.array([position for position, _ in steps]),
-        origin_rotation=np.array([rotation for _, rotation in steps]),
-        axis=np.array(axes),
-        lower=limits[:, 0],
-        upper=limits[:, 1],
-        speed=limits[:, 2] if model.speed is None else np.array(model.speed, float),
-        home=np.array(model.home, float),
-        tool_position=tool[0] + tool[1] @ np.array(model.offset, float),
-        tool_rotation=tool[1],
-        base_position=np.zeros(3),
-        base_rotation=np.eye(3),
-        visuals=tuple(_visuals(robot, joints, frames)),
+    if isinstance(arm, Model):
+        return Path(arm.urdf).stem, arm
+    if isinstance(arm, str) and arm in MODELS:
+        return arm, MODELS[arm]
+    if isinstance(arm, os.PathLike) or (isinstance(arm, str) and (arm.endswith((".urdf", ".xml")) or os.sep in arm)):
+        if not Path(arm).is_file():
+            raise ValueError(f"arm={str(arm)!r} does not exist; a path must be that of a URDF file")
+        return Path(arm).stem, Model(os.path.abspath(arm))
+    raise ValueError(
+        f"arm={arm!r} is unknown; allowed: 'none', {', '.join(map(repr, MODELS))}, the path of a URDF file, or a Model"
     )
 
 
-def _limits(info: Any, urdf: str) -> tuple[float, float, float]:
-    """Lower and upper limit and largest speed of a joint."""
-    lower, upper, speed = info[8], info[9], info[11]
-    if lower >= upper:  # a joint without limits
-        lower, upper = -REACH, REACH
-    if not speed > 0:
-        raise ValueError(f"joint {info[1].decode()!r} of {urdf!r} has the velocity limit {speed}, must be positive")
-    return lower, upper, speed
+@cache
+def _load_named(arm: str) -> Chain:
+    return load_chain(MODELS[arm], arm)
 
 
-def _visuals(
-    robot: _Robot, joints: Sequence[int], frames: Mapping[int, tuple[np.ndarray, np.ndarray]]
-) -> Iterator[Visual]:
-    """The meshes, each in the frame of the last movable joint of the chain before it."""
-    for shape in robot.bullet.getVisualShapeData(robot.body, physicsClientId=robot.client):
-        link, kind, scale, path, position, orientation, rgba = shape[1:8]
-        if kind != MESH:
-            continue
-        carrier = link
-        while carrier != BASE and carrier not in joints:
-            carrier = robot.parents[carrier]
-        frame, rotation = _relative(frames[carrier], frames[link])
-        yield Visual(
-            link=0 if carrier == BASE else joints.index(carrier) + 1,
-            path=path.decode(),
-            position=frame + rotation @ np.array(position),
-            rotation=rotation @ _matrix(orientation),
-            scale=np.array(scale),
-            color=tuple(rgba[:3]),
-        )
+def load_arm(arm: str | os.PathLike[str] | Model) -> Chain:
+    """The chain of an arm, see `look_up_model`, its base at the origin; those of `MODELS` are loaded once per process.
+
+    Raises:
+        ValueError: the arm is unknown, or see `load_chain`.
+    """
+    name, model = look_up_model(arm)
+    return _load_named(name) if MODELS.get(name) is model else load_chain(model, name)
+
+
+def load_chain(model: Model, name: str, reader: str | None = None) -> Chain:
+    """Read a chain from a URDF file.
+
+    Args:
+        model: the arm.
+        name: for messages.
+        reader: "pybullet" or "python"; PyBullet, where it is installed, unless given.
+
+    Raises:
+        ValueError: the file cannot be read, has no such tool link, or does not fit the model.
+        ImportError: PyBullet is asked for and not installed.
+    """
+    if reader not in (None, *READERS):
+        raise ValueError(f"reader={reader!r} is unknown; allowed: {', '.join(READERS)}")
+    arm = _Arm(model)
+    if reader == "python" or (reader is None and not _has_pybullet()):
+        steps, axes, tool = arm.steps()
+    else:
+        with opened(arm.description.file) as robot:
+            steps, axes, tool = robot.steps(arm.tool)
+    lower, upper, speed = arm.limits()
+    coupling, offset = arm.coupling()
+    follows = len(arm.leaders) < len(arm.chain) or not (np.array_equal(coupling, np.eye(len(coupling))))
+    chain = Chain(
+        name=name,
+        joint_names=tuple(joint.name for joint in arm.leaders),
+        slides=np.array([joint.kind == "prismatic" for joint in arm.chain]),
+        origin_position=np.array([position for position, _ in steps]),
+        origin_rotation=np.array([rotation for _, rotation in steps]),
+        axis=np.array(axes),
+        lower=lower,
+        upper=upper,
+        speed=speed,
+        home=(lower + upper) / 2,
+        tool_position=tool[0] + tool[1] @ _finite(model.offset, "offset", 3),
+        tool_rotation=tool[1],
+        base_position=np.zeros(3),
+        base_rotation=np.eye(3),
+        coupling=coupling if follows else None,
+        offset=offset if follows else None,
+    )
+    home = arm.home(chain)
+    return replace(chain, home=home, visuals=tuple(arm.visuals(home)))
+
+
+def _has_pybullet() -> bool:
+    try:
+        import_pybullet()
+    except ImportError:
+        return False
+    return True
+
+
+class _Arm:
+    """A model and its checked file.
+
+    Attributes:
+        tool: the link that holds.
+        path: joints from the base to the tool.  chain: those of them that move.
+        leaders: joints that move the chain, in the order in which they first do; they need not be on it.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.description = description = read_urdf(_find(model.urdf))
+        self.tool = self._tool()
+        self.path = description.path_to(self.tool)
+        self.chain = [joint for joint in self.path if not joint.is_fixed]
+        if not self.chain:
+            raise ValueError(f"no joint of {self._file} between the base and the tool {self.tool!r} moves")
+        names = list(dict.fromkeys(joint.leader for joint in self.chain))
+        self.leaders = [description.joints[name] for name in names]
+        self._check_posed()
+
+    @property
+    def _file(self) -> str:
+        return repr(str(self.model.urdf))
+
+    def _tool(self) -> str:
+        if self.model.tool is not None:
+            return self.model.tool
+        if len(self.description.leaves) > 1:
+            raise ValueError(
+                f"{self._file} has several last links; name the one that holds the effector: "
+                f"Model(urdf, tool=...), one of {', '.join(map(repr, self.description.leaves))}"
+            )
+        return self.description.leaves[0]
+
+    def _check_posed(self) -> None:
+        joints, moving = self.description.joints, {joint.name for joint in (*self.chain, *self.leaders)}
+        for name, value in self.model.posed.items():
+            if name not in joints:
+                raise ValueError(f"posed joint {name!r} is unknown in {self._file}; joints: {', '.join(joints)}")
+            joint = joints[name]
+            if joint.is_fixed or name in moving or joint.leader in moving:
+                why = "is fixed" if joint.is_fixed else "moves with the arm"
+                raise ValueError(f"posed joint {name!r} of {self._file} {why}; allowed: joints off the chain")
+            _finite([value], f"posed[{name!r}]", 1)
+            if not joint.lower <= value <= joint.upper:
+                raise ValueError(f"posed[{name!r}]={value} is out of range; allowed: [{joint.lower}, {joint.upper}]")
+            wanted = self.values(np.zeros(len(self.leaders)))[name]
+            if abs(value - wanted) > 1e-9:
+                raise ValueError(
+                    f"posed[{name!r}]={value} must be {wanted}, where {joint.leader!r}, which it mimics, puts it"
+                )
+
+    def values(self, q: np.ndarray) -> dict[str, float]:
+        """Where all joints of the file that move stand, by name, the chain at joint angles (n,)."""
+        leading = dict(self.model.posed) | {joint.name: q_j for joint, q_j in zip(self.leaders, q, strict=True)}
+        return {
+            name: float(joint.multiplier * leading.get(joint.leader, 0.0) + joint.offset)
+            for name, joint in self.description.joints.items()
+            if not joint.is_fixed
+        }
+
+    def coupling(self) -> tuple[np.ndarray, np.ndarray]:
+        """C and c of `Chain`."""
+        C = np.zeros((len(self.chain), len(self.leaders)))
+        names = [joint.name for joint in self.leaders]
+        for row, joint in zip(C, self.chain, strict=True):
+            row[names.index(joint.leader)] = joint.multiplier
+        return C, np.array([joint.offset for joint in self.chain])
+
+    def limits(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Lower and upper limits and largest speeds of the leaders, at which their followers keep theirs, too."""
+        given = self.model.speed
+        speeds = None if given is None else _finite(given, "speed", len(self.leaders))
+        if speeds is not None and not (speeds > 0).all():
+            raise ValueError(f"speed={list(speeds)!r} must be positive")
+        result = []
+        for number, leader in enumerate(self.leaders):
+            followers = [joint for joint in self.chain if joint.leader == leader.name and joint is not leader]
+            low, high, speed = leader.lower, leader.upper, leader.speed or 0.0
+            for joint in followers:
+                ends = _leading_range(joint)
+                low, high = max(low, ends[0]), min(high, ends[1])
+                if joint.speed and joint.multiplier:
+                    speed = min(speed, joint.speed / abs(joint.multiplier))
+            if low >= high:
+                raise ValueError(
+                    f"joint {leader.name!r} of {self._file} has no room: the limits of the joints that mimic it, "
+                    f"{', '.join(repr(joint.name) for joint in followers)}, leave [{low}, {high}]"
+                )
+            if not math.isfinite(high - low):
+                low, high = max(low, -REACH), min(high, REACH)
+            if speeds is None and not speed > 0:
+                raise ValueError(
+                    f"joint {leader.name!r} of {self._file} has the velocity limit {leader.speed}, must be positive; "
+                    "give it in the file or as Model(speed=...)"
+                )
+            result.append((low, high, speed if speeds is None else speeds[number]))
+        lower, upper, largest = np.array(result, float).T
+        return lower, upper, largest
+
+    def home(self, chain: Chain) -> np.ndarray:
+        """The posture given, or one that is chosen: of many drawn from a fixed seed the one farthest from singular."""
+        if self.model.home is None:
+            room = ROOM * (chain.upper - chain.lower)
+            postures = np.random.default_rng(0).uniform(chain.lower + room, chain.upper - room, (TRIALS, len(chain)))
+            J = chain.jacobian(postures)
+            reach = np.linalg.norm(chain.pose(postures)[0], axis=1).max()
+            J[:, :3] /= reach if reach > 0 else 1.0
+            return postures[np.linalg.svd(J, compute_uv=False)[:, min(6, len(chain)) - 1].argmax()]
+        home = np.asarray(self.model.home, float)
+        if home.shape != (len(chain),):
+            raise ValueError(
+                f"home has {home.size} numbers, {self._file} has {len(chain)} joints up to the tool: "
+                f"{', '.join(chain.joint_names)}"
+            )
+        for name, value, low, high in zip(chain.joint_names, home, chain.lower, chain.upper, strict=True):
+            if not low <= value <= high:
+                raise ValueError(
+                    f"home of joint {name!r} of {self._file} is {value}, out of range; allowed: [{low}, {high}]"
+                )
+        return home
+
+    def steps(self) -> tuple[list[Pose], list[np.ndarray], Pose]:
+        """The way to the tool, as `pliant.sims.robot.kinematics_pybullet.Robot.steps` gives it."""
+        steps, step = [], (np.zeros(3), np.eye(3))
+        for joint in self.path:
+            step = compose(step, (joint.position, joint.rotation))
+            if not joint.is_fixed:
+                steps.append(step)
+                step = np.zeros(3), np.eye(3)
+        return steps, [joint.axis for joint in self.chain], step
+
+    def visuals(self, home: np.ndarray) -> Iterator[Visual]:
+        """The meshes, each in the frame of the last movable joint of the chain before it, joints off it as at home."""
+        values = self.values(home)
+        places = {joint.name: number + 1 for number, joint in enumerate(self.chain)}
+        for mesh in self.description.meshes:
+            pose, link, carrier = (mesh.position, mesh.rotation), mesh.link, 0
+            while link in self.description.joint_above and not carrier:
+                joint = self.description.joint_above[link]
+                carrier = places.get(joint.name, 0)
+                if not carrier:
+                    pose = compose(joint.motion(values.get(joint.name, 0.0)), pose)
+                link = joint.parent
+            yield Visual(carrier, mesh.path, *pose, mesh.scale, mesh.color)
+
+
+def _leading_range(joint: Joint) -> tuple[float, float]:
+    """The range of a joint's leader in which the joint keeps its own limits."""
+    if joint.multiplier == 0.0:
+        return (-math.inf, math.inf) if joint.lower <= joint.offset <= joint.upper else (math.inf, -math.inf)
+    low, high = sorted((end - joint.offset) / joint.multiplier for end in (joint.lower, joint.upper))
+    return low, high
+
+
+def _finite(values: object, name: str, count: int) -> np.ndarray:
+    """Finite numbers of a model."""
+    try:
+        array = np.asarray(values, float)
+    except (TypeError, ValueError):
+        array = np.full(0, np.nan)
+    if array.shape != (count,) or not np.isfinite(array).all():
+        raise ValueError(f"{name}={values!r} must be {count} finite number{'s' * (count > 1)}")
+    return array
+
+
+def _find(urdf: str | os.PathLike[str]) -> str:
+    """Path of a model's file."""
+    if not isinstance(urdf, (str, os.PathLike)):
+        raise ValueError(f"urdf={urdf!r} must be the path of a URDF file")
+    urdf = os.fspath(urdf)
+    if os.path.isabs(urdf) or os.path.exists(urdf):
+        return urdf
+    places = [SHIPPED]
+    try:
+        import pybullet_data
+
+        places.insert(0, Path(pybullet_data.getDataPath()))
+    except ImportError:
+        pass
+    return next((str(place / urdf) for place in places if (place / urdf).is_file()), urdf)
 
 
 class SelfCollision:
@@ -285,35 +346,34 @@ class SelfCollision:
     convex hulls of a wrist do) are left out.
 
     Args:
-        arm: one of `MODELS`, or a `Model`.
+        arm: see `look_up_model`.
+
+    Raises:
+        ValueError: see `load_chain`.
+        ImportError: PyBullet is not installed.
     """
 
-    def __init__(self, arm: str | Model) -> None:
-        model = look_up_model(arm) if isinstance(arm, str) else arm
-        self._robot = _Robot(model)
-        robot = self._robot
-        try:
-            self._joints = robot.chain_to(model.tool, model.urdf)
-            robot.set_named(model.posed, model.urdf)
-        except ValueError:
-            self.close()
-            raise
+    def __init__(self, arm: str | os.PathLike[str] | Model) -> None:
+        name, model = look_up_model(arm)
+        import_pybullet()
+        self._chain, self._arm = load_chain(model, name), _Arm(model)
+        self._robot = robot = Robot(self._arm.description.file, shapes=True)
         self._base = robot.bullet.getBodyInfo(robot.body, physicsClientId=robot.client)[0].decode()
         links = range(BASE, len(robot.infos))
         pairs = [(a, b) for a in links for b in links if a < b and self._steps_between(a, b) > 1]
         self._pairs = pairs
-        near = {pair[:2] for pair in self.query(model.home)}
+        near = {pair[:2] for pair in self.query(self._chain.home)}
         self._pairs = [(a, b) for a, b in pairs if (self._name(a), self._name(b)) not in near]
 
-    def query(self, q: Sequence[float], distance: float = 0.0) -> list[tuple[str, str, float]]:
+    def query(self, q: Sequence[float] | np.ndarray, distance: float = 0.0) -> list[tuple[str, str, float]]:
         """Pairs of links nearer than ``distance`` [m] at joint angles (n,), with their distance [m], nearest first.
 
         The distance is negative where they overlap.
         """
-        if np.shape(q) != (len(self._joints),) or not np.isfinite(q).all():
-            raise ValueError(f"q={q!r} must be {len(self._joints)} finite joint angles")
+        if np.shape(q) != (len(self._chain),) or not np.isfinite(q).all():
+            raise ValueError(f"q={q!r} must be {len(self._chain)} finite joint angles")
         robot, found = self._robot, []
-        robot.set_joints(self._joints, q)
+        robot.set_named(self._arm.values(np.asarray(q, float)))
         for a, b in self._pairs:
             points = robot.bullet.getClosestPoints(
                 robot.body, robot.body, distance, linkIndexA=a, linkIndexB=b, physicsClientId=robot.client

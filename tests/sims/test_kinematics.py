@@ -19,9 +19,10 @@ from pliant.sims.math.rotation_host import (
 from pliant.sims.robot import kinematics_urdf as urdf
 from pliant.sims.robot.kinematics import Chain
 from pliant.sims.robot.kinematics_inverse import solve_pose
+from pliant.sims.robot.kinematics_pybullet import FIXED, import_pybullet, opened
 
 try:
-    urdf.import_pybullet()
+    import_pybullet()
 except ImportError as error:
     MISSING = str(error)
 else:
@@ -75,11 +76,11 @@ def configurations(chain: Chain, count: int = 20) -> np.ndarray:
 
 
 def test_pose_and_jacobian_agree_with_pybullet(model, chain):
-    bullet = urdf.import_pybullet()
+    bullet = import_pybullet()
     chain = chain.holding(-np.array(model.offset), np.eye(3))  # the frame of the tool's link
-    with urdf._loaded(model) as robot:
-        joints, tool = robot.chain_to(model.tool, model.urdf), robot.links.index(model.tool)
-        movable = [j for j, info in enumerate(robot.infos) if info[2] != urdf.FIXED]
+    with opened(urdf._find(model.urdf), shapes=True) as robot:
+        joints, tool = robot.chain_to(model.tool), robot.links.index(model.tool)
+        movable = [j for j, info in enumerate(robot.infos) if info[2] != FIXED]
         for q in configurations(chain):
             robot.set_joints(joints, q)
             state = bullet.getLinkState(robot.body, tool, computeForwardKinematics=True, physicsClientId=robot.client)
@@ -103,8 +104,8 @@ def test_pose_and_jacobian_agree_with_pybullet(model, chain):
 
 
 def test_limits_are_those_of_the_file(model, chain):
-    with urdf._loaded(model) as robot:
-        infos = [robot.infos[j] for j in robot.chain_to(model.tool, model.urdf)]
+    with opened(urdf._find(model.urdf)) as robot:
+        infos = [robot.infos[j] for j in robot.chain_to(model.tool)]
     for lower, upper, info in zip(chain.lower, chain.upper, infos, strict=True):
         unlimited = info[8] >= info[9]
         assert (lower, upper) == ((-urdf.REACH, urdf.REACH) if unlimited else (info[8], info[9]))
@@ -217,10 +218,10 @@ def test_wrong_models_are_named(tmp_path):
 
 def test_missing_pybullet_is_said_in_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "pybullet", None)
-    urdf.import_pybullet.cache_clear()
+    import_pybullet.cache_clear()
     with pytest.raises(ImportError, match=r"pip install 'pliant\[arms\]'"):
-        urdf.import_pybullet()
-    urdf.import_pybullet.cache_clear()
+        import_pybullet()
+    import_pybullet.cache_clear()
 
 
 def test_rotations_agree_with_scipy():
