@@ -251,8 +251,8 @@ class Task(ABC):
 
 
 def make_config(kind: type, overrides: Mapping[str, Any]) -> Any:
-    """An instance of the dataclass ``kind``; every field is a finite number that is not negative, or one of the words
-    that its metadata names under "allowed".
+    """An instance of the dataclass ``kind``; every field is a finite number that is not negative, one of the words
+    that its metadata names under "allowed", or, where its default is a text and no words are named, a text.
 
     Raises:
         UnknownKeyword: a keyword is unknown.
@@ -266,6 +266,10 @@ def make_config(kind: type, overrides: Mapping[str, Any]) -> Any:
         if words is not None:
             if value not in words:
                 raise ValueError(f"{name}={value!r} is unknown; allowed: {', '.join(map(repr, words))}")
+            continue
+        if isinstance(getattr(kind, name, None), str):
+            if not isinstance(value, str):
+                raise ValueError(f"{name}={value!r} must be a text")
             continue
         number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
         if not number or not np.isfinite(value) or value < 0:

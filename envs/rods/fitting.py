@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,9 @@ ERROR_SCALE = 3e-3
 
 RIDGE = 1e-5
 """Weight of the squared steps, in the scales below: keeps what the recordings do not tell near the start."""
+
+PATIENCE, PROGRESS = 10, 1e-3
+"""A fit ends when so many iterations have lowered the loss by less than this share."""
 
 DIVERGED = 1.0
 """Loss of parameters with which the simulation diverges."""
@@ -112,6 +115,20 @@ class Problem:
         return value + RIDGE * float(z @ z), gradient + 2 * RIDGE * z
 
 
+class Fitted(NamedTuple):
+    """What a fit has found.
+
+    Attributes:
+        parameters: the best.
+        reason: why it stopped, in words.
+        is_done: whether all iterations were made.
+    """
+
+    parameters: RodParameters
+    reason: str
+    is_done: bool
+
+
 def fit(
     recordings: Sequence[Recording],
     start: RodParameters,
@@ -119,8 +136,11 @@ def fit(
     iterations: int,
     on_iteration: Callable[[int, float, RodParameters], None],
     state: dict[str, np.ndarray],
-) -> RodParameters:
+) -> Fitted:
     """Parameters that predict the recordings best, from ``start`` on.
+
+    It ends before its time when ``PATIENCE`` iterations have lowered the loss by less than ``PROGRESS``, or when no
+    lower loss is found even along the gradient.
 
     Args:
         recordings: of one wire, all held in the same way.
@@ -128,9 +148,11 @@ def fit(
         iterations: of L-BFGS, in all (those of a resumed fit included).
         on_iteration: called with the iteration's number (0: the start), its loss and its parameters.
         state: empty, or what an earlier fit has left here: it goes on from there, with a fresh memory of curvature.
-    """
-    from scipy.optimize import minimize
 
+    Raises:
+        ValueError: a wire with the parameters of ``start`` cannot start as a recording does.
+        SimulationDiverged: it starts, but its simulation diverges.
+    """
     problem = Problem(recordings, start)
     z = np.array(state["z"]) if "z" in state else np.zeros(problem.size)
     done = int(state["iteration"]) if "iteration" in state else 0
@@ -143,17 +165,38 @@ def fit(
         state["z"], state["iteration"] = point.copy(), np.array(iteration)
         on_iteration(iteration, value, parameters(point))
 
+    unit = problem.evaluate(z)[0]
+    if unit >= DIVERGED:
+        problem.replay.run(problem.values(z), problem.replay.recorded.shape[1])  # raises what is wrong
     if "z" not in state:
-        note(0, z, problem.evaluate(z)[0])
-    count = done
+        note(0, z, unit)
+    losses = [unit]
 
     def after(intermediate_result: Any) -> None:
-        nonlocal count
-        count += 1
-        note(count, intermediate_result.x, float(intermediate_result.fun))
+        losses.append(unit * float(intermediate_result.fun))
+        note(done + len(losses) - 1, intermediate_result.x, losses[-1])
+        if len(losses) > PATIENCE and losses[-1] > (1 - PROGRESS) * losses[-1 - PATIENCE]:
+            raise StopIteration
 
-    if iterations > done:
-        options = {"maxiter": iterations - done, "maxcor": 20}
-        result = minimize(problem.evaluate, z, jac=True, method="L-BFGS-B", callback=after, options=options)
-        z = result.x
-    return parameters(z)
+    while done + len(losses) - 1 < iterations:
+        before = len(losses)
+        z = _descend(problem, z, unit, iterations - done - before + 1, after)
+        if len(losses) > PATIENCE and losses[-1] > (1 - PROGRESS) * losses[-1 - PATIENCE]:
+            reason = f"the last {PATIENCE} iterations lowered the loss by less than {PROGRESS:.1%}"
+            return Fitted(parameters(z), reason, False)
+        if len(losses) == before:  # not even from a fresh memory of curvature
+            return Fitted(parameters(z), "no lower loss is found along the gradient", False)
+    return Fitted(parameters(z), f"all {iterations} iterations are made", True)
+
+
+def _descend(problem: Problem, z: np.ndarray, unit: float, iterations: int, after: Callable[[Any], None]) -> np.ndarray:
+    """Where L-BFGS comes to from z with so many iterations, if nothing stops it. The loss counts in units of that at
+    the start: its bounds on progress, which are absolute, are off."""
+    from scipy.optimize import minimize
+
+    def relative(point: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = problem.evaluate(point)
+        return value / unit, gradient / unit
+
+    options = {"maxiter": iterations, "maxcor": 20, "ftol": 0.0, "gtol": 0.0}
+    return np.asarray(minimize(relative, z, jac=True, method="L-BFGS-B", callback=after, options=options).x)

@@ -73,7 +73,7 @@ def _short_gaps(known: np.ndarray, longest: int) -> np.ndarray:
 
 def _kept(known: np.ndarray, near: np.ndarray, clamped: np.ndarray) -> tuple[int, int]:
     """The first frame that is kept and the one after the last."""
-    whole = near.all(axis=1)
+    whole = np.all(near, axis=1, keepdims=True)[:, 0]
     starts = np.flatnonzero(whole[:-1] & whole[1:])
     if not len(starts):
         seen = known.sum(axis=0)
@@ -82,7 +82,8 @@ def _kept(known: np.ndarray, near: np.ndarray, clamped: np.ndarray) -> tuple[int
             f"no two frames in a row show all vertices, which tell where the wire starts; vertex {worst} is seen "
             f"least often, in {seen[worst]} of {len(known)} frames"
         )
-    end = 1 + int(np.flatnonzero(known[:, clamped].all(axis=1))[-1]) if known[:, clamped].all(axis=1).any() else 0
+    held = np.flatnonzero(np.all(known[:, clamped], axis=1))
+    end = int(held[-1]) + 1 if len(held) else 0
     if end - starts[0] < 3:
         raise ValueError(f"fewer than 3 frames are left between {starts[0]}, the first whole one, and {end}")
     return int(starts[0]), end

@@ -213,7 +213,9 @@ def _topology(entry: Any, name: str, where: str) -> Topology | None:
     """The entry of a file; without one that of the known wire of this name."""
     if entry is None:
         layout = LAYOUTS.get(name)
-        return layout and Topology(*(np.array(part) for part in (layout.parents, layout.branch, layout.clamped)))
+        if layout is None:
+            return None
+        return Topology(np.array(layout.parents), np.array(layout.branch), np.array(layout.clamped))
     names = ("parents", "branch", "clamped")
     if not isinstance(entry, dict) or any(
         not isinstance(entry.get(key), list) or any(type(v) is not int for v in entry[key]) for key in names

@@ -23,6 +23,7 @@ from pliant.sims.rod.topology import check_parents, edges
 
 VARIABLE = "PLIANT_DATA"
 SPLITS = ("train", "eval", "test")
+SUFFIXES = (".npz", ".pkl", ".pickle")
 AUTHORS_DT = 0.01  # seconds between frames of the authors' pickles, which do not say
 FARTHEST = 100.0  # metres; positions beyond are in another unit
 SHORTEST_EDGE = 1e-4  # metres
@@ -204,7 +205,7 @@ def recordings(name: str, split: str, data: str | Path | None = None) -> list[Re
         files = sorted(folder.glob(pattern))
         if files:
             found = [load(path, name=name) for path in files]
-            _check_alike(found)
+            check_alike(found)
             return found
         tried.append(str(folder.relative_to(root) / pattern))
     raise ValueError(f"{root} has no recordings of {name} for {split}; looked for {', '.join(dict.fromkeys(tried))}")
@@ -234,19 +235,21 @@ def load(path: str | Path, *, name: str | None = None) -> Recording:
 
     Args:
         path: the file.
-        name: of its object; None takes what an .npz file says, else the folder that a file lies in.
+        name: of its object, of a pickle one of ``OBJECTS``; None takes what an .npz file says, else the folder that a
+            file lies in.
 
     Raises:
         ValueError: the file is missing, broken, refused, or a pickle of another object.
     """
     path = Path(path)
-    readers = {".npz": _from_npz, ".pkl": _from_pickle, ".pickle": _from_pickle}
-    if path.suffix not in readers:
-        raise ValueError(f"{path} is no recording: its name must end in {', '.join(readers)}")
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path} is no recording: its name must end in {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise ValueError(f"{path} does not exist")
     try:
-        return readers[path.suffix](path, check_object(name) if name else None)
+        if path.suffix == ".npz":
+            return _from_npz(path, name)
+        return _from_pickle(path, check_object(name) if name else None)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -364,7 +367,8 @@ def _from_deft(path: Path, numbers: np.ndarray, name: str) -> np.ndarray:
     return positions
 
 
-def _check_alike(found: list[Recording]) -> None:
+def check_alike(found: Sequence[Recording]) -> None:
+    """Raise ``ValueError`` if two recordings are not of one wire held in one way."""
     first = found[0]
     for other in found[1:]:
         for key in ("parents", "branch", "clamped", "dt", "clamp_mode"):

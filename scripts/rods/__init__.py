@@ -1,4 +1,4 @@
-"""``pliant rods``: identify wires from recordings of them, score predictions, watch both."""
+"""``pliant rods``: check recordings of wires, identify these, score predictions, watch both."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ class Fit:
     Examples:
       pliant rods fit dlo1 --data ~/DEFORM --out runs/dlo1
       pliant rods fit dlo1 --data ~/DEFORM --out runs/dlo1 --iterations 60 --resume
+      pliant rods fit recordings/harness --out runs/harness
     """
 
-    object: tyro.conf.Positional[str]
-    """Wire: dlo1 to dlo5, bdlo1 to bdlo5, bdlo1_mid or bdlo3_mid."""
+    wire: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH_OR_NAME")]
+    """Wire: a folder with recordings in train and eval, a file, or one of the known wires: dlo1 to dlo5, bdlo1 to
+    bdlo5, bdlo1_mid, bdlo3_mid."""
     data: str = ""
     """Folder of the recordings; empty takes the variable PLIANT_DATA."""
     out: str = ""
-    """Folder to write parameters.json and the course of the fit to; empty makes runs/rods-OBJECT."""
+    """Folder to write parameters.json and the course of the fit to; empty makes runs/rods-WIRE."""
     iterations: int = 30
     """Steps of the optimiser."""
     start: str = ""
-    """Parameters to begin with: a JSON file, or an object whose shipped ones are taken; empty guesses them."""
+    """Parameters to begin with: a JSON file, or a known wire whose shipped ones are taken; empty guesses them."""
     files: int = 0
     """Training recordings that are used, spread evenly over the split; 0 takes all."""
+    grip: Literal["direction", "pin"] = "direction"
+    """What a gripper with one marker holds: the wire's place and direction there, or its place."""
     resume: bool = False
     """Go on with the fit in the folder, up to a larger number of iterations or after an interruption."""
     overwrite: bool = False
@@ -44,14 +48,16 @@ class Evaluate:
       pliant rods evaluate dlo1 --data ~/DEFORM
       pliant rods evaluate bdlo1 --parameters runs/bdlo1/parameters.json --breakdown
       pliant rods evaluate dlo1 --json > dlo1.json
+      pliant rods evaluate recordings/harness --parameters runs/harness/parameters.json
     """
 
-    object: tyro.conf.Positional[str]
-    """Wire: dlo1 to dlo5, bdlo1 to bdlo5, bdlo1_mid or bdlo3_mid."""
+    wire: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH_OR_NAME")]
+    """Wire: a folder with recordings in train and eval, a file, or one of the known wires: dlo1 to dlo5, bdlo1 to
+    bdlo5, bdlo1_mid, bdlo3_mid."""
     data: str = ""
     """Folder of the recordings; empty takes the variable PLIANT_DATA."""
     parameters: str = ""
-    """Parameters: a JSON file, or an object whose shipped ones are taken; empty takes the object's own."""
+    """Parameters: a JSON file, or a known wire whose shipped ones are taken; empty takes the wire's own."""
     precision: Literal["f32", "f64"] = "f32"
     """Floating-point type of the simulation."""
     breakdown: bool = False
@@ -68,18 +74,35 @@ class View:
       pliant rods view ~/DEFORM/data_set/DLO1/eval/61.pkl --out dlo1-61.mp4
     """
 
-    file: tyro.conf.Positional[str]
-    """Recording: a file, or its place in the data folder, for example dlo1/eval/61.npz."""
+    wire: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH_OR_NAME")]
+    """Recording: a file, or its place in the data folder, for example dlo1/eval/61.npz; or a wire, see `evaluate`."""
+    recording: str = ""
+    """Of a wire, the name of the recording, without suffix; empty takes the first one for evaluation."""
     data: str = ""
     """Folder of the recordings; empty takes the variable PLIANT_DATA."""
     object: str = ""
-    """Wire, where file and folder do not tell."""
+    """Wire that a pickle shows, where its folder does not tell."""
     parameters: str = ""
-    """Parameters: a JSON file, or an object whose shipped ones are taken; empty takes the object's own."""
+    """Parameters: a JSON file, or a known wire whose shipped ones are taken; empty takes the wire's own."""
     precision: Literal["f32", "f64"] = "f32"
     """Floating-point type of the simulation."""
     out: str = "rods.mp4"
     """Video to write (.mp4); an earlier one is replaced."""
+
+
+@dataclass
+class Check:
+    """Read the recordings of a wire and say what they hold: frames, lengths of edges, lost markers, what is refused.
+
+    Examples:
+      pliant rods check recordings/harness
+      pliant rods check recordings/harness/train/one.npz
+    """
+
+    wire: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH_OR_NAME")]
+    """Wire: a folder with recordings in train and eval, a file, or one of the known wires."""
+    data: str = ""
+    """Folder of the recordings; empty takes the variable PLIANT_DATA."""
 
 
 def _described(kind: type) -> str:
@@ -92,6 +115,7 @@ class Arguments:
 
     The recordings are not part of the package: download them from github.com/roahmlab/DEFORM (dlo1 to dlo5) and
     github.com/roahmlab/DEFT (bdlo1 to bdlo5) and pass the folder as --data or in the variable PLIANT_DATA.
+    Those of a wire of your own are .npz files; docs/wires.md says what they hold.
 
     Examples:
       pliant rods evaluate dlo1 --data ~/DEFORM
@@ -102,7 +126,8 @@ class Arguments:
     action: Annotated[
         Annotated[Fit, tyro.conf.subcommand("fit", description=_described(Fit))]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate", description=_described(Evaluate))]
-        | Annotated[View, tyro.conf.subcommand("view", description=_described(View))],
+        | Annotated[View, tyro.conf.subcommand("view", description=_described(View))]
+        | Annotated[Check, tyro.conf.subcommand("check", description=_described(Check))],
         tyro.conf.arg(name=""),
     ]
 
@@ -118,6 +143,10 @@ def run(arguments: Arguments) -> int:
         from pliant.scripts.rods.evaluate import evaluate
 
         return evaluate(action)
+    if isinstance(action, Check):
+        from pliant.scripts.rods.check import check
+
+        return check(action)
     from pliant.scripts.rods.view import view
 
     return view(action)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pliant.scripts.rods.inputs import mendable, read_parameters
+from pliant.scripts.rods.inputs import lost, mendable, read_parameters, read_wire
 from pliant.scripts.rods.peers import SPEEDS, peers_of
 
 if TYPE_CHECKING:
@@ -26,15 +27,18 @@ def evaluate(arguments: Evaluate) -> int:
     from rich.console import Console
 
     from pliant.envs.rods import protocol
-    from pliant.envs.rods.layouts import check_object
-    from pliant.envs.rods.recordings import recordings
     from pliant.sims.runtime import start
 
-    name = mendable(check_object, arguments.object)
+    wire = read_wire(arguments.wire, arguments.data)
+    name = wire.name
     parameters = read_parameters(arguments.parameters, name)
-    found = mendable(recordings, name, "eval", arguments.data or None)
+    found = mendable(wire.recordings, "eval")
     start("cpu", threads=1)  # what the time of a step is stated for
-    from pliant.envs.rods.identification import predict
+    from pliant.envs.rods.identification import check_start, predict
+
+    mendable(check_start, found, parameters)
+    if not wire.has_splits():
+        print(f"note: {arguments.wire} has no folders train and eval; all its recordings are scored", file=sys.stderr)
 
     with Console(stderr=True).status(f"{name}: predicting {len(found)} recordings") as status:
 
@@ -47,7 +51,7 @@ def evaluate(arguments: Evaluate) -> int:
     if arguments.json:
         print(json.dumps(_as_json(name, arguments, found, result, details), indent=2, allow_nan=False))
         return 0
-    _print_scores(name, len(found), result)
+    _print_scores(name, found, result)
     if details is not None:
         _print_breakdown(found, details)
     return 0
@@ -64,25 +68,35 @@ def _as_json(
         "hold_still": asdict(result.hold_still),
         "ms_per_step": result.ms_per_step,
         "files": len(found),
+        "missing_positions": sum(recording.missing for recording in found),
+        "dropped_frames": sum(sum(recording.dropped) for recording in found),
     }
     if details is not None:
         content["breakdown"] = {
-            "vertices": details.vertices.tolist(),
-            "times": details.times.tolist(),
+            "vertices": [_finite(error) for error in details.vertices],
+            "times": [_finite(error) for error in details.times],
             "files": {file: asdict(scores) for file, scores in details.files.items()},
         }
     return content
 
 
-def _print_scores(name: str, files: int, result: Evaluation) -> None:
+def _finite(error: float) -> float | None:
+    """None, JSON's null, where nothing was seen."""
+    return float(error) if math.isfinite(error) else None
+
+
+def _print_scores(name: str, found: Sequence[Recording], result: Evaluation) -> None:
     from pliant.scripts.tables import print_table
 
+    files = len(found)
     rows = [
         ["Pliant", f"{files} files", *_figures(asdict(result.scores)), f"{result.ms_per_step:.2f}"],
         ["holding still", f"{files} files", *_figures(asdict(result.hold_still)), ""],
         *([peer.method, peer.source, *_figures(asdict(peer)), ""] for peer in peers_of(name)),
     ]
     print_table([name, "source", "l1 [m]", "padded rmse [m]", "rmse [m]", "ms/step"], rows, left=2)
+    if lost(found):
+        print(lost(found))
     print("ms a step of the peers, one thread: " + ", ".join(f"{method} {speed}" for method, speed in SPEEDS))
 
 

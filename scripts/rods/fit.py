@@ -12,10 +12,11 @@ checkpoint.npz   what `--resume` goes on from
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pliant.scripts.errors import CommandError
-from pliant.scripts.rods.inputs import mendable, read_parameters
+from pliant.scripts.rods.inputs import lost, mendable, read_parameters, read_wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,20 +38,28 @@ def fit(arguments: Fit) -> int:
         raise CommandError(f"iterations={arguments.iterations} must be at least 1")
     if arguments.files < 0:
         raise CommandError(f"files={arguments.files} must be 0 (all) or positive")
-    from pliant.envs.rods.layouts import check_object
-    from pliant.envs.rods.recordings import recordings
+    from pliant.envs.rods.grips import check_grip
+    from pliant.envs.rods.identification import check_start, initial_parameters
+    from pliant.envs.rods.parameter_files import Topology
     from pliant.scripts.runs import RunFolder
 
-    name = mendable(check_object, arguments.object)
-    training = _spread(mendable(recordings, name, "train", arguments.data or None), arguments.files)
-    given = read_parameters(arguments.start, name) if arguments.start else None
-    folder = RunFolder(arguments.out or f"runs/rods-{name}")
+    mendable(check_grip, arguments.grip)
+    wire = read_wire(arguments.wire, arguments.data)
+    training = _spread(mendable(wire.recordings, "train"), arguments.files)
+    given = read_parameters(arguments.start, wire.name) if arguments.start else None
+    if arguments.resume and given is not None:
+        raise CommandError("a fit that is resumed has begun already; leave out --start")
+    start = given or mendable(initial_parameters, training, arguments.grip)
+    if given is not None:
+        start = replace(given, object=wire.name, topology=Topology.of(training[0], arguments.grip))
+    mendable(check_start, training, start)
+    folder = RunFolder(arguments.out or f"runs/rods-{wire.name}")
     folder.claim(resume=arguments.resume, overwrite=arguments.overwrite)
-    course = _Course(folder, name, training, arguments.iterations, arguments.files > 0)
+    course = _Course(folder, wire.name, training, arguments, start)
     if arguments.resume:
-        course.read(given)
+        course.read()
     else:
-        course.begin(given)
+        course.begin()
     course.run()
     return 0
 
@@ -66,28 +75,27 @@ class _Course:
     """One fit: what it began with, how far it is, and its files."""
 
     def __init__(
-        self, folder: RunFolder, name: str, training: Sequence[Recording], iterations: int, is_subset: bool
+        self, folder: RunFolder, name: str, training: Sequence[Recording], arguments: Fit, start: RodParameters
     ) -> None:
-        self.folder, self.name, self.training, self.iterations = folder, name, training, iterations
-        self._subset = f" --files {len(training)}" if is_subset else ""
+        self.folder, self.name, self.training, self.iterations = folder, name, training, arguments.iterations
+        self.start = start
+        self._flags = f" --files {len(training)}" if arguments.files else ""
+        self._flags += f" --grip {start.grip}" if start.grip != "direction" else ""
         self.state: dict[str, np.ndarray] = {}
         self.history: list[dict[str, float]] = []
-        self.start: RodParameters
-        self._seconds = 0.0
+        self._seconds, self._stopped = 0.0, ""
 
-    def begin(self, given: RodParameters | None) -> None:
+    def begin(self) -> None:
         """Write what is needed to begin, in an order that leaves no half of an earlier fit beside this one."""
-        from pliant.envs.rods.identification import initial_parameters
         from pliant.envs.rods.parameter_files import save_parameters
         from pliant.scripts.runs import machine, versions
 
-        self.start = given or initial_parameters(self.training)
         for file in ("config.json", "checkpoint.npz", "parameters.json", "metrics.csv", "metrics.json"):
             (self.folder.path / file).unlink(missing_ok=True)
         save_parameters(self.folder.path / "start.json", self.start)
         self.folder.write_json("config.json", self._identity() | {"versions": versions(), "machine": machine()})
 
-    def read(self, given: RodParameters | None) -> None:
+    def read(self) -> None:
         """Go on where the folder's fit stopped.
 
         Raises:
@@ -96,9 +104,7 @@ class _Course:
         from pliant.envs.rods.parameter_files import load_parameters
         from pliant.policies.checkpoints import history_rows, load_arrays
 
-        if given is not None:
-            raise CommandError("a fit that is resumed has begun already; leave out --start")
-        self.folder.check_same_run(self._identity(), shared=self._identity())
+        self.folder.check_same_run(self._identity(), shared=("object", "training_files", "grip"))
         self.start = mendable(load_parameters, self.folder.path / "start.json")
         if not (self.folder.path / "checkpoint.npz").exists():
             return  # interrupted before the first iteration ended
@@ -118,6 +124,7 @@ class _Course:
         from pliant.envs.rods.fitting import fit
         from pliant.envs.rods.parameter_files import save_parameters
         from pliant.scripts.progress import iteration_progress
+        from pliant.sims.checks import SimulationDiverged
 
         console, began = Console(stderr=True), time.perf_counter()
         shown = (("loss", "loss", ".4g"), ("best", "best_loss", ".4g"))
@@ -129,7 +136,7 @@ class _Course:
                     self._keep({"iteration": iteration, "loss": loss, "seconds": seconds}, parameters)
                     show(self.history[-1] | {"best_loss": min(row["loss"] for row in self.history)})
 
-                fitted = fit(
+                fitted, self._stopped, is_done = fit(
                     self.training,
                     self.start,
                     iterations=self.iterations,
@@ -139,9 +146,22 @@ class _Course:
         except KeyboardInterrupt:
             self.folder.print_hint(console)
             raise
+        except (ValueError, SimulationDiverged) as error:
+            if not self.history:  # refused before it began
+                self.folder.release()
+            raise CommandError(f"cannot fit {self.name}: {error}") from error
         save_parameters(self.folder.path / "parameters.json", fitted, self._provenance())
         self.folder.write_metrics(self.history, self._provenance())
         first, best = self.history[0]["loss"], min(row["loss"] for row in self.history)
+        if not is_done:
+            console.print(
+                f"stopped after {int(self.history[-1]['iteration'])} of {self.iterations} iterations: {self._stopped}; "
+                "--resume goes on",
+                highlight=False,
+                soft_wrap=True,
+            )
+        if lost(self.training):
+            console.print(lost(self.training), highlight=False, soft_wrap=True)
         console.print(
             f"loss {first:.4g} -> [bold]{best:.4g}[/bold] on {len(self.training)} recordings; "
             f"written to {self.folder.path / 'parameters.json'}",
@@ -162,7 +182,8 @@ class _Course:
 
     def _identity(self) -> dict[str, Any]:
         """What two runs must share for one to go on with the other."""
-        return {"object": self.name, "training_files": [recording.name for recording in self.training]}
+        files = [recording.name for recording in self.training]
+        return {"object": self.name, "training_files": files, "grip": self.start.grip}
 
     def _provenance(self) -> dict[str, Any]:
         """Where the parameters come from, without the folders of this machine."""
@@ -175,6 +196,8 @@ class _Course:
             "loss_before": self.history[0]["loss"],
             "loss_after": min(row["loss"] for row in self.history),
             "iterations": iterations,
-            "command": f"pliant rods fit {self.name} --iterations {iterations}" + self._subset,
+            "missing_positions": sum(recording.missing for recording in self.training),
+            "stopped": self._stopped,
+            "command": f"pliant rods fit {self.name} --iterations {iterations}" + self._flags,
             "versions": versions(("pliant", "taichi", "numpy")),
         }

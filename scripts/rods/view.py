@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pliant.scripts.errors import CommandError
 from pliant.scripts.options import output_file
-from pliant.scripts.rods.inputs import mendable, read_parameters
+from pliant.scripts.rods.inputs import lost, mendable, read_parameters, read_wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,15 +29,13 @@ def view(arguments: View) -> int:
     from rich.console import Console
 
     from pliant.envs.rods.protocol import score
-    from pliant.envs.rods.recordings import load
     from pliant.scripts import video
 
-    path = _find(arguments.file, arguments.data)
-    recording = mendable(load, path, name=arguments.object or None)
-    if not (recording.object or arguments.parameters):
-        raise CommandError(f"{path} does not say which wire it shows; pass --object or --parameters")
+    recording = _recording(arguments)
     parameters = read_parameters(arguments.parameters, recording.object)
-    from pliant.envs.rods.identification import predict
+    from pliant.envs.rods.identification import check_start, predict
+
+    mendable(check_start, [recording], parameters)
 
     console = Console(stderr=True)
     with console.status(f"{recording.name}: predicting"):
@@ -52,6 +50,8 @@ def view(arguments: View) -> int:
                 recording, positions, also=(recording.positions, prediction)
             )
         video.write_video(out, video.side_by_side(clips))
+    if lost([recording]):
+        print(lost([recording]))
     print(f"{recording.name}: l1 {found.l1:.4f} m, rmse {found.rmse:.4f} m; {out}")
     return 0
 
@@ -95,15 +95,18 @@ def colors_of(recording: Recording) -> np.ndarray:
     return np.where(held[:, None], HELD, rods)
 
 
-def _find(file: str, data: str) -> Path:
-    """The file itself, or that place in the data folder."""
-    path = Path(file).expanduser()
-    if path.exists() or path.is_absolute():
-        return path
-    from pliant.envs.rods.recordings import data_folder
+def _recording(arguments: View) -> Recording:
+    """The file that is named, or of a wire the evaluation recording that is asked for."""
+    from pliant.envs.rods.recordings import SUFFIXES, load
 
-    try:
-        root = data_folder(data or None)
-    except ValueError:
-        return path
-    return next((place for place in (root / "rods" / path, root / path) if place.is_file()), path)
+    path = Path(arguments.wire).expanduser()
+    if arguments.object and path.suffix in SUFFIXES:
+        return mendable(load, path, name=arguments.object)
+    wire = read_wire(arguments.wire, arguments.data)
+    if wire.place is not None and wire.place.is_file():
+        return mendable(load, wire.place, name=wire.name)
+    found = {recording.name: recording for recording in mendable(wire.recordings, "eval")}
+    name = arguments.recording or next(iter(found))
+    if name not in found:
+        raise CommandError(f"recording={name!r} is unknown; {arguments.wire} has {', '.join(found)}")
+    return found[name]
