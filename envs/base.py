@@ -18,11 +18,12 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from pliant.envs.checks import check_actions, check_mask, check_options, check_seeds
+from pliant.envs.checks import check_actions, check_mask, check_options, check_seed, check_seeds
 from pliant.envs.differentiable import RESET_OPTIONS, DifferentiableFace
 from pliant.envs.rollout import OBSERVATION_LIMIT, Gradient, Outcome, Rollout
 from pliant.envs.snapshots import put
 from pliant.envs.task import Task
+from pliant.sims.inputs import flag, whole, word
 
 __all__ = ["Gradient", "TaskEnv", "TaskVectorEnv"]
 
@@ -109,7 +110,7 @@ class TaskEnv(DifferentiableFace, gym.Env):
         self.check_open()
         start = self._start_options(check_options(options, RESET_OPTIONS, RESET_OPTIONS))
         self._rollout.check_reset(np.ones(1, bool), **start)
-        super().reset(seed=seed)
+        super().reset(seed=check_seed(seed))
         self._last = self._rollout.reset([self.np_random], **start)
         self._done[:] = False
         return _observed(self._last)[0], self._info(self._last, 0, is_start=True)
@@ -188,15 +189,15 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         on_divergence: str = "raise",
         **config: Any,
     ) -> None:
-        if not isinstance(num_envs, (int, np.integer)) or isinstance(num_envs, bool) or num_envs < 1:
-            raise ValueError(f"num_envs={num_envs!r} must be an integer >= 1")
-        try:
-            self.autoreset_mode = AutoresetMode(autoreset_mode)
-        except ValueError:
-            modes = ", ".join(repr(mode.value) for mode in AutoresetMode)
-            raise ValueError(f"autoreset_mode={autoreset_mode!r} is unknown; allowed: {modes}") from None
-        self.num_envs = int(num_envs)
-        if differentiable and terminate_on_success and self.num_envs > 1:
+        if not isinstance(autoreset_mode, AutoresetMode):
+            word("autoreset_mode", autoreset_mode, [mode.value for mode in AutoresetMode])
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.num_envs = whole("num_envs", num_envs, 1)
+        if (
+            flag("differentiable", differentiable)
+            and flag("terminate_on_success", terminate_on_success)
+            and num_envs > 1
+        ):
             raise ValueError(
                 "terminate_on_success=True does not go with differentiable=True here: one tape serves the batch, and "
                 "its worlds end together"

@@ -13,7 +13,7 @@ from pliant.envs.infos import info_of
 from pliant.envs.rollout import Gradient, Outcome, Rollout
 from pliant.envs.snapshots import Snapshot, take
 from pliant.envs.task import Task, make_config
-from pliant.sims.checks import numbers
+from pliant.sims.inputs import flag, numbers, shown, whole, word
 
 if TYPE_CHECKING:
     from pliant.envs.pictures import Pictures
@@ -22,6 +22,7 @@ RESET_OPTIONS = ("state", "parameters")
 LONGEST = 100_000
 """Steps of the longest episode: goals may have a row for each."""
 ON_DIVERGENCE = ("raise", "truncate")
+RENDER_MODES = ("rgb_array",)
 
 
 class DifferentiableFace:
@@ -52,17 +53,14 @@ class DifferentiableFace:
     ) -> None:
         kind = load_task(task)
         make_config(kind.Config, config)  # a wrong keyword is reported before anything is built
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode={render_mode!r} is unknown; allowed: None, 'rgb_array'")
-        flags = {"differentiable": differentiable, "soft_contact": soft_contact}
-        for name, flag in (flags | {"terminate_on_success": terminate_on_success}).items():
-            if not isinstance(flag, (bool, np.bool_)):
-                raise ValueError(f"{name}={flag!r} must be True or False")
+        if render_mode is not None:
+            word("render_mode", render_mode, RENDER_MODES)
+        flag("differentiable", differentiable)
+        flag("soft_contact", soft_contact)
+        flag("terminate_on_success", terminate_on_success)
         if parameters is not None and not isinstance(parameters, Mapping):
-            raise ValueError(f"parameters={parameters!r} must be a dict of values by name")
-        if on_divergence not in ON_DIVERGENCE:
-            allowed = ", ".join(map(repr, ON_DIVERGENCE))
-            raise ValueError(f"on_divergence={on_divergence!r} is unknown; allowed: {allowed}")
+            raise ValueError(f"parameters={shown(parameters)} must be a dict of values by name")
+        word("on_divergence", on_divergence, ON_DIVERGENCE)
         if differentiable and on_divergence == "truncate":
             raise ValueError("on_divergence='truncate' does not go with differentiable=True: a tape has no gaps")
         self.task = kind(
@@ -96,7 +94,7 @@ class DifferentiableFace:
         """Values of the caller, who calls them ``name``, with the axis of worlds."""
         if values is None:
             return None
-        array = numbers(values, name)
+        array = numbers(name, values)
         return array[None] if self._single else array
 
     def _drop(self, values: np.ndarray) -> Any:
@@ -166,8 +164,7 @@ class DifferentiableFace:
 
     def state(self, name: str) -> np.ndarray:
         """A copy of a state array, shape (N, ...), in the vector environment (B, N, ...)."""
-        if name not in self.state_names:
-            raise ValueError(f"state {name!r} is unknown; allowed: {', '.join(self.state_names)}")
+        word("state name", name, self.state_names)
         return np.array(self._drop(self._rollout.state(name)))
 
     @property
@@ -275,10 +272,11 @@ class DifferentiableFace:
         if options is not None:
             check_options(options, RESET_OPTIONS, RESET_OPTIONS)
         lead = () if self._single else (self._rollout.batch,)
-        steps = np.shape(actions)[len(lead)] if np.ndim(actions) == len(lead) + 2 else 0
+        actions = numbers("actions", actions)
+        steps = actions.shape[len(lead)] if actions.ndim == len(lead) + 2 else 0
         if not 1 <= steps <= self._horizon:
             raise ValueError(
-                f"actions has shape {np.shape(actions)}, must be {(*lead, 'T', self.task.action_size)} "
+                f"actions has shape {actions.shape}, must be {(*lead, 'T', self.task.action_size)} "
                 f"with T in 1..{self._horizon}"
             )
         checked = check_actions(actions, (*lead, steps, self.task.action_size))
@@ -339,19 +337,24 @@ def _longer_horizon(usual: int, asked: Any) -> int:
     Raises:
         ValueError: it is no number of steps.
     """
-    steps = usual if asked is None else asked
-    if not isinstance(steps, (int, np.integer)) or isinstance(steps, bool) or not 1 <= steps <= LONGEST:
-        raise ValueError(f"max_episode_steps={asked!r} must be an integer in 1..{LONGEST}")
-    return max(usual, int(steps))
+    return usual if asked is None else max(usual, whole("max_episode_steps", asked, 1, LONGEST))
 
 
 def load_task(task: str | type[Task]) -> type[Task]:
     """The task class itself, or from where it is, "module:Class"."""
     if isinstance(task, str):
         module, _, name = task.partition(":")
-        if not name:
-            raise ValueError(f"task={task!r} must be a task class or 'module:Class'")
-        task = getattr(import_module(module), name)
+        if not all(part.isidentifier() for part in (*module.split("."), name)):
+            raise ValueError(f"task={shown(task)} must be a task class or 'module:Class'")
+        try:
+            found = import_module(module)
+        except ModuleNotFoundError as error:
+            if not f"{module}.".startswith(f"{error.name}."):
+                raise  # the module is there and needs another one that is not
+            raise ValueError(f"task={shown(task)}: there is no module {error.name!r}") from None
+        if not hasattr(found, name):
+            raise ValueError(f"task={shown(task)}: the module has no {name!r}")
+        task = getattr(found, name)
     if not (isinstance(task, type) and issubclass(task, Task)):
-        raise ValueError(f"task={task!r} must be a subclass of pliant.envs.task.Task")
+        raise ValueError(f"task={shown(task)} must be a subclass of pliant.envs.task.Task")
     return task

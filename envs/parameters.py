@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pliant.envs.checks import broadcast
+from pliant.sims.inputs import shown
 
 if TYPE_CHECKING:
     from pliant.envs.task import Task
@@ -33,7 +34,7 @@ class Parameters:
 
     def value(self, name: str) -> np.ndarray:
         """Values now, shape (B, ...); of a design parameter the mean over each group, shape (B, groups)."""
-        self._check_name(name)
+        self.check_name(name)
         design = self._designs.get(name)
         if design is None:
             return self._world.parameter(name)
@@ -72,7 +73,7 @@ class Parameters:
             arrays[name] = self._world.parameter(name)
             arrays[name][worlds] = usual[worlds]
         for name, value in values.items():
-            self._check_name(name)
+            self.check_name(name)
             value = broadcast(f"parameter {name!r}", value, self.value(name).shape, self._world.dtype)
             design = self._designs.get(name)
             target = name if design is None else design.parameter
@@ -84,6 +85,7 @@ class Parameters:
                 whole[np.ix_(worlds, members)] = value[worlds][:, design.groups[members]]
         return arrays
 
-    def _check_name(self, name: Any) -> None:
-        if name not in self.names:
-            raise ValueError(f"parameter {name!r} is unknown; allowed: {', '.join(self.names)}")
+    def check_name(self, name: Any) -> None:
+        """Raise ``ValueError`` unless there is a parameter of this name."""
+        if not isinstance(name, str) or name not in self.names:
+            raise ValueError(f"parameter {shown(name)} is unknown; allowed: {', '.join(self.names)}")

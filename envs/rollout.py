@@ -16,6 +16,7 @@ from pliant.envs.parameters import Parameters
 from pliant.envs.scoring import Scorer
 from pliant.envs.task import Task
 from pliant.sims.checks import SimulationDiverged, check_gradient
+from pliant.sims.inputs import shown
 from pliant.sims.world import World
 
 OBSERVATION_LIMIT = 10.0
@@ -138,6 +139,7 @@ class Rollout:
 
         Ends a recorded episode: reset before the next step.
         """
+        self.parameters.check_name(name)
         self.parameters.check({name: value}, np.ones(self.batch, bool))
         self.backward_stop()
         if self.recorded_steps:
@@ -147,8 +149,8 @@ class Rollout:
 
     @staticmethod
     def _check_name(what: str, name: str, allowed: Sequence[str]) -> None:
-        if name not in allowed:
-            raise ValueError(f"{what} {name!r} is unknown; allowed: {', '.join(allowed)}")
+        if not isinstance(name, str) or name not in allowed:
+            raise ValueError(f"{what} {shown(name)} is unknown; allowed: {', '.join(allowed)}")
 
     # Forward
 

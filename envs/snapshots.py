@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pliant.envs.rollout import Outcome, Rollout
-from pliant.sims.checks import cast
+from pliant.sims.inputs import numbers, real_array
 
 Snapshot = dict[str, np.ndarray]
 
@@ -100,10 +100,7 @@ def check(rollout: Rollout, snapshot: Mapping[str, Any], horizon: int) -> Snapsh
 
 def _for_worlds(name: str, values: Any, pattern: np.ndarray, worlds: np.ndarray) -> np.ndarray:
     """``values`` for all worlds (B,), a copy of the shape and type of ``pattern``, (B, ...) or (1, ...)."""
-    try:
-        array = np.asarray(values)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"snapshot: {name} is no array: {error}") from None
+    array = numbers(f"snapshot: {name}", values)
     batch = len(worlds)
     if array.ndim < 1 or len(array) not in (1, batch):
         raise ValueError(f"snapshot: {name} has shape {array.shape}; axis 0 must be 1 or the {batch} worlds")
@@ -117,7 +114,7 @@ def _for_worlds(name: str, values: Any, pattern: np.ndarray, worlds: np.ndarray)
     if array.dtype.kind != wanted.kind or not (is_exact or is_rounded):
         raise ValueError(f"{name} of the snapshot has type {array.dtype}, must be {wanted}")
     if wanted.kind == "f":
-        array = cast(array, wanted, f"{name} of the snapshot")
+        array = real_array(f"{name} of the snapshot", array, dtype=wanted)
     return np.repeat(array.astype(wanted), batch // len(array), axis=0)
 
 

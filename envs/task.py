@@ -17,6 +17,7 @@ import numpy as np
 
 from pliant.envs.checks import UnknownKeyword
 from pliant.envs.features import Feature
+from pliant.sims.inputs import real, shown, word
 from pliant.sims.robot.effector import Effector
 from pliant.sims.solver import Model
 
@@ -138,8 +139,7 @@ class Task(ABC):
     def __init__(
         self, *, resolution: str = "small", arm: str = "none", horizon: int | None = None, **config: Any
     ) -> None:
-        if resolution not in RESOLUTIONS:
-            raise ValueError(f"resolution={resolution!r} is unknown; allowed: {', '.join(RESOLUTIONS)}")
+        word("resolution", resolution, RESOLUTIONS)
         self.resolution = resolution
         if horizon is not None:
             self.horizon = horizon
@@ -264,16 +264,13 @@ def make_config(kind: type, overrides: Mapping[str, Any]) -> Any:
             raise UnknownKeyword.of(name, value, [*COMMON_OPTIONS, *allowed])
         words = allowed[name]
         if words is not None:
-            if value not in words:
-                raise ValueError(f"{name}={value!r} is unknown; allowed: {', '.join(map(repr, words))}")
+            word(name, value, words)
             continue
         if isinstance(getattr(kind, name, None), str):
             if not isinstance(value, str):
-                raise ValueError(f"{name}={value!r} must be a text")
+                raise ValueError(f"{name}={shown(value)} must be a text")
             continue
-        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        if not number or not np.isfinite(value) or value < 0:
-            raise ValueError(f"{name}={value!r} is out of range; allowed: a finite number >= 0")
+        real(name, value, 0.0)
     return kind(**overrides)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pliant.sims.inputs import real_array, shown
 from pliant.sims.solver import Field
 
 
@@ -25,43 +26,14 @@ class SimulationDiverged(RuntimeError):
 
 def look_up(fields: dict[str, Field], name: str, what: str) -> Field:
     """The field ``name``; a ``ValueError`` lists the names there are."""
-    if name not in fields:
-        raise ValueError(f"{what} {name!r} is unknown; this scene has: {', '.join(fields)}")
+    if not isinstance(name, str) or name not in fields:
+        raise ValueError(f"{what} {shown(name)} is unknown; this scene has: {', '.join(fields)}")
     return fields[name]
-
-
-def numbers(values: Any, name: str) -> np.ndarray:
-    """``values`` as float64; a ``ValueError`` names what is no array of real numbers."""
-    try:
-        array = np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{name} must be an array of numbers: {error}") from None
-    if array.dtype.kind not in "biuf":
-        what = {"c": "complex numbers", "O": "objects", "U": "text", "S": "text"}
-        holds = what.get(array.dtype.kind, str(array.dtype))
-        raise ValueError(f"{name} is of type {type(values).__name__} and holds {holds}; allowed: real numbers")
-    return array.astype(np.float64)
-
-
-def cast(values: Any, dtype: Any, name: str) -> np.ndarray:
-    """``values`` as numbers of ``dtype``; a ``ValueError`` names what is not finite, or only beyond that type."""
-    array = numbers(values, name)
-    with np.errstate(over="ignore"):
-        result = array.astype(dtype)
-    if np.isfinite(result).all():
-        return result
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} contains a value that is not finite: {array[~np.isfinite(array)].flat[0]}")
-    largest = float(np.finfo(dtype).max)
-    worst = array[~np.isfinite(result)].flat[0]
-    raise ValueError(
-        f"{name} contains {worst:g}, beyond {np.dtype(dtype).name}; allowed: magnitudes up to {largest:.3g}"
-    )
 
 
 def fit(values: Any, window: np.ndarray, name: str) -> np.ndarray:
     """``values`` in the shape and type of ``window``, or a ``ValueError``: wrong shape, not finite in that type."""
-    array = cast(values, window.dtype, name)
+    array = real_array(name, values, dtype=window.dtype)
     try:
         return np.broadcast_to(array, window.shape)
     except ValueError:
@@ -71,7 +43,7 @@ def fit(values: Any, window: np.ndarray, name: str) -> np.ndarray:
 def add_cotangent(window: np.ndarray, cotangent: Any, name: str) -> None:
     """Add a cotangent with as many entries as ``window`` to it; a ``ValueError`` if it has more or fewer, or is not
     finite in the type of ``window``."""
-    array = cast(cotangent, window.dtype, f"cotangent of {name}")
+    array = real_array(f"cotangent of {name}", cotangent, dtype=window.dtype)
     if array.size != window.size:
         raise ValueError(f"cotangent of {name} has shape {array.shape}, must be {window.shape}")
     window += array.reshape(window.shape)

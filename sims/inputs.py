@@ -35,6 +35,21 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
+def numbers(name: str, value: Any) -> np.ndarray:
+    """``value`` as an array of real numbers of any size and type; a ``ValueError`` for anything else."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries; all must be real numbers")
+    try:
+        given = np.asarray(value)
+    except Exception:  # ragged lists, and whatever a caller's own class raises
+        raise ValueError(f"{name}={shown(value)} must be an array of real numbers, all rows of one length") from None
+    if given.dtype.kind not in "iuf" and given.size:
+        raise ValueError(f"{name}={shown(value)} must be real numbers, not {given.dtype.name}")
+    if given.size > MOST:
+        raise ValueError(f"{name} has shape {given.shape}: {given.size} numbers; allowed: at most {MOST}")
+    return given
+
+
 def real_array(name: str, value: Any, *, shape: Sequence[int] | None = None, dtype: Any = np.float64) -> np.ndarray:
     """``value`` as an array of finite real numbers of the type ``dtype``; no copy where none is needed.
 
@@ -47,18 +62,9 @@ def real_array(name: str, value: Any, *, shape: Sequence[int] | None = None, dty
     Raises:
         ValueError: it holds something else than real numbers, has another shape, or a number is not finite.
     """
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise ValueError(f"{name} has masked entries; all must be real numbers")
-    try:
-        given = np.asarray(value)
-    except Exception:  # ragged lists, and whatever a caller's own class raises
-        raise ValueError(f"{name}={shown(value)} must be an array of real numbers, all rows of one length") from None
-    if given.dtype.kind not in "iuf" and given.size:
-        raise ValueError(f"{name}={shown(value)} must be real numbers, not {given.dtype.name}")
+    given = numbers(name, value)
     if shape is not None and given.shape != tuple(shape):
         raise ValueError(f"{name} has shape {given.shape}, must be {tuple(shape)}")
-    if given.size > MOST:
-        raise ValueError(f"{name} has shape {given.shape}: {given.size} numbers; allowed: at most {MOST}")
     with np.errstate(over="ignore"):
         array = given.astype(dtype, copy=False)
     finite = np.isfinite(array)

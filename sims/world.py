@@ -8,7 +8,7 @@ import numpy as np
 
 from pliant.sims.arrays import Array
 from pliant.sims.checkpoint import Recording, parse_memory
-from pliant.sims.checks import SimulationDiverged, add_cotangent, cast, check_gradient, look_up
+from pliant.sims.checks import SimulationDiverged, add_cotangent, check_gradient, look_up
 from pliant.sims.drivers import team_drivers
 from pliant.sims.elements import element_drivers
 from pliant.sims.inputs import flag, real, real_array, shown, whole
@@ -133,7 +133,7 @@ class World(WorldState):
             if values.shape != (self.batch, size):
                 raise ValueError(f"{name} of the snapshot has shape {values.shape}, must be {(self.batch, size)}")
         state, outputs = (
-            cast(values, self.dtype, f"{name} of the snapshot")
+            real_array(f"{name} of the snapshot", values, dtype=self.dtype)
             for name, values in (("state", state), ("outputs", outputs))
         )
         self.reset()

@@ -17,7 +17,7 @@ import numpy as np
 
 from pliant.sims.robot.kinematics import Chain, Visual
 from pliant.sims.robot.kinematics_pybullet import BASE, FIXED, Robot, import_pybullet, opened
-from pliant.sims.robot.urdf_file import Description, Joint, Pose, compose, read_urdf
+from pliant.sims.robot.urdf_file import Joint, Pose, compose, read_urdf
 
 REACH = 2 * np.pi  # limit of joints that turn without end [rad]
 READERS = ("pybullet", "python")
