@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pliant.envs.checks import check_actions
+from pliant.envs.copying import CopiedEnv
 from pliant.envs.rollout import Gradient, Outcome, Rollout
 from pliant.envs.snapshots import Snapshot, take
 from pliant.envs.task import Task, make_config
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 RESET_OPTIONS = ("state",)
 
 
-class DifferentiableFace:
+class DifferentiableFace(CopiedEnv):
     """What both faces share: construction, gradients, parameters. ``_single`` drops the leading axis of one world."""
 
     _single: bool

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from pliant.envs.checks import broadcast, check_actions
 from pliant.envs.features import Sink, View
 from pliant.envs.scoring import Scorer
 from pliant.envs.task import Task
+from pliant.sims.checks import SimulationDiverged
 from pliant.sims.world import World
 
 OBSERVATION_LIMIT = 10.0
@@ -54,6 +55,20 @@ class Outcome:
     terms: dict[str, np.ndarray]
     score: np.ndarray
     measures: dict[str, np.ndarray]
+
+
+def _given_up_where_it_diverges(part_of_sweep: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a `Rollout` that gives up the reverse sweep if a gradient overflows: the latest state is shown."""
+
+    @wraps(part_of_sweep)
+    def call(self: Rollout, *args: Any) -> Any:
+        try:
+            return part_of_sweep(self, *args)
+        except SimulationDiverged:
+            self.backward_stop()
+            raise
+
+    return call
 
 
 class Rollout:
@@ -231,13 +246,14 @@ class Rollout:
 
         Raises:
             ValueError: wrong shape or not finite.
-            SimulationDiverged: a state is no longer finite or a particle has left the domain.
+            SimulationDiverged: a state is no longer finite or a particle has left the domain. All worlds are where they
+                were before this step.
         """
         if self._sweep is not None:
             raise RuntimeError("a backward sweep is under way; finish it with backward_end(), or reset")
         actions = check_actions(actions, (self.batch, self.task.action_size))
         clipped = np.clip(actions, -1.0, 1.0)
-        self.world.step(self._controls(clipped))
+        self._advance(clipped)
         self.elapsed += 1
         self._actions.append(clipped)
         if not self.differentiable:
@@ -248,6 +264,15 @@ class Rollout:
             self._inside.append(clipped == actions)
             self._observations.append(outcome.observation)
         return outcome
+
+    def _advance(self, actions: np.ndarray) -> None:
+        """Step the worlds; where that fails, the actuator is left as it was, like the World."""
+        before = {name: self.actuator.state(name) for name in self.actuator.state_names}
+        try:
+            self.world.step(self._controls(actions))
+        except Exception:
+            self.actuator.take_back(before, self.recorded_steps)
+            raise
 
     def _controls(self, actions: np.ndarray) -> np.ndarray:
         """What actions make of the controls, and what the goal adds to them in this step of each world, (B, C)."""
@@ -302,6 +327,7 @@ class Rollout:
             self.backward_step(weights[:, t], None if cotangents is None else cotangents[:, t + 1])
         return self.backward_end(None if cotangents is None else cotangents[:, 0])
 
+    @_given_up_where_it_diverges
     def backward_step(self, reward_weight: Any, observation_cotangent: Any) -> np.ndarray:
         """Go back one step, last first; gradient with respect to that step's action, shape (B, A).
 
@@ -337,6 +363,7 @@ class Rollout:
         sweep.step -= 1
         return gradient.copy()
 
+    @_given_up_where_it_diverges
     def backward_end(self, observation_cotangent: Any = None) -> Gradient:
         """Finish the sweep after the first step: ``observation_cotangent`` belongs to the observation of the reset."""
         sweep = self._sweep
