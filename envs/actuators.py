@@ -61,6 +61,9 @@ class Actuator:
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
         """Take on the arrays ``states`` of `state_names`, (B, ...), that belong to the World's state as it stands."""
 
+    def take_back(self, states: Mapping[str, np.ndarray], steps: int) -> None:
+        """Undo the last `controls`, whose step has failed: back to ``states`` of `state_names` and ``steps`` steps."""
+
     def controls(self, actions: np.ndarray) -> np.ndarray:
         """The controls, shape (B, C), of a step with actions (B, A) in [-1, 1]; moves its own state on."""
         return actions @ self.matrix.T
@@ -104,6 +107,12 @@ class BoundedActuator(Actuator):
 
     def begin_window(self) -> None:
         self._free, self._stops = [], []
+
+    def restore(self, states: Mapping[str, np.ndarray]) -> None:
+        self.begin_window()
+
+    def take_back(self, states: Mapping[str, np.ndarray], steps: int) -> None:
+        del self._free[steps:], self._stops[steps:]
 
     def controls(self, actions: np.ndarray) -> np.ndarray:
         controls = super().controls(actions)

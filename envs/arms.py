@@ -237,6 +237,10 @@ class ArmActuator(Actuator):
         self._angle = np.array(states[ANGLE], np.float64)
         self._before, self._free = [], []
 
+    def take_back(self, states: Mapping[str, np.ndarray], steps: int) -> None:
+        self._angle = np.array(states[ANGLE])
+        del self._before[steps:], self._free[steps:]
+
     def _place(self, worlds: np.ndarray) -> None:
         """Put the held effectors of some worlds where the joint angles say."""
         position, orientation = (self.world.state(name) for name in (POSITION, ORIENTATION))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pliant.envs.checks import check_actions, check_discount, check_options
+from pliant.envs.copying import CopiedEnv
 from pliant.envs.infos import info_of
 from pliant.envs.rollout import Gradient, Outcome, Rollout
 from pliant.envs.snapshots import Snapshot, take
@@ -25,7 +26,7 @@ ON_DIVERGENCE = ("raise", "truncate")
 RENDER_MODES = ("rgb_array",)
 
 
-class DifferentiableFace:
+class DifferentiableFace(CopiedEnv):
     """What both faces share: construction, gradients, parameters. ``_single`` drops the leading axis of one world."""
 
     _single: bool

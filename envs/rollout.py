@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,20 @@ class Outcome:
     score: np.ndarray
     measures: dict[str, np.ndarray]
     diverged: np.ndarray
+
+
+def _given_up_where_it_diverges(part_of_sweep: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a `Rollout` that gives up the reverse sweep if a gradient overflows: the latest state is shown."""
+
+    @wraps(part_of_sweep)
+    def call(self: Rollout, *args: Any) -> Any:
+        try:
+            return part_of_sweep(self, *args)
+        except SimulationDiverged:
+            self.backward_stop()
+            raise
+
+    return call
 
 
 class Rollout:
@@ -250,16 +264,14 @@ class Rollout:
 
         Raises:
             ValueError: wrong shape or not finite.
-            SimulationDiverged: a state is no longer finite or a particle has left the domain.
+            SimulationDiverged: a state is no longer finite or a particle has left the domain. All worlds are where they
+                were before this step.
         """
         if self._sweep is not None:
             raise RuntimeError("a backward sweep is under way; finish it with backward_end(), or reset")
         actions = check_actions(actions, (self.batch, self.task.action_size))
         clipped = np.clip(actions, -1.0, 1.0)
-        before = {name: self.actuator.state(name) for name in self.actuator.state_names}
-        failed = self.world.step(self._controls(clipped), may_fail=may_fail)
-        if failed.any():
-            self._put_back(before, failed)
+        failed = self._advance(clipped, may_fail)
         self.elapsed += 1
         self._actions.append(clipped)
         if not self.differentiable:
@@ -270,6 +282,18 @@ class Rollout:
             self._inside.append(clipped == actions)
             self._observations.append(outcome.observation)
         return outcome
+
+    def _advance(self, actions: np.ndarray, may_fail: np.ndarray | None) -> np.ndarray:
+        """Step the worlds; where that fails, the actuator is left as it was, like the World; who failed, (B,)."""
+        before = {name: self.actuator.state(name) for name in self.actuator.state_names}
+        try:
+            failed = self.world.step(self._controls(actions), may_fail=may_fail)
+        except Exception:
+            self.actuator.take_back(before, self.recorded_steps)
+            raise
+        if failed.any():
+            self._put_back(before, failed)
+        return failed
 
     def _put_back(self, before: Mapping[str, np.ndarray], worlds: np.ndarray) -> None:
         """Give the actuator the states ``before`` back in the worlds of the mask."""
@@ -331,14 +355,11 @@ class Rollout:
             shape = (batch, steps + 1, self.observation_size)
             cotangents = broadcast("observation_cotangents", cotangents, shape, self.world.dtype)
         self.backward_stop()
-        try:
-            for t in reversed(range(steps)):
-                self.backward_step(weights[:, t], None if cotangents is None else cotangents[:, t + 1])
-            return self.backward_end(None if cotangents is None else cotangents[:, 0])
-        except SimulationDiverged:
-            self.backward_stop()
-            raise
+        for t in reversed(range(steps)):
+            self.backward_step(weights[:, t], None if cotangents is None else cotangents[:, t + 1])
+        return self.backward_end(None if cotangents is None else cotangents[:, 0])
 
+    @_given_up_where_it_diverges
     def backward_step(self, reward_weight: Any, observation_cotangent: Any) -> np.ndarray:
         """Go back one step, last first; gradient with respect to that step's action, shape (B, A).
 
@@ -376,6 +397,7 @@ class Rollout:
         sweep.step -= 1
         return gradient.copy()
 
+    @_given_up_where_it_diverges
     def backward_end(self, observation_cotangent: Any = None) -> Gradient:
         """Finish the sweep after the first step: ``observation_cotangent`` belongs to the observation of the reset."""
         sweep = self._sweep

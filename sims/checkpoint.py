@@ -111,6 +111,13 @@ class Recording:
                 self.states = {t: s for t, s in self.states.items() if t % self.stride == 0}
         self.steps += 1
 
+    def take_back(self) -> None:
+        """Forget the last step, right after it was opened or its state kept."""
+        self.steps -= 1
+        if self.segments:  # then the last step has one, or there would be none
+            self._pool.append(self.segments.pop())
+        self.states.pop(self.steps, None)
+
     def segment_of(
         self, step: int, replay: Callable[[int, int, dict[int, np.ndarray], set[int], Array], None]
     ) -> Array:

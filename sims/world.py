@@ -97,6 +97,7 @@ class World(WorldState):
             # measured: without simplification it compiles in three quarters of the time and runs no slower
             self._reverse = Launch(drivers.reverse, self._memory.arrays(REVERSE_ARRAYS), simplify=False)
         self._diverged = False
+        self._before = np.zeros((0, 0))  # the state before the step under way, or the last one
         self._recorded_controls: list[np.ndarray] = []
         self._recorded_outputs: list[np.ndarray] = []
         self._loaded: int | None = None  # step that is shown in a reverse sweep
@@ -139,6 +140,19 @@ class World(WorldState):
         self.reset()
         self._show(np.ascontiguousarray(state))
         self._shown_outputs = outputs
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle is given besides the arguments; steps recorded are not part of it."""
+        state, outputs = self.snapshot()
+        if self._loaded is not None:
+            raise ValueError("the reverse sweep is under way; end_adjoint() before copying")
+        parameters = self._memory.rows("parameters", self._sizes.parameter).copy()
+        return {"state": state, "outputs": outputs, "parameters": parameters, "diverged": self._diverged}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        self._memory.parameters.overwrite(0, kept["parameters"])
+        self.restore(kept["state"], kept["outputs"])
+        self._diverged = kept["diverged"]
 
     # ------------------------------------------------------------------ forward
 
@@ -190,7 +204,9 @@ class World(WorldState):
             which worlds were put back, shape (B,).
 
         Raises:
-            ValueError: wrong shape, or not finite.  SimulationDiverged: the state diverged; the World wants a reset.
+            ValueError: wrong shape, or not finite.
+            SimulationDiverged: the state diverged. All worlds show the state before this step, which is not recorded: a
+                reverse sweep covers the steps before it. To step on, the World wants a reset or a restore.
         """
         self._check_open()
         if self._diverged:
@@ -202,6 +218,7 @@ class World(WorldState):
         values = np.ascontiguousarray(real_array("controls", controls, shape=shape, dtype=self.dtype))
         for part in self._parts:
             part.check_controls(values)
+        self._before = np.array(self._shown)
         segment = None
         if self._recording:
             if self._loaded is not None:
@@ -266,8 +283,19 @@ class World(WorldState):
         substep, element, code = (int(v) for v in status[b, c])
         array = "position" if code in (LEFT_DOMAIN, TORN, FOLDED) else "velocity"
         what = self._parts[-1].element_name  # solvers come after what they are coupled to
-        self._diverged = True
+        self._take_back()
         raise SimulationDiverged(self.step_count, substep - 1, f"{array} of {what} {element}", b, CAUSES[code])
+
+    def _take_back(self) -> None:
+        """Undo the step that has just diverged, whose outputs have not been taken over yet."""
+        if self._loaded is not None:  # one that is recomputed in a reverse sweep
+            return
+        self._diverged = True
+        self._current = 0
+        self._show(self._before)
+        if self._recording:
+            self._recording.take_back()
+            del self._recorded_controls[self.step_count :]
 
     # ------------------------------------------------------------------ reverse
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.checks import fit, look_up
+from pliant.sims.copying import MadeAnew
 from pliant.sims.inputs import real_array
 from pliant.sims.layout import WorldMemory
 from pliant.sims.runtime import check_process, numpy_type
 from pliant.sims.solver import Part
 
 
-class WorldState:
+class WorldState(MadeAnew):
     """The half of a ``World`` that reads and writes quantities by name; the other half, ``World``, moves them.
 
     Args:

@@ -28,7 +28,7 @@ def rollout(world, controls):
 def device_world(dim, monkeypatch, **options):
     """A World whose arrays are copied to and fro and whose kernels have a thread an element."""
     with monkeypatch.context() as patch:
-        patch.setattr(runtime, "_started_device", "cuda")
+        patch.setattr(runtime, "_chosen", "cuda")
         world = small_world(dim, **options)
     assert world.device == "cuda" and world._team == 1
     return world

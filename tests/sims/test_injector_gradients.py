@@ -186,7 +186,7 @@ def test_recomputed_steps_and_threads_an_element_agree(dim, monkeypatch):
     for name, value in expected.items():
         np.testing.assert_array_equal(again[name], value, err_msg=name)
     with monkeypatch.context() as patch:
-        patch.setattr(runtime, "_started_device", "cuda")
+        patch.setattr(runtime, "_chosen", "cuda")
         device = supplied_world(dim, batch=2)
     assert device.device == "cuda"
     assert_close(rollout(device, controls), expected, forward=1e-12, backward=1e-9)

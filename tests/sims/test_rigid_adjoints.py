@@ -224,7 +224,7 @@ def test_a_thread_an_element_agrees_with_the_team(dim, monkeypatch):
     scene = rigid_scene(dim)
     team = small_world(dim, scene=scene, batch=2)
     with monkeypatch.context() as patch:
-        patch.setattr(runtime, "_started_device", "cuda")
+        patch.setattr(runtime, "_chosen", "cuda")
         device = small_world(dim, scene=scene, batch=2)
     assert device.device == "cuda"
     controls = random_controls(team, STEPS)

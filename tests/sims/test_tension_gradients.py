@@ -127,7 +127,7 @@ def test_recomputed_steps_and_threads_an_element_agree(monkeypatch):
     assert scattered._memory.kept == 0
     assert_close(rollout(scattered), expected)
     with monkeypatch.context() as patch:
-        patch.setattr(runtime, "_started_device", "cuda")
+        patch.setattr(runtime, "_chosen", "cuda")
         device = wet_world(2, batch=2)
     assert device.device == "cuda"
     assert_close(rollout(device), expected)
