@@ -21,6 +21,7 @@ from pliant.envs.differentiable import DifferentiableFace
 from pliant.envs.rollout import OBSERVATION_LIMIT, Gradient, Outcome, Rollout
 from pliant.envs.snapshots import put
 from pliant.envs.task import Task
+from pliant.sims.robot.kinematics_urdf import AnyArm
 
 __all__ = ["Gradient", "TaskEnv", "TaskVectorEnv"]
 
@@ -39,13 +40,13 @@ class TaskEnv(DifferentiableFace, gym.Env):
         soft_contact: smooth contact of manipulators; for gradients and reinforcement learning alike.
         memory: what checkpoints of the reverse sweep may use, for example "2GiB".
         parameters: physical or design parameters to override, by name.
-        arm: "none", or the robot arm that holds each end effector, "panda" or "iiwa" (extra ``arms``): actions are then
-            the joints' velocities, an action of 1 a tenth of the limit, and the joint angles end the observation.
+        arm: "none", or the robot arm that holds each end effector: "panda", "iiwa", the path of a URDF file, or a
+            `pliant.sims.robot.kinematics_urdf.Model`. Actions are then the joints' velocities, an action of 1 a tenth
+            of the limit, and the joint angles end the observation.
         config: the task's own numbers, the fields of its ``Config``.
 
     Raises:
         ValueError: a keyword is unknown or out of range.
-        ImportError: an arm is asked for, and PyBullet is not installed.
     """
 
     _single = True
@@ -64,7 +65,7 @@ class TaskEnv(DifferentiableFace, gym.Env):
         soft_contact: bool = True,
         memory: str = "2GiB",
         parameters: Mapping[str, Any] | None = None,
-        arm: str = "none",
+        arm: AnyArm = "none",
         **config: Any,
     ) -> None:
         self.build(
@@ -163,7 +164,7 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         soft_contact: bool = True,
         memory: str = "2GiB",
         parameters: Mapping[str, Any] | None = None,
-        arm: str = "none",
+        arm: AnyArm = "none",
         **config: Any,
     ) -> None:
         if not isinstance(num_envs, (int, np.integer)) or isinstance(num_envs, bool) or num_envs < 1:

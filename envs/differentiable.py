@@ -15,6 +15,7 @@ from pliant.envs.task import Task, make_config
 
 if TYPE_CHECKING:
     from pliant.envs.pictures import Pictures
+    from pliant.sims.robot.kinematics_urdf import AnyArm
 
 RESET_OPTIONS = ("state",)
 
@@ -40,7 +41,7 @@ class DifferentiableFace:
         soft_contact: bool,
         memory: str,
         parameters: Mapping[str, Any] | None,
-        arm: str,
+        arm: AnyArm,
         config: Mapping[str, Any],
     ) -> None:
         kind = load_task(task)

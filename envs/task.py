@@ -22,6 +22,7 @@ from pliant.sims.solver import Model
 if TYPE_CHECKING:
     from pliant.envs.arms import Arms, Mount
     from pliant.sims.robot.kinematics import Chain
+    from pliant.sims.robot.kinematics_urdf import AnyArm
 
 RESOLUTIONS = ("small", "full")
 
@@ -99,7 +100,8 @@ class Task(ABC):
 
     Args:
         resolution: "small" (an episode in seconds on a CPU) or "full".
-        arm: "none", or the arm that holds each effector: "panda", "iiwa". Actions are then joint velocities.
+        arm: "none", or the arm that holds each effector: "panda", "iiwa", the path of a URDF file, or a
+            `pliant.sims.robot.kinematics_urdf.Model`. Actions are then joint velocities.
         config: overrides of the fields of ``Config``.
 
     Attributes:
@@ -130,7 +132,7 @@ class Task(ABC):
     exogenous: ClassVar[Mapping[str, str]] = {}
     workspace: Mapping[int, tuple[Any, Any]] = {}
 
-    def __init__(self, *, resolution: str = "small", arm: str = "none", **config: Any) -> None:
+    def __init__(self, *, resolution: str = "small", arm: AnyArm = "none", **config: Any) -> None:
         if resolution not in RESOLUTIONS:
             raise ValueError(f"resolution={resolution!r} is unknown; allowed: {', '.join(RESOLUTIONS)}")
         self.resolution = resolution
@@ -139,7 +141,7 @@ class Task(ABC):
         self.action = {name: np.atleast_2d(np.asarray(m, float)) for name, m in self.make_action().items()}
         self.action_size = next(iter(self.action.values())).shape[1]
         self.arms: Arms | None = None
-        if arm != "none":
+        if not (isinstance(arm, str) and arm == "none"):
             from pliant.envs.arms import Arms
 
             self.arms = Arms(self, arm)

@@ -17,7 +17,7 @@ import numpy as np
 
 from pliant.sims.robot.kinematics import Chain, Visual
 from pliant.sims.robot.kinematics_pybullet import BASE, FIXED, Robot, import_pybullet, opened
-from pliant.sims.robot.urdf_file import Description, Joint, Pose, compose, read_urdf
+from pliant.sims.robot.urdf_file import Joint, Pose, compose, read_urdf
 
 REACH = 2 * np.pi  # limit of joints that turn without end [rad]
 READERS = ("pybullet", "python")
@@ -47,6 +47,9 @@ class Model:
     posed: Mapping[str, float] = field(default_factory=dict)
     speed: Sequence[float] | np.ndarray | None = None
 
+
+AnyArm = str | os.PathLike[str] | Model
+"""What names an arm: one of `MODELS`, the path of a URDF file, or a model."""
 
 MODELS = {
     "panda": Model(
@@ -92,7 +95,7 @@ def _load_named(arm: str) -> Chain:
     return load_chain(MODELS[arm], arm)
 
 
-def load_arm(arm: str | os.PathLike[str] | Model) -> Chain:
+def load_arm(arm: AnyArm) -> Chain:
     """The chain of an arm, see `look_up_model`, its base at the origin; those of `MODELS` are loaded once per process.
 
     Raises:
@@ -353,7 +356,7 @@ class SelfCollision:
         ImportError: PyBullet is not installed.
     """
 
-    def __init__(self, arm: str | os.PathLike[str] | Model) -> None:
+    def __init__(self, arm: AnyArm) -> None:
         name, model = look_up_model(arm)
         import_pybullet()
         self._chain, self._arm = load_chain(model, name), _Arm(model)
