@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pliant.sims.robot.mesh_distance import MeshDistance, load_mesh, sample_mesh
+from pliant.sims.robot.mesh_distance import MeshDistance, sample_mesh
+from pliant.sims.robot.mesh_parts import load_mesh
 from pliant.sims.robot.shape_kernels import (
     BOX,
     CYLINDER,
@@ -30,6 +32,7 @@ __all__ = [
     "Box", "Capsule", "Cylinder", "HalfSpace", "Mesh", "Shape", "Sphere", "Torus", "pack_shapes", "shape_functions",
 ]  # fmt: skip
 
+SMALLEST, LARGEST = 1e-6, 1e6  # of meshes [m]
 UNBOUNDED = 1e15  # stands for an infinite radius in kernels: its square is still a float32
 
 
@@ -228,13 +231,16 @@ class Mesh(Shape):
     distance to the grid is added.
 
     Args:
-        path: file that trimesh reads (OBJ, STL, PLY, ...); the mesh must be watertight.
+        path: file that trimesh reads (OBJ, STL, PLY, ...); the mesh must be watertight and must not cross itself. It may
+            have several parts, which may overlap: what is solid is their union, and parts that are inside out are
+            turned. A part within another one that looks the other way than that one is a cavity in it.
         scale: factor from the units of the file to metres.
         cells: grid cells along the longest side of the mesh, 4 to 128.
         margin: width of the grid beyond the mesh [m]; an eighth of the longest side unless given.
 
     Raises:
-        ValueError: the file is missing, unreadable, empty or not watertight, or a number is out of range.
+        ValueError: the file is missing, unreadable, empty, not watertight or crosses itself, or a number is out of
+            range.
     """
 
     path: str | Path
@@ -243,18 +249,26 @@ class Mesh(Shape):
     margin: float | None = None
     _vertices: np.ndarray = field(init=False, repr=False, compare=False)
     _faces: np.ndarray = field(init=False, repr=False, compare=False)
+    _body: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_lengths(self, "scale", *([] if self.margin is None else ["margin"]))
         if isinstance(self.cells, bool) or not isinstance(self.cells, (int, np.integer)) or not 4 <= self.cells <= 128:
             raise ValueError(f"Mesh: cells={self.cells!r} must be an integer from 4 to 128")
-        vertices, faces = load_mesh(self.path)
+        vertices, faces, body = load_mesh(self.path)
+        longest = float(np.ptp(vertices, axis=0).max()) * self.scale
+        if not SMALLEST <= longest <= LARGEST:
+            raise ValueError(
+                f"Mesh: {os.fspath(self.path)!r} is {longest:.4g} m long at scale={self.scale!r}; allowed: {SMALLEST} to "
+                f"{LARGEST} m"
+            )
         object.__setattr__(self, "_vertices", vertices * self.scale)
         object.__setattr__(self, "_faces", faces)
+        object.__setattr__(self, "_body", body)
 
     @functools.cached_property
     def _sampled(self) -> MeshDistance:
-        return sample_mesh(self._vertices, self._faces, self.cells, self.margin)
+        return sample_mesh(self._vertices, self._faces, self.cells, self.margin, self._body)
 
     @property
     def bounding_radius(self) -> float:
@@ -301,7 +315,8 @@ def check_lengths(shape: Shape, *names: str, hint: str = "") -> None:
     """Raise ``ValueError`` unless the attributes of these names are positive; ``hint`` ends the message."""
     for name in names:
         value = getattr(shape, name)
-        if not isinstance(value, (int, float, np.number)) or not np.isfinite(value) or value <= 0:
+        is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if not is_number or not np.isfinite(value) or value <= 0:
             raise ValueError(f"{type(shape).__name__}: {name}={value!r} must be a positive finite number{hint}")
 
 
