@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,15 @@ import numpy as np
 from pliant.envs.arms import Arms
 from pliant.sims.camera.meshes import TriangleMesh
 from pliant.sims.math.rotation_host import quaternion_of_matrix
-from pliant.sims.robot.kinematics import Visual
-from pliant.sims.robot.kinematics_urdf import load_arm
+from pliant.sims.robot.kinematics import Chain, Visual
 from pliant.sims.robot.shapes import Capsule
 
 BUDGET = 8000  # triangles of a link
 STICK = 0.004  # radius of the stick [m]
 STICK_COLOR = (0.35, 0.36, 0.38)
 WHITEST = 0.92  # paint of the arms: pure white would lose its shading
+LIMB, LIMB_COLOR = 0.03, (0.75, 0.77, 0.8)  # radius [m] and color of links whose file names no meshes
+LARGEST = 10.0  # times the reach of its arm that a mesh may be large
 
 
 class ArmPictures:
@@ -26,7 +28,8 @@ class ArmPictures:
 
     def __init__(self, arms: Arms) -> None:
         self._arms = arms
-        self._looks = [[(visual, _link_mesh(visual.path, *visual.scale)) for visual in c.visuals] for c in arms.chains]
+        reach = _reach(arms.model)
+        self._looks = [[(visual, _checked_mesh(visual, reach)) for visual in c.visuals] for c in arms.chains]
 
     def meshes(self, joint_angle: np.ndarray) -> list[tuple[TriangleMesh, Any, Any, Sequence[float]]]:
         """The links at joint angles (J,) [rad], as `pliant.sims.camera.renderer.Renderer` takes them."""
@@ -40,17 +43,51 @@ class ArmPictures:
         return parts
 
     def sticks(self, joint_angle: np.ndarray) -> list[tuple[Any, Any, Any, Sequence[float]]]:
-        """Between each tool and the centre of its effector, as surfaces of the renderer."""
+        """Between each tool and the centre of its effector, as surfaces of the renderer.
+
+        Arms without meshes are shown as sticks from joint to joint.
+        """
         result: list[tuple[Any, Any, Any, Sequence[float]]] = []
         for chain, q in zip(self._arms.chains, self._arms.split(joint_angle[None]), strict=True):
             (position,), (rotation,) = chain.frames(q)
-            tool, effector = (position[-1] + rotation[-1] @ c.tool_position for c in (load_arm(chain.name), chain))
-            along = effector - tool
-            length = float(np.linalg.norm(along))
-            if length > STICK:
-                stick = Capsule(STICK, length / 2)
-                result.append((stick, (tool + effector) / 2, _turn_z_to(along / length), STICK_COLOR))
+            tool, effector = (position[-1] + rotation[-1] @ c.tool_position for c in (self._arms.model, chain))
+            result += _stick(tool, effector, STICK, STICK_COLOR)
+            if not chain.visuals:
+                places = [*position, tool]
+                for start, end in pairwise(places):
+                    result += _stick(start, end, LIMB, LIMB_COLOR)
         return result
+
+
+def _stick(
+    start: np.ndarray, end: np.ndarray, radius: float, color: Sequence[float]
+) -> list[tuple[Any, Any, Any, Sequence[float]]]:
+    """A capsule between two points as a surface of the renderer; nothing where they are nearer than its radius."""
+    length = float(np.linalg.norm(end - start))
+    if length <= radius:
+        return []
+    return [(Capsule(radius, length / 2), (start + end) / 2, _turn_z_to((end - start) / length), color)]
+
+
+def _reach(chain: Chain) -> float:
+    """Upper bound of the distance from the base to the tool [m]."""
+    largest = np.maximum(np.abs(chain.lower), np.abs(chain.upper))
+    if chain.coupling is not None and chain.offset is not None:
+        largest = np.abs(chain.coupling) @ largest + np.abs(chain.offset)
+    steps = np.linalg.norm(chain.origin_position, axis=1).sum() + np.linalg.norm(chain.tool_position)
+    return float(steps + largest[chain.slides].sum())
+
+
+def _checked_mesh(visual: Visual, reach: float) -> TriangleMesh:
+    """The mesh of a link; ``ValueError`` if it cannot be that of an arm with this reach [m]."""
+    mesh = _link_mesh(visual.path, *visual.scale)
+    size = float(np.ptp(mesh.vertices, axis=0).max())
+    if size > LARGEST * reach:
+        raise ValueError(
+            f"mesh {visual.path!r} of an arm is {size:.4g} m large at scale={visual.scale.tolist()}, its arm reaches "
+            f'{reach:.4g} m; a mesh in millimetres needs scale="0.001 0.001 0.001" in the URDF file'
+        )
+    return mesh
 
 
 def _paint(visual: Visual) -> tuple[float, ...]:

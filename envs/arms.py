@@ -24,7 +24,7 @@ from pliant.sims.math.rotation_host import (
 )
 from pliant.sims.robot.kinematics import Chain
 from pliant.sims.robot.kinematics_inverse import solve_pose
-from pliant.sims.robot.kinematics_urdf import load_arm, look_up_model
+from pliant.sims.robot.kinematics_urdf import AnyArm, load_arm, look_up_model
 
 if TYPE_CHECKING:
     from pliant.envs.task import Observed, Task
@@ -125,9 +125,11 @@ class Arms:
 
     Args:
         task: the task; its scene and its action matrices are made.
-        arm: which arm, see `pliant.sims.robot.kinematics_urdf.MODELS`.
+        arm: which arm: a name, the path of a URDF file or a model, see
+            `pliant.sims.robot.kinematics_urdf.look_up_model`.
 
     Attributes:
+        model: the chain of the arm, its base at the origin, its tool its own.
         effectors: number of the effector that each arm holds.
         chains: the arms, standing, their tools the effectors.
         joints: number of joints of all arms J, the first numbers of an action.
@@ -135,17 +137,17 @@ class Arms:
         kept: columns of the task's own action matrices that move other controls; they follow the joints in an action.
 
     Raises:
-        ValueError: the arm is unknown, or the task has no end effector in three dimensions.
-        ImportError: PyBullet is not installed.
+        ValueError: the arm is unknown, its file is refused, it cannot reach the effectors, or the task has no end
+            effector in three dimensions.
     """
 
-    def __init__(self, task: Task, arm: str) -> None:
-        look_up_model(arm)
+    def __init__(self, task: Task, arm: AnyArm) -> None:
+        name, _ = look_up_model(arm)
         self.effectors = driven_effectors(task)
         if not self.effectors or task.scene.dim != 3:
             reason = "its scene is two-dimensional" if self.effectors else "no end effector is moved by its actions"
-            raise ValueError(f"arm={arm!r} does not fit {type(task).__name__}: {reason}; allowed: 'none'")
-        chain = load_arm(arm)
+            raise ValueError(f"arm={name!r} does not fit {type(task).__name__}: {reason}; allowed: 'none'")
+        self.model = chain = load_arm(arm)
         mounts = task.make_mounts(chain)
         if len(mounts) != len(self.effectors):
             raise ValueError(f"make_mounts returned {len(mounts)} mounts, must be one for each of {self.effectors}")

@@ -24,6 +24,7 @@ from pliant.envs.rollout import OBSERVATION_LIMIT, Gradient, Outcome, Rollout
 from pliant.envs.snapshots import put
 from pliant.envs.task import Task
 from pliant.sims.inputs import flag, whole, word
+from pliant.sims.robot.kinematics_urdf import AnyArm
 
 __all__ = ["Gradient", "TaskEnv", "TaskVectorEnv"]
 
@@ -42,8 +43,9 @@ class TaskEnv(DifferentiableFace, gym.Env):
         soft_contact: smooth contact of manipulators; for gradients and reinforcement learning alike.
         memory: what checkpoints of the reverse sweep may use, for example "2GiB".
         parameters: physical or design parameters to override, by name.
-        arm: "none", or the robot arm that holds each end effector, "panda" or "iiwa" (extra ``arms``): actions are then
-            the joints' velocities, an action of 1 a tenth of the limit, and the joint angles end the observation.
+        arm: "none", or the robot arm that holds each end effector: "panda", "iiwa", the path of a URDF file, or a
+            `pliant.sims.robot.kinematics_urdf.Model`. Actions are then the joints' velocities, an action of 1 a tenth
+            of the limit, and the joint angles end the observation.
         terminate_on_success: terminate the episode when the score reaches the task's ``success_score``.
         on_divergence: "raise" `SimulationDiverged`, or "truncate" the episode: then the info has an entry "diverged",
             and in the step that fails the world stands still: observation and reward are those of where it was.
@@ -51,7 +53,6 @@ class TaskEnv(DifferentiableFace, gym.Env):
 
     Raises:
         ValueError: a keyword is unknown or out of range.
-        ImportError: an arm is asked for, and PyBullet is not installed.
     """
 
     _single = True
@@ -70,7 +71,7 @@ class TaskEnv(DifferentiableFace, gym.Env):
         soft_contact: bool = True,
         memory: str = "2GiB",
         parameters: Mapping[str, Any] | None = None,
-        arm: str = "none",
+        arm: AnyArm = "none",
         terminate_on_success: bool = False,
         on_divergence: str = "raise",
         **config: Any,
@@ -184,7 +185,7 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         soft_contact: bool = True,
         memory: str = "2GiB",
         parameters: Mapping[str, Any] | None = None,
-        arm: str = "none",
+        arm: AnyArm = "none",
         terminate_on_success: bool = False,
         on_divergence: str = "raise",
         **config: Any,

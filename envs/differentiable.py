@@ -18,6 +18,7 @@ from pliant.sims.inputs import flag, numbers, shown, whole, word
 
 if TYPE_CHECKING:
     from pliant.envs.pictures import Pictures
+    from pliant.sims.robot.kinematics_urdf import AnyArm
 
 RESET_OPTIONS = ("state", "parameters")
 LONGEST = 100_000
@@ -47,7 +48,7 @@ class DifferentiableFace(CopiedEnv):
         soft_contact: bool,
         memory: str,
         parameters: Mapping[str, Any] | None,
-        arm: str,
+        arm: AnyArm,
         terminate_on_success: bool,
         on_divergence: str,
         config: Mapping[str, Any],

@@ -24,6 +24,7 @@ from pliant.sims.solver import Model
 if TYPE_CHECKING:
     from pliant.envs.arms import Arms, Mount
     from pliant.sims.robot.kinematics import Chain
+    from pliant.sims.robot.kinematics_urdf import AnyArm
 
 RESOLUTIONS = ("small", "full")
 
@@ -101,7 +102,8 @@ class Task(ABC):
 
     Args:
         resolution: "small" (an episode in seconds on a CPU) or "full".
-        arm: "none", or the arm that holds each effector: "panda", "iiwa". Actions are then joint velocities.
+        arm: "none", or the arm that holds each effector: "panda", "iiwa", the path of a URDF file, or a
+            `pliant.sims.robot.kinematics_urdf.Model`. Actions are then joint velocities.
         horizon: environment steps of longer episodes than the class says; a task that has no more refuses.
         config: overrides of the fields of ``Config``.
 
@@ -137,7 +139,7 @@ class Task(ABC):
     workspace: Mapping[int, tuple[Any, Any]] = {}
 
     def __init__(
-        self, *, resolution: str = "small", arm: str = "none", horizon: int | None = None, **config: Any
+        self, *, resolution: str = "small", arm: AnyArm = "none", horizon: int | None = None, **config: Any
     ) -> None:
         word("resolution", resolution, RESOLUTIONS)
         self.resolution = resolution
@@ -148,7 +150,7 @@ class Task(ABC):
         self.action = {name: np.atleast_2d(np.asarray(m, float)) for name, m in self.make_action().items()}
         self.action_size = next(iter(self.action.values())).shape[1]
         self.arms: Arms | None = None
-        if arm != "none":
+        if not (isinstance(arm, str) and arm == "none"):
             from pliant.envs.arms import Arms
 
             self.arms = Arms(self, arm)

@@ -41,7 +41,7 @@ class Visual:
 
 @dataclass(frozen=True)
 class Chain:
-    """A serial arm of N joints that n numbers move, its base at a place in the world; n = N unless joints follow others.
+    """A serial arm of N joints that n numbers move, its base at a place in the world; n < N where joints follow others.
 
     Attributes:
         name: of the arm, for messages.

@@ -48,6 +48,9 @@ class Model:
     speed: Sequence[float] | np.ndarray | None = None
 
 
+AnyArm = str | os.PathLike[str] | Model
+"""What names an arm: one of `MODELS`, the path of a URDF file, or a model."""
+
 MODELS = {
     "panda": Model(
         urdf="franka_panda/panda.urdf",
@@ -92,7 +95,7 @@ def _load_named(arm: str) -> Chain:
     return load_chain(MODELS[arm], arm)
 
 
-def load_arm(arm: str | os.PathLike[str] | Model) -> Chain:
+def load_arm(arm: AnyArm) -> Chain:
     """The chain of an arm, see `look_up_model`, its base at the origin; those of `MODELS` are loaded once per process.
 
     Raises:
@@ -353,7 +356,7 @@ class SelfCollision:
         ImportError: PyBullet is not installed.
     """
 
-    def __init__(self, arm: str | os.PathLike[str] | Model) -> None:
+    def __init__(self, arm: AnyArm) -> None:
         name, model = look_up_model(arm)
         import_pybullet()
         self._chain, self._arm = load_chain(model, name), _Arm(model)

@@ -1,8 +1,6 @@
 """Signed distance of a triangle mesh, sampled on a grid and interpolated by quadratic B-splines."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -10,6 +8,7 @@ from pliant.sims.robot.mesh_kernels import nearest_kernel
 from pliant.sims.runtime import exclusive, start
 
 BORDER = 1  # extra nodes on each side that the spline's stencil needs
+MOST_SAMPLES = 2**24
 
 
 @dataclass(frozen=True)
@@ -48,42 +47,15 @@ class MeshDistance:
         return phi + far, gradient
 
 
-def load_mesh(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (v, 3) in the file's units and faces (f, 3), outward oriented.
-
-    Raises:
-        ValueError: the file is missing, unreadable, empty or not watertight; names the file and the problem.
-    """
-    import trimesh
-
-    if not Path(path).is_file():
-        raise ValueError(f"mesh file {str(path)!r} does not exist")
-    try:
-        mesh: Any = trimesh.load(str(path), force="mesh")
-    except Exception as error:
-        raise ValueError(f"mesh file {str(path)!r} cannot be read: {error}") from error
-    if len(getattr(mesh, "faces", ())) == 0 or len(mesh.vertices) == 0:
-        raise ValueError(f"mesh file {str(path)!r} holds no triangles")
-    if not np.isfinite(mesh.vertices).all():
-        raise ValueError(f"mesh file {str(path)!r} has vertices that are not finite")
-    mesh.merge_vertices()
-    mesh.update_faces(mesh.nondegenerate_faces())
-    if not mesh.is_watertight or not mesh.is_winding_consistent:
-        raise ValueError(
-            f"mesh file {str(path)!r} is not watertight: each edge must join exactly two triangles of one orientation; "
-            "close its holes first"
-        )
-    if not np.all(mesh.extents > 0) or abs(mesh.volume) <= 1e-9 * float(np.prod(mesh.extents)):
-        raise ValueError(f"mesh file {str(path)!r} encloses no volume")
-    if mesh.volume < 0:
-        mesh.invert()
-    return np.array(mesh.vertices, np.float64), np.array(mesh.faces, np.int32)
-
-
-def sample_mesh(vertices: np.ndarray, faces: np.ndarray, cells: int, margin: float | None) -> MeshDistance:
-    """Sample the distance of a closed, outward oriented mesh: vertices (v, 3) [m], faces (f, 3).
+def sample_mesh(
+    vertices: np.ndarray, faces: np.ndarray, cells: int, margin: float | None, body: np.ndarray | None = None
+) -> MeshDistance:
+    """Sample the distance of a closed, outward oriented mesh: vertices (v, 3) [m], faces (f, 3), their bodies (f,).
 
     ``cells`` divide the longest side; the grid reaches ``margin`` [m] beyond the mesh (None: an eighth of that side).
+
+    Raises:
+        ValueError: there would be more than 2^24 samples.
     """
     from scipy.ndimage import spline_filter
 
@@ -92,22 +64,40 @@ def sample_mesh(vertices: np.ndarray, faces: np.ndarray, cells: int, margin: flo
     spacing = longest / cells
     margin = longest / 8 if margin is None else margin
     counts = np.ceil((high - low + 2 * margin) / spacing).astype(int) + 1 + 2 * BORDER
+    if np.prod(counts, dtype=float) > MOST_SAMPLES:
+        raise ValueError(
+            f"Mesh: cells={cells} and margin={margin} m make {np.prod(counts, dtype=float):.3g} samples, more than "
+            f"{MOST_SAMPLES}; use fewer cells or a smaller margin"
+        )
     origin = (low + high) / 2 - (counts - 1) / 2 * spacing
     axes = [origin[d] + spacing * np.arange(counts[d]) for d in range(3)]
     nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    values = mesh_signed_distance(vertices, faces, nodes).reshape(counts)
+    values = mesh_signed_distance(vertices, faces, nodes, body).reshape(counts)
     return MeshDistance(spline_filter(values, order=2, output=np.float64, mode="mirror"), origin, spacing)
 
 
-def mesh_signed_distance(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Exact signed distances (n,) [m] of points (n, 3) from a closed, outward oriented mesh.
+def mesh_signed_distance(
+    vertices: np.ndarray, faces: np.ndarray, points: np.ndarray, body: np.ndarray | None = None
+) -> np.ndarray:
+    """Signed distances (n,) [m] of points (n, 3) from a closed, outward oriented mesh.
 
     The sign is that of (point - nearest point) . normal with the angle-weighted normal of the nearest face, edge or
-    vertex (Baerentzen and Aanaes 2005), which is right for every closed mesh.
+    vertex (Baerentzen and Aanaes 2005), which is right for every closed mesh that does not cross itself. Where
+    ``body`` (f,) says that the faces bound several bodies, the distance is that from their union: the least of theirs,
+    which is exact outside and too shallow within, where they overlap.
     """
+    if body is None:
+        return _one_body(vertices, faces, points)
+    distances = [_one_body(vertices, faces[body == number], points) for number in np.unique(body)]
+    return np.minimum.reduce(distances)
+
+
+def _one_body(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray) -> np.ndarray:
     from scipy.spatial import cKDTree
 
     start()
+    used, renumbered = np.unique(faces, return_inverse=True)
+    vertices, faces = vertices[used], renumbered.reshape(faces.shape)
     points = np.ascontiguousarray(points, np.float64)
     corners = np.ascontiguousarray(vertices[faces], np.float64)
     centre = corners.mean(axis=1)

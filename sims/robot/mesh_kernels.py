@@ -1,4 +1,4 @@
-"""Kernel that measures distances to triangles."""
+"""Kernels that measure distances to triangles, and find triangles that cross each other."""
 # mypy: disable-error-code="valid-type,attr-defined,index"
 
 import functools
@@ -71,3 +71,64 @@ def nearest_kernel():
             distance[i] = ti.sqrt(least) * (-1 if side < 0 else 1)
 
     return nearest
+
+
+@functools.cache
+def crossing_kernel():
+    """``crossings(corners, vertices, part, table)``: writes which parts of a surface cross each other or themselves.
+
+    corners: of the triangles, (f, 3, 3) [m].  vertices: their numbers, (f, 3); triangles that share one do not count.
+    part: of each triangle, (f,).  table: (p, p), zeros; at [a, b] the highest number, counted from one, of a triangle of
+    part a that crosses a later one of part b. Triangles in one plane, or that only touch, do not cross.
+    """
+    fp = ti.f64
+    stack = ti.types.ndarray(fp, 3)
+    numbers = ti.types.ndarray(ti.i32, 2)
+    kinds = ti.types.ndarray(ti.i32, 1)
+    slight = 1e-9
+
+    @ti.func
+    def corner(a: ti.template(), i, j):
+        return ti.Vector([a[i, j, 0], a[i, j, 1], a[i, j, 2]], dt=fp)
+
+    @ti.func
+    def pierces(p, q, a, b, c):
+        """Whether the segment pq goes through the inside of the triangle abc."""
+        normal = (b - a).cross(c - a)
+        area = normal.norm()
+        above, below = normal.dot(p - a), normal.dot(q - a)
+        margin = slight * area * ((q - p).norm() + ti.sqrt(area))
+        found = False
+        if (above > margin and below < -margin) or (above < -margin and below > margin):
+            x = p + (q - p) * (above / (above - below))
+            found = True
+            for k in ti.static(range(3)):
+                start, end = (a, b, c)[k], (b, c, a)[k]
+                if normal.dot((end - start).cross(x - start)) <= slight * area * area:
+                    found = False
+        return found
+
+    @ti.kernel
+    def crossings(corners: stack, vertices: numbers, part: kinds, table: numbers):
+        for i in range(corners.shape[0]):
+            a, b, c = corner(corners, i, 0), corner(corners, i, 1), corner(corners, i, 2)
+            low, high = ti.min(a, b, c), ti.max(a, b, c)
+            for j in range(i + 1, corners.shape[0]):
+                d, e, f = corner(corners, j, 0), corner(corners, j, 1), corner(corners, j, 2)
+                least, most = ti.min(d, e, f), ti.max(d, e, f)
+                near = True
+                for k in ti.static(range(3)):
+                    if low[k] > most[k] or high[k] < least[k]:
+                        near = False
+                if near:
+                    for m in range(3):
+                        for n in range(3):
+                            if vertices[i, m] == vertices[j, n]:
+                                near = False
+                if near:
+                    crosses = pierces(a, b, d, e, f) or pierces(b, c, d, e, f) or pierces(c, a, d, e, f)
+                    crosses = crosses or pierces(d, e, a, b, c) or pierces(e, f, a, b, c) or pierces(f, d, a, b, c)
+                    if crosses:
+                        ti.atomic_max(table[part[i], part[j]], i + 1)
+
+    return crossings

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from pliant.sims.inputs import real, real_array, shown, whole
-from pliant.sims.robot.mesh_distance import MeshDistance, load_mesh, sample_mesh
+from pliant.sims.robot.mesh_distance import MeshDistance, sample_mesh
+from pliant.sims.robot.mesh_parts import load_mesh
 from pliant.sims.robot.shape_kernels import (
     BOX,
     CYLINDER,
@@ -229,13 +231,16 @@ class Mesh(Shape):
     distance to the grid is added.
 
     Args:
-        path: file that trimesh reads (OBJ, STL, PLY, ...); the mesh must be watertight.
+        path: file that trimesh reads (OBJ, STL, PLY, ...); the mesh must be watertight and must not cross itself. It may
+            have several parts, which may overlap: what is solid is their union, and parts that are inside out are
+            turned. A part within another one that looks the other way than that one is a cavity in it.
         scale: factor from the units of the file to metres.
         cells: grid cells along the longest side of the mesh, 4 to 128.
         margin: width of the grid beyond the mesh [m]; an eighth of the longest side unless given.
 
     Raises:
-        ValueError: the file is missing, unreadable, empty or not watertight, or a number is out of range.
+        ValueError: the file is missing, unreadable, empty, not watertight or crosses itself, or a number is out of
+            range.
     """
 
     path: str | Path
@@ -244,19 +249,28 @@ class Mesh(Shape):
     margin: float | None = None
     _vertices: np.ndarray = field(init=False, repr=False, compare=False)
     _faces: np.ndarray = field(init=False, repr=False, compare=False)
+    _body: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, (str, Path)):
             raise ValueError(f"Mesh: path={shown(self.path)} must be the path of a file")
-        check_lengths(self, "scale", *([] if self.margin is None else ["margin"]))
+        real("Mesh: scale", self.scale, above=0.0)
+        check_lengths(self, *([] if self.margin is None else ["margin"]))
         whole("Mesh: cells", self.cells, 4, 128)
-        vertices, faces = load_mesh(self.path)
+        vertices, faces, body = load_mesh(self.path)
+        longest = float(np.ptp(vertices, axis=0).max()) * self.scale
+        if not SHORTEST <= longest <= LONGEST:
+            raise ValueError(
+                f"Mesh: {os.fspath(self.path)!r} is {longest:.4g} m long at scale={self.scale!r}; allowed: {SHORTEST:g} "
+                f"to {LONGEST:g} m"
+            )
         object.__setattr__(self, "_vertices", vertices * self.scale)
         object.__setattr__(self, "_faces", faces)
+        object.__setattr__(self, "_body", body)
 
     @functools.cached_property
     def _sampled(self) -> MeshDistance:
-        return sample_mesh(self._vertices, self._faces, self.cells, self.margin)
+        return sample_mesh(self._vertices, self._faces, self.cells, self.margin, self._body)
 
     @property
     def bounding_radius(self) -> float:

@@ -245,6 +245,15 @@ def _origin(element: ET.Element) -> Pose:
     return _numbers(origin, "xyz", (0.0, 0.0, 0.0)), rotation_of_rpy(_numbers(origin, "rpy", (0.0, 0.0, 0.0)))
 
 
+def _end(joint: ET.Element, tag: str) -> str:
+    """Name of the link at an end of a joint."""
+    end = _only(joint, tag)
+    link = "" if end is None else end.get("link", "")
+    if not link:
+        raise ValueError(f"it names no {tag} link")
+    return link
+
+
 def _joint(element: ET.Element) -> Joint:
     name = element.get("name", "")
     try:
@@ -257,12 +266,7 @@ def _checked_joint(element: ET.Element, name: str) -> Joint:
     kind = element.get("type", "")
     if kind not in KINDS:
         raise ValueError(f"type={kind!r} is not supported; allowed: {', '.join(KINDS)}")
-    ends = []
-    for tag in ("parent", "child"):
-        end = _only(element, tag)
-        ends.append("" if end is None else end.get("link", ""))
-        if not ends[-1]:
-            raise ValueError(f"it names no {tag} link")
+    parent, child = _end(element, "parent"), _end(element, "child")
     position, rotation = _origin(element)
     axis = _numbers(_only(element, "axis"), "xyz", (1.0, 0.0, 0.0))
     length = float(np.linalg.norm(axis))
@@ -278,7 +282,8 @@ def _checked_joint(element: ET.Element, name: str) -> Joint:
     return Joint(
         name,
         kind,
-        *ends,
+        parent,
+        child,
         position,
         rotation,
         axis / length if length > 0 else axis,

@@ -20,7 +20,7 @@ from pliant.policies.gradcheck import check_gradients
 from pliant.sims.math.rotation_host import matrix_of_quaternion, quaternion_of_matrix
 from pliant.sims.mpm.scene import Body, Scene
 from pliant.sims.robot.effector import Effector
-from pliant.sims.robot.kinematics_urdf import import_pybullet
+from pliant.sims.robot.kinematics_pybullet import import_pybullet
 from pliant.sims.robot.shapes import Sphere
 
 try:
@@ -123,7 +123,6 @@ def test_adjoint_of_the_twist_between_poses():
     assert np.allclose(analytic, numeric, rtol=1e-6, atol=1e-6)
 
 
-@needs_pybullet
 @pytest.mark.parametrize(("env_id", "arm", "count"), [(PIN, "panda", 1), (MOVE, "iiwa", 2)])
 def test_effectors_are_where_the_arms_hold_them(env_id, arm, count):
     env: Any = gym.make(env_id, arm=arm, precision="f64").unwrapped
@@ -150,7 +149,6 @@ def test_effectors_are_where_the_arms_hold_them(env_id, arm, count):
     env.close(), plain.close()
 
 
-@needs_pybullet
 @pytest.mark.parametrize(("env_id", "arm"), [(PIN, "panda"), (MOVE, "iiwa")])
 def test_gradients_go_through_the_kinematics(env_id, arm):
     quantities = ("actions", "initial_state.joint_angle", "initial_state.velocity", "parameters.effector_softness")
@@ -160,7 +158,6 @@ def test_gradients_go_through_the_kinematics(env_id, arm):
     assert all(abs(row.analytic) > 0 for row in rows if "joint" in row.quantity or row.quantity == "actions")
 
 
-@needs_pybullet
 def test_other_actions_and_free_effectors_stay():
     """A muscle beside the arm, an effector without one, and a start that inverse kinematics finds at each reset."""
     env = TaskEnv(Press, arm="panda", precision="f64", differentiable=True)
@@ -193,7 +190,6 @@ def test_other_actions_and_free_effectors_stay():
     env.close()
 
 
-@needs_pybullet
 def test_joints_stop_at_their_limits_and_their_gradient_with_them():
     env = TaskEnv(Press, arm="panda", precision="f64", differentiable=True)
     env.reset(seed=0)
@@ -213,7 +209,6 @@ def test_joints_stop_at_their_limits_and_their_gradient_with_them():
     env.close()
 
 
-@needs_pybullet
 def test_episodes_are_deterministic_and_a_batch_agrees_with_single_ones():
     single: Any = gym.make(PIN, arm="panda", precision="f64").unwrapped
     envs: Any = gym.make_vec(PIN, num_envs=2, arm="panda", precision="f64", max_episode_steps=3)
@@ -236,7 +231,6 @@ def test_episodes_are_deterministic_and_a_batch_agrees_with_single_ones():
     single.close(), envs.close()
 
 
-@needs_pybullet
 def test_worlds_of_a_batch_are_reset_one_by_one():
     envs = TaskVectorEnv(Press, 2, arm="panda", precision="f64", autoreset_mode="Disabled")
     envs.reset(seed=0)
@@ -249,7 +243,6 @@ def test_worlds_of_a_batch_are_reset_one_by_one():
     envs.close()
 
 
-@needs_pybullet
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("env_id", [PIN, MOVE])
 def test_gymnasium_finds_nothing_wrong(env_id):
@@ -287,7 +280,6 @@ def test_thinner_meshes_keep_their_shape():
     assert np.isclose(area, 0.95**2 * np.hypot(1.0, 0.3), rtol=0.1)
 
 
-@needs_pybullet
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"arm='scara' is unknown; allowed: 'none', 'panda', 'iiwa'"):
         TaskEnv(RollingPin, arm="scara")
@@ -301,19 +293,6 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"'joint_angle'\[0\]=9.0 is out of range"):
         env.reset(options={"state": {"joint_angle": np.full(7, 9.0)}})
     env.close()
-
-
-def test_arms_without_pybullet_say_what_to_install(monkeypatch):
-    from pliant.sims.robot import kinematics_urdf as urdf
-
-    def fail() -> None:
-        raise ImportError("arms need PyBullet")
-
-    monkeypatch.setattr(urdf, "import_pybullet", fail)
-    urdf.load_arm.cache_clear()
-    with pytest.raises(ImportError, match="arms need PyBullet"):
-        TaskEnv(RollingPin, arm="panda")
-    TaskEnv(RollingPin).close()
 
 
 def test_a_feature_of_the_wrong_number_of_actions_is_named():

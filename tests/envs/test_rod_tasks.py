@@ -17,7 +17,6 @@ from pliant.envs.rods.insertion import Aside, Passage, Passed, WayLeft
 from pliant.envs.rods.recordings import data_folder
 from pliant.policies.gradcheck import check_gradients
 from pliant.sims.math.rotation_host import matrix_of_quaternion, quaternion_of_matrix
-from pliant.sims.robot.kinematics_urdf import import_pybullet
 from pliant.sims.rod.scene import Grip, RodScene
 from pliant.sims.rod.segments import distances, separate_pairs
 from pliant.sims.rod.topology import carried_directors, edges
@@ -41,7 +40,6 @@ def _missing(find: Any) -> str:
 
 
 needs_data = pytest.mark.skipif(bool(_missing(data_folder)), reason=_missing(data_folder))
-needs_pybullet = pytest.mark.skipif(bool(_missing(import_pybullet)), reason=_missing(import_pybullet))
 every_task = pytest.mark.parametrize("env_id", BY_CODE)
 
 
@@ -432,7 +430,6 @@ def test_a_cable_touches_itself_where_it_is_asked_to() -> None:
 # Arms
 
 
-@needs_pybullet
 @pytest.mark.parametrize("env_id", [SHAPE, THREAD])
 def test_two_pandas_hold_the_cable(env_id: str) -> None:
     quantities = ("actions", "initial_state.joint_angle", "initial_state.velocity")
@@ -447,7 +444,6 @@ def test_two_pandas_hold_the_cable(env_id: str) -> None:
     assert moved[0] > 1e-3 and env._last.observation.shape[1] == SIZES[env_id] + 16
 
 
-@needs_pybullet
 def test_a_replay_has_no_arms() -> None:
     with pytest.raises(ValueError, match="arm='panda' does not fit CableReplay"):
         gym.make(REPLAY, arm="panda")

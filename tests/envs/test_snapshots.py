@@ -61,7 +61,6 @@ def test_worlds_of_a_twin_go_on_from_the_snapshot_of_one(env_id: str) -> None:
 
 
 def test_an_arm_goes_on_from_a_snapshot() -> None:
-    pytest.importorskip("pybullet")
     env: Any = gym.make("pliant/RollingPin-v0", arm="panda").unwrapped
     actions = some_actions(env, 4)
     env.reset(seed=2)

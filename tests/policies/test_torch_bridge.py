@@ -127,8 +127,6 @@ def test_a_window_starts_from_the_present_state_and_cuts_the_past(finger):
 
 @pytest.mark.parametrize(("env_id", "arm"), [(FINGER, "none"), (CABLE, "none"), (CABLE, "panda")])
 def test_windows_have_the_gradient_of_the_last_steps(env_id, arm):
-    if arm != "none":
-        pytest.importorskip("pybullet")
     env = make(env_id, arm=arm)
     face = env.unwrapped
     random = np.random.default_rng(0)
