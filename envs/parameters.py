@@ -68,22 +68,24 @@ class Parameters:
 
     def _arrays(self, values: Mapping[str, Any], worlds: np.ndarray) -> dict[str, np.ndarray]:
         """Arrays (B, ...) of the World's parameters in episodes of the worlds of the mask with these ``values``."""
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for name, usual in self._usual.items():
             arrays[name] = self._world.parameter(name)
             arrays[name][worlds] = usual[worlds]
+        given = []  # these come first: where values do not go together, one of them is named
         for name, value in values.items():
             self.check_name(name)
             value = broadcast(f"parameter {name!r}", value, self.value(name).shape, self._world.dtype)
             design = self._designs.get(name)
             target = name if design is None else design.parameter
+            given.append(target)
             whole = arrays.setdefault(target, self._world.parameter(target))
             if design is None:
                 whole[worlds] = value[worlds]
             else:
                 members = np.flatnonzero(design.groups >= 0)
                 whole[np.ix_(worlds, members)] = value[worlds][:, design.groups[members]]
-        return arrays
+        return {name: arrays[name] for name in [*given, *arrays]}
 
     def check_name(self, name: Any) -> None:
         """Raise ``ValueError`` unless there is a parameter of this name."""

@@ -20,6 +20,9 @@ class Entry(NamedTuple):
         action_size: numbers in an action.
         observation_size: numbers in an observation.
         summary: the goal in one line.
+        success_score: score from which ``info["is_success"]`` holds, and with ``terminate_on_success=True`` the episode
+            ends: one that the README's optimised episodes reach. There is no threshold of the return
+            (``reward_threshold``): returns depend on the goal that the seed draws, and on the weights of the reward.
     """
 
     id: str
@@ -28,6 +31,7 @@ class Entry(NamedTuple):
     action_size: int
     observation_size: int
     summary: str
+    success_score: float = 0.7
 
 
 ENTRIES = (
@@ -38,6 +42,7 @@ ENTRIES = (
         action_size=2,
         observation_size=26,
         summary="bend a soft finger with two muscles until its tip reaches a point",
+        success_score=0.8,
     ),
     Entry(
         "pliant/ArmReach-v0",
@@ -46,6 +51,7 @@ ENTRIES = (
         action_size=4,
         observation_size=51,
         summary="bend a soft arm with four muscles until its tip reaches a point and stays there",
+        success_score=0.7,
     ),
     Entry(
         "pliant/Walker2D-v0",
@@ -54,6 +60,7 @@ ENTRIES = (
         action_size=8,
         observation_size=42,
         summary="run to the right on four soft legs in the plane",
+        success_score=0.9,
     ),
     Entry(
         "pliant/Crawler3D-v0",
@@ -62,6 +69,7 @@ ENTRIES = (
         action_size=8,
         observation_size=52,
         summary="run along x on four soft legs",
+        success_score=0.7,
     ),
     Entry(
         "pliant/Move-v0",
@@ -70,6 +78,7 @@ ENTRIES = (
         action_size=6,
         observation_size=59,
         summary="push a ball of dough to another place with two round manipulators",
+        success_score=0.8,
     ),
     Entry(
         "pliant/RollingPin-v0",
@@ -78,6 +87,7 @@ ENTRIES = (
         action_size=3,
         observation_size=54,
         summary="flatten a block of dough to a rectangle with a rolling pin",
+        success_score=0.65,
     ),
     Entry(
         "pliant/Pinch-v0",
@@ -86,6 +96,7 @@ ENTRIES = (
         action_size=3,
         observation_size=53,
         summary="press a dent into a block of dough with a ball",
+        success_score=0.75,
     ),
     Entry(
         "pliant/Torus-v0",
@@ -94,6 +105,7 @@ ENTRIES = (
         action_size=3,
         observation_size=53,
         summary="press a ring into a block of dough with a ring-shaped mould",
+        success_score=0.75,
     ),
     Entry(
         "pliant/Rope-v0",
@@ -102,6 +114,7 @@ ENTRIES = (
         action_size=6,
         observation_size=58,
         summary="wrap a rope of dough around a pillar with two round manipulators",
+        success_score=0.75,
     ),
     Entry(
         "pliant/Writer-v0",
@@ -110,6 +123,7 @@ ENTRIES = (
         action_size=3,
         observation_size=54,
         summary="draw a stroke into a sheet of dough with a vertical pen",
+        success_score=0.75,
     ),
     Entry(
         "pliant/Assembly-v0",
@@ -118,6 +132,7 @@ ENTRIES = (
         action_size=4,
         observation_size=63,
         summary="put one block of dough on another with two rods that close on it",
+        success_score=0.7,
     ),
     Entry(
         "pliant/TripleMove-v0",
@@ -126,6 +141,7 @@ ENTRIES = (
         action_size=18,
         observation_size=101,
         summary="push three boxes of dough to other places with six round manipulators",
+        success_score=0.75,
     ),
     Entry(
         "pliant/Chopsticks-v0",
@@ -134,6 +150,7 @@ ENTRIES = (
         action_size=5,
         observation_size=65,
         summary="lift a piece of dough rope with two sticks and turn it",
+        success_score=0.75,
     ),
     Entry(
         "pliant/Table-v0",
@@ -142,6 +159,7 @@ ENTRIES = (
         action_size=3,
         observation_size=61,
         summary="bend a leg of a table of dough with a round manipulator",
+        success_score=0.75,
     ),
     Entry(
         "pliant/LatteArt-v0",
@@ -150,6 +168,7 @@ ENTRIES = (
         action_size=3,
         observation_size=86,
         summary="pour milk onto coffee so that a given pattern appears",
+        success_score=0.8,
     ),
     Entry(
         "pliant/LatteArtStir-v0",
@@ -158,6 +177,7 @@ ENTRIES = (
         action_size=3,
         observation_size=86,
         summary="stir a patch of milk on coffee into a given pattern",
+        success_score=0.75,
     ),
     Entry(
         "pliant/Mixing-v0",
@@ -166,6 +186,7 @@ ENTRIES = (
         action_size=3,
         observation_size=50,
         summary="disperse a blob of milk in coffee with a stirrer",
+        success_score=0.65,
     ),
     Entry(
         "pliant/Pouring-v0",
@@ -174,6 +195,7 @@ ENTRIES = (
         action_size=6,
         observation_size=31,
         summary="pour the water out of a glass and keep the milk that lies beneath it",
+        success_score=0.8,
     ),
     Entry(
         "pliant/IceCreamStatic-v0",
@@ -182,6 +204,7 @@ ENTRIES = (
         action_size=3,
         observation_size=80,
         summary="fill a cone that stands with a swirl of ice cream from a dispenser that moves",
+        success_score=0.7,
     ),
     Entry(
         "pliant/IceCreamDynamic-v0",
@@ -190,6 +213,7 @@ ENTRIES = (
         action_size=3,
         observation_size=80,
         summary="fill a cone with a swirl of ice cream by moving it under a dispenser",
+        success_score=0.65,
     ),
     Entry(
         "pliant/Transporting-v0",
@@ -198,6 +222,7 @@ ENTRIES = (
         action_size=2,
         observation_size=31,
         summary="push a heavy cube across the floor to a given place with a water jet",
+        success_score=0.7,
     ),
     Entry(
         "pliant/GatheringEasy-v0",
@@ -206,6 +231,7 @@ ENTRIES = (
         action_size=3,
         observation_size=27,
         summary="bring two floats to a line across a tank by moving water only",
+        success_score=0.9,
     ),
     Entry(
         "pliant/GatheringO-v0",
@@ -214,6 +240,7 @@ ENTRIES = (
         action_size=3,
         observation_size=28,
         summary="bring two floats around an obstacle in a ring tank to a place by moving water only",
+        success_score=0.85,
     ),
     Entry(
         "pliant/CableShape-v0",
@@ -222,6 +249,7 @@ ENTRIES = (
         action_size=12,
         observation_size=125,
         summary="bring a cable held by two grippers to a target shape",
+        success_score=0.9,
     ),
     Entry(
         "pliant/BranchedCableShape-v0",
@@ -230,6 +258,7 @@ ENTRIES = (
         action_size=12,
         observation_size=188,
         summary="bring a wire harness held by two grippers to a target shape",
+        success_score=0.9,
     ),
     Entry(
         "pliant/ThreadInsertion-v0",
@@ -238,6 +267,7 @@ ENTRIES = (
         action_size=12,
         observation_size=111,
         summary="pass the free end of a cable through a ring",
+        success_score=0.9,
     ),
     Entry(
         "pliant/CableReplay-v0",
@@ -246,6 +276,7 @@ ENTRIES = (
         action_size=4,
         observation_size=102,
         summary="follow a recording of a cable by its stiffness, mass and damping",
+        success_score=0.9,
     ),
 )
 

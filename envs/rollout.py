@@ -369,6 +369,8 @@ class Rollout:
         """
         if not self.differentiable:
             raise RuntimeError("this environment records nothing; make it with differentiable=True")
+        weight = broadcast("reward_weight", reward_weight, (self.batch,), self.world.dtype)
+        observation_cotangent = self._as_cotangent(observation_cotangent)
         if self._sweep is None:
             if self.recorded_steps == 0:
                 raise RuntimeError("nothing to differentiate: no step since the last reset")
@@ -378,8 +380,6 @@ class Rollout:
         sweep = self._sweep
         if sweep.step == 0:
             raise RuntimeError("every step has been gone back; call backward_end()")
-        weight = broadcast("reward_weight", reward_weight, (self.batch,), self.world.dtype)
-        observation_cotangent = self._as_cotangent(observation_cotangent)
         t = sweep.step - 1
         self.world.load_step(t)
         view = self._view(self.world, sweep.step)

@@ -11,7 +11,7 @@ import numpy as np
 def evaluate(
     env: Any, act: Callable[[np.ndarray], np.ndarray], seeds: Sequence[int], horizon: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns and final scores of whole episodes, shape (len(seeds),) each.
+    """Returns and final scores of whole episodes, shape (len(seeds),) each; an episode may end before the others.
 
     Args:
         env: a vector environment that does not reset itself within a step; it need not be differentiable. Seeds are
@@ -26,8 +26,14 @@ def evaluate(
         batch = list(seeds[first : first + env.num_envs])
         rows = slice(first, first + len(batch))
         observation, _ = env.reset(seed=batch + batch[-1:] * (env.num_envs - len(batch)))  # the last one fills up
+        running = np.ones(env.num_envs, bool)
+        value, score = np.zeros(env.num_envs), np.zeros(env.num_envs)
         for _ in range(min(horizon or env.horizon, env.horizon)):
-            observation, reward, _, _, info = env.step(act(observation))
-            returns[rows] += reward[: len(batch)]
-        scores[rows] = info["score"][: len(batch)]
+            observation, reward, terminated, truncated, info = env.step(act(observation))
+            value[running] += reward[running]
+            score[running] = info["score"][running]
+            running &= ~(terminated | truncated)
+            if not running.any():
+                break
+        returns[rows], scores[rows] = value[: len(batch)], score[: len(batch)]
     return returns, scores

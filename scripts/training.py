@@ -156,10 +156,11 @@ class Training:
         torch.set_num_threads(1)  # the networks are small
         console = Console(stderr=True)
         learned = self.algorithm in LEARNED
-        worlds = {"autoreset_mode": "SameStep"} if learned else {"differentiable": True}
+        survives = {"on_divergence": "truncate"} | self.env_options  # one world's divergence ends its episode only
+        worlds = {"autoreset_mode": "SameStep", **survives} if learned else {"differentiable": True, **self.env_options}
         with console.status(f"making {self.env_id}"):
-            env = make_vector(self.env_id, self.num_envs, **worlds, **self.env_options)
-            self._judge = make_vector(self.env_id, self._evaluation_worlds(), **self.env_options)
+            env = make_vector(self.env_id, self.num_envs, **worlds)
+            self._judge = make_vector(self.env_id, self._evaluation_worlds(), **survives)
         self.folder.write_json("config.json", self.config)
         self._began = self._saved = time.monotonic()
         self._log = self._open_log()

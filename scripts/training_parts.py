@@ -77,7 +77,7 @@ def record_policy(env_id: str, env_options: dict[str, Any], policy: Any, seed: i
     from pliant.scripts import video
     from pliant.scripts.registry import make
 
-    env = make(env_id, render_mode="rgb_array", **env_options)
+    env = make(env_id, render_mode="rgb_array", **{"on_divergence": "truncate", **env_options})
     try:
         observation, _ = env.reset(seed=seed)
         actions = []
@@ -94,7 +94,9 @@ def record_policy(env_id: str, env_options: dict[str, Any], policy: Any, seed: i
                     "another task"
                 )
             actions.append(action)
-            observation, *_ = env.step(action)
+            observation, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                break
         return video.record(env, np.array(actions), seed=seed)
     finally:
         env.close()

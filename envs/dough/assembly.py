@@ -79,7 +79,7 @@ class Assembly(DoughTask):
     mm/s, at random, drawn from the seed).
 
     ## Episode End
-    Truncation after 50 steps of 20 ms. No termination.
+    Truncation after 50 steps of 20 ms. No termination, but at a score of 0.7 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -91,6 +91,7 @@ class Assembly(DoughTask):
     """
 
     summary = "put one block of dough on another with two rods that close on it"
+    success_score = 0.7
     Config = Config
     domain = (0.132, 0.144, 0.108)
     unit = CUBE

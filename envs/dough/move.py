@@ -66,7 +66,7 @@ class Move(DoughTask):
     seed).
 
     ## Episode End
-    Truncation after 50 steps of 20 ms. No termination.
+    Truncation after 50 steps of 20 ms. No termination, but at a score of 0.8 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -77,6 +77,7 @@ class Move(DoughTask):
     """
 
     summary = "push a ball of dough to another place with two round manipulators"
+    success_score = 0.8
     substeps = {"small": 25, "full": 50}
     domain = (0.204, 0.12, 0.09)
     unit = RADIUS

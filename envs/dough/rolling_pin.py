@@ -74,7 +74,7 @@ class RollingPin(DoughTask):
     from the seed).
 
     ## Episode End
-    Truncation after 50 steps of 20 ms. No termination.
+    Truncation after 50 steps of 20 ms. No termination, but at a score of 0.65 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -85,6 +85,7 @@ class RollingPin(DoughTask):
     """
 
     summary = "flatten a block of dough to a rectangle with a rolling pin"
+    success_score = 0.65
     Config = Config
     substeps = {"small": 25, "full": 50}
     domain = (0.18, 0.12, 0.108)

@@ -74,7 +74,7 @@ class Rope(DoughTask):
     hardly moves (1 mm/s, at random, drawn from the seed).
 
     ## Episode End
-    Truncation after 50 steps of 20 ms. No termination.
+    Truncation after 50 steps of 20 ms. No termination, but at a score of 0.75 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -85,6 +85,7 @@ class Rope(DoughTask):
     """
 
     summary = "wrap a rope of dough around a pillar with two round manipulators"
+    success_score = 0.75
     Config = Config
     domain = (0.15, 0.15, 0.09)
     unit = WIDTH

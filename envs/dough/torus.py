@@ -69,7 +69,7 @@ class Torus(PressingTask):
     mm/s, at random, drawn from the seed).
 
     ## Episode End
-    Truncation after 30 steps of 20 ms. No termination.
+    Truncation after 30 steps of 20 ms. No termination, but at a score of 0.75 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -80,6 +80,7 @@ class Torus(PressingTask):
     """
 
     summary = "press a ring into a block of dough with a ring-shaped mould"
+    success_score = 0.75
     horizon = 30
     Config = Config
     domain = (0.12, 0.12, 0.096)

@@ -76,7 +76,7 @@ class TripleMove(DoughTask):
     from the seed).
 
     ## Episode End
-    Truncation after 40 steps of 20 ms. No termination.
+    Truncation after 40 steps of 20 ms. No termination, but at a score of 0.75 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -87,6 +87,7 @@ class TripleMove(DoughTask):
     """
 
     summary = "push three boxes of dough to other places with six round manipulators"
+    success_score = 0.75
     horizon = 40
     Config = Config
     domain = (0.15, 0.144, 0.078)

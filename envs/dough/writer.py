@@ -74,7 +74,7 @@ class Writer(PressingTask):
     middle and end lie up to 1 cm to either side. Dough hardly moves (1 mm/s, at random, drawn from the seed).
 
     ## Episode End
-    Truncation after 40 steps of 20 ms. No termination.
+    Truncation after 40 steps of 20 ms. No termination, but at a score of 0.75 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -85,6 +85,7 @@ class Writer(PressingTask):
     """
 
     summary = "draw a stroke into a sheet of dough with a vertical pen"
+    success_score = 0.75
     horizon = 40
     Config = Config
     domain = (0.126, 0.114, 0.108)

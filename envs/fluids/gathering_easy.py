@@ -61,7 +61,7 @@ class GatheringEasy(GatheringTask):
     ahead of the point between the floats, drawn from the seed.
 
     ## Episode End
-    Truncation after 60 steps of 20 ms. No termination.
+    Truncation after 60 steps of 20 ms. No termination, but at a score of 0.9 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `sound_speed` [m/s], `tank_friction`, `tool_friction`, `viscosity`
@@ -72,6 +72,7 @@ class GatheringEasy(GatheringTask):
     """
 
     summary = "bring two floats to a line across a tank by moving water only"
+    success_score = 0.9
     domain = (0.162, 0.09, 0.072)
     paddle = Box((0.005, 0.008, 0.012))
     unit = 0.02

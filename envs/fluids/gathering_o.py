@@ -67,7 +67,7 @@ class GatheringO(GatheringTask):
     [-0.8, -0.2] rad and is drawn from the seed.
 
     ## Episode End
-    Truncation after 60 steps of 20 ms. No termination.
+    Truncation after 60 steps of 20 ms. No termination, but at a score of 0.85 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `sound_speed` [m/s], `tank_friction`, `tool_friction`, `viscosity`
@@ -78,6 +78,7 @@ class GatheringO(GatheringTask):
     """
 
     summary = "bring two floats around an obstacle in a ring tank to a place by moving water only"
+    success_score = 0.85
     domain = (0.144, 0.144, 0.084)
     paddle = Box((0.007, 0.005, 0.012))
     unit = 0.03

@@ -62,7 +62,7 @@ class IceCreamStatic(IceCream):
     from the seed.
 
     ## Episode End
-    Truncation after 60 steps of 24 ms. No termination.
+    Truncation after 60 steps of 24 ms. No termination, but at a score of 0.7 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `sound_speed` [m/s] (of no effect here), `tank_friction`,
@@ -73,6 +73,7 @@ class IceCreamStatic(IceCream):
     """
 
     summary = "fill a cone that stands with a swirl of ice cream from a dispenser that moves"
+    success_score = 0.7
     domain = (0.144, 0.144, 0.168)
     cone_number, dispenser_number = 1, 0
 

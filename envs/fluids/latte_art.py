@@ -78,7 +78,8 @@ class LatteArt(FluidTask):
     random, drawn from the seed).
 
     ## Episode End
-    Truncation after 55 steps of 20 ms, milk flows during the first 40. No termination.
+    Truncation after 55 steps of 20 ms, milk flows during the first 40. No termination, but at a
+    score of 0.8 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `sound_speed` [m/s], `tank_friction`, `tool_friction`,
@@ -89,6 +90,7 @@ class LatteArt(FluidTask):
     """
 
     summary = "pour milk onto coffee so that a given pattern appears"
+    success_score = 0.8
     Config = Config
     horizon = 55
     domain = (0.12, 0.12, 0.09)

@@ -78,7 +78,7 @@ class LatteArtStir(FluidTask):
     Liquids hardly move (1 mm/s, at random, drawn from the seed).
 
     ## Episode End
-    Truncation after 45 steps of 20 ms. No termination.
+    Truncation after 45 steps of 20 ms. No termination, but at a score of 0.75 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `sound_speed` [m/s], `tank_friction`, `tool_friction`,
@@ -89,6 +89,7 @@ class LatteArtStir(FluidTask):
     """
 
     summary = "stir a patch of milk on coffee into a given pattern"
+    success_score = 0.75
     Config = Config
     horizon = 45
     domain = (0.12, 0.12, 0.072)

@@ -74,7 +74,7 @@ class Mixing(FluidTask):
     from the seed. Liquids hardly move (1 mm/s, at random, drawn from the seed).
 
     ## Episode End
-    Truncation after 60 steps of 20 ms. No termination.
+    Truncation after 60 steps of 20 ms. No termination, but at a score of 0.65 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `sound_speed` [m/s], `tank_friction`, `tool_friction`,
@@ -85,6 +85,7 @@ class Mixing(FluidTask):
     """
 
     summary = "disperse a blob of milk in coffee with a stirrer"
+    success_score = 0.65
     Config = Config
     horizon = 60
     domain = (0.096, 0.096, 0.078)

@@ -83,7 +83,7 @@ class Pouring(FluidTask):
     hardly move (1 mm/s, at random, drawn from the seed).
 
     ## Episode End
-    Truncation after 60 steps of 20 ms. No termination.
+    Truncation after 60 steps of 20 ms. No termination, but at a score of 0.8 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `sound_speed` [m/s], `tank_friction`, `tool_friction`,
@@ -95,6 +95,7 @@ class Pouring(FluidTask):
     """
 
     summary = "pour the water out of a glass and keep the milk that lies beneath it"
+    success_score = 0.8
     Config = Config
     horizon = 60
     substeps = {"small": 28, "full": 80}

@@ -87,7 +87,7 @@ class Transporting(FluidTask):
     cube hardly moves (1 mm/s, at random, drawn from the seed).
 
     ## Episode End
-    Truncation after 40 steps of 20 ms. No termination.
+    Truncation after 40 steps of 20 ms. No termination, but at a score of 0.7 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `sound_speed` [m/s], `tank_friction`, `tool_friction`,
@@ -98,6 +98,7 @@ class Transporting(FluidTask):
     """
 
     summary = "push a heavy cube across the floor to a given place with a water jet"
+    success_score = 0.7
     Config = Config
     horizon = 40
     substeps: ClassVar = {"small": 40, "full": 120}
@@ -112,6 +113,7 @@ class Transporting(FluidTask):
         self.origin = self.nozzle_start + [OPENING + FAR + EDGE / 2, 0.0, EDGE / 2 - JET_HEIGHT]  # the cube's middle
         cube = self.fill(self.origin - EDGE / 2, self.origin + EDGE / 2)
         self.flow = np.pi * BORE**2 * JET_SPEED
+        self._check_length()
         count = round(self.flow * self.horizon * self.step_time / self.spacing**3)
         opening = self.nozzle_start + [OPENING, 0.0, 0.0]
         bodies = [
@@ -138,6 +140,16 @@ class Transporting(FluidTask):
         height = self.nozzle_start[2]
         self.keep_inside(0, 0.024, height, height)
         return self.tank_scene(bodies, [self.tool("nozzle", Sphere(NOZZLE), self.nozzle_start)], injectors=[jet])
+
+    def _check_length(self) -> None:
+        """Refuse episodes in which the jet would fill more than half of the tank."""
+        inside = np.array(self.domain) - 2 * RIM
+        steps = int(inside.prod() / 2 / (self.flow * self.step_time))
+        if self.horizon > steps:
+            raise ValueError(
+                f"max_episode_steps={self.horizon} is too long: the jet would fill more than half of the tank; "
+                f"allowed: 1..{steps}"
+            )
 
     def make_action(self) -> dict[str, np.ndarray]:
         matrix = np.zeros((6, 2))

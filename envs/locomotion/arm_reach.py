@@ -82,7 +82,7 @@ class ArmReach(Task):
     the arm's axis at that speed, in a sense drawn from the seed.
 
     ## Episode End
-    Truncation after 50 steps of 20 ms. No termination.
+    Truncation after 50 steps of 20 ms. No termination, but at a score of 0.7 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -93,6 +93,7 @@ class ArmReach(Task):
     """
 
     summary = "bend a soft arm with four muscles until its tip reaches a point and stays there"
+    success_score = 0.7
     horizon = 50
     step_time = 0.02
     substeps = {"small": 32, "full": 64}

@@ -72,7 +72,7 @@ class Crawler3D(Task):
     from the seed.
 
     ## Episode End
-    Truncation after 60 steps of 20 ms. No termination.
+    Truncation after 60 steps of 20 ms. No termination, but at a score of 0.7 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
@@ -83,6 +83,7 @@ class Crawler3D(Task):
     """
 
     summary = "run along x on four soft legs"
+    success_score = 0.7
     horizon = 60
     step_time = 0.02
     substeps = {"small": 20, "full": 40}

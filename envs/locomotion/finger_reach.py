@@ -70,7 +70,7 @@ class FingerReach(Task):
     is bent by 0.4 to 0.8 rad to either side and stretched by -2 % to 8 %.
 
     ## Episode End
-    Truncation after 80 steps of 10 ms. No termination.
+    Truncation after 80 steps of 10 ms. No termination, but at a score of 0.8 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^2],
@@ -81,6 +81,7 @@ class FingerReach(Task):
     """
 
     summary = "bend a soft finger with two muscles until its tip reaches a point"
+    success_score = 0.8
     horizon = 80
     step_time = 0.01
     substeps = {"small": 25, "full": 50}

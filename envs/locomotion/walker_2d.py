@@ -70,7 +70,7 @@ class Walker2D(Task):
     The body stands on the floor and moves as a whole with a horizontal velocity of up to 2 cm/s, drawn from the seed.
 
     ## Episode End
-    Truncation after 60 steps of 20 ms. No termination.
+    Truncation after 60 steps of 20 ms. No termination, but at a score of 0.9 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^2],
@@ -81,6 +81,7 @@ class Walker2D(Task):
     """
 
     summary = "run to the right on four soft legs in the plane"
+    success_score = 0.9
     horizon = 60
     step_time = 0.02
     substeps = {"small": 20, "full": 40}

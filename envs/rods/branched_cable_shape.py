@@ -94,8 +94,9 @@ class BranchedCableShape(CableShape):
     `targets="auto"`, the default, takes recorded ones where the variable `PLIANT_DATA` is set.
 
     ## Episode End
-    Truncation after 60 steps of 50 ms. No termination. The grippers are too slow to tear the cable; two arms that flee
-    from each other for most of an episode stretch an edge to twice its length, and `SimulationDiverged` is raised.
+    Truncation after 60 steps of 50 ms. No termination, but at a score of 0.9 with `terminate_on_success=True`. The
+    grippers are too slow to tear the cable; two arms that flee from each other for most of an episode stretch an edge
+    to twice its length, and `SimulationDiverged` is raised.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `bend_stiffness`, `twist_stiffness` [N m^2], `linear_density`
@@ -107,6 +108,7 @@ class BranchedCableShape(CableShape):
     """
 
     summary = "bring a wire harness held by two grippers to a target shape"
+    success_score = 0.9
     Config = Config
 
     def make_scene(self) -> RodScene:

@@ -106,7 +106,8 @@ class CableReplay(Task):
     the seed draws, too. `targets="auto"`, the default, takes real recordings where the variable `PLIANT_DATA` is set.
 
     ## Episode End
-    Truncation after 200 steps of 20 ms. No termination.
+    Truncation after 200 steps of 20 ms. No termination. Episodes may be longer, those of real recordings as
+    long as the shortest of them.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) except arms, and `object` ("dlo1" to "dlo5"), `split` ("train" or
@@ -117,6 +118,7 @@ class CableReplay(Task):
     """
 
     summary = "follow a recording of a cable by its stiffness, mass and damping"
+    success_score = 0.9
     horizon = 200
     step_time = 0.02
     substeps = {"small": 2, "full": 4}
@@ -135,6 +137,7 @@ class CableReplay(Task):
             lengths = np.mean(measured, axis=0)
             frames = np.concatenate([recording.positions for recording in self.recordings])
             self.box = frames.min(axis=(0, 1)), frames.max(axis=(0, 1))
+            self._check_length()
         else:
             lengths = np.array([0.0, END, *[EDGE] * (count - 3), END])
             shape = hanging_shape(count, lengths[1:], SPAN, HEIGHT)
@@ -152,6 +155,17 @@ class CableReplay(Task):
         self.free = np.arange(2, count - 2)
         self.player = Player(scene, substeps=self.substeps[self.resolution], dt=self.dt)
         return replace(scene, forced=self.config.residual)
+
+    def _check_length(self) -> None:
+        """Refuse episodes that are longer than usual and than the recordings."""
+        assert self.recordings is not None
+        last = min((len(recording.positions) - 2) * recording.dt for recording in self.recordings)
+        steps = int(last / self.step_time + 1e-6)
+        if self.horizon > max(steps, type(self).horizon):
+            raise ValueError(
+                f"max_episode_steps={self.horizon} is longer than the recordings of {self.config.object!r}, which last "
+                f"{steps} steps of {self.step_time} s; allowed: 1..{max(steps, type(self).horizon)}, or targets='code'"
+            )
 
     def make_action(self) -> dict[str, np.ndarray]:
         scale = RANGE * np.eye(4)

@@ -1,12 +1,13 @@
 """The batched vector environment as stable-baselines3's VecEnv: one simulation of B worlds instead of B processes.
 
     vector = {"num_envs": 16, "vectorization_mode": "vector_entry_point", "autoreset_mode": "SameStep"}
-    env = BatchedVecEnv(gym.make_vec("pliant/FingerReach-v0", **vector))
+    env = BatchedVecEnv(gym.make_vec("pliant/FingerReach-v0", on_divergence="truncate", **vector))
     PPO("MlpPolicy", env).learn(100_000)
 
 What it hands on is what `DummyVecEnv` over B single environments hands on: an episode that ends is restarted within the
 step, its last observation is ``info["terminal_observation"]``, ``info["TimeLimit.truncated"]`` tells that the clock
-ended it, rewards are float32, and what a reset reports is in ``reset_infos``.
+ended it (or, with ``on_divergence="truncate"``, a divergence: values of later states count on), rewards are float32,
+and what a reset reports is in ``reset_infos``.
 
 Importing this module imports stable-baselines3 (extra ``rl``).
 """
@@ -21,6 +22,8 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
+from pliant.envs.checks import broadcast
+from pliant.envs.differentiable import RESET_OPTIONS
 from pliant.policies.torch_bridge import vector_env
 
 BY_WORLD = ("score", "np_random", "np_random_seed")
@@ -154,10 +157,20 @@ class BatchedVecEnv(VecEnv):
         """The options of the worlds as those of the batch."""
         if not any(self._options):
             return None
-        states = [dict(options.get("state") or {}) for options in self._options]
-        if any(set(options) - {"state"} for options in self._options) or any(set(s) != set(states[0]) for s in states):
-            raise ValueError(f"options={self._options!r} must name the same entries of 'state' for every world")
-        return {"state": {name: np.stack([np.asarray(s[name]) for s in states]) for name in states[0]}}
+        joined: dict[str, Any] = {}
+        for table in RESET_OPTIONS:
+            worlds = [dict(options.get(table) or {}) for options in self._options]
+            if any(set(world) != set(worlds[0]) for world in worlds):
+                raise ValueError(f"options={self._options!r} must name the same entries of {table!r} for every world")
+            read = self.env.state if table == "state" else self.env.parameter
+            for name in worlds[0]:
+                shape = read(name).shape[1:]
+                rows = [broadcast(f"{table} {name!r}", world[name], shape) for world in worlds]
+                joined.setdefault(table, {})[name] = np.stack(rows)
+        unknown = sorted({name for options in self._options for name in options} - set(RESET_OPTIONS))
+        if unknown:
+            raise ValueError(f"options name {', '.join(unknown)}; allowed: {', '.join(RESET_OPTIONS)}")
+        return joined
 
     def _check_all(self, what: str, indices: VecEnvIndices) -> None:
         if sorted(self._get_indices(indices)) != list(range(self.num_envs)):
@@ -166,7 +179,7 @@ class BatchedVecEnv(VecEnv):
 
 def _of_world(infos: Mapping[str, Any], world: int) -> dict[str, Any]:
     """One world's part of the infos of a vector environment, as a single environment reports it."""
-    own = {}
+    own: dict[str, Any] = {}
     for name, value in infos.items():
         if name.startswith("_") or not infos[f"_{name}"][world]:
             continue
@@ -174,5 +187,5 @@ def _of_world(infos: Mapping[str, Any], world: int) -> dict[str, Any]:
             own[name] = _of_world(value, world)
         else:
             entry = value[world]
-            own[name] = entry.item() if isinstance(entry, np.generic) else entry
+            own[name] = bool(entry) if isinstance(entry, np.bool_) else entry
     return own

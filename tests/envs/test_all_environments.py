@@ -58,6 +58,7 @@ def test_table_agrees_with_the_task(entry: Entry) -> None:
     assert env.action_space.shape == (entry.action_size,)
     assert env.observation_space.shape == (entry.observation_size,)
     assert env.task.summary == entry.summary
+    assert env.task.success_score == entry.success_score and 0.0 < entry.success_score < 1.0
     positions = [env.task.__doc__.index(f"## {section}") for section in SECTIONS]
     assert positions == sorted(positions)
     assert f"`Box(-10, 10, ({entry.observation_size},), float32)`" in env.task.__doc__
