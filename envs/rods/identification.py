@@ -14,15 +14,12 @@ from functools import lru_cache
 import numpy as np
 
 from pliant.envs.rods.grips import held_neighbours
-from pliant.envs.rods.parameter_files import RodParameters, Topology
+from pliant.envs.rods.parameter_files import REFERENCE, RodParameters, Topology
 from pliant.envs.rods.recordings import Recording, mean_lengths
 from pliant.sims.rod.scene import Grip, Rod, RodScene
 from pliant.sims.rod.solver import LONGEST_STRETCH
 from pliant.sims.rod.topology import carried_directors, check_folds, edges, joint_lengths, strains, vertex_shares
 from pliant.sims.world import World
-
-REFERENCE = (1.0, 0.0, 0.0)
-"""Directors begin with the direction nearest to this one on the first edge: natural curvatures refer to it."""
 
 GRAVITY = 9.81
 
@@ -55,7 +52,7 @@ def initial_parameters(recordings: Sequence[Recording], grip: str = "direction")
             "length_memory": 0.0,
             "shape_memory": np.zeros(n),
         },
-        topology=Topology.of(first, grip),
+        topology=Topology.of(recordings, grip),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 
 from pliant.envs.rods.grips import check_grip
 from pliant.envs.rods.layouts import LAYOUTS, OBJECTS, check_object
-from pliant.sims.rod.topology import check_parents
+from pliant.sims.rod.topology import carried_directors, check_parents, edges
 
 if TYPE_CHECKING:
     from pliant.envs.rods.recordings import Recording
@@ -46,6 +46,31 @@ PER_VERTEX = ("bend_stiffness", "twist_stiffness", "rest_length", "natural_twist
 NOT_NEGATIVE = ("bend_damping", "twist_damping", "drag", "quadratic_drag")
 
 
+REFERENCE = (1.0, 0.0, 0.0)
+"""Directors begin with the direction nearest to this one on the first edge: natural curvatures refer to it."""
+
+
+def across(tangent: np.ndarray, heading: np.ndarray) -> np.ndarray:
+    """The unit vector (3,) across an edge of direction ``tangent`` (3,) that is nearest to the horizontal normal of
+    ``heading`` (3,), to its left."""
+    side = np.cross([0.0, 0.0, 1.0], heading)
+    side = side - tangent * (side @ tangent)
+    length = float(np.linalg.norm(side))
+    if length < 1e-6 * max(float(np.linalg.norm(heading)), 1e-12):  # a vertical wire has no heading
+        side = np.eye(3)[np.argmin(abs(tangent))]
+        side = side - tangent * (side @ tangent)
+        length = float(np.linalg.norm(side))
+    return side / length
+
+
+def roll_of(shape: np.ndarray, recording: Recording) -> float:
+    """The angle [rad] that `Topology.roll` is the mean of, for one shape (n, 3) [m] of a recording."""
+    director = carried_directors(shape, recording.parents, REFERENCE)[1]
+    tangent = edges(shape, recording.parents)[0][1]
+    side = across(tangent, shape[recording.clamped[-1]] - shape[0])
+    return float(np.arctan2(np.cross(side, director) @ tangent, side @ director))
+
+
 @dataclass(frozen=True, eq=False)
 class Topology:
     """How the vertices of a wire hang together and which are held.
@@ -55,22 +80,28 @@ class Topology:
         branch: number of each vertex's rod, 0 for the parent, shape (n,).
         clamped: vertices whose positions were given in the recordings, shape (c,).
         grip: what a gripper with a single clamped vertex holds, one of ``grips.GRIPS``.
+        roll: how the wire lay in the recordings: angle about the first edge from the horizontal direction across the
+            wire to the first director, which natural curvatures refer to [rad]; the mean over the recordings.
     """
 
     parents: np.ndarray
     branch: np.ndarray
     clamped: np.ndarray
     grip: str = "direction"
+    roll: float = 0.0
 
     @classmethod
-    def of(cls, recording: Recording, grip: str) -> Topology:
-        """That of a recording.
+    def of(cls, recordings: Sequence[Recording], grip: str) -> Topology:
+        """That of recordings of one wire.
 
         Raises:
             ValueError: ``grip`` is unknown.
         """
-        assert recording.branch is not None
-        return cls(recording.parents, recording.branch, recording.clamped, check_grip(grip))
+        first = recordings[0]
+        assert first.branch is not None
+        turns = [roll_of(recording.positions[1], recording) for recording in recordings]
+        roll = float(np.angle(np.mean(np.exp(1j * np.array(turns)))))
+        return cls(first.parents, first.branch, first.clamped, check_grip(grip), roll)
 
     def check_same_wire(self, recording: Recording) -> None:
         """Raise ``ValueError`` if the vertices of a recording hang together in another way."""
@@ -134,6 +165,8 @@ def load_parameters(object_or_path: str | Path) -> RodParameters:
         if not path.is_file():
             raise ValueError(f"{path} does not exist")
         return _parsed(_read(path), text)
+    if "/" in text or os.sep in text:
+        raise ValueError(f"{text} is no file of parameters: its name must end in .json")
     name = check_object(text)
     shipped = files("pliant.envs.rods") / "parameters" / f"{name}.json"
     if not shipped.is_file():
@@ -162,7 +195,7 @@ def save_parameters(path: str | Path, parameters: RodParameters, provenance: Map
     }
     if parameters.topology is not None:
         content["topology"] = {
-            name: value if isinstance(value, str) else value.tolist()
+            name: value.tolist() if isinstance(value, np.ndarray) else value
             for name, value in vars(parameters.topology).items()
         }
     path = Path(path)
@@ -224,7 +257,7 @@ def _topology(entry: Any, name: str, where: str) -> Topology | None:
     try:
         parents, branch, clamped = (np.array(entry[key], np.int64) for key in names)
         check_parents(parents)
-        grip = check_grip(entry.get("grip", "direction"))
+        grip, roll = check_grip(entry.get("grip", "direction")), entry.get("roll", 0.0)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{where}: 'topology': {error}") from error
     n = len(parents)
@@ -232,7 +265,9 @@ def _topology(entry: Any, name: str, where: str) -> Topology | None:
         raise ValueError(
             f"{where}: 'topology': branch must have {n} entries, clamped some of the vertices 0 to {n - 1}"
         )
-    return Topology(parents, branch, clamped, grip)
+    if isinstance(roll, bool) or not isinstance(roll, (int, float)) or not np.isfinite(roll):
+        raise ValueError(f"{where}: 'topology': roll={roll!r} must be a finite number [rad]")
+    return Topology(parents, branch, clamped, grip, float(roll))
 
 
 def _value(name: str, entry: Any, where: str) -> np.ndarray | float:

@@ -51,7 +51,7 @@ def fit(arguments: Fit) -> int:
         raise CommandError("a fit that is resumed has begun already; leave out --start")
     start = given or mendable(initial_parameters, training, arguments.grip)
     if given is not None:
-        start = replace(given, object=wire.name, topology=Topology.of(training[0], arguments.grip))
+        start = replace(given, object=wire.name, topology=Topology.of(training, arguments.grip))
     mendable(check_start, training, start)
     folder = RunFolder(arguments.out or f"runs/rods-{wire.name}")
     folder.claim(resume=arguments.resume, overwrite=arguments.overwrite)
