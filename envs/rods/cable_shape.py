@@ -123,14 +123,14 @@ class CableShape(Task):
         Raises:
             ValueError: it has branches and the task takes none, or the other way round.
         """
-        parameters, topology = load_wire(self.config.wire, self.config)
-        count = trunk_length(topology, self.config.wire)
-        if (len(topology.parents) > count) != self.takes_branches:
+        parameters, setup = load_wire(self.config.wire, self.config)
+        count = trunk_length(setup, self.config.wire)
+        if (len(setup.parents) > count) != self.takes_branches:
             kind, task = ("one rod", "CableShape") if self.takes_branches else ("branches", "BranchedCableShape")
             raise ValueError(f"wire={self.config.wire!r} has {kind}: make pliant/{task}-v0 of it")
         self.size = float(np.sum(np.asarray(parameters.values["rest_length"])[1:count]))
-        position = hung_up(parameters, topology, count, SPAN * self.size, self.height)
-        return self.hold(fitted_rod(parameters, topology, position, self.config.linear_density), count)
+        position = hung_up(parameters, setup, count, SPAN * self.size, self.height)
+        return self.hold(fitted_rod(parameters, setup, position, self.config.linear_density), count)
 
     @property
     def height(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pliant.envs.rods.cable import hanging_shape
-from pliant.envs.rods.parameter_files import REFERENCE, RodParameters, Topology, across, load_parameters
+from pliant.envs.rods.parameter_files import REFERENCE, RodParameters, Setup, across, load_parameters
 from pliant.sims.rod.scene import Rod
 from pliant.sims.rod.topology import edges, vertex_shares
 
@@ -19,7 +19,7 @@ FITTED = ("bend_stiffness", "twist_stiffness", "relaxation_time", "drag")
 """What a fitted wire brings of a `CableConfig`."""
 
 
-def load_wire(path_or_name: str, config: Any) -> tuple[RodParameters, Topology]:
+def load_wire(path_or_name: str, config: Any) -> tuple[RodParameters, Setup]:
     """The parameters that a task's keyword ``wire`` names, and how the wire hangs together.
 
     Raises:
@@ -28,74 +28,79 @@ def load_wire(path_or_name: str, config: Any) -> tuple[RodParameters, Topology]:
     try:
         parameters = load_parameters(path_or_name)
         parameters.check_complete()
-        if parameters.topology is None:
-            raise ValueError(f"the file says nothing of the topology of {parameters.object!r}: fit the wire anew")
+        if parameters.setup is None:
+            raise ValueError(f"the file says nothing of the setup of {parameters.object!r}: fit the wire anew")
     except ValueError as error:
         raise ValueError(f"wire={path_or_name!r}: {error}") from error
     defaults = {field.name: field.default for field in fields(type(config))}
     for name in FITTED:
         if getattr(config, name, None) != defaults.get(name):
             raise ValueError(f"{name}={getattr(config, name)!r}: wire={path_or_name!r} brings its own; leave it out")
-    return parameters, parameters.topology
+    return parameters, parameters.setup
 
 
-def trunk_length(topology: Topology, wire: str) -> int:
+def trunk_length(setup: Setup, wire: str) -> int:
     """Vertices of the rod that the grippers hold, which are the first.
 
     Raises:
         ValueError: they are not, or too few.
     """
-    trunk = np.flatnonzero(topology.branch == 0)
+    trunk = np.flatnonzero(setup.branch == 0)
     count = len(trunk)
-    if not np.array_equal(trunk, np.arange(count)) or not np.array_equal(topology.parents[:count], trunk - 1):
+    if not np.array_equal(trunk, np.arange(count)) or not np.array_equal(setup.parents[:count], trunk - 1):
         raise ValueError(f"wire={wire!r}: the vertices of its first rod must come first, from end to end")
     if count < SHORTEST:
         raise ValueError(f"wire={wire!r}: {count} vertices between the grippers; at least {SHORTEST} are needed")
     return count
 
 
-def hung_up(parameters: RodParameters, topology: Topology, count: int, span: float, height: float) -> np.ndarray:
+def hung_up(parameters: RodParameters, setup: Setup, count: int, span: float, height: float) -> np.ndarray:
     """Vertices (n, 3) [m] of a wire whose first ``count`` hang in a bow along x between ends that are ``span`` apart at
     z = ``height`` [m]; its branches hang down, each leaning another way."""
     lengths = np.asarray(parameters.values["rest_length"])
     position = np.zeros((len(lengths), 3))
     position[:count] = hanging_shape(count, lengths[1:count], span, height)
     for i in range(count, len(lengths)):
-        turn = TURN * topology.branch[i]
+        turn = TURN * setup.branch[i]
         way = [np.sin(LEAN) * np.cos(turn), np.sin(LEAN) * np.sin(turn), -np.cos(LEAN)]
-        position[i] = position[topology.parents[i]] + lengths[i] * np.array(way)
+        position[i] = position[setup.parents[i]] + lengths[i] * np.array(way)
     return position
 
 
 def fitted_rod(
-    parameters: RodParameters, topology: Topology, position: np.ndarray, density: float, *, as_recorded: bool = False
+    parameters: RodParameters, setup: Setup, position: np.ndarray, density: float, *, as_recorded: bool = False
 ) -> Rod:
     """The rod that fitted parameters describe, at ``position`` (n, 3) [m].
 
     Recordings tell all stiffnesses, masses and drags in proportion to one mass: ``density`` is that of a unit length
-    [kg/m], the mean over the wire. Gravity is vertical, and what single recordings tell of rest lengths and natural
-    curvatures is left out.
+    [kg/m], the mean over the wire. Gravity is vertical. The part of rest lengths and natural curvatures that is each
+    recording's own is that of their mean.
 
     Args:
         as_recorded: the frame of the first edge is that in the recordings' axes; else as if their wires had headed
             along x.
     """
     v = {name: np.asarray(value, float) for name, value in parameters.values.items()}
-    share = vertex_shares(v["rest_length"], topology.parents)
+    length, curvature = v["rest_length"], v["natural_curvature"]
+    share = vertex_shares(length, setup.parents)
+    if setup.length is not None:
+        length = length + v["length_memory"] * (setup.length - length)
+    if setup.curvature is not None:
+        curvature = curvature + v["shape_memory"][:, None] * (setup.curvature - curvature)
     director: Any = REFERENCE
     if not as_recorded:
-        tangent = edges(position, topology.parents)[0][1]
+        tangent = edges(position, setup.parents)[0][1]
         side = across(tangent, np.array([1.0, 0.0, 0.0]))
-        director = np.cos(topology.roll) * side + np.sin(topology.roll) * np.cross(tangent, side)
+        director = np.cos(setup.roll) * side + np.sin(setup.roll) * np.cross(tangent, side)
     return Rod(
         position,
-        parents=topology.parents,
+        parents=setup.parents,
         mass=density * share * v["mass_factor"],
         bend_stiffness=density * v["bend_stiffness"],
         twist_stiffness=density * v["twist_stiffness"],
         stretch_stiffness=density * float(v["stretch_stiffness"]),
-        rest_length=v["rest_length"],
-        natural_strain=np.concatenate([v["natural_curvature"], v["natural_twist"][:, None]], axis=1),
+        rest_length=length,
+        natural_strain=np.concatenate([curvature, v["natural_twist"][:, None]], axis=1),
         bend_damping=float(v["bend_damping"]),
         twist_damping=float(v["twist_damping"]),
         drag=density * float(v["drag"]) * share,
