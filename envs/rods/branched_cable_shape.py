@@ -103,15 +103,26 @@ class BranchedCableShape(CableShape):
     [kg/m], `relaxation_time` [s], `drag` [1/s], `self_contact` (False: the harness passes through itself),
     `shape_weight`, `effort_weight`, `targets`. The numbers of the harness change the targets made by code, too.
 
+    `wire` names a harness that was fitted to recordings, as in `CableShape`; its first rod is held at both ends, its
+    branches hang free, and its targets are made by code.
+
     ## Version History
     - v0: first version.
     """
 
+    takes_branches = True
     summary = "bring a wire harness held by two grippers to a target shape"
     success_score = 0.9
     Config = Config
 
     def make_scene(self) -> RodScene:
+        self.recorded = None
+        if self.config.wire:
+            if self.config.targets == "recorded":
+                raise ValueError(
+                    f"targets='recorded' are shapes of {HARNESS}; with wire={self.config.wire!r} code makes the targets"
+                )
+            return self.hang_wire()
         tree = np.array(LAYOUTS[HARNESS].parents)
         self.recorded = recorded_shapes() if takes_recorded(self.config.targets) else None
         lengths = np.full(len(tree), EDGE)

@@ -35,6 +35,13 @@ class CableConfig:
     self_contact: bool = field(default=False, metadata={"allowed": (False, True)})  # or the cable passes through itself
 
 
+@dataclass(frozen=True)
+class WireConfig(CableConfig):
+    """A cable whose numbers may be those of a real wire."""
+
+    wire: str = ""  # fitted parameters: a JSON file, or a known wire; "": the cable of these numbers
+
+
 def touching(config: CableConfig) -> SelfContact | None:
     """How the cable of a task touches itself."""
     return SelfContact() if config.self_contact else None
@@ -80,17 +87,20 @@ def hanging_shape(count: int, length: float | np.ndarray, span: float, height: f
     return position - [position[-1, 0] / 2, 0.0, -height]
 
 
-def gripper(name: str, first: np.ndarray, second: np.ndarray, *, margin: float = 0.0) -> Effector:
+def gripper(
+    name: str, first: np.ndarray, second: np.ndarray, *, margin: float = 0.0, radius: float = GRIPPER_RADIUS
+) -> Effector:
     """A gripper about the edge between two vertices [m], shape (3,) each; its z axis is the edge's direction.
 
     ``margin``: by which it is shorter at both ends [m], where vertices follow so closely that it would push them.
+    ``radius``: [m].
     """
     edge = second - first
     z = edge / np.linalg.norm(edge)
     x = np.cross([0.0, 1.0, 0.0] if abs(z[1]) < 0.9 else [1.0, 0.0, 0.0], z)
     x /= np.linalg.norm(x)
     orientation = quaternion_of_matrix(np.stack([x, np.cross(z, x), z], axis=1))
-    shape = Capsule(GRIPPER_RADIUS, float(np.linalg.norm(edge)) / 2 - margin)
+    shape = Capsule(radius, float(np.linalg.norm(edge)) / 2 - margin)
     return Effector(name, shape, (first + second) / 2, orientation=orientation.tolist(), color=GRIPPER_COLOR)
 
 

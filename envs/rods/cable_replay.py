@@ -13,11 +13,15 @@ from pliant.envs import features as f
 from pliant.envs.features import Feature
 from pliant.envs.rods.cable import CableConfig, hanging_shape, make_rod, polyline
 from pliant.envs.rods.features import HoldStill, MeanDistance, ToTarget
+from pliant.envs.rods.fitted import fitted_rod, hung_up, load_wire, trunk_length
+from pliant.envs.rods.gaps import BRIDGED
+from pliant.envs.rods.grips import held_neighbours
 from pliant.envs.rods.layouts import LAYOUTS
-from pliant.envs.rods.recordings import VARIABLE
+from pliant.envs.rods.recordings import VARIABLE, Recording
 from pliant.envs.rods.replay import TARGETS, Player, draw_motion, kept_recordings, takes_recorded
+from pliant.envs.rods.wires import find_wire
 from pliant.envs.task import Observed, Score, Task, Term
-from pliant.sims.rod.scene import Grip, RodScene
+from pliant.sims.rod.scene import Grip, Rod, RodScene
 from pliant.sims.rod.topology import edges
 
 BENDING = {"dlo1": 0.027, "dlo2": 0.085, "dlo3": 0.092, "dlo4": 0.0035, "dlo5": 0.0038}
@@ -48,6 +52,9 @@ class Config:
     split: str = field(default="train", metadata={"allowed": ("train", "eval")})
     targets: str = field(default="auto", metadata={"allowed": TARGETS})
     residual: bool = field(default=False, metadata={"allowed": (False, True)})
+    linear_density: float = DENSITY  # [kg/m]
+    wire: str = ""  # fitted parameters: a JSON file, or a known wire
+    recordings: str = ""  # of that wire: a folder, a file or a known wire
 
 
 class CableReplay(Task):
@@ -111,7 +118,13 @@ class CableReplay(Task):
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) except arms, and `object` ("dlo1" to "dlo5"), `split` ("train" or
-    "eval"), `targets`, `residual` (False or True), `drag` [1/s], `shape_weight`, `effort_weight`.
+    "eval"), `targets`, `residual` (False or True), `drag` [1/s], `linear_density` [kg/m], `shape_weight`,
+    `effort_weight`.
+
+    `wire` names a wire or harness that was fitted to recordings: a file that `pliant rods fit` has written, or a known
+    wire; it takes the place of `object`. `recordings` names the recordings of it: a folder with train and eval, a file
+    or a known wire; without them its motion is made by code. Recordings in which a marker is lost for more than 0.1 s
+    are left out.
 
     ## Version History
     - v0: first version.
@@ -126,35 +139,93 @@ class CableReplay(Task):
     Config = Config
 
     def make_scene(self) -> RodScene:
-        name, split = self.config.object, self.config.split
+        self.recordings = self._found()
+        if self.config.wire:
+            parameters, setup = load_wire(self.config.wire, self.config)
+            count = trunk_length(setup, self.config.wire)
+            size = float(np.sum(np.asarray(parameters.values["rest_length"])[1:count]))
+            shape = hung_up(parameters, setup, count, SPAN * size, HEIGHT * max(size, 1.0))
+            rod = fitted_rod(parameters, setup, shape, self.config.linear_density, as_recorded=True)
+            held, grip = setup.clamped, setup.grip
+        else:
+            rod = self._cable()
+            held = np.array([0, 1, len(rod) - 2, len(rod) - 1])
+            size, grip = 1.0, "direction"
+        if self.recordings is not None:
+            held = self.recordings[0].clamped
+            self._check_wire(rod)
+            self._check_length()
+            frames = np.concatenate([recording.positions for recording in self.recordings])
+            self.box = frames.min(axis=(0, 1)), frames.max(axis=(0, 1))
+        else:
+            high = HEIGHT * max(size, 1.0)
+            self.box = np.array([-SPAN * size / 2, -0.15, 0.1]), np.array([SPAN * size / 2, 0.15, high])
+        self.followers = held_neighbours(rod.tree, held, grip)
+        groups = _groups(rod.tree, [*held.tolist(), *(w for _, w in self.followers)])
+        self.ends = np.cumsum([len(group) for group in groups])[:-1]
+        scene = RodScene(rod, grips=[Grip(group) for group in groups], scaled=True)
+        self.free = np.setdiff1d(np.arange(len(rod)), scene.driven_vertices)
+        self.player = Player(scene, substeps=self.substeps[self.resolution], dt=self.dt)
+        self.size = size
+        return replace(scene, forced=self.config.residual)
+
+    def _found(self) -> list[Recording] | None:
+        """The recordings to replay; None: they are made by code.
+
+        Raises:
+            ValueError: there are none, or in all of them a marker is lost for too long.
+        """
+        config = self.config
+        if config.recordings and not config.wire:
+            raise ValueError(f"recordings={config.recordings!r}: pass the parameters that were fitted as wire=, too")
+        source = config.recordings or config.wire or config.object
+        is_own = config.wire and not config.recordings and source not in LAYOUTS
+        if config.targets == "code" or (not config.recordings and not takes_recorded(config.targets)):
+            return None
+        if is_own:
+            if config.targets == "recorded":
+                raise ValueError(f"targets='recorded': pass the folder of the recordings of {source!r} as recordings=")
+            return None
+        if source in LAYOUTS:
+            found = kept_recordings(source, config.split, os.environ.get(VARIABLE))
+        else:
+            found = find_wire(source).recordings(config.split)
+        whole = [recording for recording in found if recording.is_bridged]
+        if not whole:
+            raise ValueError(f"recordings={source!r}: in each of them a marker is lost for more than {BRIDGED:g} s")
+        return whole
+
+    def _check_wire(self, rod: Rod) -> None:
+        """Raise ``ValueError`` if the recordings are of another wire than the rod."""
+        assert self.recordings is not None
+        if not np.array_equal(self.recordings[0].parents, rod.tree):
+            raise ValueError(
+                f"recordings={self.config.recordings!r} are of {len(self.recordings[0].parents)} vertices, the wire "
+                f"has {len(rod)}, or they hang together in another way"
+            )
+
+    def _cable(self) -> Rod:
+        """A cable with the stiffness and damping of one of the wires ``object``."""
+        name = self.config.object
         count = len(LAYOUTS[name].parents)
-        self.recordings = None
-        if takes_recorded(self.config.targets):
-            self.recordings = kept_recordings(name, split, os.environ.get(VARIABLE))
+        if self.recordings is not None:
             shape = self.recordings[0].positions[0]
             tree = np.array(LAYOUTS[name].parents)
             measured = [edges(recording.positions, tree)[1].mean(axis=0) for recording in self.recordings]
             lengths = np.mean(measured, axis=0)
-            frames = np.concatenate([recording.positions for recording in self.recordings])
-            self.box = frames.min(axis=(0, 1)), frames.max(axis=(0, 1))
-            self._check_length()
         else:
             lengths = np.array([0.0, END, *[EDGE] * (count - 3), END])
             shape = hanging_shape(count, lengths[1:], SPAN, HEIGHT)
-            self.box = np.array([-SPAN / 2, -0.15, 0.1]), np.array([SPAN / 2, 0.15, HEIGHT])
+        density = self.config.linear_density
         config = CableConfig(
-            bend_stiffness=BENDING[name] * DENSITY,
-            twist_stiffness=TWISTING * BENDING[name] * DENSITY,
-            linear_density=DENSITY,
+            bend_stiffness=BENDING[name] * density,
+            twist_stiffness=TWISTING * BENDING[name] * density,
+            linear_density=density,
             relaxation_time=RELAXATION[name],
             drag=self.config.drag,
         )
         rest = np.concatenate([lengths[1:2], lengths[1:]])
-        rod = make_rod(shape, config, RADIUS, stretch=STRETCHING, rest_length=rest)
-        scene = RodScene(rod, grips=[Grip([0, 1]), Grip([count - 2, count - 1])], scaled=True)
-        self.free = np.arange(2, count - 2)
-        self.player = Player(scene, substeps=self.substeps[self.resolution], dt=self.dt)
-        return replace(scene, forced=self.config.residual)
+        return make_rod(shape, config, RADIUS, stretch=STRETCHING, rest_length=rest)
 
     def _check_length(self) -> None:
         """Refuse episodes that are longer than usual and than the recordings."""
@@ -211,14 +282,17 @@ class CableReplay(Task):
         rod, driven = self.scene.rod, self.scene.driven_vertices
         if self.recordings is None:
             start = self.player.start()
-            ends = [start["position"][driven[:2]], start["position"][driven[2:]]]
-            ways = draw_motion(rng, ends, self.step_time * np.arange(1, self.horizon + 1))
+            ends = np.split(start["position"][driven], self.ends)
+            times = self.step_time * np.arange(1, self.horizon + 1)
+            ways = draw_motion(rng, ends, times, reach=min(self.size, 1.0))
             frames = self.player.play(ways, rng.uniform(-HIDDEN, HIDDEN, 4))
         else:
             recording = self.recordings[rng.integers(len(self.recordings))]
             positions, times = recording.positions, recording.dt * np.arange(-1, len(recording.positions) - 1)
             wanted = self.step_time * np.arange(self.horizon + 1)
             frames = _interpolate(positions, times, wanted)
+            for v, w in self.followers:  # a marker there is seen, but the gripper is taken to hold it
+                frames[:, w] = frames[:, v] + positions[1, w] - positions[1, v]
             velocity = (positions[1] - positions[0]) / recording.dt
             start = {"position": positions[1], "velocity": velocity, "director": rod.directors(positions[1])}
         goal = {
@@ -234,6 +308,18 @@ class CableReplay(Task):
     def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
         frame = goal["recording"][min(int(goal["step"]), self.horizon)]
         return {"ghost": polyline(frame, self.scene.rod.tree, RADIUS), "ghost_opacity": 0.6}
+
+
+def _groups(tree: np.ndarray, held: list[int]) -> list[list[int]]:
+    """Held vertices, those that hang together in one list, in the order of the vertices."""
+    groups: list[list[int]] = []
+    for v in sorted(held):
+        near = next((group for group in groups if int(tree[v]) in group), None)
+        if near is None:
+            groups.append([v])
+        else:
+            near.append(v)
+    return groups
 
 
 def _interpolate(positions: np.ndarray, times: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -9,8 +9,19 @@ from typing import Any
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.rods.cable import CableConfig, Settler, gripper, hanging_shape, make_rod, polyline, touching, turned
+from pliant.envs.rods.cable import (
+    GRIPPER_RADIUS,
+    Settler,
+    WireConfig,
+    gripper,
+    hanging_shape,
+    make_rod,
+    polyline,
+    touching,
+    turned,
+)
 from pliant.envs.rods.features import MeanDistance, ToTarget
+from pliant.envs.rods.fitted import fitted_rod, hung_up, load_wire, trunk_length
 from pliant.envs.task import Observed, Score, Task, Term
 from pliant.sims.rod.scene import Grip, Rod, RodScene
 
@@ -25,7 +36,7 @@ SMOOTHING = 0.005  # of distances in the reward [m]
 
 
 @dataclass(frozen=True)
-class Config(CableConfig):
+class Config(WireConfig):
     shape_weight: float = 1.0
     effort_weight: float = 0.02
 
@@ -80,6 +91,12 @@ class CableShape(Task):
     [kg/m], `relaxation_time` [s], `drag` [1/s], `self_contact` (False: the cable passes through itself),
     `shape_weight`, `effort_weight`. They change the targets, too.
 
+    `wire` names a wire that was fitted to recordings: a file that `pliant rods fit` has written, or a known wire such
+    as "dlo2". The cable is then that wire: its vertices, edges, stiffnesses and dampings, and its shape without forces,
+    for a mass of `linear_density` (recordings tell the others in proportion to it only). The distance between the
+    grippers at the start is seven tenths of its length; up to 1 m, motions to the target are in proportion to it.
+    There are 3 n + 3 (n - 4) + 3 n + 20 observations for n vertices.
+
     ## Version History
     - v0: first version.
     """
@@ -92,15 +109,44 @@ class CableShape(Task):
     joint_speed = 0.08
     Config = Config
 
+    takes_branches = False
+    size = 1.0  # of the cable between the grippers [m]
+
     def make_scene(self) -> RodScene:
+        if self.config.wire:
+            return self.hang_wire()
         position = hanging_shape(COUNT, LENGTH, SPAN, HEIGHT)
         rod = make_rod(position, self.config, RADIUS)
         return self.hold(rod, COUNT)
 
+    def hang_wire(self) -> RodScene:
+        """The scene of a fitted wire.
+
+        Raises:
+            ValueError: it has branches and the task takes none, or the other way round.
+        """
+        parameters, setup = load_wire(self.config.wire, self.config)
+        count = trunk_length(setup, self.config.wire)
+        if (len(setup.parents) > count) != self.takes_branches:
+            kind, task = ("one rod", "CableShape") if self.takes_branches else ("branches", "BranchedCableShape")
+            raise ValueError(f"wire={self.config.wire!r} has {kind}: make pliant/{task}-v0 of it")
+        self.size = float(np.sum(np.asarray(parameters.values["rest_length"])[1:count]))
+        position = hung_up(parameters, setup, count, SPAN * self.size, self.height)
+        return self.hold(fitted_rod(parameters, setup, position, self.config.linear_density), count)
+
+    @property
+    def height(self) -> float:
+        """Of the cable's ends at the start [m]."""
+        return HEIGHT * max(self.size, 1.0)
+
     def hold(self, rod: Rod, count: int) -> RodScene:
         """The scene of a rod whose first ``count`` vertices are a chain with a gripper at either end."""
         ends = {"left": [0, 1], "right": [count - 2, count - 1]}
-        effectors = [gripper(name, *rod.position[pair]) for name, pair in ends.items()]
+        # vertices next to a gripper are not to touch it
+        lengths = np.asarray(rod.rest_length)
+        room = float(min(lengths[2], lengths[count - 2])) - 2 * rod.radius
+        radius = min(GRIPPER_RADIUS, room) if self.config.wire else GRIPPER_RADIUS
+        effectors = [gripper(name, *rod.position[pair], radius=radius) for name, pair in ends.items()]
         grips = [Grip(pair, name) for name, pair in ends.items()]
         scene = RodScene(rod, grips=grips, effectors=effectors, self_contact=touching(self.config))
         self.start = np.array([effector.pose for effector in effectors])
@@ -115,7 +161,9 @@ class CableShape(Task):
         count = len(self.scene.rod)
         rows = np.arange(count)
         return [
-            Observed(f.Rows("vertices", "position", rows, 3), scale=0.5, offset=np.tile([0.0, 0.0, HEIGHT], count)),
+            Observed(
+                f.Rows("vertices", "position", rows, 3), scale=0.5, offset=np.tile([0.0, 0.0, self.height], count)
+            ),
             Observed(f.Rows("velocities", "velocity", self.free, 3), scale=0.5),
             Observed(ToTarget(rows, "target"), scale=0.2),
             Observed(f.Rows("orientations", "effector_orientation", [0, 1], 4)),
@@ -131,7 +179,8 @@ class CableShape(Task):
         return Score(MeanDistance(self.free, "target"), goal=0.0)
 
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        position = self.start[:, :3] + rng.uniform(-SHIFT, SHIFT, (2, 3))
+        shift = SHIFT * min(self.size, 1.0)
+        position = self.start[:, :3] + rng.uniform(-shift, shift, (2, 3))
         orientation = np.stack([turned(pose[3:], rng.uniform(-TURN, TURN)) for pose in self.start])
         return {"target": self.settler.settle(position, orientation)["position"]}
 
@@ -139,7 +188,8 @@ class CableShape(Task):
         return dict(self.settler.settle(self.start[:, :3], self.start[:, 3:]))
 
     def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.array([-SPAN / 2 - 0.1, -0.15, 0.1]), np.array([SPAN / 2 + 0.1, 0.15, HEIGHT + 0.1])
+        wide, high = SPAN * self.size / 2 + 0.1, self.height
+        return np.array([-wide, -0.15, 0.1]), np.array([wide, 0.15, high + 0.1])
 
     def picture(self, goal: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return {"ghost": polyline(goal["target"], self.scene.rod.tree, RADIUS), "ghost_opacity": 0.6}

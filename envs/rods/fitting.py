@@ -159,7 +159,7 @@ def fit(
 
     def parameters(point: np.ndarray) -> RodParameters:
         shaped: dict[str, Any] = {k: v if v.ndim else float(v) for k, v in problem.values(point).items()}
-        return RodParameters(start.object, shaped, topology=start.topology)
+        return RodParameters(start.object, shaped, setup=start.setup)
 
     def note(iteration: int, point: np.ndarray, value: float) -> None:
         state["z"], state["iteration"] = point.copy(), np.array(iteration)

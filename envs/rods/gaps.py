@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 BRIDGED = 0.1
-"""Longest gap [s] that is bridged: there a spline through a swinging wire is off by about a millimetre."""
+"""Longest gap [s] that is bridged. Gaps as long as this, cut into recordings of five swinging wires, are filled with an
+error of 0.5 to 1 mm where it is largest (median), one in twenty with 2 to 4.5 mm; twice as long, with 4 to 26 mm."""
 
 
 @dataclass(frozen=True, eq=False)

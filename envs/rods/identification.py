@@ -13,16 +13,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from pliant.envs.rods.grips import held_neighbours
-from pliant.envs.rods.parameter_files import RodParameters, Topology
+from pliant.envs.rods.grips import check_grip, held_neighbours
+from pliant.envs.rods.parameter_files import REFERENCE, RodParameters, Setup, across
 from pliant.envs.rods.recordings import Recording, mean_lengths
 from pliant.sims.rod.scene import Grip, Rod, RodScene
 from pliant.sims.rod.solver import LONGEST_STRETCH
 from pliant.sims.rod.topology import carried_directors, check_folds, edges, joint_lengths, strains, vertex_shares
 from pliant.sims.world import World
-
-REFERENCE = (1.0, 0.0, 0.0)
-"""Directors begin with the direction nearest to this one on the first edge: natural curvatures refer to it."""
 
 GRAVITY = 9.81
 
@@ -55,7 +52,35 @@ def initial_parameters(recordings: Sequence[Recording], grip: str = "direction")
             "length_memory": 0.0,
             "shape_memory": np.zeros(n),
         },
-        topology=Topology.of(first, grip),
+        setup=setup_of(recordings, grip),
+    )
+
+
+def setup_of(recordings: Sequence[Recording], grip: str) -> Setup:
+    """How recordings of one wire were made.
+
+    Raises:
+        ValueError: ``grip`` is unknown.
+    """
+    first = recordings[0]
+    assert first.branch is not None
+    shapes, parents = np.stack([r.positions[:2] for r in recordings]), first.parents
+    director = carried_directors(shapes[:, 1], parents, REFERENCE)
+    tangent = edges(shapes[:, 1], parents)[0][:, 1]
+    turns = []
+    for shape, t, m in zip(shapes[:, 1], tangent, director[:, 1], strict=True):
+        side = across(t, shape[first.clamped[-1]] - shape[0])
+        turns.append(np.arctan2(np.cross(side, m) @ t, side @ m))
+    length = first_lengths(shapes, parents).mean(axis=0)
+    bend = strains(shapes[:, 1], director, parents)[..., :2].mean(axis=0)
+    return Setup(
+        parents,
+        first.branch,
+        first.clamped,
+        check_grip(grip),
+        roll=float(np.angle(np.mean(np.exp(1j * np.array(turns))))),
+        curvature=bend / joint_lengths(mean_lengths(recordings), parents)[:, None],
+        length=length,
     )
 
 
@@ -71,8 +96,8 @@ def check_start(recordings: Sequence[Recording], parameters: RodParameters) -> N
     if rest.size and rest.shape != (n,):
         raise ValueError(f"parameters are of {rest.size} vertices, the recording has {n}")
     parameters.check_complete()
-    if parameters.topology is not None:
-        parameters.topology.check_same_wire(first)
+    if parameters.setup is not None:
+        parameters.setup.check_same_wire(first)
     memory = float(parameters.values["length_memory"])
     for recording in recordings:
         found = first_lengths(recording.positions[None], recording.parents)[0]

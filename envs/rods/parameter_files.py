@@ -46,31 +46,45 @@ PER_VERTEX = ("bend_stiffness", "twist_stiffness", "rest_length", "natural_twist
 NOT_NEGATIVE = ("bend_damping", "twist_damping", "drag", "quadratic_drag")
 
 
+REFERENCE = (1.0, 0.0, 0.0)
+"""Directors begin with the direction nearest to this one on the first edge: natural curvatures refer to it."""
+
+
+def across(tangent: np.ndarray, heading: np.ndarray) -> np.ndarray:
+    """The unit vector (3,) across an edge of direction ``tangent`` (3,) that is nearest to the horizontal normal of
+    ``heading`` (3,), to its left."""
+    side = np.cross([0.0, 0.0, 1.0], heading)
+    side = side - tangent * (side @ tangent)
+    length = float(np.linalg.norm(side))
+    if length < 1e-6 * max(float(np.linalg.norm(heading)), 1e-12):  # a vertical wire has no heading
+        side = np.eye(3)[np.argmin(abs(tangent))]
+        side = side - tangent * (side @ tangent)
+        length = float(np.linalg.norm(side))
+    return side / length
+
+
 @dataclass(frozen=True, eq=False)
-class Topology:
-    """How the vertices of a wire hang together and which are held.
+class Setup:
+    """How a wire was recorded: how its vertices hang together, which were held, how it lay when recordings began.
 
     Attributes:
         parents: predecessor of each vertex, -1 for the first, shape (n,).
         branch: number of each vertex's rod, 0 for the parent, shape (n,).
         clamped: vertices whose positions were given in the recordings, shape (c,).
         grip: what a gripper with a single clamped vertex holds, one of ``grips.GRIPS``.
+        roll: how the wire lay in the recordings: angle about the first edge from the horizontal direction across the
+            wire to the first director, which natural curvatures refer to [rad]; the mean over the recordings.
+        curvature: of the joints in frame 1 [1/m], shape (n, 2); the mean over the recordings.
+        length: of the edges in frames 0 and 1 [m], shape (n,); the mean over the recordings.
     """
 
     parents: np.ndarray
     branch: np.ndarray
     clamped: np.ndarray
     grip: str = "direction"
-
-    @classmethod
-    def of(cls, recording: Recording, grip: str) -> Topology:
-        """That of a recording.
-
-        Raises:
-            ValueError: ``grip`` is unknown.
-        """
-        assert recording.branch is not None
-        return cls(recording.parents, recording.branch, recording.clamped, check_grip(grip))
+    roll: float = 0.0
+    curvature: np.ndarray | None = None
+    length: np.ndarray | None = None
 
     def check_same_wire(self, recording: Recording) -> None:
         """Raise ``ValueError`` if the vertices of a recording hang together in another way."""
@@ -89,18 +103,18 @@ class RodParameters:
         object: which wire.
         values: name to a number or an array of numbers, in the units of ``UNITS``.
         provenance: where they come from: files, date, losses, versions, command.
-        topology: how its vertices hang together; None: not known.
+        setup: how its vertices hang together and how they were recorded; None: not known.
     """
 
     object: str
     values: dict[str, np.ndarray | float]
     provenance: dict[str, Any] = field(default_factory=dict)
-    topology: Topology | None = None
+    setup: Setup | None = None
 
     @property
     def grip(self) -> str:
         """What a gripper with a single clamped vertex holds."""
-        return "direction" if self.topology is None else self.topology.grip
+        return "direction" if self.setup is None else self.setup.grip
 
     def check_complete(self) -> None:
         """Raise ``ValueError`` if a value is missing or has another shape or sign than a wire's."""
@@ -116,9 +130,9 @@ class RodParameters:
             if (name in POSITIVE and low <= 0) or (name in NOT_NEGATIVE and low < 0):
                 what = "positive" if name in POSITIVE else "not negative"
                 raise ValueError(f"parameter {name!r} of {self.object!r} holds {low:g}, must be {what}")
-        if self.topology is not None and len(self.topology.parents) != n:
+        if self.setup is not None and len(self.setup.parents) != n:
             raise ValueError(
-                f"the parameters of {self.object!r} are of {n} vertices, its topology of {len(self.topology.parents)}"
+                f"the parameters of {self.object!r} are of {n} vertices, its topology of {len(self.setup.parents)}"
             )
 
 
@@ -134,6 +148,8 @@ def load_parameters(object_or_path: str | Path) -> RodParameters:
         if not path.is_file():
             raise ValueError(f"{path} does not exist")
         return _parsed(_read(path), text)
+    if "/" in text or os.sep in text:
+        raise ValueError(f"{text} is no file of parameters: its name must end in .json")
     name = check_object(text)
     shipped = files("pliant.envs.rods") / "parameters" / f"{name}.json"
     if not shipped.is_file():
@@ -160,10 +176,10 @@ def save_parameters(path: str | Path, parameters: RodParameters, provenance: Map
         "values": {name: _entry(name, value) for name, value in parameters.values.items()},
         "provenance": dict(parameters.provenance if provenance is None else provenance),
     }
-    if parameters.topology is not None:
-        content["topology"] = {
-            name: value if isinstance(value, str) else value.tolist()
-            for name, value in vars(parameters.topology).items()
+    if parameters.setup is not None:
+        content["setup"] = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in vars(parameters.setup).items()
         }
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
@@ -205,34 +221,40 @@ def _parsed(text: str, where: str) -> RodParameters:
         if not isinstance(content.get(key), kind):
             raise ValueError(f"{where}: {key!r} must be a {kind.__name__}")
     values = {name: _value(name, entry, where) for name, entry in content["values"].items()}
-    topology = _topology(content.get("topology"), content["object"], where)
-    return RodParameters(content["object"], values, content["provenance"], topology)
+    setup = _setup(content.get("setup"), content["object"], where)
+    return RodParameters(content["object"], values, content["provenance"], setup)
 
 
-def _topology(entry: Any, name: str, where: str) -> Topology | None:
+def _setup(entry: Any, name: str, where: str) -> Setup | None:
     """The entry of a file; without one that of the known wire of this name."""
     if entry is None:
         layout = LAYOUTS.get(name)
         if layout is None:
             return None
-        return Topology(np.array(layout.parents), np.array(layout.branch), np.array(layout.clamped))
+        return Setup(np.array(layout.parents), np.array(layout.branch), np.array(layout.clamped))
     names = ("parents", "branch", "clamped")
     if not isinstance(entry, dict) or any(
         not isinstance(entry.get(key), list) or any(type(v) is not int for v in entry[key]) for key in names
     ):
-        raise ValueError(f"{where}: 'topology' must hold lists of integers {', '.join(names)}")
+        raise ValueError(f"{where}: 'setup' must hold lists of integers {', '.join(names)}")
     try:
         parents, branch, clamped = (np.array(entry[key], np.int64) for key in names)
         check_parents(parents)
-        grip = check_grip(entry.get("grip", "direction"))
+        grip, roll = check_grip(entry.get("grip", "direction")), entry.get("roll", 0.0)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{where}: 'topology': {error}") from error
+        raise ValueError(f"{where}: 'setup': {error}") from error
     n = len(parents)
     if len(branch) != n or not set(clamped.tolist()) < set(range(n)):
-        raise ValueError(
-            f"{where}: 'topology': branch must have {n} entries, clamped some of the vertices 0 to {n - 1}"
-        )
-    return Topology(parents, branch, clamped, grip)
+        raise ValueError(f"{where}: 'setup': branch must have {n} entries, clamped some of the vertices 0 to {n - 1}")
+    if isinstance(roll, bool) or not isinstance(roll, (int, float)) or not np.isfinite(roll):
+        raise ValueError(f"{where}: 'setup': roll={roll!r} must be a finite number [rad]")
+    means: dict[str, np.ndarray] = {}
+    for key, shape in (("curvature", (n, 2)), ("length", (n,))):
+        if entry.get(key) is not None:
+            means[key] = np.asarray(_numbers(entry[key], f"{where}: 'setup': {key!r}"))
+            if means[key].shape != shape:
+                raise ValueError(f"{where}: 'setup': {key!r} must have shape {shape}")
+    return Setup(parents, branch, clamped, grip, float(roll), **means)
 
 
 def _value(name: str, entry: Any, where: str) -> np.ndarray | float:
@@ -240,11 +262,14 @@ def _value(name: str, entry: Any, where: str) -> np.ndarray | float:
         raise ValueError(f"{where}: there is no parameter {name!r}; there are {', '.join(UNITS)}")
     if not isinstance(entry, dict) or entry.get("unit") != UNITS[name]:
         raise ValueError(f"{where}: {name!r} must be a value with the unit {UNITS[name]!r}")
-    value = entry.get("value")
+    return _numbers(entry.get("value"), f"{where}: {name!r}")
+
+
+def _numbers(value: Any, what: str) -> np.ndarray | float:
     try:
         array = np.array(value)
     except ValueError:
         array = np.array(None)
     if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        raise ValueError(f"{where}: {name!r} must be a finite number or an array of them")
+        raise ValueError(f"{what} must be a finite number or an array of them")
     return array.astype(float) if array.ndim else float(array)

@@ -32,17 +32,20 @@ def kept_recordings(name: str, split: str, folder: str | None) -> list[Recording
     return recordings(name, split)
 
 
-def draw_motion(rng: np.random.Generator, ends: list[np.ndarray], times: np.ndarray) -> np.ndarray:
+def draw_motion(
+    rng: np.random.Generator, ends: list[np.ndarray], times: np.ndarray, *, reach: float = 1.0
+) -> np.ndarray:
     """Ways of the ends of a cable, shape (len(times), vertices of all ends, 3) [m].
 
     Each end, vertices (k, 3) [m] at the start, moves as a rigid body: two sines along and about each axis, from rest.
+    ``reach``: of the ways, relative to ``AMPLITUDE``.
     """
     fade = np.minimum(times / FADE, 1.0)[:, None]
     fade = fade * fade * (3.0 - 2.0 * fade)
     ways = []
     for vertices in ends:
         frequency, phase = rng.uniform(*FREQUENCIES, (2, 6)), rng.uniform(0.0, 2 * np.pi, (2, 6))
-        amplitude = rng.uniform(0.2, 0.5, (2, 6)) * [*AMPLITUDE, SWING, SWING, SWING]
+        amplitude = rng.uniform(0.2, 0.5, (2, 6)) * [*(reach * AMPLITUDE), SWING, SWING, SWING]
         angle = 2 * np.pi * frequency * times[:, None, None] + phase
         wave = fade * np.sum(amplitude * (np.sin(angle) - np.sin(phase)), axis=1)
         middle = vertices.mean(axis=0)

@@ -58,11 +58,15 @@ def check(arguments: Check) -> int:
 
 def _row(recording: Recording) -> list[str]:
     """Entries of the table."""
+    import numpy as np
+
+    from pliant.envs.rods.recordings import mean_lengths
     from pliant.sims.rod.topology import edges
 
     lengths = edges(recording.positions, recording.parents)[1][:, 1:]
-    spread = (lengths.max(axis=0) - lengths.min(axis=0)) / lengths.mean(axis=0)
-    mean = lengths.mean(axis=0)
+    seen = (recording.known & recording.known[:, recording.parents])[:, 1:]
+    mean = mean_lengths([recording])[1:]
+    spread = (lengths.max(axis=0, where=seen, initial=0.0) - lengths.min(axis=0, where=seen, initial=np.inf)) / mean
     return [
         recording.name,
         str(len(recording.positions)),

@@ -39,8 +39,7 @@ def fit(arguments: Fit) -> int:
     if arguments.files < 0:
         raise CommandError(f"files={arguments.files} must be 0 (all) or positive")
     from pliant.envs.rods.grips import check_grip
-    from pliant.envs.rods.identification import check_start, initial_parameters
-    from pliant.envs.rods.parameter_files import Topology
+    from pliant.envs.rods.identification import check_start, initial_parameters, setup_of
     from pliant.scripts.runs import RunFolder
 
     mendable(check_grip, arguments.grip)
@@ -51,7 +50,7 @@ def fit(arguments: Fit) -> int:
         raise CommandError("a fit that is resumed has begun already; leave out --start")
     start = given or mendable(initial_parameters, training, arguments.grip)
     if given is not None:
-        start = replace(given, object=wire.name, topology=Topology.of(training[0], arguments.grip))
+        start = replace(given, object=wire.name, setup=setup_of(training, arguments.grip))
     mendable(check_start, training, start)
     folder = RunFolder(arguments.out or f"runs/rods-{wire.name}")
     folder.claim(resume=arguments.resume, overwrite=arguments.overwrite)

@@ -12,7 +12,15 @@ from pliant.sims.inputs import flag, real, real_array, sequence_of, shown, whole
 from pliant.sims.robot.effector import Effector, EffectorPart
 from pliant.sims.robot.shapes import LONGEST
 from pliant.sims.rod.segments import distances, separate_pairs
-from pliant.sims.rod.topology import carried_directors, check_folds, check_parents, edges, joint_lengths, strains
+from pliant.sims.rod.topology import (
+    carried_directors,
+    check_folds,
+    check_natural_folds,
+    check_parents,
+    edges,
+    joint_lengths,
+    strains,
+)
 from pliant.sims.solver import Part
 
 Numbers = float | Sequence[float] | np.ndarray
@@ -37,6 +45,8 @@ class Rod:
         rest_length: of each edge [m], (n,) (the first is not used); None: as in ``position``.
         rest_position: (n, 3) the shape without forces, which gives natural curvatures and twists; None: straight, but
             for branches, which leave their parent as in ``position``.
+        natural_strain: (n, 3) natural curvatures about both axes [1/m] and twist [rad/m] of each joint, in place of a
+            shape without forces; None: those of that shape.
         bend_damping, twist_damping: relaxation times [s]: viscous moment / (stiffness x rate of strain).
         drag: of each vertex [N s/m].  quadratic_drag: [N s^2/m^2].
         radius: of the cross-section [m], for contact and pictures.
@@ -52,6 +62,7 @@ class Rod:
     stretch_stiffness: Numbers = 1e2
     rest_length: np.ndarray | None = None
     rest_position: np.ndarray | None = None
+    natural_strain: np.ndarray | None = None
     bend_damping: Numbers = 0.0
     twist_damping: Numbers = 0.0
     drag: Numbers = 0.0
@@ -94,6 +105,13 @@ class Rod:
             if (edges(self.rest_position, self.tree)[1][1:] < 1e-9).any():
                 raise ValueError("rest_position has an edge of length zero")
             check_folds("rest_position", self.rest_position, self.tree)
+        if self.natural_strain is not None:
+            self.natural_strain = np.array(self.natural_strain, float)
+            if self.natural_strain.shape != (n, 3) or not np.isfinite(self.natural_strain).all():
+                raise ValueError(f"natural_strain has shape {self.natural_strain.shape}, must be ({n}, 3), all finite")
+            if self.rest_position is not None:
+                raise ValueError("natural_strain and rest_position both say what the rod is without forces; give one")
+            check_natural_folds("natural_strain", self.natural_strain[None, :, :2], self.rest_length[None], self.tree)
 
     def __len__(self) -> int:
         return len(self.position)
@@ -116,6 +134,8 @@ class Rod:
 
     def natural_strains(self) -> np.ndarray:
         """Natural curvatures about both axes [1/m] and twist [rad/m] of each joint, (n, 3)."""
+        if self.natural_strain is not None:
+            return self.natural_strain
         lengths = joint_lengths(np.asarray(self.rest_length), self.tree)
         shape = self.position if self.rest_position is None else self.rest_position
         natural = strains(shape, self.directors(shape), self.tree) / lengths[:, None]

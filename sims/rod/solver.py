@@ -8,7 +8,7 @@ import numpy as np
 
 from pliant.sims.rod import state as at
 from pliant.sims.rod.scene import RodScene
-from pliant.sims.rod.topology import FLAT_FOLD, LARGEST_FOLD, check_folds, edges, joint_lengths
+from pliant.sims.rod.topology import FLAT_FOLD, check_folds, check_natural_folds, edges
 from pliant.sims.solver import Field, Needs, Part, Phases, Places
 
 FRICTION_SPEED = 5e-3
@@ -202,18 +202,8 @@ class RodPart(Part):
         if name in (*not_negative, "self_contact_stiffness", "self_friction") and low < 0:
             raise ValueError(f"parameter {name!r}={low} must not be negative")
         if name in ("natural_curvature", "rest_length"):
-            self._check_natural_folds(values)
-
-    def _check_natural_folds(self, values: dict[str, np.ndarray]) -> None:
-        """Raise ``ValueError`` if a joint without forces is folded by more than ``LARGEST_FOLD``."""
-        lengths = np.stack([joint_lengths(rest, self.rod.tree) for rest in values["rest_length"]])
-        bend = np.linalg.norm(values["natural_curvature"].astype(float), axis=-1) * lengths * (self.rod.tree > 0)
-        if (bend > 2.001 * np.tan(np.radians(LARGEST_FOLD) / 2)).any():
-            i = int(np.argmax(bend.max(axis=0)))
-            raise ValueError(
-                f"parameter 'natural_curvature' of joint {i}, {bend[:, i].max() / lengths[:, i].max():.4g} / m over "
-                f"{lengths[:, i].max():.3g} m, folds it by more than {LARGEST_FOLD:g} degrees"
-            )
+            curvature, rest = values["natural_curvature"], values["rest_length"]
+            check_natural_folds("parameter 'natural_curvature'", curvature, rest, self.rod.tree)
 
     def _check_stretch(self, position: np.ndarray, rest_length: np.ndarray) -> None:
         """Raise ``ValueError`` if the ends of an edge of shapes (B, n, 3) are further apart than edges of the rest

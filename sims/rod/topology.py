@@ -122,6 +122,19 @@ def check_folds(name: str, position: np.ndarray, parents: np.ndarray, largest: f
         )
 
 
+def check_natural_folds(name: str, curvature: np.ndarray, rest_length: np.ndarray, parents: np.ndarray) -> None:
+    """Raise ``ValueError`` if natural curvatures (B, n, 2) [1/m] fold a joint between edges of ``rest_length`` (B, n)
+    [m] by more than ``LARGEST_FOLD``."""
+    lengths = np.stack([joint_lengths(np.asarray(rest, float), parents) for rest in rest_length])
+    bend = np.linalg.norm(np.asarray(curvature, float), axis=-1) * lengths * (parents > 0)
+    if (bend > 2.001 * np.tan(np.radians(LARGEST_FOLD) / 2)).any():  # float32 has rounded it
+        b, i = (int(k) for k in np.unravel_index(int(bend.argmax()), bend.shape))
+        raise ValueError(
+            f"{name} of joint {i}, {bend[b, i] / lengths[b, i]:.4g} / m over {lengths[b, i]:.3g} m, folds it by more "
+            f"than {LARGEST_FOLD:g} degrees"
+        )
+
+
 def joint_lengths(rest_length: np.ndarray, parents: np.ndarray) -> np.ndarray:
     """Mean rest length of the two edges of each joint, (n,) [m]; 1 where there is no joint."""
     result = np.ones(len(parents))
