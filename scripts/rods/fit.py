@@ -45,13 +45,13 @@ def fit(arguments: Fit) -> int:
     training = _spread(mendable(recordings, name, "train", arguments.data or None), arguments.files)
     given = read_parameters(arguments.start, name) if arguments.start else None
     folder = RunFolder(arguments.out or f"runs/rods-{name}")
-    folder.claim(resume=arguments.resume, overwrite=arguments.overwrite)
-    course = _Course(folder, name, training, arguments.iterations, arguments.files > 0)
-    if arguments.resume:
-        course.read(given)
-    else:
-        course.begin(given)
-    course.run()
+    with folder.claim(resume=arguments.resume, overwrite=arguments.overwrite):
+        course = _Course(folder, name, training, arguments.iterations, arguments.files > 0)
+        if arguments.resume:
+            course.read(given)
+        else:
+            course.begin(given)
+        course.run()
     return 0
 
 
