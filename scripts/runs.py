@@ -89,8 +89,9 @@ class RunFolder:
         if self.holds_results() and not (resume or overwrite):
             lock.release()
             raise CommandError(f"{self.path} holds a run already; pass --resume, --overwrite or another --out")
-        for remainder in self.path.glob(".*.partial*"):  # of a process that was killed while it wrote
-            remainder.unlink(missing_ok=True)
+        for name in ("config.json", *RESULTS):
+            for remainder in self.path.glob(f".{Path(name).stem}.*.partial*"):  # a process was killed while it wrote
+                remainder.unlink(missing_ok=True)
         return lock
 
     def begin(self, config: dict[str, Any], *, resumed: bool) -> None:

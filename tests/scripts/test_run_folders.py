@@ -172,7 +172,8 @@ def test_a_folder_that_becomes_read_only_is_named(tmp_path):
 
 
 def test_remainders_of_a_killed_process_are_removed(tmp_path):
-    remainder = tmp_path / ".checkpoint.123.partial.npz"
-    remainder.write_bytes(b"half")
+    remainder, other = tmp_path / ".checkpoint.123.partial.npz", tmp_path / ".replay.123.partial.mp4"
+    for path in (remainder, other):
+        path.write_bytes(b"half")
     RunFolder(tmp_path).claim(resume=False, overwrite=False).release()
-    assert not remainder.exists()
+    assert not remainder.exists() and other.exists()  # a replay may be under way
