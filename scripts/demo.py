@@ -42,10 +42,10 @@ def run(arguments: Arguments) -> int:
     check_settings(settings)
     env_id = resolve(arguments.environment)
     folder = RunFolder(arguments.out)
-    folder.prepare()
     from pliant.scripts.optimize import execute
 
-    execute(env_id, "gradient", settings, EnvironmentOptions().keywords(), folder, video=arguments.video)
+    with folder.claim(resume=False, overwrite=True):
+        execute(env_id, "gradient", settings, EnvironmentOptions().keywords(), folder, video=arguments.video)
     for name, text in (("video.mp4", "before and after"), ("plot.png", "return and score"), ("metrics.csv", "figures")):
         if (folder.path / name).exists():
             print(f"{folder.path / name}  {text}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
@@ -114,18 +115,18 @@ def run(arguments: Arguments) -> int:
     env_id = resolve(arguments.environment)
     kind = f"{arguments.method}-mpc" if control.receding_horizon else arguments.method
     folder = RunFolder(arguments.out or f"runs/{short_name(env_id)}-{kind}-seed{arguments.seed}")
-    folder.claim(resume=arguments.resume, overwrite=arguments.overwrite)
-    execute(
-        env_id,
-        arguments.method,
-        settings,
-        keywords,
-        folder,
-        control=control,
-        resume=arguments.resume,
-        worlds=arguments.worlds,
-        video=arguments.video,
-    )
+    with folder.claim(resume=arguments.resume, overwrite=arguments.overwrite):
+        execute(
+            env_id,
+            arguments.method,
+            settings,
+            keywords,
+            folder,
+            control=control,
+            resume=arguments.resume,
+            worlds=arguments.worlds,
+            video=arguments.video,
+        )
     return 0
 
 
@@ -147,73 +148,133 @@ def execute(
     worlds: int = 0,
     video: bool = True,
 ) -> Result:
-    """Optimise and write all files of the run folder; what ``optimize`` and ``demo`` have in common."""
+    """Optimise and write all files of the run folder; what ``optimize`` and ``demo`` have in common.
+
+    The folder is as it was until the first iteration is over: what is refused or stopped before costs no earlier run.
+    A run that is stopped later leaves the checkpoint of its last iteration and the best actions so far.
+    """
     from rich.console import Console
 
-    from pliant.scripts.progress import iteration_progress
-    from pliant.scripts.registry import make, short_name
+    from pliant.scripts.interrupts import interrupts
+    from pliant.scripts.registry import make
     from pliant.scripts.runs import machine, versions
 
     console = Console(stderr=True)
-    receding = control is not None and control.receding_horizon > 0
+    control = control or MpcSettings()
+    receding = control.receding_horizon > 0
     config = {
         "environment": env_id,
         "environment_options": env_options,
         "method": method,
         "settings": asdict(settings),
-        "control": asdict(control) if control is not None and receding else {},
+        "control": asdict(control) if receding else {},
         "versions": versions(),
         "machine": machine(),
     }
-    state = _stored_state(folder, config) if resume else None
+    state = _stored_state(folder, config, console) if resume else None
     with console.status(f"making {env_id}"):
-        simulated = replace(settings, horizon=control.receding_horizon) if control and receding else settings
+        simulated = replace(settings, horizon=control.receding_horizon) if receding else settings
         env = _make_environment(env_id, simulated, env_options, worlds)
         controlled = make(env_id, **env_options) if receding else None
-    folder.write_json("config.json", config)
-    begun, saved = resume, time.monotonic()
-    total = settings.iterations
-    if control is not None and controlled is not None:
-        from pliant.policies.trajectory import mpc
-
-        total = mpc.plans_of(settings.horizon or controlled.horizon, control)
-
-    try:
-        label = f"{short_name(env_id)} {method}" + (" receding" if receding else "")
-        with iteration_progress(console, total, label=label, shown=SHOWN) as show:
-
-            def on_iteration(current: Any, row: dict[str, float]) -> None:
-                nonlocal begun, saved
-                begun = True
-                show(row | _progress(row, total, settings.max_simulated_steps))
-                if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS or row["iteration"] == total:
-                    folder.write_checkpoint(current.to_arrays())
-                    saved = time.monotonic()
-
-            optimizer = _module(method).optimize
-            if control is not None and controlled is not None:
-                result = mpc.optimize(
-                    controlled, env, optimizer, settings, control, state=state, on_iteration=on_iteration
-                )
-            else:
-                result = optimizer(env, settings, state=state, on_iteration=on_iteration)
-    except KeyboardInterrupt:
-        folder.print_hint(console)
-        raise
-    except ValueError:
-        if not begun:
-            folder.release()
-        raise
-    finally:
-        env.close()
-        if controlled is not None:
-            controlled.close()
-    _write_result(folder, config, result)
-    if video:
-        with console.status("recording the video"):
-            write_before_and_after(env_id, env_options, settings.seed, result.initial_actions, result.actions, folder)
+    course = _Course(console, folder, config, env, settings, control, controlled, state)
+    with interrupts() as course.interrupts:
+        try:
+            result = course.run()
+            if video:
+                with console.status("recording the video"):
+                    write_before_and_after(
+                        env_id, env_options, settings.seed, result.initial_actions, result.actions, folder
+                    )
+        except (KeyboardInterrupt, SystemExit):
+            with course.interrupts.held():
+                course.keep()
+                folder.print_hint(console)
+            raise
+        finally:
+            env.close()
+            if controlled is not None:
+                controlled.close()
     _report(console, result, folder)
     return result
+
+
+class _Course:
+    """One run: its environments, its files, and how far it is."""
+
+    def __init__(
+        self,
+        console: Any,
+        folder: RunFolder,
+        config: dict[str, Any],
+        env: Any,
+        settings: TrajectorySettings,
+        control: MpcSettings,
+        controlled: Any,
+        state: Any,
+    ) -> None:
+        self.console, self.folder, self.config = console, folder, config
+        self.env, self.settings, self.control, self.controlled, self.state = env, settings, control, controlled, state
+        self.method: str = config["method"]
+        self.interrupts: Any = None
+        self._began = False
+        self._latest: Any = None  # the state after the last iteration of this session
+        self._total = settings.iterations
+        self._show: Any = None
+        self._saved = -math.inf
+        if controlled is not None:
+            from pliant.policies.trajectory.mpc import plans_of
+
+            self._total = plans_of(settings.horizon or controlled.horizon, control)
+
+    def run(self) -> Result:
+        """Optimise, and write all files but the video."""
+        from pliant.scripts.progress import iteration_progress
+        from pliant.scripts.registry import short_name
+
+        label = f"{short_name(self.config['environment'])} {self.method}" + (" receding" if self.controlled else "")
+        optimizer = _module(self.method).optimize
+        hooks = {"state": self.state, "on_iteration": self._on_iteration}
+        with iteration_progress(self.console, self._total, label=label, shown=SHOWN) as self._show:
+            if self.controlled is None:
+                result = optimizer(self.env, self.settings, **hooks)
+            else:
+                from pliant.policies.trajectory import mpc
+
+                result = mpc.optimize(self.controlled, self.env, optimizer, self.settings, self.control, **hooks)
+        self._begin()
+        _write_result(self.folder, self.config, result)
+        title = f"{self.config['environment']}, seed {self.settings.seed}"
+        best_by = "" if self.controlled else self.settings.best_by  # a receding horizon has one episode
+        self.folder.write_plot({self.method: result.history}, title, best_by=best_by)
+        return result
+
+    def keep(self) -> None:
+        """Write how far the run has come in this session: the checkpoint, the best actions, the figures."""
+        if self._latest is None:
+            return
+        if self.controlled is None:
+            from pliant.policies.trajectory.episode import interim_result
+
+            result = interim_result(self.method, self.env, self.settings, self._latest)
+        else:
+            from pliant.policies.trajectory import mpc
+
+            result = mpc.interim_result(self.controlled, self.settings, self.control, self._latest)
+        _write_result(self.folder, self.config, result)
+
+    def _begin(self) -> None:
+        if not self._began:
+            self.folder.begin(self.config, resumed=self.state is not None)
+            self._began = True
+
+    def _on_iteration(self, current: Any, row: dict[str, float]) -> None:
+        self._begin()
+        self._latest = current.copy()
+        self._show(row | _progress(row, self._total, self.settings.max_simulated_steps))
+        if time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS or row["iteration"] == self._total:
+            self.folder.write_checkpoint(current.to_arrays())
+            self._saved = time.monotonic()
+        self.interrupts.check()
 
 
 def write_before_and_after(
@@ -271,12 +332,15 @@ def _population(env_id: str, settings: SamplingSettings, env_options: dict[str, 
         env.close()
 
 
-def _stored_state(folder: RunFolder, config: dict[str, Any]) -> Any:
-    """The state to go on from, after a check that the run in the folder is the same one.
+def _stored_state(folder: RunFolder, config: dict[str, Any], console: Any) -> Any:
+    """The state to go on from, after a check that the run in the folder is the same one; None if there is none yet.
 
     Raises:
-        CommandError: the folder holds no run, or one of other settings.
+        CommandError: the folder holds a run of other settings, or a broken one.
     """
+    if not folder.can_resume():
+        folder.say_that_it_starts(console)
+        return None
     folder.check_same_run(config, shared=SHARED, may_differ=EXTENDABLE)
     arrays = folder.read_checkpoint()
     try:
@@ -304,9 +368,6 @@ def _write_result(folder: RunFolder, config: dict[str, Any], result: Result) -> 
             "seconds": result.seconds,
         },
     )
-    title = f"{config['environment']}, seed {config['settings']['seed']}"
-    best_by = "" if config["control"] else config["settings"]["best_by"]  # a receding horizon has one episode
-    folder.write_plot({config["method"]: result.history}, title, best_by=best_by)
 
 
 def _report(console: Any, result: Result, folder: RunFolder) -> None:

@@ -23,7 +23,14 @@ from typing import Any
 
 from pliant.policies.checkpoints import load_arrays, load_json, replacing, save_arrays, save_json
 from pliant.scripts.errors import CommandError
+from pliant.scripts.locks import FolderLock
 
+CHECKPOINT = "checkpoint.npz"
+RESULTS = (
+    *(CHECKPOINT, "metrics.csv", "metrics.json", "plot.png", "video.mp4"),
+    *("actions.npz", "policy.npz", "policy.json", "parameters.json"),
+)
+"""What runs leave besides their configuration."""
 VERSIONED = ("pliant", "taichi", "gymnasium", "numpy", "scipy", "cma")
 
 
@@ -53,19 +60,48 @@ class RunFolder:
     def holds_run(self) -> bool:
         return (self.path / "config.json").exists()
 
-    def claim(self, *, resume: bool, overwrite: bool) -> None:
-        """`prepare` the folder for a run.
+    def holds_results(self) -> bool:
+        """Whether something would be lost with the run in the folder; one that was stopped at once leaves nothing."""
+        return any((self.path / name).exists() for name in RESULTS)
+
+    def can_resume(self) -> bool:
+        """Whether the folder holds what `--resume` goes on from."""
+        return self.holds_run() and (self.path / CHECKPOINT).exists()
+
+    def claim(self, *, resume: bool, overwrite: bool) -> FolderLock:
+        """`prepare` the folder for a run, and keep other processes from it until the lock that is returned is released.
 
         Raises:
-            CommandError: it cannot be written, or holds a run that is neither to be resumed nor to be overwritten.
+            CommandError: it cannot be written, another process has claimed it, or it holds a run that is neither to be
+                resumed nor to be overwritten.
         """
+        if resume and overwrite:
+            raise CommandError("--resume goes on with a run, --overwrite replaces it; pass one of them")
         self.prepare()
-        if self.holds_run() and not (resume or overwrite):
+        try:
+            lock = FolderLock(self.path)
+        except BlockingIOError:
+            raise CommandError(
+                f"another process is writing a run to {self.path}; wait until it has ended, or pass another --out"
+            ) from None
+        except OSError as error:
+            raise CommandError(f"cannot lock the folder {self.path}: {error.strerror or error}") from error
+        if self.holds_results() and not (resume or overwrite):
+            lock.release()
             raise CommandError(f"{self.path} holds a run already; pass --resume, --overwrite or another --out")
+        for name in ("config.json", *RESULTS):
+            for remainder in self.path.glob(f".{Path(name).stem}.*.partial*"):  # a process was killed while it wrote
+                remainder.unlink(missing_ok=True)
+        return lock
 
-    def release(self) -> None:
-        """Let go of a folder whose run was refused before it began, so that a corrected one may take it."""
-        (self.path / "config.json").unlink(missing_ok=True)
+    def begin(self, config: dict[str, Any], *, resumed: bool) -> None:
+        """Write config.json; of a run that is not ``resumed``, first remove what an earlier one has left.
+
+        The checkpoint goes first: no instant leaves that of one run beside the configuration of another.
+        """
+        for name in () if resumed else (CHECKPOINT, *RESULTS):
+            (self.path / name).unlink(missing_ok=True)
+        self.write_json("config.json", config)
 
     def check_same_run(
         self, config: dict[str, Any], *, shared: Collection[str], may_differ: Collection[str] = ()
@@ -136,11 +172,11 @@ class RunFolder:
         return actions, initial
 
     def write_checkpoint(self, arrays: dict[str, Any]) -> None:
-        save_arrays(self.path / "checkpoint.npz", arrays)
+        save_arrays(self.path / CHECKPOINT, arrays)
 
     def read_checkpoint(self) -> dict[str, Any]:
         try:
-            return load_arrays(self.path / "checkpoint.npz", required=("history", "best_parameters"))
+            return load_arrays(self.path / CHECKPOINT, required=("history", "best_parameters"))
         except ValueError as error:
             raise CommandError(f"cannot resume: {error}") from error
 
@@ -198,9 +234,15 @@ class RunFolder:
             figure.savefig(temporary, dpi=120)
         pyplot.close(figure)
 
+    def say_that_it_starts(self, console: Any) -> None:
+        """Say that there is nothing to resume."""
+        console.print(f"nothing to go on from in {self.path}: the run starts anew", highlight=False, soft_wrap=True)
+
     def print_hint(self, console: Any) -> None:
         """Say how to go on after an interruption."""
-        hint = f"go on with the same command and --resume; the run so far is in {self.path}"
+        hint = "stopped before anything was found; the same command starts anew"
+        if self.can_resume():
+            hint = f"go on with the same command and --resume; the run so far is in {self.path}"
         console.print(hint, highlight=False, soft_wrap=True)
 
 

@@ -77,14 +77,12 @@ def run(arguments: Arguments) -> int:
 
     env_id = resolve(arguments.environment)
     folder = RunFolder(arguments.out or f"runs/{short_name(env_id)}-{arguments.algo}-seed{arguments.seed}")
-    folder.claim(resume=arguments.resume, overwrite=arguments.overwrite)
-    if arguments.resume and not folder.holds_run():
-        raise CommandError(f"cannot resume: {folder.path} holds no run")
-    try:
-        import torch  # noqa: F401  the extra ``rl``
-    except ImportError as error:
-        raise CommandError("training needs torch and stable-baselines3: pip install 'pliant[rl]'") from error
-    from pliant.scripts.training import Training
+    with folder.claim(resume=arguments.resume, overwrite=arguments.overwrite):
+        try:
+            import torch  # noqa: F401  the extra ``rl``
+        except ImportError as error:
+            raise CommandError("training needs torch and stable-baselines3: pip install 'pliant[rl]'") from error
+        from pliant.scripts.training import Training
 
-    Training(env_id, arguments, folder).run()
+        Training(env_id, arguments, folder).run()
     return 0

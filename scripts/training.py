@@ -120,17 +120,17 @@ class Training:
             )
 
     def _stored_state(self) -> Any:
-        """The state to go on from, after a check that the run in the folder is the same one.
+        """The state to go on from, after a check that the run in the folder is the same one; None if there is none yet.
 
         Raises:
-            CommandError: the folder holds no such run.
+            CommandError: the folder holds another run, or a broken one.
         """
+        if not self.folder.can_resume():
+            return None
         if "algorithm" not in self.folder.read_json("config.json"):
             raise CommandError(f"cannot resume {self.folder.path}: it is no run of `pliant train`")
         self.folder.check_same_run(self.config, shared=SHARED, may_differ=BUDGET)
         path = self.folder.path / "checkpoint.npz"
-        if not path.exists():
-            return None  # interrupted before the first checkpoint
         from pliant.policies.training_state import history_from_tree, unpack
 
         try:
@@ -151,36 +151,47 @@ class Training:
         import torch
         from rich.console import Console
 
+        from pliant.scripts.interrupts import interrupts
         from pliant.scripts.registry import make_vector
 
         torch.set_num_threads(1)  # the networks are small
         console = Console(stderr=True)
+        if self.arguments.resume and self.state is None:
+            self.folder.say_that_it_starts(console)
         learned = self.algorithm in LEARNED
         survives = {"on_divergence": "truncate"} | self.env_options  # one world's divergence ends its episode only
         worlds = {"autoreset_mode": "SameStep", **survives} if learned else {"differentiable": True, **self.env_options}
         with console.status(f"making {self.env_id}"):
             env = make_vector(self.env_id, self.num_envs, **worlds)
             self._judge = make_vector(self.env_id, self._evaluation_worlds(), **survives)
-        self.folder.write_json("config.json", self.config)
-        self._began = self._saved = time.monotonic()
+        self._began, self._saved = time.monotonic(), -math.inf
         self._log = self._open_log()
-        options: dict[str, Any] = {"state": self.state}
-        try:
-            with training_progress(console, self) as self._show:
-                if self.algorithm == "bptt":
-                    policy = self._train_bptt(env)
-                else:
-                    result = self.method.train(env, self.settings, on_iteration=self._on_iteration, **options)
-                    policy, self.history, self._snapshot = result.policy, result.history, lambda: result.state
-            self._finish(console, policy)
-        except KeyboardInterrupt:
-            self.folder.print_hint(console)
-            raise
-        finally:
-            env.close()
-            self._judge.close()
-            if self._log is not None:
-                self._log.close()
+        self.folder.begin(self.config, resumed=self.state is not None)
+        with interrupts() as self._interrupts:
+            try:
+                with training_progress(console, self) as self._show:
+                    policy = self._train(env)
+                if self._interrupts.received:  # after the last iteration
+                    self._checkpoint()
+                    self._interrupts.end()
+                self._finish(console, policy)
+            except (KeyboardInterrupt, SystemExit):
+                self.folder.print_hint(console)
+                raise
+            finally:
+                env.close()
+                self._judge.close()
+                if self._log is not None:
+                    self._log.close()
+
+    def _train(self, env: Any) -> Any:
+        """The policy after the last update. A signal waits until an iteration is over, a second one does not."""
+        with self._interrupts.held(until_the_second=True):
+            if self.algorithm == "bptt":
+                return self._train_bptt(env)
+            result = self.method.train(env, self.settings, on_iteration=self._on_iteration, state=self.state)
+            self.history, self._snapshot = result.history, lambda: result.state
+            return result.policy
 
     def _train_bptt(self, env: Any) -> Any:
         from pliant.policies.through_physics.learning import make_controller
@@ -207,8 +218,9 @@ class Training:
         if self._due(row):
             self._evaluate(policy, row)
         self._show(row, self.evaluations)
-        if time.monotonic() - self._saved > self.arguments.checkpoint_seconds:
+        if self._interrupts.received or time.monotonic() - self._saved > self.arguments.checkpoint_seconds:
             self._checkpoint()
+        self._interrupts.check()
 
     def _due(self, row: dict[str, float]) -> bool:
         """Whether an evaluation is: at fixed numbers of steps or, where there is no budget of steps, at fixed times."""
@@ -264,10 +276,14 @@ class Training:
             raise CommandError(
                 "TensorBoard is not installed: pip install 'pliant[rl]', or pass --no-tensorboard"
             ) from error
+        folder = self.folder.path / "tensorboard"
         done = None  # steps after which an interrupted run's entries are void
-        if self.state is not None:
+        if self.state is None:
+            for earlier in folder.glob("events.*"):
+                earlier.unlink()
+        else:
             done = int(getattr(self.state, "simulated_steps", 0) or _steps_of(self.state)) + 1
-        return SummaryWriter(str(self.folder.path / "tensorboard"), purge_step=done)
+        return SummaryWriter(str(folder), purge_step=done)
 
     # ------------------------------------------------------------------ at the end
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_parameters
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from pliant.policies import evaluation
 from pliant.policies.checkpoints import history_array, history_rows
@@ -27,6 +27,7 @@ from pliant.policies.controllers import act_on_arrays
 from pliant.policies.ranges import check_ranges
 from pliant.policies.schedules import half_cosine
 from pliant.policies.through_physics.learning import make_controller
+from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
 from pliant.policies.torch_bridge import TorchEnv
 
 COLUMNS = ("iteration", "simulated_steps", "reverse_steps", "seconds", "return", "score", "gradient_norm", "step_size")
@@ -82,7 +83,10 @@ class State:
     weights: np.ndarray  # of the controller, shape (P,)
     first_moment: np.ndarray  # Adam's, shape (P,)
     second_moment: np.ndarray
-    updates: int = 0
+    before: np.ndarray = field(default_factory=lambda: np.zeros(0))  # the weights before the last update, shape (P,)
+    step_factor: float = 1.0  # on the scheduled step size
+    failures: int = 0  # iterations in a row that diverged
+    updates: int = 0  # since the moments were last emptied
     iteration: int = 0
     simulated_steps: int = 0
     reverse_steps: int = 0
@@ -143,7 +147,7 @@ def train(
     Raises:
         ValueError: a setting is out of range, the state is of another controller, or the task tells no time but the
             controller needs it.
-        SimulationDiverged: an episode or its gradient has overflowed.
+        SimulationDiverged: episodes diverge however short the steps are.
     """
     check_settings(settings)
     bridge = TorchEnv(env)
@@ -153,45 +157,39 @@ def train(
     bridge = TorchEnv(env, dtype=weights[0].dtype, device=weights[0].device)
     horizon = min(settings.horizon or bridge.horizon, bridge.horizon)
     adam = torch.optim.Adam(weights, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2))
+    setbacks = Setbacks(weights, adam)
     if state is None:
         count = parameters_to_vector(weights).numel()
         state = State(parameters_to_vector(weights).detach().cpu().numpy().copy(), np.zeros(count), np.zeros(count))
     else:
         _restore(state, weights, adam)
+        before = torch.as_tensor(state.before if state.before.size else state.weights)
+        setbacks.load_state_dict({"before": before, "factor": state.step_factor, "in_a_row": state.failures})
 
     while _left(settings, state):
         began = time.perf_counter()
-        step_size = _step_size(settings, state)
+        step_size = _step_size(settings, state) * setbacks.factor
         adam.param_groups[0]["lr"] = step_size
-        observation = bridge.reset(_seeds(settings, state.iteration, bridge.num_envs))
-        total = torch.zeros(bridge.num_envs)
-        value: Any = 0.0  # of the window so far
-        norms = []
-        for t in range(horizon):
-            observation, reward, info = bridge.step(controller(observation))
-            value = value + settings.discount**t * reward.mean()
-            total += reward.detach().cpu()
-            if t + 1 == horizon or (settings.window and (t + 1) % settings.window == 0):
-                adam.zero_grad()
-                (-value).backward()
-                norms.append(float(clip_grad_norm_(weights, settings.clip_norm or math.inf, error_if_nonfinite=True)))
-                adam.step()
-                if t + 1 < horizon:
-                    observation, value = bridge.detach(), 0.0
-
+        seeds = _seeds(settings, state.iteration, bridge.num_envs)
+        norms: list[float] = []
+        try:
+            value, score = _episode(bridge, controller, settings, seeds, horizon, setbacks, norms)
+            state.updates += len(norms)
+        except FAILURES as failure:
+            setbacks.go_back(failure)
+            value, score, norms, state.updates = math.nan, math.nan, [math.nan], 0
         state.iteration += 1
-        state.updates += len(norms)
         state.simulated_steps += horizon * bridge.num_envs
         state.reverse_steps += horizon * bridge.num_envs
         state.seconds += time.perf_counter() - began
-        _store(state, weights, adam)
+        _store(state, weights, setbacks)
         row = {
             "iteration": float(state.iteration),
             "simulated_steps": float(state.simulated_steps),
             "reverse_steps": float(state.reverse_steps),
             "seconds": state.seconds,
-            "return": float(total.mean()),
-            "score": float(np.mean(info["score"])),
+            "return": value,
+            "score": score,
             "gradient_norm": float(np.mean(norms)),
             "step_size": step_size,
         }
@@ -200,6 +198,37 @@ def train(
             on_iteration(state, row)
 
     return Result(controller, state.history, state.simulated_steps, state.reverse_steps, state.seconds, state)
+
+
+def _episode(
+    bridge: TorchEnv,
+    controller: torch.nn.Module,
+    settings: Settings,
+    seeds: list[int],
+    horizon: int,
+    setbacks: Setbacks,
+    norms: list[float],
+) -> tuple[float, float]:
+    """One episode in all worlds, with an update after each window; ``norms`` gets those of the gradients.
+
+    Returns:
+        The mean return and the mean score.
+    """
+    observation = bridge.reset(seeds)
+    total = torch.zeros(bridge.num_envs)
+    value: Any = 0.0  # of the window so far
+    for t in range(horizon):
+        observation, reward, info = bridge.step(controller(observation))
+        value = value + settings.discount**t * reward.mean()
+        total += reward.detach().cpu()
+        if t + 1 == horizon or (settings.window and (t + 1) % settings.window == 0):
+            setbacks.adam.zero_grad()
+            (-value).backward()
+            norms.append(clipped_norm(setbacks.weights, settings.clip_norm))
+            setbacks.update()
+            if t + 1 < horizon:
+                observation, value = bridge.detach(), 0.0
+    return float(total.mean()), float(np.mean(info["score"]))
 
 
 def evaluate(
@@ -252,11 +281,13 @@ def _step_size(settings: Settings, state: State) -> float:
     return settings.learning_rate * half_cosine(progress)
 
 
-def _store(state: State, weights: list[torch.nn.Parameter], adam: torch.optim.Adam) -> None:
-    """Write weights and Adam's moments to the state."""
+def _store(state: State, weights: list[torch.nn.Parameter], setbacks: Setbacks) -> None:
+    """Write weights, Adam's moments and what may be taken back to the state."""
     state.weights = parameters_to_vector(weights).detach().cpu().numpy().copy()
+    state.before, state.step_factor, state.failures = setbacks.before.cpu().numpy(), setbacks.factor, setbacks.in_a_row
     for name, key in (("first_moment", "exp_avg"), ("second_moment", "exp_avg_sq")):
-        setattr(state, name, parameters_to_vector([adam.state[w][key] for w in weights]).cpu().numpy().copy())
+        moments = [setbacks.adam.state[w][key] if state.updates else torch.zeros_like(w) for w in weights]
+        setattr(state, name, parameters_to_vector(moments).detach().cpu().numpy().copy())
 
 
 def _restore(state: State, weights: list[torch.nn.Parameter], adam: torch.optim.Adam) -> None:

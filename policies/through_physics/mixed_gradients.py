@@ -29,11 +29,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.nn.utils import clip_grad_norm_
 
 from pliant.policies.ranges import check_ranges
 from pliant.policies.schedules import half_cosine
 from pliant.policies.through_physics.learning import OnIteration, Result, load_parts, make_mlp, used_share
+from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
 from pliant.policies.torch_bridge import TorchEnv
 from pliant.policies.training_state import history_from_tree, history_to_tree
 
@@ -98,6 +98,10 @@ class Estimate:
     zeroth_variance: float
 
 
+FAILED = Estimate(*3 * (torch.zeros(0),), *3 * (math.nan,))
+"""Of episodes that diverged."""
+
+
 def train(
     env: Any,
     settings: Settings,
@@ -117,7 +121,7 @@ def train(
 
     Raises:
         ValueError: a setting is out of range, or the state is of another run.
-        SimulationDiverged: an episode has overflowed.
+        SimulationDiverged: episodes diverge however short the steps are.
     """
     check_settings(settings)
     bridge = TorchEnv(env)
@@ -129,12 +133,13 @@ def train(
     bridge = TorchEnv(env, dtype=weights[0].dtype)
     horizon = min(settings.horizon or bridge.horizon, bridge.horizon)
     adam = torch.optim.Adam(weights, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2))
+    setbacks = Setbacks(weights, adam)
     generator = torch.Generator().manual_seed(settings.seed)
     goals = bridge.num_envs // settings.samples
     simulated_steps, seconds = 0, 0.0
     history: list[dict[str, float]] = []
     if state is not None:
-        load_parts({"policy": policy, "adam": adam}, state)
+        load_parts({"policy": policy, "adam": adam, "setbacks": setbacks}, state)
         generator.set_state(state["generator"])
         simulated_steps, seconds = state["simulated_steps"], state["seconds"]
         history = history_from_tree(state["history"])
@@ -143,6 +148,7 @@ def train(
         tree = {
             "policy": policy.state_dict(),
             "adam": adam.state_dict(),
+            "setbacks": setbacks.state_dict(),
             "generator": generator.get_state(),
             "history": history_to_tree(history),
             "simulated_steps": simulated_steps,
@@ -153,16 +159,22 @@ def train(
     while (progress := used_share(settings, simulated_steps, seconds)) < 1.0:
         began = time.perf_counter()
         falling = 1.0 if settings.schedule == "constant" else half_cosine(progress)
-        adam.param_groups[0]["lr"] = settings.learning_rate * falling
+        step_size = settings.learning_rate * falling * setbacks.factor
+        adam.param_groups[0]["lr"] = step_size
         first = settings.seed + len(history) * goals
         seeds = np.repeat(np.arange(first, first + goals), settings.samples).tolist()
-        estimate, returns, scores = estimate_gradient(bridge, policy, seeds, horizon, settings, generator)
-        at = 0
-        for weight in weights:
-            weight.grad = -estimate.mixed[at : at + weight.numel()].reshape(weight.shape)
-            at += weight.numel()
-        norm = clip_grad_norm_(weights, settings.clip_norm or math.inf, error_if_nonfinite=True)
-        adam.step()
+        try:
+            estimate, returns, scores = estimate_gradient(bridge, policy, seeds, horizon, settings, generator)
+            at = 0
+            for weight in weights:
+                weight.grad = -estimate.mixed[at : at + weight.numel()].reshape(weight.shape)
+                at += weight.numel()
+            norm = clipped_norm(weights, settings.clip_norm)
+            setbacks.update()
+        except FAILURES as failure:
+            setbacks.go_back(failure)
+            estimate, norm = FAILED, math.nan
+            returns, scores = torch.full((1,), math.nan), np.full(1, math.nan)
 
         simulated_steps += horizon * bridge.num_envs
         seconds += time.perf_counter() - began
@@ -173,11 +185,11 @@ def train(
             "seconds": seconds,
             "return": float(returns.mean()),
             "score": float(np.mean(scores)),
-            "gradient_norm": float(norm),
+            "gradient_norm": norm,
             "alpha": estimate.alpha,
             "first_variance": estimate.first_variance,
             "zeroth_variance": estimate.zeroth_variance,
-            "step_size": adam.param_groups[0]["lr"],
+            "step_size": step_size,
         }
         history.append(row)
         if on_iteration is not None:

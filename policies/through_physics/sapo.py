@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -28,6 +28,7 @@ from pliant.policies.ranges import check_ranges
 from pliant.policies.through_physics.episodes import Episodes
 from pliant.policies.through_physics.gaussian import GaussianPolicy, value_network
 from pliant.policies.through_physics.learning import OnIteration, Result, load_parts, td_lambda_returns, used_share
+from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
 from pliant.policies.torch_bridge import TorchEnv
 from pliant.policies.training_state import history_from_tree, history_to_tree
 
@@ -105,7 +106,7 @@ def train(
 
     Raises:
         ValueError: a setting is out of range, or the state is of another run.
-        SimulationDiverged: an episode has overflowed.
+        SimulationDiverged: episodes diverge however short the steps are.
     """
     check_settings(settings)
     bridge = TorchEnv(env)
@@ -131,6 +132,7 @@ def train(
     policy_adam = torch.optim.AdamW(policy.parameters(), lr=settings.policy_learning_rate, **options)
     critic_adam = torch.optim.AdamW(critics.parameters(), lr=settings.critic_learning_rate, **options)
     alpha_adam = torch.optim.Adam(log_alpha.parameters(), lr=settings.entropy_learning_rate, betas=options["betas"])
+    setbacks = Setbacks(policy.parameters(), policy_adam)
     generator = torch.Generator().manual_seed(settings.seed)
     episodes = Episodes(bridge, settings.seed, settings.horizon)
     wanted_entropy = settings.target_entropy * bridge.action_size  # minus H_target
@@ -141,6 +143,7 @@ def train(
         "policy_adam": policy_adam,
         "critic_adam": critic_adam,
         "alpha_adam": alpha_adam,
+        "setbacks": setbacks,
     }
     simulated_steps, seconds = 0, 0.0
     history: list[dict[str, float]] = []
@@ -165,69 +168,33 @@ def train(
         simulated_steps, seconds = state["simulated_steps"], state["seconds"]
         history = history_from_tree(state["history"])
 
-    def values(observation: torch.Tensor) -> torch.Tensor:
-        """Values of both critics, shape (2, N)."""
-        return torch.stack([critic(observation)[:, 0] for critic in critics])
-
     while (progress := used_share(settings, simulated_steps, seconds)) < 1.0:
         began = time.perf_counter()
         rate = 1.0 if settings.schedule == "constant" else 1.0 - 0.99 * progress
-        policy_adam.param_groups[0]["lr"] = rate * settings.policy_learning_rate
+        step_size = rate * settings.policy_learning_rate * setbacks.factor
+        policy_adam.param_groups[0]["lr"] = step_size
         critic_adam.param_groups[0]["lr"] = rate * settings.critic_learning_rate
         alpha = float(log_alpha["value"].detach().exp())
 
         # the policy: one window through the physics and the mean critic
         policy_adam.zero_grad()
         critics.requires_grad_(False)
-        observation = episodes.observation
-        seen, rewards, next_values, ended, densities = [], [], [], [], []
-        value, discount = torch.zeros(bridge.num_envs), 1.0
-        for t in range(settings.window):
-            seen.append(observation.detach().clone())
-            action, log_density = policy.sample(observation, generator)
-            observation, reward = episodes.step(action)
-            reward = reward + alpha * (wanted_entropy - log_density) / (2 * wanted_entropy)
-            value = value + discount * reward
-            discount *= settings.discount
-            both = values(policy.norm(observation))
-            if episodes.over and settings.finite_horizon:
-                both = 0.0 * both
-            rewards.append(reward.detach())
-            densities.append(log_density.detach())
-            next_values.append(both.detach().min(0).values)
-            ended.append(episodes.over or t + 1 == settings.window)
-            if ended[-1]:
-                (-(value + discount * both.mean(0)).sum() / (bridge.num_envs * settings.window)).backward()
-                value, discount = torch.zeros(bridge.num_envs), 1.0
-                observation = episodes.cut()
-        limit = settings.clip_norm or math.inf
-        norm = clip_grad_norm_(policy.parameters(), limit, error_if_nonfinite=True)
-        policy_adam.step()
-
-        # the weight of the entropy: up where the entropy is too small
-        entropy = -float(torch.stack(densities).mean())
-        alpha_adam.zero_grad()
-        (log_alpha["value"].exp() * (entropy + wanted_entropy)).backward()
-        alpha_adam.step()
-
-        # the critics: TD(lambda) targets, backwards from each end
-        returns = td_lambda_returns(rewards, next_values, ended, settings.discount, settings.td_lambda)
-        inputs, wanted = torch.cat(seen), torch.cat(returns)
-        with torch.no_grad():
-            inputs = policy.norm(inputs)
-        critics.requires_grad_(True)
-        critic_loss = 0.0
-        for _ in range(settings.critic_epochs):
-            order = torch.randperm(len(inputs), generator=generator)
-            for rows in order.chunk(settings.critic_batches):
-                critic_adam.zero_grad()
-                loss = (values(inputs[rows]) - wanted[rows]).pow(2).mean(1).sum()
-                loss.backward()
-                clip_grad_norm_(critics.parameters(), limit)
-                critic_adam.step()
-                critic_loss = float(loss.detach())
-        if settings.normalize:
-            policy.norm.update(torch.cat(seen))  # type: ignore[operator]
+        try:
+            window = _play_window(bridge, policy, critics, alpha, episodes, settings, generator)
+            norm = clipped_norm(policy.parameters(), settings.clip_norm)
+        except FAILURES as failure:
+            setbacks.go_back(failure)
+            episodes.begin()
+            window, norm, critic_loss, reward, entropy = None, math.nan, math.nan, math.nan, math.nan
+        if window is not None:
+            setbacks.update()
+            # the weight of the entropy: up where the entropy is too small
+            entropy = -float(torch.stack(window.densities).mean())
+            alpha_adam.zero_grad()
+            (log_alpha["value"].exp() * (entropy + wanted_entropy)).backward()
+            alpha_adam.step()
+            critic_loss = _fit_critics(policy, critics, critic_adam, window, settings, generator)
+            reward = float(torch.stack(window.rewards).mean())
 
         simulated_steps += settings.window * bridge.num_envs
         seconds += time.perf_counter() - began
@@ -238,18 +205,99 @@ def train(
             "seconds": seconds,
             "return": float(episodes.finished_return.mean()),
             "score": float(episodes.finished_score.mean()),
-            "reward": float(torch.stack(rewards).mean()),
-            "gradient_norm": float(norm),
+            "reward": reward,
+            "gradient_norm": norm,
             "critic_loss": critic_loss,
             "entropy": entropy,
             "alpha": alpha,
-            "step_size": rate * settings.policy_learning_rate,
+            "step_size": step_size,
         }
         history.append(row)
         if on_iteration is not None:
             on_iteration(snapshot, policy, row)
 
     return Result(policy, history, simulated_steps, simulated_steps, seconds, snapshot())
+
+
+@dataclass
+class Window:
+    """Steps of all worlds, one entry a step: observations (B, O); rewards, values after it and log densities of the
+    actions (B,); whether it ends."""
+
+    seen: list[torch.Tensor] = field(default_factory=list)
+    rewards: list[torch.Tensor] = field(default_factory=list)
+    next_values: list[torch.Tensor] = field(default_factory=list)
+    densities: list[torch.Tensor] = field(default_factory=list)
+    ended: list[bool] = field(default_factory=list)
+
+
+def _values(critics: torch.nn.ModuleList, observation: torch.Tensor) -> torch.Tensor:
+    """Values of both critics, shape (2, N)."""
+    return torch.stack([critic(observation)[:, 0] for critic in critics])
+
+
+def _play_window(
+    bridge: TorchEnv,
+    policy: GaussianPolicy,
+    critics: torch.nn.ModuleList,
+    alpha: float,
+    episodes: Episodes,
+    settings: Settings,
+    generator: torch.Generator,
+) -> Window:
+    """One window through the physics; leaves the policy's gradient in its weights."""
+    wanted_entropy = settings.target_entropy * bridge.action_size
+    observation = episodes.observation
+    window = Window()
+    value, discount = torch.zeros(bridge.num_envs), 1.0
+    for t in range(settings.window):
+        window.seen.append(observation.detach().clone())
+        action, log_density = policy.sample(observation, generator)
+        observation, reward = episodes.step(action)
+        reward = reward + alpha * (wanted_entropy - log_density) / (2 * wanted_entropy)
+        value = value + discount * reward
+        discount *= settings.discount
+        both = _values(critics, policy.norm(observation))
+        if episodes.over and settings.finite_horizon:
+            both = 0.0 * both
+        window.rewards.append(reward.detach())
+        window.densities.append(log_density.detach())
+        window.next_values.append(both.detach().min(0).values)
+        window.ended.append(episodes.over or t + 1 == settings.window)
+        if window.ended[-1]:
+            (-(value + discount * both.mean(0)).sum() / (bridge.num_envs * settings.window)).backward()
+            value, discount = torch.zeros(bridge.num_envs), 1.0
+            observation = episodes.cut()
+    return window
+
+
+def _fit_critics(
+    policy: GaussianPolicy,
+    critics: torch.nn.ModuleList,
+    critic_adam: torch.optim.Optimizer,
+    window: Window,
+    settings: Settings,
+    generator: torch.Generator,
+) -> float:
+    """Fit both critics to TD(lambda) targets, backwards from each end; the last loss."""
+    returns = td_lambda_returns(window.rewards, window.next_values, window.ended, settings.discount, settings.td_lambda)
+    inputs, wanted = torch.cat(window.seen), torch.cat(returns)
+    with torch.no_grad():
+        inputs = policy.norm(inputs)
+    critics.requires_grad_(True)
+    critic_loss = 0.0
+    for _ in range(settings.critic_epochs):
+        order = torch.randperm(len(inputs), generator=generator)
+        for rows in order.chunk(settings.critic_batches):
+            critic_adam.zero_grad()
+            loss = (_values(critics, inputs[rows]) - wanted[rows]).pow(2).mean(1).sum()
+            loss.backward()
+            clip_grad_norm_(critics.parameters(), settings.clip_norm or math.inf)
+            critic_adam.step()
+            critic_loss = float(loss.detach())
+    if settings.normalize:
+        policy.norm.update(torch.cat(window.seen))  # type: ignore[operator]
+    return critic_loss
 
 
 def check_settings(settings: Settings) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -29,6 +29,7 @@ from pliant.policies.ranges import check_ranges
 from pliant.policies.through_physics.episodes import Episodes
 from pliant.policies.through_physics.gaussian import GaussianPolicy, value_network
 from pliant.policies.through_physics.learning import OnIteration, Result, load_parts, td_lambda_returns, used_share
+from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
 from pliant.policies.torch_bridge import TorchEnv
 from pliant.policies.training_state import history_from_tree, history_to_tree
 
@@ -100,7 +101,7 @@ def train(
 
     Raises:
         ValueError: a setting is out of range, or the state is of another run.
-        SimulationDiverged: an episode has overflowed.
+        SimulationDiverged: episodes diverge however short the steps are.
     """
     check_settings(settings)
     bridge = TorchEnv(env)
@@ -119,6 +120,7 @@ def train(
     betas = settings.beta1, settings.beta2
     policy_adam = torch.optim.Adam(policy.parameters(), lr=settings.policy_learning_rate, betas=betas)
     critic_adam = torch.optim.Adam(critic.parameters(), lr=settings.critic_learning_rate, betas=betas)
+    setbacks = Setbacks(policy.parameters(), policy_adam)
     generator = torch.Generator().manual_seed(settings.seed)
     episodes = Episodes(bridge, settings.seed, settings.horizon)
     parts: dict[str, Any] = {
@@ -127,6 +129,7 @@ def train(
         "target": target,
         "policy_adam": policy_adam,
         "critic_adam": critic_adam,
+        "setbacks": setbacks,
     }
     simulated_steps, seconds = 0, 0.0
     history: list[dict[str, float]] = []
@@ -154,54 +157,23 @@ def train(
     while (progress := used_share(settings, simulated_steps, seconds)) < 1.0:
         began = time.perf_counter()
         rate = 1.0 if settings.schedule == "constant" else 1.0 - 0.99 * progress
-        policy_adam.param_groups[0]["lr"] = rate * settings.policy_learning_rate
+        step_size = rate * settings.policy_learning_rate * setbacks.factor
+        policy_adam.param_groups[0]["lr"] = step_size
         critic_adam.param_groups[0]["lr"] = rate * settings.critic_learning_rate
 
         # the policy: one window through the physics
         policy_adam.zero_grad()
-        observation = episodes.observation
-        seen, rewards, next_values, ended = [], [], [], []
-        value, discount = torch.zeros(bridge.num_envs), 1.0
-        for t in range(settings.window):
-            seen.append(observation.detach().clone())
-            action, _ = policy.sample(observation, generator)
-            observation, reward = episodes.step(action)
-            value = value + discount * reward
-            discount *= settings.discount
-            next_value = target(policy.norm(observation))[:, 0]
-            if episodes.over and settings.finite_horizon:
-                next_value = 0.0 * next_value
-            rewards.append(reward.detach().clone())
-            next_values.append(next_value.detach())
-            ended.append(episodes.over or t + 1 == settings.window)
-            if ended[-1]:
-                (-(value + discount * next_value).sum() / (bridge.num_envs * settings.window)).backward()
-                value, discount = torch.zeros(bridge.num_envs), 1.0
-                observation = episodes.cut()
-        limit = settings.clip_norm or math.inf
-        norm = clip_grad_norm_(policy.parameters(), limit, error_if_nonfinite=True)
-        policy_adam.step()
-
-        # the critic: TD(lambda) targets, backwards from each end
-        returns = td_lambda_returns(rewards, next_values, ended, settings.discount, settings.td_lambda)
-        inputs, wanted = torch.cat(seen), torch.cat(returns)
-        with torch.no_grad():
-            inputs = policy.norm(inputs)
-        critic_loss = 0.0
-        for _ in range(settings.critic_epochs):
-            order = torch.randperm(len(inputs), generator=generator)
-            for rows in order.chunk(settings.critic_batches):
-                critic_adam.zero_grad()
-                loss = (critic(inputs[rows])[:, 0] - wanted[rows]).pow(2).mean()
-                loss.backward()
-                clip_grad_norm_(critic.parameters(), limit)
-                critic_adam.step()
-                critic_loss = float(loss.detach())
-        with torch.no_grad():
-            for slow, fast in zip(target.parameters(), critic.parameters(), strict=True):
-                slow.lerp_(fast, settings.target_rate)
-        if settings.normalize:
-            policy.norm.update(torch.cat(seen))  # type: ignore[operator]
+        try:
+            window = _play_window(bridge, policy, target, episodes, settings, generator)
+            norm = clipped_norm(policy.parameters(), settings.clip_norm)
+        except FAILURES as failure:
+            setbacks.go_back(failure)
+            episodes.begin()
+            window, norm, critic_loss, reward = None, math.nan, math.nan, math.nan
+        if window is not None:
+            setbacks.update()
+            critic_loss = _fit_critic(policy, critic, target, critic_adam, window, settings, generator)
+            reward = float(torch.stack(window.rewards).mean())
 
         simulated_steps += settings.window * bridge.num_envs
         seconds += time.perf_counter() - began
@@ -212,17 +184,90 @@ def train(
             "seconds": seconds,
             "return": float(episodes.finished_return.mean()),
             "score": float(episodes.finished_score.mean()),
-            "reward": float(torch.stack(rewards).mean()),
-            "gradient_norm": float(norm),
+            "reward": reward,
+            "gradient_norm": norm,
             "critic_loss": critic_loss,
             "std": float(policy.log_std.detach().exp().mean()),
-            "step_size": rate * settings.policy_learning_rate,
+            "step_size": step_size,
         }
         history.append(row)
         if on_iteration is not None:
             on_iteration(snapshot, policy, row)
 
     return Result(policy, history, simulated_steps, simulated_steps, seconds, snapshot())
+
+
+@dataclass
+class Window:
+    """Steps of all worlds, one entry a step: observations (B, O), rewards and values after it (B,), whether it ends."""
+
+    seen: list[torch.Tensor] = field(default_factory=list)
+    rewards: list[torch.Tensor] = field(default_factory=list)
+    next_values: list[torch.Tensor] = field(default_factory=list)
+    ended: list[bool] = field(default_factory=list)
+
+
+def _play_window(
+    bridge: TorchEnv,
+    policy: GaussianPolicy,
+    target: torch.nn.Module,
+    episodes: Episodes,
+    settings: Settings,
+    generator: torch.Generator,
+) -> Window:
+    """One window through the physics; leaves the policy's gradient in its weights."""
+    observation = episodes.observation
+    window = Window()
+    value, discount = torch.zeros(bridge.num_envs), 1.0
+    for t in range(settings.window):
+        window.seen.append(observation.detach().clone())
+        action, _ = policy.sample(observation, generator)
+        observation, reward = episodes.step(action)
+        value = value + discount * reward
+        discount *= settings.discount
+        next_value = target(policy.norm(observation))[:, 0]
+        if episodes.over and settings.finite_horizon:
+            next_value = 0.0 * next_value
+        window.rewards.append(reward.detach().clone())
+        window.next_values.append(next_value.detach())
+        window.ended.append(episodes.over or t + 1 == settings.window)
+        if window.ended[-1]:
+            (-(value + discount * next_value).sum() / (bridge.num_envs * settings.window)).backward()
+            value, discount = torch.zeros(bridge.num_envs), 1.0
+            observation = episodes.cut()
+    return window
+
+
+def _fit_critic(
+    policy: GaussianPolicy,
+    critic: torch.nn.Module,
+    target: torch.nn.Module,
+    critic_adam: torch.optim.Optimizer,
+    window: Window,
+    settings: Settings,
+    generator: torch.Generator,
+) -> float:
+    """Fit the critic to TD(lambda) targets, backwards from each end; move the target after it; the last loss."""
+    returns = td_lambda_returns(window.rewards, window.next_values, window.ended, settings.discount, settings.td_lambda)
+    inputs, wanted = torch.cat(window.seen), torch.cat(returns)
+    with torch.no_grad():
+        inputs = policy.norm(inputs)
+    critic_loss = 0.0
+    for _ in range(settings.critic_epochs):
+        order = torch.randperm(len(inputs), generator=generator)
+        for rows in order.chunk(settings.critic_batches):
+            critic_adam.zero_grad()
+            loss = (critic(inputs[rows])[:, 0] - wanted[rows]).pow(2).mean()
+            loss.backward()
+            clip_grad_norm_(critic.parameters(), settings.clip_norm or math.inf)
+            critic_adam.step()
+            critic_loss = float(loss.detach())
+    with torch.no_grad():
+        for slow, fast in zip(target.parameters(), critic.parameters(), strict=True):
+            slow.lerp_(fast, settings.target_rate)
+    if settings.normalize:
+        policy.norm.update(torch.cat(window.seen))  # type: ignore[operator]
+    return critic_loss
 
 
 def check_settings(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -82,6 +82,10 @@ class RunState:
     seconds: float = 0.0
     best: Best = field(default_factory=Best)
     history: list[Row] = field(default_factory=list)
+
+    def copy(self: State) -> State:
+        """The state as it is now; iterations to come replace its arrays and do not write into them."""
+        return replace(self, best=replace(self.best), history=list(self.history))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Named plain arrays, for an .npz file."""
@@ -272,6 +276,13 @@ def may_go_on(settings: TrajectorySettings, state: RunState, next_steps: int) ->
     if budget and state.simulated_steps + next_steps > budget:
         return False
     return not (settings.target_score and state.best.score >= settings.target_score)
+
+
+def interim_result(method: str, env: Any, settings: TrajectorySettings, state: RunState) -> Result:
+    """What a run that is not over has found so far; it started where its seed says."""
+    shape = settle_parametrisation(env.unwrapped, settings, None)
+    start = start_parameters(settings, shape, np.random.default_rng(settings.seed), None)
+    return make_result(method, shape, state, start)
 
 
 def make_result(method: str, shape: Parametrisation, state: RunState, start: np.ndarray) -> Result:

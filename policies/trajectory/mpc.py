@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pliant.policies.parametrisation import Parametrisation
 from pliant.policies.trajectory.episode import (
     OnIteration,
     Result,
@@ -189,6 +190,22 @@ def optimize(
         state.history.append(row)
         if on_iteration is not None:
             on_iteration(state, row)
+    return _result(shape, state, steps)
+
+
+def interim_result(env: Any, settings: TrajectorySettings, control: MpcSettings, state: MpcState) -> Result:
+    """What a run that is not over has done so far.
+
+    Args:
+        env: the environment that is controlled.
+        settings, control, state: of the run, as of `optimize`.
+    """
+    steps, _ = episode_shape(env.unwrapped, settings)
+    shape = settle_parametrisation(Planner(env, control.receding_horizon), replace(settings, horizon=0), None)
+    return _result(shape, state, steps)
+
+
+def _result(shape: Parametrisation, state: MpcState, steps: int) -> Result:
     initial = _held(shape.actions(state.initial_parameters), steps)
     return Result(
         method="mpc",

@@ -53,13 +53,13 @@ def fit(arguments: Fit) -> int:
         start = replace(given, object=wire.name, setup=setup_of(training, arguments.grip))
     mendable(check_start, training, start)
     folder = RunFolder(arguments.out or f"runs/rods-{wire.name}")
-    folder.claim(resume=arguments.resume, overwrite=arguments.overwrite)
-    course = _Course(folder, wire.name, training, arguments, start)
-    if arguments.resume:
-        course.read()
-    else:
-        course.begin()
-    course.run()
+    with folder.claim(resume=arguments.resume, overwrite=arguments.overwrite):
+        course = _Course(folder, wire.name, training, arguments, start)
+        if arguments.resume and folder.holds_run():
+            course.read()
+        else:
+            course.begin()
+        course.run()
     return 0
 
 
@@ -146,8 +146,6 @@ class _Course:
             self.folder.print_hint(console)
             raise
         except (ValueError, SimulationDiverged) as error:
-            if not self.history:  # refused before it began
-                self.folder.release()
             raise CommandError(f"cannot fit {self.name}: {error}") from error
         save_parameters(self.folder.path / "parameters.json", fitted, self._provenance())
         self.folder.write_metrics(self.history, self._provenance())

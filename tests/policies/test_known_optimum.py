@@ -92,8 +92,8 @@ def test_methods_by_gradient_reach_the_optimum(single, settings, tolerance):
 
 
 def test_lbfgs_needs_a_fraction_of_the_gradients_of_adam(single):
-    """Twelve gradients of L-BFGS are worth more than a hundred of Adam: it knows that the problem is quadratic."""
-    few = lbfgs.optimize(single, LbfgsSettings(iterations=12, **STEPS))
+    """Twenty gradients of L-BFGS are worth more than a hundred of Adam: it knows that the problem is quadratic."""
+    few = lbfgs.optimize(single, LbfgsSettings(iterations=20, **STEPS))
     many = gradient.optimize(single, GradientSettings(iterations=100, learning_rate=0.1, **STEPS))
     assert few.value > many.value
 

@@ -113,8 +113,11 @@ def test_resume_goes_on_where_the_run_stopped(command, fake_env, tmp_path):
     np.testing.assert_array_equal(whole, parts)
     status, _, error = optimize("parts", "--iterations", 20, "--resume", "--learning-rate", 0.2)
     assert status == 1 and "it was run with learning_rate=0.05, not 0.2" in error
-    status, _, error = optimize("none", "--resume")
-    assert status == 1 and "is not the folder of a run" in error
+    status, _, error = optimize("none", "--iterations", 14, "--resume")  # as after a kill before the first iteration
+    assert status == 0 and "nothing to go on from" in error
+    np.testing.assert_array_equal(np.load(tmp_path / "none" / "actions.npz")["actions"], whole)
+    status, _, error = optimize("none", "--iterations", 14, "--resume", "--overwrite")
+    assert status == 1 and "pass one of them" in error
 
 
 def test_a_budget_below_one_population_is_refused_and_leaves_the_folder_free(command, fake_env, tmp_path):

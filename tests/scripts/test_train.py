@@ -154,7 +154,7 @@ def test_a_run_is_extended(command, tmp_path):
         (("--steps", "10", "--settings", "window=3.5"), "window='3.5' must be a whole number"),
         (("--steps", "10", "--settings", "window=0"), "window=0 is out of range"),
         (("--steps", "10", "--num-envs", "30000000"), "GiB are free, enough for about"),
-        (("--steps", "10", "--resume"), "holds no run"),
+        (("--steps", "10", "--resume", "--overwrite"), "pass one of them"),
         (("--steps", "10", "--evaluation-episodes", "0"), "evaluation_episodes=0"),
     ],
 )

@@ -1,0 +1,71 @@
+"""Ctrl-C and requests to end: a command leaves what it can go on from, then it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+STOPPED = ("SIGINT", "SIGTERM", "SIGHUP")
+"""Signals that end a command in good order; SIGINT (Ctrl-C) as `KeyboardInterrupt`, the others as `SystemExit`."""
+
+
+class Interrupts:
+    """Signals that have arrived, and what is done about them.
+
+    Attributes:
+        received: number of the last signal; 0 before any.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._held = False
+        self._insisting = False
+
+    def end(self) -> None:
+        """Leave the command as the signal asks for."""
+        if self.received == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + self.received)
+
+    def check(self) -> None:
+        """Leave if a signal has arrived: held back, or raised where Python drops exceptions (in a finaliser)."""
+        if self.received:
+            self.end()
+
+    @contextmanager
+    def held(self, *, until_the_second: bool = False) -> Iterator[None]:
+        """Note signals in this block, and do nothing about them; ``until_the_second`` of them arrives."""
+        before = self._held, self._insisting
+        self._held, self._insisting = True, until_the_second
+        try:
+            yield
+        finally:
+            self._held, self._insisting = before
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """The handler of the signals."""
+        again, self.received = bool(self.received), number
+        if not self._held or (self._insisting and again):
+            self.end()
+        if self._insisting:
+            os.write(2, b"\nstopping when this iteration is over; once more stops at once\n")
+
+
+@contextmanager
+def interrupts() -> Iterator[Interrupts]:
+    """Handle the signals in this block; signals that whoever started the process has it ignore stay ignored."""
+    handled = Interrupts()
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # elsewhere Python lets nobody handle signals
+        for number in (getattr(signal, name) for name in STOPPED if hasattr(signal, name)):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                before[number] = signal.signal(number, handled.handle)
+    try:
+        yield handled
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

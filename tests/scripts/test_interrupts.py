@@ -1,0 +1,242 @@
+"""Runs that are stopped at any instant, by Ctrl-C, SIGTERM or kill -9, go on to the end of an undisturbed run."""
+
+import contextlib
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fake_env as fake
+import numpy as np
+import point_mass
+import pytest
+
+from pliant.policies.checkpoints import load_arrays
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+
+PROGRAM = f"""
+import sys, time
+sys.path.insert(0, {str(Path(fake.__file__).parent)!r})
+import fake_env, point_mass
+import pliant.scripts.optimize as command
+from pliant.scripts.main import main
+fake_env.register()
+point_mass.register()
+command.SECONDS_BETWEEN_CHECKPOINTS = 0.05
+step = fake_env.FakePointMass.step
+def slow(self, action):
+    time.sleep(0.001)
+    return step(self, action)
+fake_env.FakePointMass.step = slow
+sys.exit(main(sys.argv[1:]))
+"""
+OPTIMIZE = ("optimize", fake.ID, "--no-video", "--learning-rate", "0.9", "--iterations")
+TRAIN = ("train", point_mass.ID, "--no-video", "--no-tensorboard", "--evaluation-episodes", "2", "--num-envs", "2")
+TRAIN = (*TRAIN, "--checkpoint-seconds", "0.05", "--steps")
+SETTINGS = {
+    "shac": "hidden=8,window=7,critic_epochs=1",
+    "sapo": "hidden=8,window=7,critic_epochs=1",
+    "bptt": "hidden=8,window=6",
+    "mixed": "hidden=8,samples=2",
+    "ppo": "hidden=8,epochs=2,batch_size=20",
+    "sac": "hidden=8,learning_starts=40,updates=1",
+    "td3": "hidden=8,learning_starts=40,updates=1",
+}
+ENDED = {
+    signal.SIGINT: (130, -signal.SIGINT),
+    signal.SIGTERM: (143, -signal.SIGTERM),  # by its default action while modules are being loaded
+    signal.SIGKILL: (-signal.SIGKILL,),
+}
+
+
+def start(words, out):
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *words, "--out", str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(words, out):
+    process = start(words, out)
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error
+
+
+def stop(words, out, number, instant):
+    """Send the signal ``instant`` seconds after the start; exit status and what was said. None: it was over before."""
+    process = start(words, out)
+    try:
+        process.wait(instant)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+    _, error = process.communicate(timeout=300)
+    return process.returncode, " ".join(error.split())
+
+
+def rows(out):
+    with open(out / "metrics.csv", newline="", encoding="utf-8") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def found(out):
+    """All that a run has found, without times: what is to be the same to the last bit."""
+    summary = json.loads((out / "metrics.json").read_text())["summary"]
+    for name in ("seconds", "wall_seconds"):
+        summary.pop(name, None)
+    for entry in summary.get("evaluations", []):
+        entry.pop("seconds")
+    name = "policy.npz" if (out / "policy.npz").exists() else "actions.npz"
+    return rows(out), summary, {key: value.tobytes() for key, value in load_arrays(out / name).items()}
+
+
+def check_stopped(words, out, number, status, said):
+    """A run that a signal has stopped says the truth about how to go on, and leaves nothing half written."""
+    checkpoint = out / "checkpoint.npz"
+    assert status in ENDED[number] or (number == signal.SIGINT and not out.exists()), said
+    if number == signal.SIGKILL or not out.exists():  # while modules are being loaded, any of them may fail
+        return
+    assert "Traceback" not in said
+    assert not list(out.glob(".*partial*"))
+    assert ("go on with" in said) == (status > 0 and checkpoint.exists())
+    if "go on with" in said and words[0] == "optimize":
+        history = load_arrays(checkpoint)["history"]
+        assert len(rows(out)) == len(history)
+        np.testing.assert_array_equal(history[:, 5], [float(row["return"]) for row in rows(out)])
+        assert load_arrays(out / "actions.npz")["actions"].shape == (20, 2)
+
+
+def check(words, tmp_path, numbers, instants, seed):
+    """Stop runs at random instants of the time that an undisturbed one takes, resume them, compare."""
+    began = time.monotonic()
+    finish(words, tmp_path / "whole")
+    duration = time.monotonic() - began
+    expected = found(tmp_path / "whole")
+    random = np.random.default_rng(seed)
+    stopped = 0
+    for number in numbers:
+        for k in range(instants):
+            out = tmp_path / f"{number}-{k}"
+            status, said = stop(words, out, number, duration * random.uniform())
+            if status != 0:
+                check_stopped(words, out, number, status, said)
+                stopped += 1
+                if random.uniform() < 0.3:  # once more, on the way
+                    status, said = stop((*words, "--resume"), out, number, duration * random.uniform())
+                if status != 0:
+                    check_stopped(words, out, number, status, said)
+                    finish((*words, "--resume"), out)
+            assert found(out) == expected, f"signal {number}, instant {k}"
+            assert not list(out.glob(".*partial*"))
+    return stopped
+
+
+ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", ALL)
+def test_an_optimisation_goes_on_from_any_instant(tmp_path, number):
+    check((*OPTIMIZE, "60"), tmp_path, [number], 2, seed=number)
+
+
+def test_a_training_goes_on_from_any_instant(tmp_path):
+    pytest.importorskip("torch")
+    check((*TRAIN, "600", "--algo", "shac", "--settings", SETTINGS["shac"]), tmp_path, ALL, 1, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gradient", "lbfgs", "cmaes", "cem", "mppi", "random-search"])
+def test_an_optimisation_goes_on_from_twenty_instants_of_each_kind(tmp_path, method):
+    more = () if method in ("gradient", "lbfgs") else ("--population", "4")
+    words = (*OPTIMIZE, "100", "--method", method, "--gradient-tolerance", "0", *more)
+    instants = 20 if method == "gradient" else 4
+    assert check(words, tmp_path, ALL, instants, seed=1) > 2 * instants
+
+
+@pytest.mark.slow
+def test_a_receding_horizon_goes_on_from_any_instant(tmp_path):
+    words = ("optimize", point_mass.ID, "--no-video", "--iterations", "30", "--receding-horizon", "6")
+    assert check(words, tmp_path, ALL, 4, seed=2) > 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", SETTINGS)
+def test_a_training_goes_on_from_twenty_instants_of_each_kind(tmp_path, algorithm):
+    pytest.importorskip("stable_baselines3")
+    words = (*TRAIN, "1200", "--algo", algorithm, "--settings", SETTINGS[algorithm])
+    instants = 20 if algorithm == "shac" else 3
+    assert check(words, tmp_path, ALL, instants, seed=3) > 2 * instants
+
+
+@pytest.mark.parametrize("number", ALL)
+def test_a_run_stopped_before_its_first_iteration_leaves_no_dead_end(tmp_path, number):
+    words = (*OPTIMIZE, "3")
+    finish(words, tmp_path / "whole")
+    out = tmp_path / "stopped"
+    process = start(words, out)
+    while not out.exists():
+        time.sleep(0.001)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode in ENDED[number] and "go on with" not in error
+    finish(words, out)  # without --resume: nothing would be lost
+    assert found(out) == found(tmp_path / "whole")
+
+
+def test_a_stopped_run_keeps_what_it_has_found(tmp_path):
+    out = tmp_path / "run"
+    process = start((*OPTIMIZE, "100000"), out)
+    while not (out / "checkpoint.npz").exists():
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 143 and "go on with the same command and --resume" in " ".join(error.split())
+    summary = json.loads((out / "metrics.json").read_text())["summary"]
+    history = load_arrays(out / "checkpoint.npz")["history"]
+    assert summary["iterations"] == len(history) > 1
+    env = fake.FakePointMass(differentiable=True)
+    value = env.evaluate(load_arrays(out / "actions.npz")["actions"], seed=0)
+    assert value == pytest.approx(summary["return"], rel=1e-6) and summary["return"] == history[:, 5].max()
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    from pliant.scripts.interrupts import interrupts
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupts() as caught:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not caught.received
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_that_python_drops_ends_the_run_at_the_next_iteration():
+    from pliant.scripts.interrupts import interrupts
+
+    class Finalised:
+        def __del__(self):
+            with contextlib.suppress(KeyboardInterrupt):  # as Python does with exceptions of finalisers
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with interrupts() as caught:
+        Finalised()
+        with pytest.raises(KeyboardInterrupt):
+            caught.check()
+
+
+def test_the_second_signal_of_a_training_does_not_wait():
+    from pliant.scripts.interrupts import interrupts
+
+    with interrupts() as caught, pytest.raises(SystemExit) as ended, caught.held(until_the_second=True):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert caught.received == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ended.value.code == 143
