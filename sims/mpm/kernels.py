@@ -60,7 +60,7 @@ def mpm_phases(
             transfers = supplied_transfers(dim, fp, transfers)
     activity: Any = activity_functions(dim, fp) if has_supply else None
     resting: Any = rest_functions(dim, fp) if has_supply else None
-    record = at.record_size(dim)
+    record, sums = at.record_size(dim), at.world_sums(dim)
     stencil = stencil_functions(dim, fp, False)
     index, holds = stencil.index, stencil.holds
     grid = grid_functions(dim, fp, shape_kinds, False)
@@ -219,7 +219,7 @@ def mpm_phases(
         if c == 0:
             sort_particles(mem, b, r)
         o = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT]
-        for i in range(o, o + 3 * dim + h[at.GROUPS]):
+        for i in range(o, o + sums + h[at.GROUPS]):
             mem.scratch[i] = fp(0.0)
 
     @ti.func
@@ -346,7 +346,7 @@ def mpm_phases(
 
     @ti.func
     def finish_reverse(mem: ti.template(), b, c):
-        """Adds the members' partial sums to the cotangents of gravity, wall friction and muscle activations."""
+        """Adds the members' partial sums to the cotangents of gravity, wall friction, damping and activations."""
         h = ti.static(mem.integers)
         if c == 0:
             for m in range(h[TEAM]):
@@ -358,9 +358,11 @@ def mpm_phases(
                 for d in range(2 * dim):
                     i = q + h[at.WALL_AT] + d
                     mem.parameter_adjoint[i] = mem.parameter_adjoint[i] + mem.scratch[o + dim + d]
+                i = q + h[at.DAMPING_AT]
+                mem.parameter_adjoint[i] = mem.parameter_adjoint[i] + mem.scratch[o + 3 * dim]
                 for g in range(h[at.GROUPS]):
                     i = b * h[CONTROL] + h[at.ACTIVATION_AT] + g
-                    mem.control_adjoint[i] = mem.control_adjoint[i] + mem.scratch[o + 3 * dim + g]
+                    mem.control_adjoint[i] = mem.control_adjoint[i] + mem.scratch[o + sums + g]
 
     @ti.func
     def finish(mem: ti.template(), b, c):

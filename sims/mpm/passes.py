@@ -51,7 +51,7 @@ def mpm_passes(
     vec = ti.types.vector(dim, fp)
     ivec = ti.types.vector(dim, ti.i32)
     v4 = ti.types.vector(LANES, fp)
-    record = at.record_size(dim)
+    record, sums = at.record_size(dim), at.world_sums(dim)
     transfers = transfer_functions(dim, fp, kinds, has_muscles, True)
     if has_supply:
         transfers = supplied_transfers(dim, fp, transfers)
@@ -145,7 +145,7 @@ def mpm_passes(
         reset_box(mem, b, i, r_in, r_out, substep)
         h[claimed(mem, b)] = 0
         o = h[PARTIAL_OFFSET] + b * h[PARTIAL] + h[at.PARTIAL_AT]
-        for n in range(o, o + 3 * dim + h[at.GROUPS]):
+        for n in range(o, o + sums + h[at.GROUPS]):
             mem.scratch[n] = fp(0.0)
 
     @ti.func

@@ -16,6 +16,7 @@ from pliant.sims.solver import MPM_HEADER
     GROUPS,
     GRAVITY_AT,
     WALL_AT,
+    DAMPING_AT,
     WALL_KIND_AT,
     THICKNESS,
     INFO_AT,
@@ -32,7 +33,7 @@ from pliant.sims.solver import MPM_HEADER
     FIELDS_AT,
     SURFACE_AT,
     EXTENT,
-) = range(MPM_HEADER, MPM_HEADER + 27)
+) = range(MPM_HEADER, MPM_HEADER + 28)
 # EXTENT is the first of three entries: nodes along each axis.
 # WIDTH is the number of nodes of a stencil along an axis, 3: see ``stencil_functions``.
 # RIGID_COUNT is the number of rigid bodies, RIGID_AT their table, RIGID_PLACE_AT the place of each particle among the
@@ -45,6 +46,12 @@ from pliant.sims.solver import MPM_HEADER
 # constants of FLOW.
 YOUNG, POISSON, DENSITY, YIELD, STRENGTH, FIBRE = range(6)
 FLOW = ("bulk_modulus", "viscosity", "flow_index", "friction_angle")
+
+
+def world_sums(dim: int) -> int:
+    """Partial sums of a member for the cotangents of the world's own parameters, gravity, wall friction and damping, in
+    this order; those of muscle activations follow, then that of surface tension."""
+    return 3 * dim + 1
 
 
 def record_size(dim: int) -> int:
