@@ -183,20 +183,31 @@ class MuscleActuator(Actuator):
             return self.inner.state(name, step)
         return (self._activation if step is None or step == len(self._before) else self._before[step]).copy()
 
-    def set_state(self, name: str, values: np.ndarray, worlds: np.ndarray) -> None:
+    def check_state(self, name: str, values: np.ndarray, worlds: np.ndarray) -> None:
         if name != ACTIVATION:
-            self.inner.set_state(name, values, worlds)
+            self.inner.check_state(name, values, worlds)
             return
         outside = worlds[:, None] & (np.abs(values) > 1.0)
         if outside.any():
             b, k = np.argwhere(outside)[0]
             raise ValueError(f"state 'activation'[{k}]={values[b, k]} is out of range; allowed: [-1, 1]")
-        self._activation = np.where(worlds[:, None], values, self._activation)
+
+    def set_state(self, name: str, values: np.ndarray, worlds: np.ndarray) -> None:
+        self.check_state(name, values, worlds)
+        if name == ACTIVATION:
+            self._activation = np.where(worlds[:, None], values, self._activation)
+        else:
+            self.inner.set_state(name, values, worlds)
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
         self.inner.restore(states)
         self._activation = np.array(states[ACTIVATION], np.float64)
         self._before = []
+
+    def take_back(self, states: Mapping[str, np.ndarray], steps: int) -> None:
+        self.inner.take_back(states, steps)
+        self._activation = np.array(states[ACTIVATION], np.float64)
+        del self._before[steps:]
 
     def controls(self, actions: np.ndarray) -> np.ndarray:
         controls = self.inner.controls(actions)
