@@ -362,14 +362,17 @@ def _observed(outcome: Outcome) -> np.ndarray:
 
 
 def _asked_of_gymnasium(caller: FrameType) -> int | None:
-    """The steps of an episode that ``gymnasium.make`` is asked for, if ``caller`` is it.
+    """The steps of an episode that ``gymnasium.make`` is asked for, if that is the caller.
 
     It tells them to its wrapper ``TimeLimit`` only. The environment has to know, too: it ends the episode by itself,
     and goals, clocks and checkpoints depend on how long an episode is.
     """
-    if caller.f_code is not gym.make.__code__:
+    frame: FrameType | None = caller
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("pliant."):
+        frame = frame.f_back  # of what wraps the constructor
+    if frame is None or frame.f_code is not gym.make.__code__:
         return None
-    given = caller.f_locals
+    given = frame.f_locals
     steps = given["max_episode_steps"]
     if steps is None:
         steps = given["env_spec"].max_episode_steps
