@@ -119,22 +119,22 @@ def check(words, tmp_path, numbers, instants, seed):
     duration = time.monotonic() - began
     expected = found(tmp_path / "whole")
     random = np.random.default_rng(seed)
-    stopped = 0
     for number in numbers:
         for k in range(instants):
-            out = tmp_path / f"{number}-{k}"
-            status, said = stop(words, out, number, duration * random.uniform())
+            for attempt in range(5):  # where a run was over before the signal, another one earlier
+                out = tmp_path / f"{number}-{k}-{attempt}"
+                status, said = stop(words, out, number, 0.7**attempt * duration * random.uniform())
+                if status != 0:
+                    break
+                assert found(out) == expected
+            check_stopped(words, out, number, status, said)
+            if random.uniform() < 0.3:  # once more, on the way
+                status, said = stop((*words, "--resume"), out, number, duration * random.uniform())
             if status != 0:
                 check_stopped(words, out, number, status, said)
-                stopped += 1
-                if random.uniform() < 0.3:  # once more, on the way
-                    status, said = stop((*words, "--resume"), out, number, duration * random.uniform())
-                if status != 0:
-                    check_stopped(words, out, number, status, said)
-                    finish((*words, "--resume"), out)
+                finish((*words, "--resume"), out)
             assert found(out) == expected, f"signal {number}, instant {k}"
             assert not list(out.glob(".*partial*"))
-    return stopped
 
 
 ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -156,13 +156,13 @@ def test_an_optimisation_goes_on_from_twenty_instants_of_each_kind(tmp_path, met
     more = () if method in ("gradient", "lbfgs") else ("--population", "4")
     words = (*OPTIMIZE, "100", "--method", method, "--gradient-tolerance", "0", *more)
     instants = 20 if method == "gradient" else 4
-    assert check(words, tmp_path, ALL, instants, seed=1) > 2 * instants
+    check(words, tmp_path, ALL, instants, seed=1)
 
 
 @pytest.mark.slow
 def test_a_receding_horizon_goes_on_from_any_instant(tmp_path):
     words = ("optimize", point_mass.ID, "--no-video", "--iterations", "30", "--receding-horizon", "6")
-    assert check(words, tmp_path, ALL, 4, seed=2) > 8
+    check(words, tmp_path, ALL, 4, seed=2)
 
 
 @pytest.mark.slow
@@ -171,7 +171,7 @@ def test_a_training_goes_on_from_twenty_instants_of_each_kind(tmp_path, algorith
     pytest.importorskip("stable_baselines3")
     words = (*TRAIN, "1200", "--algo", algorithm, "--settings", SETTINGS[algorithm])
     instants = 20 if algorithm == "shac" else 3
-    assert check(words, tmp_path, ALL, instants, seed=3) > 2 * instants
+    check(words, tmp_path, ALL, instants, seed=3)
 
 
 @pytest.mark.parametrize("number", ALL)
