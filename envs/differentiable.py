@@ -285,12 +285,19 @@ class DifferentiableFace:
 
 
 def load_task(task: str | type[Task]) -> type[Task]:
-    """The task class itself, or from where it is, "module:Class"."""
+    """The task class itself, or from where it is, "module:Class".
+
+    Raises:
+        ValueError: it is neither, or there is no such class.
+    """
     if isinstance(task, str):
         module, _, name = task.partition(":")
-        if not name:
+        if not name or not module or module.startswith("."):
             raise ValueError(f"task={task!r} must be a task class or 'module:Class'")
-        task = getattr(import_module(module), name)
+        try:
+            task = getattr(import_module(module), name)
+        except (ModuleNotFoundError, AttributeError) as error:
+            raise ValueError(f"task={task!r} cannot be found: {error}") from error
     if not (isinstance(task, type) and issubclass(task, Task)):
         raise ValueError(f"task={task!r} must be a subclass of pliant.envs.task.Task")
     return task

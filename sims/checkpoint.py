@@ -29,15 +29,19 @@ def parse_memory(memory: str | int) -> int:
     Raises:
         ValueError: it is neither, or not positive.
     """
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", str(memory))
+    is_long = isinstance(memory, int) and memory.bit_length() > 64
+    text = "a very large number" if is_long else str(memory)
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", text)
     unit = (match.group(2) or "b").lower() if match else ""
     try:
         size = int(float(match.group(1)) * _UNITS[unit]) if match else 0
-    except (KeyError, ValueError):
+    except (KeyError, OverflowError, ValueError):
         size = 0
-    if size <= 0:
+    if not 0 < size < 2**63:
+        given = text if is_long else repr(memory) if len(text) <= 40 else f"{text[:37]!r}..."
         raise ValueError(
-            f"memory={memory!r} is not a size; allowed: a positive number with B, KiB, MiB, GiB, kB, MB or GB"
+            f"memory={given} is not a size; allowed: a positive number with B, KiB, MiB, GiB, kB, MB or GB, "
+            "below 2^63 bytes"
         )
     return size
 

@@ -18,7 +18,7 @@ class Fit:
       pliant rods fit dlo1 --data ~/DEFORM --out runs/dlo1 --iterations 60 --resume
     """
 
-    object: tyro.conf.Positional[str]
+    object: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="WIRE")]
     """Wire: dlo1 to dlo5, bdlo1 to bdlo5, bdlo1_mid or bdlo3_mid."""
     data: str = ""
     """Folder of the recordings; empty takes the variable PLIANT_DATA."""
@@ -46,7 +46,7 @@ class Evaluate:
       pliant rods evaluate dlo1 --json > dlo1.json
     """
 
-    object: tyro.conf.Positional[str]
+    object: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="WIRE")]
     """Wire: dlo1 to dlo5, bdlo1 to bdlo5, bdlo1_mid or bdlo3_mid."""
     data: str = ""
     """Folder of the recordings; empty takes the variable PLIANT_DATA."""
@@ -68,7 +68,7 @@ class View:
       pliant rods view ~/DEFORM/data_set/DLO1/eval/61.pkl --out dlo1-61.mp4
     """
 
-    file: tyro.conf.Positional[str]
+    file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """Recording: a file, or its place in the data folder, for example dlo1/eval/61.npz."""
     data: str = ""
     """Folder of the recordings; empty takes the variable PLIANT_DATA."""
