@@ -343,7 +343,11 @@ def _longer_horizon(usual: int, asked: Any) -> int:
 
 
 def load_task(task: str | type[Task]) -> type[Task]:
-    """The task class itself, or from where it is, "module:Class"."""
+    """The task class itself, or from where it is, "module:Class".
+
+    Raises:
+        ValueError: it is neither, or there is no such class.
+    """
     if isinstance(task, str):
         module, _, name = task.partition(":")
         if not all(part.isidentifier() for part in (*module.split("."), name)):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pliant.policies.checkpoints import load_arrays, load_description, without_suffix
+from pliant.policies.checkpoints import check_network, load_arrays, load_description, without_suffix
 
 KINDS = ("mlp", "sin_sin")
 ACTIVATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -66,16 +66,36 @@ def load_array_controller(path: str | Path) -> ArrayController:
     """A controller from PATH.npz and PATH.json; nothing is unpickled, nothing but NumPy is needed.
 
     Raises:
-        ValueError: a file is missing, broken or of another version.
+        ValueError: a file is missing, broken or of another version, or the two do not fit together.
     """
     path = without_suffix(path)
     kind, settings = load_description(path, KINDS)
     arrays = load_arrays(f"{path}.npz")
-    names = sorted((name for name in arrays if name.endswith(".weight")), key=lambda name: int(name.split(".")[1]))
+    check_network(f"{path}.json", settings, sum(array.size for array in arrays.values()), 1)
     try:
+        names = sorted((name for name in arrays if name.endswith(".weight")), key=lambda name: int(name.split(".")[1]))
         layers = [(arrays[name], arrays[name.removesuffix("weight") + "bias"]) for name in names]
     except KeyError as error:
         raise ValueError(f"{path}.npz lacks the array {error}") from error
-    if len(layers) != len(settings.get("hidden", ())) + 1:
-        raise ValueError(f"{path}.npz has {len(layers)} layers; {path}.json describes another controller")
-    return ArrayController(kind, settings, layers)
+    except (IndexError, ValueError):
+        raise ValueError(f"{path}.npz names its layers {', '.join(arrays)}; allowed: layers.0.weight, ...") from None
+    controller = ArrayController(kind, settings, layers)
+    try:
+        shapes = [(weight.shape[0], bias.shape) for weight, bias in layers]
+        if shapes != [(size, (size,)) for size in [*settings["hidden"], len(_commanded(settings))]]:
+            raise ValueError(f"its layers have the outputs {[outputs for outputs, _ in shapes]}")
+        with np.errstate(all="ignore"):
+            action = controller.act(np.zeros(settings["observation_size"]))
+        if action.shape != (settings["action_size"],) or not all(
+            np.isfinite(part).all() for pair in layers for part in pair
+        ):
+            raise ValueError(f"it gives actions of shape {action.shape}, or its weights are not finite")
+    except Exception as error:  # whatever the files say has been taken at its word
+        raise ValueError(f"{path}.npz and {path}.json do not make a controller: {error!r}") from error
+    return controller
+
+
+def _commanded(settings: Mapping[str, Any]) -> Any:
+    """The entries of the action that the last layer gives."""
+    commands = settings.get("commands")
+    return range(settings["action_size"]) if commands is None else commands

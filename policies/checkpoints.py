@@ -1,35 +1,54 @@
-"""Files that are either whole or not there: atomic writing; arrays and JSON read back without unpickling."""
+"""Files that are either whole or not there: atomic writing; arrays and JSON read back without unpickling.
+
+Files may come from anybody. What is read is checked before it is believed: regular files of a bounded size, plain
+numbers and text, shapes that the file has the bytes for.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import secrets
+import stat
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
 VERSION = 1
 """Of the descriptions of policies."""
+LARGEST_JSON = 64 * 2**20  # bytes
+MOST_UNPACKED = 256 * 2**20  # bytes that a smaller .npz file may unpack to
+MOST_ARRAYS = 10_000
+KINDS = "biufcUS"  # of arrays: numbers and text, no objects and no records
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it takes the place of ``path``, on an exception it is removed.
 
-    The temporary name keeps the suffix, by which encoders choose their format.
+    The temporary name keeps the suffix, by which encoders choose their format, and nobody can have put a link there.
+
+    Raises:
+        OSError: the file cannot be written; the message names ``path``.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.partial{path.suffix}")
     try:
+        if path.is_dir():
+            raise OSError("a folder of that name is in the way")
         yield temporary
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -39,22 +58,52 @@ def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def load_arrays(path: str | Path, *, required: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-    """Read an .npz file of plain arrays; nothing is unpickled.
+    """Read an .npz file of plain arrays; nothing is unpickled, and no more memory is taken than the file has data for.
 
     Raises:
-        ValueError: the file is missing, broken, holds pickled objects, or lacks one of the ``required`` arrays.
+        ValueError: the file is missing, broken, holds anything but numbers and text, or lacks one of the ``required``
+            arrays.
     """
+    size = regular_size(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist") from None
-    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a readable .npz file of plain arrays: {error}") from error
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            unpacked = sum(member.file_size for member in members)
+            if len(members) > MOST_ARRAYS or unpacked > max(MOST_UNPACKED, size):
+                raise ValueError(f"it unpacks to {unpacked:,} bytes in {len(members):,} parts")
+            arrays = {}
+            for member in members:
+                with archive.open(member) as file:
+                    arrays[member.filename.removesuffix(".npy")] = _read_array(file, member)  # type: ignore[arg-type]
+    except Exception as error:  # a broken archive fails in many ways
+        raise ValueError(
+            f"{path} is not a readable .npz file of plain arrays: {error or type(error).__name__}"
+        ) from error
     missing = [name for name in required if name not in arrays]
     if missing:
         raise ValueError(f"{path} lacks the arrays {', '.join(missing)}; it holds {', '.join(sorted(arrays))}")
     return arrays
+
+
+def _read_array(file: BinaryIO, member: zipfile.ZipInfo) -> np.ndarray:
+    """One array of an .npz file, if its header speaks of as many bytes as there are."""
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"{member.filename!r} is of version {version} of the format; allowed: (1, 0), (2, 0)")
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, is_fortran, dtype = read_header(file)
+    if dtype.kind not in KINDS:
+        raise ValueError(f"{member.filename!r} holds {dtype}, neither numbers nor text")
+    size = math.prod(shape) * dtype.itemsize
+    if min(shape, default=1) < 0 or size != member.file_size - file.tell():
+        raise ValueError(f"{member.filename!r} has not the data of an array of shape {shape} of {dtype}")
+    data = bytearray(size)
+    rest = memoryview(data)
+    while rest and (count := file.readinto(rest)):  # type: ignore[attr-defined]
+        rest = rest[count:]
+    if rest:
+        raise ValueError(f"{member.filename!r} is truncated")
+    return np.ndarray(shape, dtype, data, order="F" if is_fortran else "C")
 
 
 def history_array(history: Sequence[Mapping[str, float]], columns: Sequence[str]) -> np.ndarray:
@@ -85,15 +134,39 @@ def load_json(path: str | Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        ValueError: the file is missing, broken, or holds something else.
+        ValueError: the file is missing, broken, too large, or holds something else.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        regular_size(path, LARGEST_JSON)
+        content = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a readable JSON file: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object")
     return content
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def regular_size(path: str | Path, most: float = math.inf) -> int:
+    """The size of a file [bytes], once it is known to be one: no folder, device or pipe, and no larger than ``most``.
+
+    Raises:
+        ValueError: it is missing, or something else.
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:  # a loop of links, a forbidden folder, a name with a zero byte
+        raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path} is no regular file")
+    if found.st_size > most:
+        raise ValueError(f"{path} is too large: it has {found.st_size:,} bytes, at most {most:,} are read")
+    return found.st_size
 
 
 def without_suffix(path: str | Path) -> Path:
@@ -121,3 +194,36 @@ def load_description(path: str | Path, kinds: Collection[str]) -> tuple[str, dic
     if version != VERSION:
         raise ValueError(f"{file} describes a policy by version={version!r}; allowed: {VERSION}")
     return kind, settings
+
+
+def check_network(file: str | Path, settings: Mapping[str, Any], numbers: int, inputs: int | None = None) -> None:
+    """Check the sizes of a network in a description before it is built.
+
+    Args:
+        file: where they stand, for messages.
+        settings: "observation_size", "action_size" and "hidden".
+        numbers: how many there are in the file of weights; a larger network is not built.
+        inputs: of the first layer, where it does not see the whole observation.
+
+    Raises:
+        ValueError: a size is missing, no whole number, or larger than the weights allow.
+    """
+    hidden = settings.get("hidden")
+    if not isinstance(hidden, list):
+        raise ValueError(f"{file}: hidden={shortened(hidden)} must be a list of whole numbers")
+    first, last = settings.get("observation_size"), settings.get("action_size")
+    layers = {f"hidden[{k}]": size for k, size in enumerate(hidden)}
+    for name, size in {"observation_size": first, **layers, "action_size": last}.items():
+        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= numbers:
+            raise ValueError(f"{file}: {name}={shortened(size)} must be a whole number from 1 to {numbers:,}")
+    sizes = [first if inputs is None else inputs, *hidden, last]
+    if sum(a * b for a, b in pairwise(sizes)) > numbers:
+        raise ValueError(
+            f"{file}: a network of layers {shortened(sizes)} has more weights than the {numbers:,} in its other file"
+        )
+
+
+def shortened(value: Any) -> str:
+    """A value for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pliant.policies.checkpoints import load_description, without_suffix
-from pliant.policies.weights import load_weights, save_weights
+from pliant.policies.checkpoints import load_description
+from pliant.policies.weights import build_network, load_weights, save_weights
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
 SMALL = 0.01  # gain of the last layer at the start: a new controller does nearly nothing
@@ -204,12 +204,22 @@ def _check_sizes(observation_size: int, hidden: Sequence[int], action_size: int)
 
 def _entries(name: str, chosen: Sequence[int] | np.ndarray | None, size: int) -> np.ndarray:
     """Different numbers in 0 ... size - 1; all of them by default."""
-    entries = np.arange(size) if chosen is None else np.asarray(chosen, int)
-    if entries.ndim != 1 or not len(entries) or len(set(entries.tolist())) < len(entries):
+    entries = np.arange(size) if chosen is None else np.asarray(chosen)
+    if entries.ndim != 1 or entries.dtype.kind not in "iu" or len(set(entries.tolist())) < max(len(entries), 1):
         raise ValueError(f"{name}={entries.tolist()} must be different entries, at least one")
     if entries.min() < 0 or entries.max() >= size:
         raise ValueError(f"{name}={entries.tolist()} must be entries of {size} numbers")
     return entries
+
+
+def _inputs(settings: Mapping[str, Any]) -> int | None:
+    """Inputs of the first layer that a description speaks of; None where that cannot be said."""
+    seen, waves = settings.get("columns", settings.get("state")), settings.get("waves", 0)
+    size, goal = settings.get("observation_size"), settings.get("goal")
+    if not isinstance(size, int) or not isinstance(waves, int):
+        return None
+    first = len(seen) if isinstance(seen, list) else size
+    return first + (waves if settings.get("clock") else 0) + (len(goal) if isinstance(goal, list) else 0)
 
 
 def save_controller(path: str | Path, controller: Controller) -> None:
@@ -225,10 +235,7 @@ def load_controller(path: str | Path) -> Controller:
         ValueError: a file is missing, broken, of another version, or the two do not fit together.
     """
     kind, settings = load_description(path, KINDS)
-    try:
-        controller = KINDS[kind](settings.pop("observation_size"), settings.pop("action_size"), **settings)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{without_suffix(path)}.json does not describe a controller: {error}") from error
+    controller = build_network(path, settings, lambda: KINDS[kind](**settings), _inputs(settings))
     weights = load_weights(path, controller)
     controller.to(next(iter(weights.values())).dtype)
     controller.load_state_dict(weights)

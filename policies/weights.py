@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from pliant.policies.checkpoints import load_arrays, save_arrays, save_description, without_suffix
+from pliant.policies.checkpoints import check_network, load_arrays, save_arrays, save_description, without_suffix
+
+Network = TypeVar("Network")
 
 
 def save_weights(path: str | Path, network: nn.Module, kind: str, settings: Mapping[str, Any]) -> None:
@@ -18,6 +20,25 @@ def save_weights(path: str | Path, network: nn.Module, kind: str, settings: Mapp
     weights = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
     save_arrays(f"{without_suffix(path)}.npz", weights)
     save_description(path, kind, settings)
+
+
+def build_network(
+    path: str | Path, settings: Mapping[str, Any], build: Callable[[], Network], inputs: int | None = None
+) -> Network:
+    """What ``build`` makes of the settings in PATH.json, once it is known to be no larger than the weights in PATH.npz.
+
+    ``inputs`` are those of the first layer, where it does not see the whole observation.
+
+    Raises:
+        ValueError: a file is missing or broken, or the settings describe no network of that kind.
+    """
+    path = without_suffix(path)
+    numbers = sum(array.size for array in load_arrays(f"{path}.npz").values())
+    check_network(f"{path}.json", settings, numbers, inputs)
+    try:
+        return build()
+    except Exception as error:  # whatever the file says is an argument
+        raise ValueError(f"{path}.json does not describe a policy: {error!r}") from error
 
 
 def load_weights(path: str | Path, network: nn.Module) -> dict[str, torch.Tensor]:
@@ -33,4 +54,4 @@ def load_weights(path: str | Path, network: nn.Module) -> dict[str, torch.Tensor
         shape, array = tuple(value.shape), arrays[name]
         if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ValueError(f"{file}: {name} must be finite numbers of shape {shape}, not {array.dtype} {array.shape}")
-    return {name: torch.as_tensor(arrays[name]) for name in wanted}
+    return {name: torch.as_tensor(arrays[name].astype(arrays[name].dtype.newbyteorder("="))) for name in wanted}

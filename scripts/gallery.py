@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -36,7 +36,7 @@ class Arguments:
       pliant gallery runs/torus runs/rope --out stills.png --size 128
     """
 
-    runs: tyro.conf.Positional[tuple[str, ...]] = ()
+    runs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[RUN [RUN ...]]")] = ()
     """Folders of runs with a video: its beginning, middle and end. None: every environment."""
     out: str = "gallery.png"
     """Image to write (.png); an earlier one is replaced."""
@@ -104,24 +104,27 @@ def stills(folder: str, size: int) -> tuple[str, np.ndarray]:
     Returns:
         The environment with its score and seed, and uint8 of shape (size, 3 size, 3).
     """
-    import imageio.v3 as imageio
     import numpy as np
 
+    from pliant.scripts.run_files import read_summary
     from pliant.scripts.runs import RunFolder
-    from pliant.scripts.video import import_opencv
+    from pliant.scripts.video import import_opencv, read_video
 
     run_folder = RunFolder(folder)
-    summary = run_folder.read_json("metrics.json").get("summary", {})
+    summary = read_summary(run_folder)
     path = run_folder.path / "video.mp4"
     if not path.exists():
         raise CommandError(f"{path} does not exist; `pliant optimize` writes it unless told --no-video")
-    film = imageio.imread(path)
+    film = read_video(path)
     height, width = film.shape[1], film.shape[2] // 2  # before on the left, after on the right
+    if not 1 <= width <= height:
+        raise CommandError(f"{path} shows no two episodes side by side, as `pliant optimize` writes them")
     shown = [film[k, height - width :, width:] for k in (0, len(film) // 2, -1)]
     resize, method = import_opencv().resize, import_opencv().INTER_AREA
     picture = np.concatenate([resize(frame, (size, size), interpolation=method) for frame in shown], axis=1)
     name = str(summary.get("environment", folder)).removeprefix("pliant/").removesuffix("-v0")
-    return f"{name}: {summary.get('score', float('nan')):.2f}, seed {summary.get('seed')}", picture
+    score = summary.get("score")
+    return f"{name}: {'no score' if score is None else format(score, '.2f')}, seed {summary.get('seed')}", picture
 
 
 def _frame(env: Any, size: int) -> None:

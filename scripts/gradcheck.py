@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -27,7 +27,7 @@ class Arguments:
       pliant gradcheck --all --json > gradients.json
     """
 
-    environment: tyro.conf.Positional[str] = ""
+    environment: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[ENV]")] = ""
     """Environment (see `pliant list`)."""
     all: bool = False
     """Check all environments."""

@@ -24,11 +24,32 @@ COMMANDS = {
     "gallery": "draw every environment into one image",
     "bench": "measure the speed of the simulators on this machine",
 }
+FAILED, USAGE, INTERRUPTED = 1, 2, 130  # exit statuses
+REPORTED = (CommandError, ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, ValueError)
+"""Errors that are shown as a sentence; others are mistakes in Pliant, and a traceback helps to mend them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit status (0 success, 1 failed, 2 wrong usage, 130 interrupted)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = _dispatch(words)
+        sys.stdout.flush()  # a full disk shows here
+        return status
+    except KeyboardInterrupt:  # at any moment, also while modules are being loaded
+        print(f"pliant{' ' + words[0] if words else ''}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has gone, like `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+    except OSError as error:
+        print(f"pliant: the output cannot be written: {error.strerror or error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+
+
+def _dispatch(words: list[str]) -> int:
+    """Find the subcommand and run it."""
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
         return 0
@@ -44,28 +65,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(COMMANDS)}"
         print(f"pliant: there is no command {name!r}; {hint}", file=sys.stderr)
-        return 2
+        return USAGE
     import inspect
 
-    import tyro
+    from pliant.scripts import folders
+    from pliant.scripts.flags import parse
 
     module = importlib.import_module(f"pliant.scripts.{name}")
     try:
         description = inspect.cleandoc(module.Arguments.__doc__)  # tyro's own reading of it drops the examples
-        parsed = tyro.cli(module.Arguments, prog=f"pliant {name}", description=description, args=rest)
+        parsed = parse(module.Arguments, prog=f"pliant {name}", description=description, words=rest)
     except SystemExit as leaving:  # tyro has printed help (0) or what is wrong with the flags (2)
         return int(leaving.code or 0)
+    folders.begin()
     try:
         return int(module.run(parsed) or 0)
-    except KeyboardInterrupt:
-        print(f"pliant {name}: interrupted", file=sys.stderr)
-        return 130
-    except (CommandError, ImportError, ValueError, OSError, RuntimeError) as error:
-        if os.environ.get("PLIANT_TRACEBACK") == "1":
+    except (KeyboardInterrupt, BrokenPipeError):
+        folders.remove_empty()
+        raise
+    except Exception as error:
+        folders.remove_empty()
+        if os.environ.get("PLIANT_TRACEBACK") == "1" or not isinstance(error, REPORTED):
             raise
-        hint = "" if isinstance(error, CommandError) else " (PLIANT_TRACEBACK=1 shows where)"
-        print(f"pliant {name}: {error}{hint}", file=sys.stderr)
-        return 1
+        print(f"pliant {name}: {_sentence(error)}", file=sys.stderr)
+        return FAILED
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError):
+        text = f"out of memory: {text}"
+    return text if isinstance(error, CommandError) else f"{text} (PLIANT_TRACEBACK=1 shows where)"
 
 
 def _overview() -> str:

@@ -55,7 +55,7 @@ MOST_WORLDS = 32  # simulated at a time, unless the flag says otherwise
 class RunOptions:
     """What is optimised, how, and where the run is written."""
 
-    environment: tyro.conf.Positional[str] = tyro.MISSING
+    environment: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")] = tyro.MISSING
     """Environment, for example FingerReach or pliant/FingerReach-v0 (see `pliant list`)."""
     method: Literal["gradient", "lbfgs", "cmaes", "cem", "mppi", "random-search"] = "gradient"
     """Optimiser: Adam or L-BFGS on the analytic gradient; CMA-ES, the cross-entropy method, MPPI or random search."""

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pliant.scripts.errors import CommandError
+
+RESERVED = frozenset(
+    {
+        *("id", "task", "config", "differentiable", "render_mode", "parameters", "max_episode_steps"),
+        *("num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "autoreset_mode", "disable_env_checker"),
+        *("resolution", "precision", "device", "soft_contact", "memory", "arm"),
+    }
+)
+"""Keyword arguments of environments and of Gymnasium that are no numbers or words of a task: the commands give them,
+some of them from flags; neither ``--set`` nor a file does."""
 
 
 @dataclass
@@ -45,30 +56,58 @@ def output_file(out: str, suffix: str) -> Path:
     """The path of the flag ``--out`` of a command that writes one file.
 
     Raises:
-        CommandError: it has another suffix, or its folder does not exist.
+        CommandError: it has another suffix, is a folder, or its folder does not exist or cannot be written.
     """
     path = Path(out)
     if path.suffix != suffix:
         raise CommandError(f"out={out!r} must end in {suffix}")
+    if path.is_dir():
+        raise CommandError(f"out={out!r} is a folder, where a file is to be written")
     if not path.parent.is_dir():
         raise CommandError(f"out={out!r} lies in a folder that does not exist")
+    check_writable(path.parent)
     return path
+
+
+def check_writable(folder: Path) -> None:
+    """Try to write in a folder.
+
+    Raises:
+        CommandError: that fails.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b" ")
+    except OSError as error:
+        raise CommandError(f"cannot write to the folder {folder}: {error.strerror or error}") from error
 
 
 def task_options(text: str) -> dict[str, Any]:
     """Keyword arguments of a task from the flag ``--set``: "NAME=VALUE,NAME=VALUE".
 
     Raises:
-        CommandError: a part is not NAME=VALUE.
+        CommandError: a part is not NAME=VALUE, a name stands twice or is none of the task's own.
     """
-    return dict(_task_option(part.strip()) for part in text.split(",") if part.strip())
+    found: dict[str, Any] = {}
+    for name, value in (_task_option(part.strip()) for part in text.split(",") if part.strip()):
+        if name in found:
+            raise CommandError(f"set: {name} is given twice, as {found[name]!r} and {value!r}")
+        found[name] = value
+    return found
 
 
 def _task_option(text: str) -> tuple[str, Any]:
-    """("target_speed", 0.1) of "target_speed=0.1"; what is no number stays a word."""
-    name, equals, value = text.partition("=")
+    """("target_speed", 0.1) of "target_speed=0.1"; true and false are booleans, other words stay words."""
+    name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not name.isidentifier():
         raise CommandError(f"set={text!r} is not NAME=VALUE, such as target_speed=0.1")
+    if name in RESERVED:
+        raise CommandError(
+            f"set={text!r}: {name} is no number or word of a task's own; `pliant list ENV` shows those, and "
+            "--resolution, --precision, --device, --hard-contact, --memory and --arm are flags"
+        )
+    if value.lower() in ("true", "false"):
+        return name, value.lower() == "true"
     try:
         return name, float(value)
     except ValueError:

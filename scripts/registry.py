@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import inspect
 from typing import Any
 
 from pliant.scripts.errors import CommandError
 
 NAMESPACE = "pliant/"
+ENTRY_POINT = "pliant.envs.base:TaskEnv"
 
 
 def registered_ids() -> list[str]:
@@ -25,24 +28,43 @@ def short_name(env_id: str) -> str:
 
 
 def resolve(name: str) -> str:
-    """The full id for ``FingerReach``, ``FingerReach-v0``, ``pliant/FingerReach-v0`` or any other registered id.
+    """The full id for ``FingerReach``, ``FingerReach-v0``, ``pliant/FingerReach-v0``, or another id that was registered
+    in this process by `pliant.envs.register`, or with a class. Nothing is imported for it.
 
     Raises:
         CommandError: nothing of that name is registered; the message suggests the nearest names.
     """
     import gymnasium
 
+    from pliant.policies.checkpoints import shortened
+
     ids = registered_ids()
     name = name.removeprefix("pliant.envs:")
     if name in gymnasium.registry:
-        return name
+        entry_point = gymnasium.registry[name].entry_point
+        if entry_point == ENTRY_POINT or callable(entry_point):
+            return name
+        raise CommandError(f"{shortened(name)} is not one of Pliant's environments; `pliant list` shows what there is")
     short = {full.removeprefix(NAMESPACE).rsplit("-v", 1)[0].lower(): full for full in ids}
     wanted = name.removeprefix(NAMESPACE).rsplit("-v", 1)[0].lower()
     if wanted in short and ("-v" not in name or short[wanted].lower().endswith(name.removeprefix(NAMESPACE).lower())):
         return short[wanted]
     near = [short[match] for match in difflib.get_close_matches(wanted, short, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else "`pliant list` shows what there is"
-    raise CommandError(f"there is no environment {name!r}; {hint}")
+    raise CommandError(f"there is no environment {shortened(name)}; {hint}")
+
+
+def own_options(env_id: str) -> tuple[str, ...]:
+    """Names of a task's own numbers and words, the keyword arguments of its environment besides the common ones."""
+    import gymnasium
+
+    from pliant.envs.differentiable import load_task
+
+    spec = gymnasium.registry[env_id]
+    if spec.entry_point == ENTRY_POINT:
+        return tuple(field.name for field in dataclasses.fields(load_task(spec.kwargs["task"]).Config))
+    parameters = inspect.signature(spec.entry_point).parameters.values()  # type: ignore[arg-type]
+    return tuple(p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD))
 
 
 def make(env_id: str, **options: Any) -> Any:

@@ -21,8 +21,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pliant.policies.checkpoints import load_arrays, load_json, replacing, save_arrays, save_json
 from pliant.scripts.errors import CommandError
+from pliant.scripts.folders import make_folder
 from pliant.scripts.locks import FolderLock
 
 CHECKPOINT = "checkpoint.npz"
@@ -51,7 +54,7 @@ class RunFolder:
             CommandError: it cannot be created or written.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             with tempfile.TemporaryFile(dir=self.path):
                 pass
         except OSError as error:
@@ -167,8 +170,10 @@ class RunFolder:
         except ValueError as error:
             raise CommandError(str(error)) from error
         actions, initial = arrays["actions"], arrays["initial_actions"]
-        if actions.ndim != 2 or actions.shape != initial.shape or actions.dtype.kind != "f":
+        if actions.ndim != 2 or actions.shape != initial.shape or {actions.dtype.kind, initial.dtype.kind} != {"f"}:
             raise CommandError(f"{self.path / 'actions.npz'} holds actions of shape {actions.shape}, not (T, A)")
+        if not (np.isfinite(actions).all() and np.isfinite(initial).all()):
+            raise CommandError(f"{self.path / 'actions.npz'} holds actions that are not finite")
         return actions, initial
 
     def write_checkpoint(self, arrays: dict[str, Any]) -> None:

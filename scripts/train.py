@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -15,7 +15,7 @@ from pliant.scripts.options import EnvironmentOptions
 class RunOptions:
     """What is trained, how long, and where the run is written."""
 
-    environment: tyro.conf.Positional[str] = tyro.MISSING
+    environment: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")] = tyro.MISSING
     """Environment, for example FingerReach or pliant/FingerReach-v0 (see `pliant list`)."""
     algo: Literal["bptt", "shac", "sapo", "mixed", "ppo", "sac", "td3"] = "shac"
     """Method: through the physics (bptt, shac, sapo), by gradients mixed with zeroth order (mixed), or reinforcement
@@ -72,6 +72,7 @@ def run(arguments: Arguments) -> int:
         raise CommandError(f"evaluation_episodes={arguments.evaluation_episodes} must be at least 1")
     if not arguments.steps and not arguments.minutes:
         raise CommandError("give the training a budget: --steps, --minutes or both")
+    arguments.keywords()  # a wrong --set is refused before a folder is made
     from pliant.scripts.registry import resolve, short_name
     from pliant.scripts.runs import RunFolder
 

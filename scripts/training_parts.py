@@ -84,10 +84,12 @@ def record_policy(env_id: str, env_options: dict[str, Any], policy: Any, seed: i
         for _ in range(env.horizon):
             try:
                 action = np.clip(policy.act(observation[None])[0], -1.0, 1.0)
-            except (IndexError, RuntimeError, ValueError) as error:
+            except (IndexError, RuntimeError, TypeError, ValueError) as error:
                 raise CommandError(
                     f"the policy does not take the {len(observation)} observations of {env_id}: it is of another task"
                 ) from error
+            if not np.isfinite(action).all():
+                raise CommandError("the policy gives actions that are not finite: its weights are broken")
             if action.shape != env.action_space.shape:
                 raise CommandError(
                     f"the policy gives {action.size} actions, {env_id} takes {env.action_space.shape[0]}: it is of "

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pliant.policies.checkpoints import replacing
+from pliant.policies.checkpoints import regular_size, replacing
 from pliant.scripts.errors import CommandError
 
 FRAMES_PER_SECOND = 25
 MOST_FRAMES = 150  # a few seconds to watch, a few seconds to draw
 LABEL_HEIGHT = 28  # pixels
+QUALITY = 15  # constant rate factor of the encoder: 0 loses nothing, 51 the most
+LARGEST_VIDEO = 2**30  # bytes that are read of a file, and of its pictures
+READ = ["-f", "mp4", "-protocol_whitelist", "file,pipe", "-i"]  # no playlist, which may name other files and addresses
 
 
 def record(env: Any, actions: np.ndarray, *, seed: int) -> tuple[np.ndarray, float, float]:
@@ -75,21 +80,90 @@ def side_by_side(clips: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def write_video(path: str | Path, frames: np.ndarray) -> None:
-    """Write frames, uint8 of shape (F, height, width, 3), as H.264, atomically; odd sizes lose a row or a column."""
+    """Write frames, uint8 of shape (F, height, width, 3), as H.264, atomically; odd sizes lose a row or a column.
+
+    The encoder must end without an error, and the file must hold all frames, before it takes the place of an earlier
+    one.
+
+    Raises:
+        ValueError: the name does not end in .mp4.
+        OSError: the file cannot be written; the message names it, and nothing of it is left.
+    """
+    path = Path(path)
+    if path.suffix != ".mp4":
+        raise ValueError(f"{path} cannot be written: the name of a video must end in .mp4")
+    frames = np.ascontiguousarray(frames[:, : frames.shape[1] // 2 * 2, : frames.shape[2] // 2 * 2])
+    size = f"{frames.shape[2]}x{frames.shape[1]}"
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(FRAMES_PER_SECOND), "-i", "-"]
+    encoder = ["-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", str(QUALITY)]
+    with replacing(path) as temporary:
+        _ffmpeg([*source, *encoder, "-f", "mp4", "-y", _file(temporary)], frames)
+        written = count_frames(temporary)
+        if written != len(frames):
+            raise OSError(f"{written} of {len(frames)} pictures arrived in the file")
+
+
+def count_frames(path: str | Path) -> int:
+    """Pictures in an .mp4 file.
+
+    Raises:
+        OSError: it is no such file.
+    """
+    report = _ffmpeg([*READ, _file(path), "-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-"])
+    return sum(not line.startswith(b"#") for line in report.splitlines())
+
+
+def read_video(path: str | Path) -> np.ndarray:
+    """Pictures of an .mp4 file as `write_video` makes them, uint8 of shape (F, height, width, 3).
+
+    Raises:
+        ValueError: it is no such file, or too large.
+    """
     import imageio_ffmpeg
 
-    frames = np.ascontiguousarray(frames[:, : frames.shape[1] // 2 * 2, : frames.shape[2] // 2 * 2])
-    size = (frames.shape[2], frames.shape[1])
-    with replacing(path) as temporary:
-        writer = imageio_ffmpeg.write_frames(
-            str(temporary), size, fps=FRAMES_PER_SECOND, codec="libx264", quality=7, macro_block_size=2
-        )
-        writer.send(None)
+    regular_size(path, LARGEST_VIDEO)
+    try:
+        count = count_frames(path)
+        stream = imageio_ffmpeg.read_frames(_file(path), input_params=[*READ[:-1], "-xerror"])
         try:
-            for frame in frames:
-                writer.send(frame)
+            width, height = next(stream)["size"]
+            if not 0 < count * width * height * 3 <= LARGEST_VIDEO:
+                raise OSError(f"{count} pictures of {width} x {height} pixels are none or too many")
+            pictures = [np.frombuffer(picture, np.uint8).reshape(height, width, 3) for picture in stream]
         finally:
-            writer.close()
+            stream.close()
+    except (OSError, StopIteration) as error:
+        raise ValueError(f"{path} is not a readable .mp4 file: {error}") from error
+    if len(pictures) != count:
+        raise ValueError(f"{path} is not a readable .mp4 file: only {len(pictures)} of {count} pictures can be decoded")
+    return np.stack(pictures)
+
+
+def _ffmpeg(words: list[str], given: np.ndarray | None = None) -> bytes:
+    """What ffmpeg writes to its output for these arguments, with the bytes of ``given`` as its input.
+
+    Raises:
+        OSError: it ends with an error; the message is the last line that it says of it.
+    """
+    import imageio_ffmpeg
+
+    done = subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-xerror", *words],
+        input=b"" if given is None else given.ravel().data,
+        capture_output=True,
+        check=False,
+    )
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    if done.returncode < 0:
+        raise OSError(f"ffmpeg was ended by {signal.Signals(-done.returncode).name}")
+    if done.returncode or said:
+        raise OSError(f"ffmpeg: {said[-1] if said else f'exit status {done.returncode}'}")
+    return done.stdout
+
+
+def _file(path: str | Path) -> str:
+    """A path that ffmpeg takes for nothing but a file, whatever its name looks like."""
+    return f"file:{path}"
 
 
 def import_opencv() -> Any:

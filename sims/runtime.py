@@ -27,6 +27,10 @@ from pliant.sims.inputs import word
 from pliant.sims.settings import offline_cache_setting, thread_setting
 
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "False")
+# Where sys.stdout is a wrapper as taichi is imported (rich's progress bars in a terminal, a notebook) taichi takes the
+# process for a "graphical python shell", says so, and fetches what kernels print at every launch. The kernels here
+# print nothing; those of a user print to the process's own output, which notebooks show as well.
+os.environ.setdefault("TI_ENABLE_PYBUF", "0")
 
 
 @contextmanager

@@ -13,8 +13,7 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from pliant.envs.rollout import OBSERVATION_LIMIT
-from pliant.policies.checkpoints import without_suffix
-from pliant.policies.weights import load_weights, save_weights
+from pliant.policies.weights import build_network, load_weights, save_weights
 
 KINDS: dict[str, type[BasePolicy]] = {"ppo": ActorCriticPolicy, "sac": SACPolicy, "td3": TD3Policy}
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
@@ -60,13 +59,14 @@ def load_learned(path: str | Path, kind: str, settings: dict[str, Any]) -> Learn
     Raises:
         ValueError: the two do not fit together, or the weights are broken.
     """
-    try:
-        hidden, activation = [int(size) for size in settings["hidden"]], settings["activation"]
-        limit, sizes = OBSERVATION_LIMIT, [int(settings[name]) for name in ("observation_size", "action_size")]
-        spaces = gym.spaces.Box(-limit, limit, (sizes[0],)), gym.spaces.Box(-1.0, 1.0, (sizes[1],))
-        network = KINDS[kind](*spaces, lambda _: 0.0, **network_options(hidden, activation))  # type: ignore[arg-type]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{without_suffix(path)}.json does not describe a policy: {error!r}") from error
+
+    def build() -> BasePolicy:
+        limit, options = OBSERVATION_LIMIT, network_options(settings["hidden"], settings["activation"])
+        seen = gym.spaces.Box(-limit, limit, (settings["observation_size"],))
+        moved = gym.spaces.Box(-1.0, 1.0, (settings["action_size"],))
+        return KINDS[kind](seen, moved, lambda _: 0.0, **options)  # type: ignore[arg-type]
+
+    network = build_network(path, settings, build)
     network.load_state_dict(load_weights(path, network))
     network.set_training_mode(False)
-    return LearnedPolicy(kind, network, hidden, activation)
+    return LearnedPolicy(kind, network, settings["hidden"], settings["activation"])

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pliant.policies.checkpoints import without_suffix
 from pliant.policies.controllers import ACTIVATIONS, SMALL, act_on_arrays, check_activation, linear
-from pliant.policies.weights import load_weights, save_weights
+from pliant.policies.weights import build_network, load_weights, save_weights
 
 KIND = "gaussian"
 LOG_STD_LIMITS = (-5.0, 2.0)
@@ -157,9 +156,6 @@ def load_gaussian(path: str | Path, settings: dict[str, Any]) -> GaussianPolicy:
     Raises:
         ValueError: the two do not fit together, or the weights are broken.
     """
-    try:
-        policy = GaussianPolicy(settings.pop("observation_size"), settings.pop("action_size"), **settings)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{without_suffix(path)}.json does not describe a policy: {error}") from error
+    policy = build_network(path, settings, lambda: GaussianPolicy(**settings))
     policy.load_state_dict(load_weights(path, policy))
     return policy

@@ -93,6 +93,8 @@ class LbfgsSettings(TrajectorySettings):
     """Stop where no component of the projected gradient exceeds this share of the largest at the start (L-BFGS)."""
 
 
+MOST = 100_000
+"""Of things that memory is needed for: candidates, knots, harmonics, pairs."""
 POPULATION = 32
 """Candidates per iteration where the settings name no number and the method has no rule of its own."""
 
@@ -162,13 +164,13 @@ def check_settings(settings: TrajectorySettings | MpcSettings) -> None:
     check_ranges(
         settings,
         iterations=(1, math.inf),
-        seed=(0, math.inf),
+        seed=(0, 2**63 - 1),
         horizon=(0, math.inf),
         max_simulated_steps=(0, math.inf),
         target_score=(0.0, 1.0),
-        knots=(2, math.inf),
+        knots=(2, MOST),
         knot_degree=(1, 3),
-        sinusoids=(1, math.inf),
+        sinusoids=(1, MOST),
         base_frequency=(0.0, math.inf),
         initial_noise=(0.0, math.inf),
         learning_rate=(1e-12, math.inf),
@@ -184,7 +186,7 @@ def check_settings(settings: TrajectorySettings | MpcSettings) -> None:
         plateau_patience=(1, math.inf),
         plateau_tolerance=(0.0, math.inf),
         hold_fraction=(0.0, 1.0),
-        memory_pairs=(1, math.inf),
+        memory_pairs=(1, MOST),
         first_step=(1e-12, math.inf),
         gradient_tolerance=(0.0, 1.0),
         elite_fraction=(1e-12, 1.0),
@@ -196,7 +198,7 @@ def check_settings(settings: TrajectorySettings | MpcSettings) -> None:
         replan_every=(1, math.inf),
         first_iterations=(0, math.inf),
         sigma=(1e-12, math.inf),
-        population=(0, math.inf),
+        population=(0, MOST),
     )
     if getattr(settings, "knot_degree", 1) == 2:
         raise ValueError("knot_degree=2 is not offered; allowed: 1 (piecewise linear) or 3 (cubic)")
