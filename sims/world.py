@@ -15,7 +15,7 @@ from pliant.sims.inputs import flag, real, real_array, shown, whole
 from pliant.sims.launch import Launch
 from pliant.sims.layout import FORWARD_ARRAYS, REVERSE_ARRAYS, WorldMemory
 from pliant.sims.runtime import choose, float_type, numpy_type, thread_count
-from pliant.sims.solver import CAUSES, FOLDED, LEFT_DOMAIN, TORN, Model
+from pliant.sims.solver import CAUSES, Model, failed_array
 from pliant.sims.world_state import WorldState
 
 MEMBER_ELEMENTS = 2048
@@ -280,11 +280,11 @@ class World(WorldState):
         if not len(others):
             return np.asarray(has_failed.any(axis=1))
         b, c = min(others.tolist(), key=lambda i: int(status[i[0], i[1], 0]))
-        substep, element, code = (int(v) for v in status[b, c])
-        array = "position" if code in (LEFT_DOMAIN, TORN, FOLDED) else "velocity"
+        substep, element, code, other = (int(v) for v in status[b, c])
         what = self._parts[-1].element_name  # solvers come after what they are coupled to
+        who = f"{what} {element}" if other == 0 else f"{what}s {element} and {other - 1}"
         self._take_back()
-        raise SimulationDiverged(self.step_count, substep - 1, f"{array} of {what} {element}", b, CAUSES[code])
+        raise SimulationDiverged(self.step_count, substep - 1, f"{failed_array(code)} of {who}", b, CAUSES[code])
 
     def _take_back(self) -> None:
         """Undo the step that has just diverged, whose outputs have not been taken over yet."""

@@ -17,9 +17,11 @@ from pliant.sims.mpm.grid import grid_functions
 from pliant.sims.mpm.materials import RIGID
 from pliant.sims.mpm.rigid_kernels import rigid_functions
 from pliant.sims.mpm.stencil import stencil_functions
+from pliant.sims.mpm.tearing_kernels import tearing_functions
 from pliant.sims.mpm.tension_kernels import tension_functions
 from pliant.sims.mpm.tension_phases import tense_phases
 from pliant.sims.mpm.transfers import transfer_functions
+from pliant.sims.mpm.yielding import LIQUID
 from pliant.sims.runtime import ti
 from pliant.sims.solver import (
     CONTROL,
@@ -65,6 +67,8 @@ def mpm_phases(
     index, holds = stencil.index, stencil.holds
     grid = grid_functions(dim, fp, shape_kinds, False)
     v4 = ti.types.vector(LANES, fp)
+    is_solid = any(kind < LIQUID for kind in kinds)
+    tearing: Any = tearing_functions(dim, fp, has_supply) if is_solid else None
     tension: Any = tension_functions(dim, fp, kinds, has_supply, False) if has_tension else None
 
     @ti.func
@@ -276,6 +280,10 @@ def mpm_phases(
         else:
             for i in range(share(mem, c), share(mem, c + 1)):
                 transfers.gather(mem, b, c, n0, r_in, r_out, ordered(mem, b, i), substep)
+        if ti.static(is_solid):
+            if tearing.is_due(mem, substep):
+                for i in range(share(mem, c), share(mem, c + 1)):
+                    tearing.inspect(mem, b, c, r_in, ordered(mem, b, i), substep)
 
     @ti.func
     def scatters_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):

@@ -12,6 +12,7 @@ from pliant.sims.mpm.liquid import FASTEST
 from pliant.sims.mpm.materials import MATERIALS, RIGID
 from pliant.sims.mpm.rigid import ROW, law_of, rigid_motion, rigid_table
 from pliant.sims.mpm.scene import EDGE, FLOW_INDEX_RANGE, Scene
+from pliant.sims.mpm.tearing import neighbours
 from pliant.sims.mpm.tension import check_tension_parameters, field_count
 from pliant.sims.mpm.yielding import BULK, LIQUID, SAND, VISCOPLASTIC, VON_MISES, law_size
 from pliant.sims.solver import CELL, INVERSE_CELL, LANES, Field, Needs, Part, Passes, Phases, Places
@@ -88,6 +89,9 @@ class MPMPart(Part):
         self.nodes = math.prod(int(n) for n in scene.grid)
         self.kept_nodes = min(self.nodes, self.count)
         self.rigid_table, self.rigid_places, self.rigid_rest = rigid_table(scene.bodies)
+        pairs = neighbours(scene)
+        self.bond_starts = np.searchsorted(pairs[:, 0], np.arange(self.count + 1)).astype(np.int32)
+        self.bonds = pairs[:, 1].astype(np.int32)
         self.state_size = self.count * at.record_size(self.dim)
         self.state_size += len(self.rigid_rest) * at.rigid_record_size(self.dim)
         self.flows = law_size(self.kinds) > BULK
@@ -199,6 +203,8 @@ class MPMPart(Part):
                 "cells": batch * self.nodes,
                 "rigid_table": self.rigid_table,
                 "rigid_places": self.rigid_places,
+                "bond_starts": self.bond_starts,
+                "bonds": self.bonds,
             },
             scratch={
                 "colour": batch * team * self.nodes * self.has_tension,
@@ -245,6 +251,8 @@ class MPMPart(Part):
             at.RIGID_AT: places.integers["rigid_table"],
             at.RIGID_PLACE_AT: places.integers["rigid_places"],
             at.RIGID_REST_AT: places.constants + self.count,
+            at.BOND_STARTS_AT: places.integers["bond_starts"],
+            at.BONDS_AT: places.integers["bonds"],
             at.COLOUR_AT: places.scratch["colour"],
             at.FIELDS_AT: places.scratch["fields"],
             at.SURFACE_AT: self.surface_at,
