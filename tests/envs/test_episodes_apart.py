@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import gymnasium as gym
 import nudge
 import numpy as np
 import pytest
@@ -136,7 +138,7 @@ def test_one_world_diverges_and_the_others_do_not_notice(mode: str) -> None:
     fast[1] = [300.0, 0.0]  # crosses cells in a substep
     envs.reset(seed=0, options={"state": {"velocity": fast}})
     twins.reset(seed=0)
-    before = nudge.everything(envs)
+    before, compared = nudge.everything(envs), [0, 2]
     actions = rng.uniform(-1, 1, (3, 2))
     observation, reward, terminated, truncated, info = envs.step(actions)
     expected = twins.step(actions)
@@ -149,14 +151,36 @@ def test_one_world_diverges_and_the_others_do_not_notice(mode: str) -> None:
     if mode == "Disabled":
         with pytest.raises(ResetNeeded, match=r"\[1\]"):
             envs.step(actions)
-        envs.reset(options={"reset_mask": only(1)})
-    for _ in range(nudge.HORIZON - 2):
+        for env in (envs, twins):
+            env.reset(seed=[0, 5, 0], options={"reset_mask": only(1)})
+        compared = [0, 1, 2]  # nothing is left of the failed step
+    for t in range(nudge.HORIZON - 2):
         for one, two in zip((observation, reward, truncated), (expected[0], expected[1], expected[3]), strict=True):
-            np.testing.assert_array_equal(one[[0, 2]], two[[0, 2]])
+            np.testing.assert_array_equal(one[compared if t else [0, 2]], two[compared if t else [0, 2]])
         actions = rng.uniform(-1, 1, (3, 2))
         observation, reward, _, truncated, info = envs.step(actions)
         expected = twins.step(actions)
         assert not truncated.any() and not info["diverged"].any()
+    envs.close()
+    twins.close()
+
+
+def test_one_rod_diverges_and_the_others_do_not_notice() -> None:
+    make = partial(gym.make_vec, "pliant/CableShape-v0", num_envs=3, vectorization_mode="vector_entry_point")
+    envs, twins = make(on_divergence="truncate"), make()
+    rng = np.random.default_rng(0)
+    envs.reset(seed=0)
+    fast = np.zeros(envs.unwrapped.state("velocity").shape)
+    fast[1, ::2] = 1e5
+    envs.reset(seed=0, options={"state": {"velocity": fast}})
+    twins.reset(seed=0, options={"state": {"velocity": np.zeros_like(fast)}})
+    for t in range(4):
+        actions = rng.uniform(-1, 1, (3, 12))
+        observation, reward, _, truncated, info = envs.step(actions)
+        expected = twins.step(actions)
+        np.testing.assert_array_equal(observation[[0, 2]], expected[0][[0, 2]])
+        np.testing.assert_array_equal(reward[[0, 2]], expected[1][[0, 2]])
+        assert truncated.tolist() == info["diverged"].tolist() == [False, t == 0, False]
     envs.close()
     twins.close()
 
