@@ -170,8 +170,8 @@ FIGURES = (
 
 def run(arguments: Arguments) -> int:
     """Measure all cases and print them."""
-    if arguments.repeats < 1:
-        raise CommandError(f"repeats={arguments.repeats} must be at least 1")
+    if not 1 <= arguments.repeats <= 1000:
+        raise CommandError(f"repeats={arguments.repeats} must be at least 1, at most 1000")
     from rich.console import Console
 
     console = Console(stderr=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from pliant.scripts.errors import CommandError
-from pliant.scripts.options import task_options
+from pliant.scripts.options import check_range, task_options
 
 if TYPE_CHECKING:
     from pliant.policies.gradcheck import GradientRow
@@ -58,6 +58,10 @@ def run(arguments: Arguments) -> int:
     if arguments.all and arguments.set:
         raise CommandError(f"set={arguments.set!r} is for one environment, not for --all")
     task = task_options(arguments.set)
+    check_range("steps", arguments.steps, 1, 100_000)
+    check_range("directions", arguments.directions, 1, 1000)
+    check_range("seed", arguments.seed, 0, 2**63 - 1)
+    check_range("tolerance", arguments.tolerance, 0.0, 1e9)
     from rich.console import Console
 
     from pliant.policies.gradcheck import check_gradients

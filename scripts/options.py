@@ -69,6 +69,17 @@ def output_file(out: str, suffix: str) -> Path:
     return path
 
 
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuse the value of a flag that is out of range, or no number.
+
+    Raises:
+        CommandError: it is; the message names the flag, the value and what is allowed.
+    """
+    if not low <= value <= high:
+        text = str(value) if isinstance(value, float) or value.bit_length() <= 64 else "a very large number"
+        raise CommandError(f"{name}={text} is out of range; it must be from {low:g} to {high:g}")
+
+
 def check_writable(folder: Path) -> None:
     """Try to write in a folder.
 

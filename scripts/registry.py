@@ -46,8 +46,9 @@ def resolve(name: str) -> str:
             return name
         raise CommandError(f"{shortened(name)} is not one of Pliant's environments; `pliant list` shows what there is")
     short = {full.removeprefix(NAMESPACE).rsplit("-v", 1)[0].lower(): full for full in ids}
-    wanted = name.removeprefix(NAMESPACE).rsplit("-v", 1)[0].lower()
-    if wanted in short and ("-v" not in name or short[wanted].lower().endswith(name.removeprefix(NAMESPACE).lower())):
+    plain = name.lower().removeprefix(NAMESPACE)
+    wanted = plain.rsplit("-v", 1)[0]
+    if wanted in short and ("-v" not in plain or short[wanted].lower().endswith(plain)):
         return short[wanted]
     near = [short[match] for match in difflib.get_close_matches(wanted, short, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else "`pliant list` shows what there is"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from pliant.scripts.errors import CommandError
-from pliant.scripts.options import EnvironmentOptions
+from pliant.scripts.options import EnvironmentOptions, check_range
 
 
 @dataclass
@@ -64,12 +64,14 @@ class Arguments(EnvironmentOptions, RunOptions):
 
 def run(arguments: Arguments) -> int:
     """Check everything cheap, train, write the folder."""
-    for name, least in (("steps", 0), ("minutes", 0), ("num_envs", 0), ("seed", 0), ("evaluate_every", 0)):
+    for name, least in (("steps", 0), ("minutes", 0), ("num_envs", 0), ("evaluate_every", 0)):
         value = getattr(arguments, name)
         if not least <= value < float("inf"):
             raise CommandError(f"{name}={value} must be at least {least}")
-    if arguments.evaluation_episodes < 1:
-        raise CommandError(f"evaluation_episodes={arguments.evaluation_episodes} must be at least 1")
+    check_range("seed", arguments.seed, 0, 2**32 - 1)
+    check_range("checkpoint_seconds", arguments.checkpoint_seconds, 0.0, 1e9)
+    if not 1 <= arguments.evaluation_episodes <= 100_000:
+        raise CommandError(f"evaluation_episodes={arguments.evaluation_episodes} must be at least 1, at most 100000")
     if not arguments.steps and not arguments.minutes:
         raise CommandError("give the training a budget: --steps, --minutes or both")
     arguments.keywords()  # a wrong --set is refused before a folder is made

@@ -18,7 +18,7 @@ from pliant.scripts.main import COMMANDS, main
 @pytest.fixture
 def say(capsys, monkeypatch):
     """Runs a command in this process; gives exit status, stdout and stderr."""
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "100")
 
     def run(*words):
         capsys.readouterr()
@@ -47,7 +47,7 @@ def say(capsys, monkeypatch):
 def test_positional_arguments_have_names(say, words, name):
     status, text, _ = say(*words, "--help")
     usage = text.split("\n\n")[0]
-    assert status == 0 and usage.rstrip().endswith(name), usage
+    assert status == 0 and " STR" not in usage.split("--")[0] and f" {name}" in usage
     listed = text.split("positional arguments")[1].split("options")[0]
     assert name in listed and "STR" not in listed
 
@@ -55,12 +55,12 @@ def test_positional_arguments_have_names(say, words, name):
 def groups_of(text):
     """Flags by the heading under which help shows them."""
     found, heading = {}, None
-    for line in text.splitlines():
-        title = re.match(r"╭─ (.+?) ─", line)
+    for line in text.splitlines():  # with or without boxes around the groups
+        title = re.match(r"(?:╭─ | )((?:[\w-]+ )?options)\b", line)
         if title:
             heading = title[1]
-        for flag in re.findall(r"^│ (?:-\w, )?(--[\w-]+)", line):
-            found[flag] = heading
+        if re.match(r"(?:│ |  )(?:-\w, )?--", line):
+            found[re.search(r"--[\w-]+", line)[0]] = heading
     return found
 
 
@@ -202,7 +202,7 @@ def test_a_wrong_name_gets_the_nearest(say):
 def test_bad_values_are_one_sentence_and_leave_nothing(say, tmp_path, monkeypatch, words, named):
     monkeypatch.chdir(tmp_path)
     status, out, error = say(*words)
-    lines = [line for line in error.splitlines() if not line.startswith("nothing to go on")]
+    lines = [line for line in error.splitlines() if "0:00:" not in line]  # of a bar that had begun
     assert status == 1 and out == ""
     assert named in lines[-1] and len(lines) == 1 and len(lines[-1]) < 700, error
     assert lines[-1].startswith(f"pliant {words[0]}: ")
