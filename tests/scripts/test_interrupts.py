@@ -124,11 +124,12 @@ def check(words, tmp_path, numbers, instants, seed):
     random = np.random.default_rng(seed)
     for number in numbers:
         for k in range(instants):
-            for attempt in range(5):  # where a run was over before the signal, another one earlier
-                out = tmp_path / f"{number}-{k}-{attempt}"
-                status, said = stop(words, out, number, 0.7**attempt * duration * random.uniform())
+            for attempt in range(10):  # where a run was over before the signal, another one, of that duration
+                out, began = tmp_path / f"{number}-{k}-{attempt}", time.monotonic()
+                status, said = stop(words, out, number, duration * random.uniform())
                 if status != 0:
                     break
+                duration = min(duration, time.monotonic() - began)
                 assert found(out) == expected
             check_stopped(words, out, number, status, said)
             if random.uniform() < 0.3:  # once more, on the way
