@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 from pathlib import Path
 from types import TracebackType
 
 BUSY = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
+FILE = ".lock"
+"""What is locked where folders cannot be: on Windows, and on file systems that lock only what is open for writing."""
 
 
 class FolderLock:
     """Holds a folder for this process alone, until `release`, the end of a ``with`` or of the process.
 
-    On POSIX systems the folder itself is locked, so that no file is left behind; on Windows a file in it.
+    The folder itself is locked where that works, so that no file is left behind.
 
     Raises:
         BlockingIOError: another process holds the folder.
@@ -23,27 +26,14 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._descriptor = -1
-        if sys.platform == "win32":
-            descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_TEMPORARY)
-        else:
-            descriptor = os.open(folder, os.O_RDONLY)
         try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not os.path.samestat(os.fstat(descriptor), os.stat(folder)):
-                    raise FileNotFoundError(errno.ENOENT, "the folder was replaced", str(folder))
-        except OSError as error:
-            os.close(descriptor)
-            if error.errno in BUSY:
-                raise BlockingIOError(error.errno, "another process holds the folder", str(folder)) from error
+            self._descriptor = _locked(folder)
+        except BlockingIOError:
             raise
-        self._descriptor = descriptor
+        except OSError:
+            if not folder.is_dir():
+                raise
+            self._descriptor = _locked(folder / FILE)
 
     def release(self) -> None:
         """Let go of the folder."""
@@ -61,3 +51,26 @@ class FolderLock:
 
     def __del__(self) -> None:
         self.release()
+
+
+def _locked(path: Path) -> int:
+    """The descriptor of a folder, or of a file that is made if it is missing, that no other process has locked."""
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT)
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held, named = os.fstat(descriptor), os.stat(path)
+        if stat.S_ISDIR(held.st_mode) and not os.path.samestat(held, named):
+            raise FileNotFoundError(errno.ENOENT, "the folder was replaced", str(path))
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in BUSY:
+            raise BlockingIOError(error.errno, "another process holds the folder", str(path)) from error
+        raise
+    return descriptor

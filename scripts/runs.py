@@ -16,7 +16,9 @@ import math
 import os
 import platform
 import tempfile
+import warnings
 from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -71,7 +73,7 @@ class RunFolder:
         """Whether the folder holds what `--resume` goes on from."""
         return self.holds_run() and (self.path / CHECKPOINT).exists()
 
-    def claim(self, *, resume: bool, overwrite: bool) -> FolderLock:
+    def claim(self, *, resume: bool, overwrite: bool) -> AbstractContextManager[Any]:
         """`prepare` the folder for a run, and keep other processes from it until the lock that is returned is released.
 
         Raises:
@@ -81,21 +83,31 @@ class RunFolder:
         if resume and overwrite:
             raise CommandError("--resume goes on with a run, --overwrite replaces it; pass one of them")
         self.prepare()
-        try:
-            lock = FolderLock(self.path)
-        except BlockingIOError:
-            raise CommandError(
-                f"another process is writing a run to {self.path}; wait until it has ended, or pass another --out"
-            ) from None
-        except OSError as error:
-            raise CommandError(f"cannot lock the folder {self.path}: {error.strerror or error}") from error
+        lock = self._lock()
         if self.holds_results() and not (resume or overwrite):
-            lock.release()
+            lock.__exit__(None, None, None)
             raise CommandError(f"{self.path} holds a run already; pass --resume, --overwrite or another --out")
         for name in ("config.json", *RESULTS):
             for remainder in self.path.glob(f".{Path(name).stem}.*.partial*"):  # a process was killed while it wrote
                 remainder.unlink(missing_ok=True)
         return lock
+
+    def _lock(self) -> AbstractContextManager[Any]:
+        try:
+            return FolderLock(self.path)
+        except BlockingIOError:
+            raise CommandError(
+                f"another process is writing a run to {self.path}; wait until it has ended, or pass another --out"
+            ) from None
+        except OSError as error:
+            if not self.path.is_dir():
+                raise CommandError(f"the folder {self.path} has gone: {error.strerror or error}") from error
+            warnings.warn(
+                f"the file system of {self.path} knows no locks ({error.strerror}): see to it that no other process "
+                "writes a run there",
+                stacklevel=3,
+            )
+            return nullcontext()
 
     def begin(self, config: dict[str, Any], *, resumed: bool) -> None:
         """Write config.json; of a run that is not ``resumed``, first remove what an earlier one has left.

@@ -1,8 +1,10 @@
 """Folders of runs: one process at a time, whole files or none, nothing of one run beside another's."""
 
+import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +97,41 @@ def test_a_lock_goes_with_its_process(holder, tmp_path, number):
 
 
 @posix
+def test_where_folders_cannot_be_locked_a_file_is(monkeypatch, tmp_path):
+    """As on network file systems, which lock only what is open for writing."""
+    import fcntl
+
+    real = fcntl.flock
+
+    def flock(descriptor, operation):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with RunFolder(tmp_path).claim(resume=False, overwrite=False):
+        with pytest.raises(CommandError, match="another process"):
+            RunFolder(tmp_path).claim(resume=False, overwrite=False)
+    with RunFolder(tmp_path).claim(resume=False, overwrite=False):
+        pass
+
+
+@posix
+def test_a_file_system_without_locks_is_named_and_used(monkeypatch, tmp_path):
+    import fcntl
+
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.warns(UserWarning, match="knows no locks"),
+        RunFolder(tmp_path).claim(resume=False, overwrite=False),
+    ):
+        pass
+
+
+@posix
 def test_of_two_commands_that_start_together_one_runs_and_one_is_refused(tmp_path):
     words = ["optimize", fake.ID, "--iterations", "300", "--no-video", "--out", str(tmp_path / "run")]
     program = [sys.executable, "-c", LIMITED, str(10**9), *words]
@@ -175,5 +212,6 @@ def test_remainders_of_a_killed_process_are_removed(tmp_path):
     remainder, other = tmp_path / ".checkpoint.123.partial.npz", tmp_path / ".replay.123.partial.mp4"
     for path in (remainder, other):
         path.write_bytes(b"half")
-    RunFolder(tmp_path).claim(resume=False, overwrite=False).release()
+    with RunFolder(tmp_path).claim(resume=False, overwrite=False):
+        pass
     assert not remainder.exists() and other.exists()  # a replay may be under way
