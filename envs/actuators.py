@@ -1,7 +1,7 @@
 """Actuators: how actions become the controls of a World, and how cotangents of controls become those of actions.
 
-The plain one is a matrix; `BoundedActuator` also keeps effectors within a workspace. Another one,
-`pliant.envs.arms.ArmActuator`, has a state of its own: joint angles.
+The plain one is a matrix; `BoundedActuator` also keeps effectors within a workspace. Two have a state of their own:
+`pliant.envs.arms.ArmActuator` joint angles, `MuscleActuator`, around any of the others, the activation of muscles.
 """
 
 from __future__ import annotations
@@ -125,8 +125,104 @@ class BoundedActuator(Actuator):
         return super().adjoint(step, control_bar)
 
 
+ACTIVATION = "activation"
+
+
+class MuscleActuator(Actuator):
+    """Muscles that follow their excitation with a delay, around an actuator that gives the excitation.
+
+    First-order activation dynamics, da/dt = (u - a) / tau (Zajac 1989), solved exactly over a step of T seconds with
+    the excitation u constant:
+
+        a' = a + (1 - exp(-T / tau)) (u - a),  a = 0 after a reset
+
+    and a' is the muscles' control in that step, so that tau = 0 is a muscle that obeys at once.
+
+    Args:
+        inner: what makes controls of actions; its "muscle_activation" is taken as u.
+        world: the World.
+        time: tau [s].
+    """
+
+    def __init__(self, inner: Actuator, world: World, time: float) -> None:
+        self.inner, self.world = inner, world
+        self.state_names = (*inner.state_names, ACTIVATION)
+        self.governed = inner.governed
+        self._columns = world.control_layout["muscle_activation"]
+        self._gain = 1.0 if time == 0 else -float(np.expm1(-world.time_step / time))
+        self._activation = np.zeros((world.batch, self._columns.stop - self._columns.start))
+        self._before: list[np.ndarray] = []  # activation before each recorded step, (B, muscles)
+        self._bar = np.zeros_like(self._activation)
+
+    def reset(self, worlds: np.ndarray) -> None:
+        self.inner.reset(worlds)
+        self._activation = np.where(worlds[:, None], 0.0, self._activation)
+        if worlds.all():
+            self._before = []
+
+    def begin_window(self) -> None:
+        self.inner.begin_window()
+        self._before = []
+
+    def state(self, name: str, step: int | None = None) -> np.ndarray:
+        if name != ACTIVATION:
+            return self.inner.state(name, step)
+        return (self._activation if step is None or step == len(self._before) else self._before[step]).copy()
+
+    def set_state(self, name: str, values: np.ndarray, worlds: np.ndarray) -> None:
+        if name != ACTIVATION:
+            self.inner.set_state(name, values, worlds)
+            return
+        outside = worlds[:, None] & (np.abs(values) > 1.0)
+        if outside.any():
+            b, k = np.argwhere(outside)[0]
+            raise ValueError(f"state 'activation'[{k}]={values[b, k]} is out of range; allowed: [-1, 1]")
+        self._activation = np.where(worlds[:, None], values, self._activation)
+
+    def restore(self, states: Mapping[str, np.ndarray]) -> None:
+        self.inner.restore(states)
+        self._activation = np.array(states[ACTIVATION], np.float64)
+        self._before = []
+
+    def controls(self, actions: np.ndarray) -> np.ndarray:
+        controls = self.inner.controls(actions)
+        if self.world.differentiable:
+            self._before.append(self._activation)
+        excitation = controls[:, self._columns]
+        self._activation = self._activation + self._gain * (excitation - self._activation)
+        controls[:, self._columns] = self._activation
+        return controls
+
+    def begin_adjoint(self, steps: int) -> None:
+        self.inner.begin_adjoint(steps)
+        self._bar = np.zeros_like(self._activation)
+
+    def add_state_adjoint(self, name: str, cotangent: np.ndarray) -> None:
+        if name == ACTIVATION:
+            self._bar = self._bar + cotangent
+        else:
+            self.inner.add_state_adjoint(name, cotangent)
+
+    def adjoint(self, step: int, control_bar: np.ndarray) -> np.ndarray:
+        # a' = a + k (u - a), and a' is the control:  a'_bar += control_bar,  u_bar = k a'_bar,  a_bar = (1 - k) a'_bar
+        after_bar = self._bar + control_bar[:, self._columns]
+        control_bar = control_bar.copy()
+        control_bar[:, self._columns] = self._gain * after_bar
+        self._bar = (1.0 - self._gain) * after_bar
+        return self.inner.adjoint(step, control_bar)
+
+    def initial_adjoint(self, cotangents: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return self.inner.initial_adjoint(cotangents) | {ACTIVATION: self._bar.copy()}
+
+
 def make_actuator(task: Task, world: World) -> Actuator:
-    """The actuator of a task in a World: arms, if it has them, else one that keeps to the workspace, if it has one."""
+    """The actuator of a task in a World: `_make_direct`, with muscles that take their time if the task says so."""
+    direct = _make_direct(task, world)
+    return direct if task.activation_time is None else MuscleActuator(direct, world, task.activation_time)
+
+
+def _make_direct(task: Task, world: World) -> Actuator:
+    """Arms, if the task has them, else what keeps to the workspace, if it has one."""
     if task.arms is None:
         return BoundedActuator(task, world) if task.workspace else Actuator(task, world)
     from pliant.envs.arms import ArmActuator

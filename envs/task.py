@@ -116,6 +116,8 @@ class Task(ABC):
             (horizon, numbers of the control), whose row t is added to the control in step t.
         workspace: lower and upper corner [m], shape (3,) each, of where actions can take an effector's position, by its
             number; `make_scene` sets it. Arms have their joints' limits instead.
+        activation_time: time constant of the muscles [s]; `make_scene` sets it. None: actions are the activations. A
+            number, also 0: "activation", shape (B, muscle groups), is a state (`pliant.envs.actuators.MuscleActuator`).
         action_size: numbers in an action; it depends on the arm, so features of the action take it from here.
         arms: what holds the effectors, or None.
     """
@@ -129,6 +131,7 @@ class Task(ABC):
     picture_size: ClassVar[tuple[int, int]] = (512, 512)
     exogenous: ClassVar[Mapping[str, str]] = {}
     workspace: Mapping[int, tuple[Any, Any]] = {}
+    activation_time: float | None = None
 
     def __init__(self, *, resolution: str = "small", arm: str = "none", **config: Any) -> None:
         if resolution not in RESOLUTIONS:

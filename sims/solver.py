@@ -40,17 +40,26 @@ CONSTANTS_SIZE = 16
 
 LANES = 4
 
-# A status record: substep of the first failure + 1 (0: none), element, code.
-STATUS_SIZE = 3
-LEFT_DOMAIN, NOT_FINITE, TOO_FAST, NOT_CONVERGED, TORN, CROWDED = 1, 2, 3, 4, 5, 6
+# A status record: substep of the first failure + 1 (0: none), element, code, second element + 1 (0: none).
+STATUS_SIZE = 4
+LEFT_DOMAIN, NOT_FINITE, TOO_FAST, NOT_CONVERGED, TORN, CROWDED, PARTED, COLLAPSED = 1, 2, 3, 4, 5, 6, 7, 8
 CAUSES = {
     LEFT_DOMAIN: "a particle left the domain",
     NOT_FINITE: "a value is not finite; the substep is too large or an element has inverted",
     TOO_FAST: "a particle crossed more than one cell in a substep",
     NOT_CONVERGED: "the implicit step did not converge; the substep is too large or a clamp tears the rod",
     TORN: "a clamp or a force tears the rod: an edge is more than twice its rest length",
+    PARTED: "an elastic body is torn: neighbouring particles are more than two cells apart",
+    COLLAPSED: "a body has collapsed: a particle has less than a thousandth of its volume, or is inverted",
     CROWDED: "the rod is crumpled: more pairs of its edges are in contact than there is room for",
 }
+
+
+def failed_array(code: int) -> str:
+    """The state array in which a failure shows."""
+    if code == COLLAPSED:
+        return "deformation_gradient"
+    return "position" if code in (LEFT_DOMAIN, TORN, PARTED) else "velocity"
 
 
 class Memory(NamedTuple):

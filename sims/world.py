@@ -12,7 +12,7 @@ from pliant.sims.drivers import team_drivers
 from pliant.sims.elements import element_drivers
 from pliant.sims.layout import FORWARD_ARRAYS, REVERSE_ARRAYS, WorldMemory
 from pliant.sims.runtime import Array, Launch, float_type, start, thread_count
-from pliant.sims.solver import CAUSES, LEFT_DOMAIN, TORN, Model
+from pliant.sims.solver import CAUSES, Model, failed_array
 from pliant.sims.world_state import WorldState
 
 MEMBER_ELEMENTS = 2048
@@ -227,11 +227,11 @@ class World(WorldState):
             return
         failed = np.argwhere(status[..., 0] > 0)
         b, c = min(failed.tolist(), key=lambda i: int(status[i[0], i[1], 0]))
-        substep, element, code = (int(v) for v in status[b, c])
-        array = "position" if code in (LEFT_DOMAIN, TORN) else "velocity"
+        substep, element, code, other = (int(v) for v in status[b, c])
         what = self._parts[-1].element_name  # solvers come after what they are coupled to
+        who = f"{what} {element}" if other == 0 else f"{what}s {element} and {other - 1}"
         self._diverged = True
-        raise SimulationDiverged(self.step_count, substep - 1, f"{array} of {what} {element}", b, CAUSES[code])
+        raise SimulationDiverged(self.step_count, substep - 1, f"{failed_array(code)} of {who}", b, CAUSES[code])
 
     # ------------------------------------------------------------------ reverse
 

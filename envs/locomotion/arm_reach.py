@@ -29,7 +29,9 @@ class Config:
     youngs_modulus: float = 1.5e5  # of every segment; a design parameter of each [Pa]
     poissons_ratio: float = 0.3
     density: float = 1000.0  # [kg/m^3]
-    muscle_strength: float = 2.5e4  # stress at full activation [Pa]
+    muscle_strength: float = 2e4  # stress at full activation [Pa]
+    activation_time: float = 0.05  # time constant of the muscles; 0: they obey at once [s]
+    damping: float = 10.0  # rate at which the air and the material slow all motion [1/s]
     target_speed: float = 0.0  # 0: the target stands still [m/s]
     speed_weight: float = 0.2
     action_weight: float = 0.01
@@ -48,7 +50,7 @@ class ArmReach(Task):
 
     | Num | Action | Min | Max | Unit |
     | --- | --- | --- | --- | --- |
-    | 0 | activation of the muscle on the +x side (positive contracts) | -1 | 1 | muscle strength |
+    | 0 | excitation of the muscle on the +x side (positive contracts) | -1 | 1 | muscle strength |
     | 1 | +y side | -1 | 1 | muscle strength |
     | 2 | -x side | -1 | 1 | muscle strength |
     | 3 | -y side | -1 | 1 | muscle strength |
@@ -62,7 +64,7 @@ class ArmReach(Task):
     | 3-5 | tip velocity | 1 m/s |
     | 6-41 | twelve particles on the surface, four at the end of each segment, relative to the base | arm length |
     | 42-44 | from tip to target | arm length |
-    | 45-48 | previous action | - |
+    | 45-48 | activation of the muscles | muscle strength |
     | 49-50 | sin and cos of pi t / T | - |
 
     With a target that moves (`target_speed` above 0) its velocity [m/s] follows, 51-53.
@@ -86,7 +88,8 @@ class ArmReach(Task):
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
-    `muscle_strength` [Pa], `target_speed` [m/s], `speed_weight`, `action_weight`.
+    `muscle_strength` [Pa], `activation_time` [s], `damping` [1/s], `target_speed` [m/s], `speed_weight`,
+    `action_weight`.
 
     ## Version History
     - v0: first version.
@@ -100,6 +103,7 @@ class ArmReach(Task):
 
     def make_scene(self) -> Scene:
         config, cell = self.config, CELL[self.resolution]
+        self.activation_time = config.activation_time
         spacing = cell / 2
         position = fill_cylinder(BASE - [0.0, 0.0, LENGTH], RADIUS, LENGTH + CLAMP, spacing)
         around = np.arctan2(position[:, 1] - BASE[1], position[:, 0] - BASE[0])
@@ -117,7 +121,8 @@ class ArmReach(Task):
         )
         rim = round((DOMAIN[2] - CEILING) / cell)
         walls = Walls(kind=["slip"] * 5 + ["sticky"], thickness=rim)
-        return Scene(dim=3, grid=[round(edge / cell) for edge in DOMAIN], cell=cell, bodies=[arm], walls=walls)
+        grid = [round(edge / cell) for edge in DOMAIN]
+        return Scene(dim=3, grid=grid, cell=cell, bodies=[arm], walls=walls, damping=config.damping)
 
     def make_action(self) -> dict[str, np.ndarray]:
         return {"muscle_activation": np.eye(MUSCLES)}
@@ -143,7 +148,7 @@ class ArmReach(Task):
             Observed(self.tip_velocity),
             Observed(f.Rows("samples", "position", samples, 3), scale=LENGTH, offset=np.tile(BASE, len(samples))),
             Observed(self.offset, scale=LENGTH),
-            Observed(f.Action(MUSCLES)),
+            Observed(f.Rows("activation", "activation", range(MUSCLES), 1)),
             Observed(f.Phase()),
             *moving,
         ]

@@ -28,6 +28,7 @@ class Config:
     poissons_ratio: float = 0.3
     density: float = 1000.0  # [kg/m^3]
     muscle_strength: float = 1e4  # stress at full activation [Pa]
+    activation_time: float = 0.05  # time constant of the muscles; 0: they obey at once [s]
     friction: float = 0.8  # of the floor
     drift_weight: float = 0.2
     action_weight: float = 0.01
@@ -44,7 +45,7 @@ class Crawler3D(Task):
 
     | Num | Action | Min | Max | Unit |
     | --- | --- | --- | --- | --- |
-    | 2k | activation of the rear muscle of leg k (positive contracts) | -1 | 1 | muscle strength |
+    | 2k | excitation of the rear muscle of leg k (positive contracts) | -1 | 1 | muscle strength |
     | 2k + 1 | front muscle of leg k | -1 | 1 | muscle strength |
 
     ## Observation Space
@@ -56,7 +57,7 @@ class Crawler3D(Task):
     | 3-5 | mean velocity | 1 m/s |
     | 6-29 | positions of the front and rear end of each foot, relative to the start | body length |
     | 30-41 | positions of the upper corners of the slab, relative to the start | body length |
-    | 42-49 | previous action | - |
+    | 42-49 | activation of the muscles | muscle strength |
     | 50-51 | sin and cos of pi t / T | - |
 
     ## Rewards
@@ -76,7 +77,7 @@ class Crawler3D(Task):
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^3],
-    `muscle_strength` [Pa], `friction`, `drift_weight`, `action_weight`.
+    `muscle_strength` [Pa], `activation_time` [s], `friction`, `drift_weight`, `action_weight`.
 
     ## Version History
     - v0: first version.
@@ -90,6 +91,7 @@ class Crawler3D(Task):
 
     def make_scene(self) -> Scene:
         config, cell = self.config, CELL[self.resolution]
+        self.activation_time = config.activation_time
         spacing = cell / 2
         low = np.array([*START, FLOOR + LEG[2]])
         parts = [fill_box(low, low + BODY, spacing)]
@@ -134,7 +136,7 @@ class Crawler3D(Task):
             samples = nearest(position, np.array(points))
             offset = np.tile(start, len(samples))
             observed.append(Observed(f.Rows(name, "position", samples, 3), scale=BODY[0], offset=offset))
-        return [*observed, Observed(f.Action(ACTIONS)), Observed(f.Phase())]
+        return [*observed, Observed(f.Rows("activation", "activation", range(ACTIONS), 1)), Observed(f.Phase())]
 
     def make_reward(self) -> list[Term]:
         sideways = f.Linear("sideways", self.velocity, [0.0, 1.0, 0.0])

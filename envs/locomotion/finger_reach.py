@@ -27,7 +27,9 @@ class Config:
     youngs_modulus: float = 1e5  # [Pa]
     poissons_ratio: float = 0.3
     density: float = 1000.0  # [kg/m^2]
-    muscle_strength: float = 1.5e4  # stress at full activation [Pa]
+    muscle_strength: float = 1e4  # stress at full activation [Pa]
+    activation_time: float = 0.05  # time constant of the muscles; 0: they obey at once [s]
+    damping: float = 10.0  # rate at which the air and the material slow all motion [1/s]
     action_weight: float = 0.01
 
 
@@ -43,8 +45,8 @@ class FingerReach(Task):
 
     | Num | Action | Min | Max | Unit |
     | --- | --- | --- | --- | --- |
-    | 0 | activation of the left muscle (positive contracts) | -1 | 1 | muscle strength |
-    | 1 | activation of the right muscle | -1 | 1 | muscle strength |
+    | 0 | excitation of the left muscle (positive contracts) | -1 | 1 | muscle strength |
+    | 1 | excitation of the right muscle | -1 | 1 | muscle strength |
 
     ## Observation Space
     `Box(-10, 10, (26,), float32)`; usual values lie within [-1, 1].
@@ -55,7 +57,7 @@ class FingerReach(Task):
     | 2-3 | tip velocity | 1 m/s |
     | 4-19 | eight particles along both sides, relative to the base | finger length |
     | 20-21 | from tip to target | finger length |
-    | 22-23 | previous action | - |
+    | 22-23 | activation of the muscles | muscle strength |
     | 24-25 | sin and cos of pi t / T | - |
 
     ## Rewards
@@ -74,7 +76,7 @@ class FingerReach(Task):
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^2],
-    `muscle_strength` [Pa], `action_weight`.
+    `muscle_strength` [Pa], `activation_time` [s], `damping` [1/s], `action_weight`.
 
     ## Version History
     - v0: first version.
@@ -88,6 +90,7 @@ class FingerReach(Task):
 
     def make_scene(self) -> Scene:
         config, cell = self.config, CELL[self.resolution]
+        self.activation_time = config.activation_time
         spacing = cell / 3
         low, high = BASE - [WIDTH / 2, LENGTH], BASE + [WIDTH / 2, CLAMP]
         position = fill_box(low, high, spacing)
@@ -106,7 +109,7 @@ class FingerReach(Task):
         rim = round((DOMAIN[1] - CEILING) / cell)
         grid = [round(edge / cell) for edge in DOMAIN]
         walls = Walls(kind=("slip", "slip", "slip", "sticky"), thickness=rim)
-        return Scene(dim=2, grid=grid, cell=cell, bodies=[finger], walls=walls)
+        return Scene(dim=2, grid=grid, cell=cell, bodies=[finger], walls=walls, damping=config.damping)
 
     def make_action(self) -> dict[str, np.ndarray]:
         return {"muscle_activation": np.eye(2)}
@@ -123,7 +126,7 @@ class FingerReach(Task):
             Observed(f.mean_velocity(tip, 2)),
             Observed(f.Rows("samples", "position", samples, 2), scale=LENGTH, offset=np.tile(BASE, len(samples))),
             Observed(self.offset, scale=LENGTH),
-            Observed(f.Action(2)),
+            Observed(f.Rows("activation", "activation", range(2), 1)),
             Observed(f.Phase()),
         ]
 

@@ -28,6 +28,7 @@ class Config:
     poissons_ratio: float = 0.3
     density: float = 1000.0  # [kg/m^2]
     muscle_strength: float = 1e4  # stress at full activation [Pa]
+    activation_time: float = 0.05  # time constant of the muscles; 0: they obey at once [s]
     friction: float = 0.8  # of the floor
     action_weight: float = 0.01
 
@@ -56,7 +57,7 @@ class Walker2D(Task):
     | 2-3 | mean velocity | 1 m/s |
     | 4-19 | positions of both corners of each foot, relative to the start | body length |
     | 20-31 | positions of six points of the bar, relative to the start | body length |
-    | 32-39 | previous action | - |
+    | 32-39 | activation of the muscles | muscle strength |
     | 40-41 | sin and cos of pi t / T | - |
 
     ## Rewards
@@ -74,7 +75,7 @@ class Walker2D(Task):
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^2],
-    `muscle_strength` [Pa], `friction`, `action_weight`.
+    `muscle_strength` [Pa], `activation_time` [s], `friction`, `action_weight`.
 
     ## Version History
     - v0: first version.
@@ -89,6 +90,7 @@ class Walker2D(Task):
 
     def make_scene(self) -> Scene:
         config, cell = self.config, CELL[self.resolution]
+        self.activation_time = config.activation_time
         spacing = cell / 3
         top = FLOOR + LEG[1]
         parts, groups = [fill_box((START, top), (START + BODY[0], top + BODY[1]), spacing)], []
@@ -130,7 +132,7 @@ class Walker2D(Task):
             samples = nearest(position, points)
             offset = np.tile(start, len(samples))
             observed.append(Observed(f.Rows(name, "position", samples, 2), scale=BODY[0], offset=offset))
-        return [*observed, Observed(f.Action(ACTIONS)), Observed(f.Phase())]
+        return [*observed, Observed(f.Rows("activation", "activation", range(ACTIONS), 1)), Observed(f.Phase())]
 
     def make_reward(self) -> list[Term]:
         return [

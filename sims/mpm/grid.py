@@ -41,10 +41,16 @@ def grid_functions(dim: int, fp: Any, shape_kinds: tuple[int, ...], atomic: bool
         return n
 
     @ti.func
+    def slowing(mem: ti.template(), b):
+        """What damping divides momenta by in a substep, an implicit step of dv/dt = -damping v."""
+        h = ti.static(mem.integers)
+        return fp(1.0) + mem.constants[DT] * mem.parameters[b * h[PARAMETER] + h[at.DAMPING_AT]]
+
+    @ti.func
     def free_velocity(mem: ti.template(), b, momentum, mass):
-        """Momentum over mass, and a substep of gravity."""
+        """Momentum over mass, less what the damping takes in a substep, and a substep of gravity."""
         g = b * mem.integers[PARAMETER] + mem.integers[at.GRAVITY_AT]
-        u = momentum / mass
+        u = momentum / (mass * slowing(mem, b))
         for d in ti.static(range(dim)):
             u[d] += mem.constants[DT] * mem.parameters[g + d]
         return u
@@ -95,7 +101,8 @@ def grid_functions(dim: int, fp: Any, shape_kinds: tuple[int, ...], atomic: bool
     def velocity_adjoint(mem: ti.template(), b, c, f, node, momentum, mass, velocity_bar):
         """Velocity again, and the cotangents of momentum and mass.
 
-        u = mv / m + dt g: mv_bar = u_bar / m, m_bar = -(u_bar / m) . (mv / m), g_bar = dt u_bar.
+        u = mv / (s m) + dt g with s = 1 + dt damping:
+        mv_bar = u_bar / (s m), m_bar = -mv_bar . mv / m, g_bar = dt u_bar, damping_bar = -dt mv_bar . mv / s.
         """
         h = ti.static(mem.integers)
         partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT]
@@ -121,8 +128,11 @@ def grid_functions(dim: int, fp: Any, shape_kinds: tuple[int, ...], atomic: bool
                     mass_bar += m_bar
             if e == 0:
                 u, u_bar = through_walls(mem, b, partial, node, u_e, u_bar)
-        momentum_bar = u_bar / mass
-        mass_bar -= momentum_bar.dot(momentum) / mass
+        slowed = slowing(mem, b)
+        momentum_bar = u_bar / (mass * slowed)
+        work = momentum_bar.dot(momentum)
+        mass_bar -= work / mass
+        add(mem.scratch, partial + 3 * dim, -mem.constants[DT] * work / slowed)
         for d in ti.static(range(dim)):
             add(mem.scratch, partial + d, mem.constants[DT] * u_bar[d])
         return u, momentum_bar, mass_bar

@@ -17,9 +17,11 @@ from pliant.sims.mpm.grid import grid_functions
 from pliant.sims.mpm.materials import RIGID
 from pliant.sims.mpm.rigid_kernels import rigid_functions
 from pliant.sims.mpm.stencil import stencil_functions
+from pliant.sims.mpm.tearing_kernels import tearing_functions
 from pliant.sims.mpm.tension_kernels import tension_functions
 from pliant.sims.mpm.tension_phases import tense_phases
 from pliant.sims.mpm.transfers import transfer_functions
+from pliant.sims.mpm.yielding import LIQUID
 from pliant.sims.runtime import ti
 from pliant.sims.solver import (
     CONTROL,
@@ -60,11 +62,13 @@ def mpm_phases(
             transfers = supplied_transfers(dim, fp, transfers)
     activity: Any = activity_functions(dim, fp) if has_supply else None
     resting: Any = rest_functions(dim, fp) if has_supply else None
-    record = at.record_size(dim)
+    record, sums = at.record_size(dim), at.world_sums(dim)
     stencil = stencil_functions(dim, fp, False)
     index, holds = stencil.index, stencil.holds
     grid = grid_functions(dim, fp, shape_kinds, False)
     v4 = ti.types.vector(LANES, fp)
+    is_solid = any(kind < LIQUID for kind in kinds)
+    tearing: Any = tearing_functions(dim, fp, has_supply) if is_solid else None
     tension: Any = tension_functions(dim, fp, kinds, has_supply, False) if has_tension else None
 
     @ti.func
@@ -219,7 +223,7 @@ def mpm_phases(
         if c == 0:
             sort_particles(mem, b, r)
         o = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT]
-        for i in range(o, o + 3 * dim + h[at.GROUPS]):
+        for i in range(o, o + sums + h[at.GROUPS]):
             mem.scratch[i] = fp(0.0)
 
     @ti.func
@@ -276,6 +280,10 @@ def mpm_phases(
         else:
             for i in range(share(mem, c), share(mem, c + 1)):
                 transfers.gather(mem, b, c, n0, r_in, r_out, ordered(mem, b, i), substep)
+        if ti.static(is_solid):
+            if tearing.is_due(mem, substep):
+                for i in range(share(mem, c), share(mem, c + 1)):
+                    tearing.inspect(mem, b, c, r_in, ordered(mem, b, i), substep)
 
     @ti.func
     def scatters_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
@@ -346,7 +354,7 @@ def mpm_phases(
 
     @ti.func
     def finish_reverse(mem: ti.template(), b, c):
-        """Adds the members' partial sums to the cotangents of gravity, wall friction and muscle activations."""
+        """Adds the members' partial sums to the cotangents of gravity, wall friction, damping and activations."""
         h = ti.static(mem.integers)
         if c == 0:
             for m in range(h[TEAM]):
@@ -358,9 +366,11 @@ def mpm_phases(
                 for d in range(2 * dim):
                     i = q + h[at.WALL_AT] + d
                     mem.parameter_adjoint[i] = mem.parameter_adjoint[i] + mem.scratch[o + dim + d]
+                i = q + h[at.DAMPING_AT]
+                mem.parameter_adjoint[i] = mem.parameter_adjoint[i] + mem.scratch[o + 3 * dim]
                 for g in range(h[at.GROUPS]):
                     i = b * h[CONTROL] + h[at.ACTIVATION_AT] + g
-                    mem.control_adjoint[i] = mem.control_adjoint[i] + mem.scratch[o + 3 * dim + g]
+                    mem.control_adjoint[i] = mem.control_adjoint[i] + mem.scratch[o + sums + g]
 
     @ti.func
     def finish(mem: ti.template(), b, c):

@@ -56,7 +56,7 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
     own_constants = [(BULK + k, at.FIBRE + dim + k) for k in range(flow_constants)]
     if {VON_MISES, VISCOPLASTIC} & set(kinds):
         own_constants.append((YIELD, at.YIELD))
-    last = dim - 1
+    last, sums = dim - 1, at.world_sums(dim)
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
     has_rigid = RIGID in kinds
     rigid: Any = rigid_functions(dim, fp, kinds) if has_rigid else None
@@ -270,7 +270,7 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
                 own[q + at.STRENGTH] = own[q + at.STRENGTH] + signal * tension
                 for d in ti.static(range(dim)):
                     own[q + at.FIBRE + d] = own[q + at.FIBRE + d] + fibre_bar[d]
-                partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT] + 3 * dim
+                partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT] + sums
                 add(mem.scratch, partial + h[h[at.INFO_AT] + 2 * p + 1], strength * tension)
 
     @ti.func

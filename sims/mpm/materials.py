@@ -30,6 +30,8 @@ from pliant.sims.runtime import ti
 
 NEO_HOOKEAN, FIXED_COROTATED, HENCKY = range(3)
 RIGID = 7
+ELASTIC = ("neo_hookean", "fixed_corotated", "hencky")
+"""Materials that remember their shape at rest for ever."""
 MATERIALS = {
     "neo_hookean": NEO_HOOKEAN,
     "fixed_corotated": FIXED_COROTATED,

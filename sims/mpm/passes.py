@@ -17,9 +17,11 @@ from pliant.sims.mpm.kernels import mpm_phases
 from pliant.sims.mpm.materials import RIGID
 from pliant.sims.mpm.rigid_kernels import rigid_functions
 from pliant.sims.mpm.stencil import stencil_functions
+from pliant.sims.mpm.tearing_kernels import tearing_functions
 from pliant.sims.mpm.tension_kernels import tension_functions
 from pliant.sims.mpm.tension_phases import tense_passes
 from pliant.sims.mpm.transfers import transfer_functions
+from pliant.sims.mpm.yielding import LIQUID
 from pliant.sims.runtime import ti
 from pliant.sims.solver import (
     BARRIER,
@@ -51,7 +53,7 @@ def mpm_passes(
     vec = ti.types.vector(dim, fp)
     ivec = ti.types.vector(dim, ti.i32)
     v4 = ti.types.vector(LANES, fp)
-    record = at.record_size(dim)
+    record, sums = at.record_size(dim), at.world_sums(dim)
     transfers = transfer_functions(dim, fp, kinds, has_muscles, True)
     if has_supply:
         transfers = supplied_transfers(dim, fp, transfers)
@@ -60,6 +62,8 @@ def mpm_passes(
     index = stencil.index
     grid = grid_functions(dim, fp, shape_kinds, True)
     finish_world = mpm_phases(dim, fp, kinds, has_muscles, shape_kinds, has_supply, has_tension).finish_reverse
+    is_solid = any(kind < LIQUID for kind in kinds)
+    tearing: Any = tearing_functions(dim, fp, has_supply) if is_solid else None
     tension: Any = tension_functions(dim, fp, kinds, has_supply, True) if has_tension else None
 
     @ti.func
@@ -145,7 +149,7 @@ def mpm_passes(
         reset_box(mem, b, i, r_in, r_out, substep)
         h[claimed(mem, b)] = 0
         o = h[PARTIAL_OFFSET] + b * h[PARTIAL] + h[at.PARTIAL_AT]
-        for n in range(o, o + 3 * dim + h[at.GROUPS]):
+        for n in range(o, o + sums + h[at.GROUPS]):
             mem.scratch[n] = fp(0.0)
 
     @ti.func
@@ -214,6 +218,9 @@ def mpm_passes(
     def gather(mem: ti.template(), b, i, r_in, r_out, substep):
         p = ordered(mem, b, i)
         transfers.gather(mem, b, p, b * mem.integers[at.NODES], r_in, r_out, p, substep)  # a status record each
+        if ti.static(is_solid):
+            if tearing.is_due(mem, substep):
+                tearing.inspect(mem, b, p, r_in, p, substep)
 
     has_rigid = RIGID in kinds
     rigid: Any = rigid_functions(dim, fp, kinds) if has_rigid else None

@@ -153,6 +153,8 @@ class Scene:
     keep
     ``MARGIN`` cells off its edge.  cell: edge of a cell [m].  gravity: (dim,) [m/s^2], default 9.81 down the last axis.
     injectors: nozzles on effectors that let the particles of a body in.  drains: boxes that take particles out.
+    damping: rate at which a medium around the bodies slows all motion, dv/dt = -damping v [1/s]; 0 leaves out the
+        parameter.
     surface_tension: gamma of all liquids [N/m], in 2-D [N]; see ``tension.py``. 0 leaves it out, kernels and parameter.
     """
 
@@ -165,6 +167,7 @@ class Scene:
     gravity: Sequence[float] | None = None
     injectors: list[Injector] = field(default_factory=list)
     drains: list[Drain] = field(default_factory=list)
+    damping: float = 0.0
     surface_tension: float = 0.0
 
     def __post_init__(self) -> None:
@@ -182,6 +185,7 @@ class Scene:
             self.gravity = (0.0,) * (self.dim - 1) + (-9.81,)
         if np.shape(self.gravity) != (self.dim,) or not np.isfinite(self.gravity).all():
             raise ValueError(f"gravity={self.gravity!r} must be {self.dim} finite numbers [m/s^2]")
+        check_range("damping", np.asarray(self.damping, float), 0.0, np.inf, closed=True)
         self.walls.faces(self.dim)
         for what, names in (("effectors", [e.name for e in self.effectors]), ("bodies", [b.name for b in self.bodies])):
             if len(set(names)) != len(names):

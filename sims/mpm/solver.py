@@ -12,6 +12,7 @@ from pliant.sims.mpm.liquid import FASTEST
 from pliant.sims.mpm.materials import MATERIALS, RIGID
 from pliant.sims.mpm.rigid import ROW, law_of, rigid_motion, rigid_table
 from pliant.sims.mpm.scene import EDGE, FLOW_INDEX_RANGE, Scene
+from pliant.sims.mpm.tearing import neighbours
 from pliant.sims.mpm.tension import check_tension_parameters, field_count
 from pliant.sims.mpm.yielding import BULK, LIQUID, SAND, VISCOPLASTIC, VON_MISES, law_size
 from pliant.sims.solver import CELL, INVERSE_CELL, LANES, Field, Needs, Part, Passes, Phases, Places
@@ -88,12 +89,15 @@ class MPMPart(Part):
         self.nodes = math.prod(int(n) for n in scene.grid)
         self.kept_nodes = min(self.nodes, self.count)
         self.rigid_table, self.rigid_places, self.rigid_rest = rigid_table(scene.bodies)
+        pairs = neighbours(scene)
+        self.bond_starts = np.searchsorted(pairs[:, 0], np.arange(self.count + 1)).astype(np.int32)
+        self.bonds = pairs[:, 1].astype(np.int32)
         self.state_size = self.count * at.record_size(self.dim)
         self.state_size += len(self.rigid_rest) * at.rigid_record_size(self.dim)
         self.flows = law_size(self.kinds) > BULK
-        self.parameter_size = self.count * at.parameter_size(self.dim, self.flows) + 3 * self.dim + self.has_tension
+        self.parameter_size = self.count * at.parameter_size(self.dim, self.flows) + 3 * self.dim + 1 + self.has_tension
         self.control_size = self.groups
-        self.partial_size = 3 * self.dim + self.groups + self.has_tension
+        self.partial_size = at.world_sums(self.dim) + self.groups + self.has_tension
         for body in scene.bodies:
             names = ("youngs_modulus", "poissons_ratio", "density", *at.FLOW)
             values = {name: body.column(name) for name in names}
@@ -137,7 +141,10 @@ class MPMPart(Part):
         self.gravity_at, self.wall_at = world_at, world_at + d
         self.parameter_fields.append(Field("gravity", self.gravity_at, (d,)))
         self.parameter_fields.append(Field("wall_friction", self.wall_at, (2 * d,)))
-        self.surface_at = self.wall_at + 2 * d
+        self.damping_at = self.wall_at + 2 * d
+        if self.scene.damping > 0:
+            self.parameter_fields.append(Field("damping", self.damping_at, ()))
+        self.surface_at = self.damping_at + 1
         if self.has_tension:
             self.parameter_fields.append(Field("surface_tension", self.surface_at, ()))
         self.control_at = control
@@ -175,8 +182,8 @@ class MPMPart(Part):
         norms = np.linalg.norm(fibres, axis=1, keepdims=True)
         rows[:, at.FIBRE : at.FIBRE + d] = fibres / np.where(norms > 0, norms, 1.0)
         _, friction = self.scene.walls.faces(d)
-        tension = [self.scene.surface_tension] * self.has_tension
-        return np.concatenate([rows.ravel(), np.asarray(self.scene.gravity, float), friction, tension])
+        last = [self.scene.damping, *[self.scene.surface_tension] * self.has_tension]
+        return np.concatenate([rows.ravel(), np.asarray(self.scene.gravity, float), friction, last])
 
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
         """Rest volumes and rigid shapes; a grid copy and a bounding box for each member; particles sorted by cell.
@@ -196,6 +203,8 @@ class MPMPart(Part):
                 "cells": batch * self.nodes,
                 "rigid_table": self.rigid_table,
                 "rigid_places": self.rigid_places,
+                "bond_starts": self.bond_starts,
+                "bonds": self.bonds,
             },
             scratch={
                 "colour": batch * team * self.nodes * self.has_tension,
@@ -226,6 +235,7 @@ class MPMPart(Part):
             at.GROUPS: self.groups,
             at.GRAVITY_AT: self.gravity_at,
             at.WALL_AT: self.wall_at,
+            at.DAMPING_AT: self.damping_at,
             at.THICKNESS: self.scene.walls.thickness,
             at.ORDER_AT: places.integers["order"],
             at.CELLS_AT: places.integers["cells"],
@@ -241,6 +251,8 @@ class MPMPart(Part):
             at.RIGID_AT: places.integers["rigid_table"],
             at.RIGID_PLACE_AT: places.integers["rigid_places"],
             at.RIGID_REST_AT: places.constants + self.count,
+            at.BOND_STARTS_AT: places.integers["bond_starts"],
+            at.BONDS_AT: places.integers["bonds"],
             at.COLOUR_AT: places.scratch["colour"],
             at.FIELDS_AT: places.scratch["fields"],
             at.SURFACE_AT: self.surface_at,
@@ -278,7 +290,7 @@ class MPMPart(Part):
             raise ValueError(f"parameter {name!r} must lie in {list(FLOW_INDEX_RANGE)}; given {low}..{high}")
         if name == "friction_angle" and not (0 <= low and high < np.pi / 2):
             raise ValueError(f"parameter {name!r} must lie in [0, pi/2); given {low}..{high}")
-        if name in ("yield_stress", "muscle_strength", "wall_friction", "viscosity") and low < 0:
+        if name in ("yield_stress", "muscle_strength", "wall_friction", "viscosity", "damping") and low < 0:
             raise ValueError(f"parameter {name!r}={low} must not be negative")
         if self.has_tension:
             check_tension_parameters(self.scene.cell, self.material, values)

@@ -53,7 +53,7 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
     stencil = stencil_functions(dim, fp, atomic)
     activity = activity_functions(dim, fp)
     add, holds, index, step_node = stencil.add, stencil.holds, stencil.index, stencil.step_node
-    record = at.record_size(dim)
+    record, sums = at.record_size(dim), at.world_sums(dim)
     last = dim - 1
     only_liquid = kinds == (LIQUID,)
 
@@ -72,7 +72,7 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
     def partial_at(mem: ti.template(), b, c):
         """Where member c sums up the cotangent of the surface tension."""
         h = ti.static(mem.integers)
-        return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT] + 3 * dim + h[at.GROUPS]
+        return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT] + sums + h[at.GROUPS]
 
     @ti.func
     def grown(mem: ti.template(), low, high):

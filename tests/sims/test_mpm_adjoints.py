@@ -273,13 +273,14 @@ class Bench:
             )
             for j, shape in enumerate(shapes)
         ]
+        scene.damping = 0.7 / 4e-4  # 0.7 in a substep: as large as everything else here
         scene.walls = Walls("separate", friction=0.1 + 0.1 * np.arange(2 * dim), thickness=3)
         self.world = w = small_world(dim, scene=scene)
         self.memory = memory = w._memory
         self.header = memory.integers.view()
         self.kernels = node_kernels(dim, KINDS)
         self.arrays = [getattr(memory, "live" if name == "frames" else name).device_array for name in ARRAYS]
-        self.names = ("gravity", "wall_friction", "effector_friction", "effector_softness")
+        self.names = ("gravity", "wall_friction", "damping", "effector_friction", "effector_softness")
         near, corners = (
             np.array(np.meshgrid(*[along] * dim)).reshape(dim, -1).T for along in (range(4, 9), (1, GRID - 1))
         )
@@ -307,10 +308,10 @@ class Bench:
         self.memory.scratch.fill(0)
 
     def partials(self):
-        """The partial sums of the effectors (M, 18) and of the grid (3 dim,)."""
+        """The partial sums of the effectors (M, 18) and of the grid (3 dim + 1,)."""
         h, scratch, m = self.header, self.memory.scratch.view(), self.world.effector_count
         o, g = h[PARTIAL_OFFSET] + h[eff.PARTIAL_AT], h[PARTIAL_OFFSET] + h[at.PARTIAL_AT]
-        return scratch[o : o + m * P_SIZE].reshape(m, P_SIZE).copy(), scratch[g : g + 3 * self.dim].copy()
+        return scratch[o : o + m * P_SIZE].reshape(m, P_SIZE).copy(), scratch[g : g + 3 * self.dim + 1].copy()
 
     def check(self, j, laws, soft, **options):
         """Check the functions of effector j (-1: of nodes) against differences, effectors under contact ``laws``."""
@@ -338,7 +339,8 @@ class Bench:
             return {
                 "values": bar,
                 "gravity": grid[:d],
-                "wall_friction": grid[d:],
+                "wall_friction": grid[d : 3 * d],
+                "damping": grid[3 * d],
                 "effector_friction": effectors[:, P_FRICTION],
                 "effector_softness": effectors[:, P_SOFTNESS],
                 "effector_position": effectors[:, P_POSE : P_POSE + 3],
