@@ -231,8 +231,8 @@ class Mesh(Shape):
     distance to the grid is added.
 
     Args:
-        path: file that trimesh reads (OBJ, STL, PLY, ...); the mesh must be watertight and must not cross itself. It may
-            have several parts, which may overlap: what is solid is their union, and parts that are inside out are
+        path: file that trimesh reads (OBJ, STL, PLY, ...); the mesh must be watertight and must not cross itself. It
+            may have several parts, which may overlap: what is solid is their union, and parts that are inside out are
             turned. A part within another one that looks the other way than that one is a cavity in it.
         scale: factor from the units of the file to metres.
         cells: grid cells along the longest side of the mesh, 4 to 128.
@@ -259,8 +259,8 @@ class Mesh(Shape):
         longest = float(np.ptp(vertices, axis=0).max()) * self.scale
         if not SMALLEST <= longest <= LARGEST:
             raise ValueError(
-                f"Mesh: {os.fspath(self.path)!r} is {longest:.4g} m long at scale={self.scale!r}; allowed: {SMALLEST} to "
-                f"{LARGEST} m"
+                f"Mesh: {os.fspath(self.path)!r} is {longest:.4g} m long at scale={self.scale!r}; allowed: {SMALLEST} "
+                f"to {LARGEST} m"
             )
         object.__setattr__(self, "_vertices", vertices * self.scale)
         object.__setattr__(self, "_faces", faces)
