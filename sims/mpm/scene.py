@@ -206,6 +206,7 @@ class Scene:
             if len(set(names)) != len(names):
                 raise ValueError(f"{what} have the names {names}; each name may stand once")
         for effector in self.effectors:
+            effector.check_size(self.size, self.cell)
             effector.check_cell(self.cell)
         self.check_inside(self.position)
         check_supply(self, (MARGIN - 1) * self.cell)
@@ -251,10 +252,13 @@ class Scene:
         """The scene as the World takes it: effectors, injectors and drains, if there are any, and the bodies.
 
         Raises:
-            ValueError: ``dt`` [s] is too large for the elastic waves of a body or the flow of an injector.
+            ValueError: ``dt`` [s] is too large for the elastic waves of a body or the flow of an injector, or particles
+                would pass through an effector, which is too thin for the grid and this kind of contact.
         """
         from pliant.sims.mpm.solver import MPMPart
 
+        for effector in self.effectors:
+            effector.check_thickness(self.cell, soft_contact=soft_contact)
         has_supply = bool(self.injectors or self.drains)
         supply: list[Part] = [InjectorPart(self, dt)] if has_supply else []
         if not self.effectors:

@@ -17,12 +17,14 @@ import numpy as np
 
 from pliant.sims.inputs import flag, real, whole
 from pliant.sims.robot.profile import Revolution
-from pliant.sims.robot.shapes import check_lengths
+from pliant.sims.robot.shapes import check_lengths, too_thin
+from pliant.sims.robot.thickness import CELLS
 
 Corners = list[tuple[float, float]]
 
-WALL_CELLS = 2.0
-"""Grid cells that walls must be thick. Measured: dough dropped into cups leaks at 1.5 with sharp contact, not at 2."""
+WALL_CELLS = CELLS
+"""Grid cells that walls must be thick, in soft contact, too. Measured: dough dropped into cups leaks at 1.5 with sharp
+contact, not at 2."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,9 @@ class Container(Revolution):
                     f"{type(self).__name__}: {name}={getattr(self, name)!r} m makes it {thickness / cell:.3g} cells of "
                     f"{cell} m thick and leaks; allowed: at least {WALL_CELLS:g} cells, {WALL_CELLS * cell:.4g} m"
                 )
+
+    def thin_part(self, least: float) -> str:
+        return too_thin(min(self.thicknesses.values()), least)
 
     def holds(self, points: np.ndarray, clearance: float = 0.0) -> np.ndarray:
         """Whether points (n, 3) [m], in the frame of the container, are in the cavity, ``clearance`` [m] off walls."""

@@ -15,10 +15,12 @@ import numpy as np
 
 from pliant.sims.inputs import flag, label, real, real_array, shown, word
 from pliant.sims.robot.contact import CONTACT_KINDS
-from pliant.sims.robot.shapes import Shape, pack_shapes
+from pliant.sims.robot.shapes import Mesh, Shape, pack_shapes
+from pliant.sims.robot.thickness import CELLS, FELT, least_thickness
 from pliant.sims.solver import EFFECTOR_HEADER, Field, Needs, Part, Phases, Places
 
 POSE, TWIST, FORCE = 7, 6, 3
+MESH_LARGEST, LARGEST = 4.0, 100.0  # times the domain's longest side that meshes and other solids may be long
 
 # Header entries of this part.
 (COUNT, STATE_AT, FRICTION_AT, SOFTNESS_AT, CONTROL_AT, OUTPUT_AT, RECORD_AT, KIND_AT, SOFT, PARTIAL_AT, MOVING) = (
@@ -75,6 +77,48 @@ class Effector:
             self.shape.check_cell(cell)
         except ValueError as error:
             raise ValueError(f"effector {self.name!r}: {error}") from None
+
+    def check_thickness(self, cell: float, *, soft_contact: bool) -> None:
+        """Raise ``ValueError`` if the shape is so thin for a grid with cells of this edge [m] that it leaks."""
+        least = least_thickness(cell, self.softness if soft_contact else None, self.shape.width)
+        if least <= 0.0:
+            return
+        reason = self.shape.thin_part(least)
+        if reason:
+            kind = f"soft contact with softness={self.softness:.4g} 1/m" if soft_contact else "sharp contact"
+            raise ValueError(
+                f"effector {self.name!r}: {type(self.shape).__name__} must be at least {least:.4g} m thick in {kind} "
+                f"on cells of {cell:.4g} m, or particles pass through it; it {reason}. Thicken it, take smaller cells "
+                f"or soft contact with a softness of at most {2 * FELT / (CELLS * cell):.4g} 1/m"
+            )
+
+    def check_size(self, domain: Sequence[float] | np.ndarray, cell: float) -> None:
+        """Raise ``ValueError`` if the shape cannot be of the units of a domain with these edges and cells [m]."""
+        extent, longest = self.shape.extent, float(np.max(domain))
+        factor = MESH_LARGEST if isinstance(self.shape, Mesh) else LARGEST
+        if np.isfinite(extent) and extent > factor * longest:
+            raise ValueError(
+                f"effector {self.name!r}: {type(self.shape).__name__} is {extent:.4g} m long in a domain of "
+                f"{longest:.4g} m; allowed: at most {factor:g} times the domain{_unit_hint(self.shape, longest)}"
+            )
+        if isinstance(self.shape, Mesh) and extent < cell:
+            raise ValueError(
+                f"effector {self.name!r}: Mesh is {extent:.4g} m long, smaller than a cell of {cell:.4g} m"
+                f"{_unit_hint(self.shape, longest)}"
+            )
+
+
+def _unit_hint(shape: Shape, longest: float) -> str:
+    """What else the scale of a mesh may be, so that it fits a domain of this length [m]."""
+    if not isinstance(shape, Mesh):
+        return "; sizes are in metres"
+    units = {"millimetres": 1e-3, "centimetres": 1e-2, "inches": 0.0254, "metres": 1.0}
+    fits = [
+        f"scale={factor:g} if the file is in {unit}"
+        for unit, factor in units.items()
+        if 0.02 * longest <= shape.extent / shape.scale * factor <= longest
+    ]
+    return f"; its scale is {shape.scale:g}: " + (", ".join(fits) if fits else "sizes are in metres")
 
 
 class EffectorPart(Part):

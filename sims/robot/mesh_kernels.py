@@ -75,14 +75,16 @@ def nearest_kernel():
 
 @functools.cache
 def crossing_kernel():
-    """``crossings(corners, vertices, part, table)``: writes which parts of a surface cross each other or themselves.
+    """``crossings(corners, boxes, vertices, part, table)``: writes which parts of a surface cross others or themselves.
 
-    corners: of the triangles, (f, 3, 3) [m].  vertices: their numbers, (f, 3); triangles that share one do not count.
-    part: of each triangle, (f,).  table: (p, p), zeros; at [a, b] the highest number, counted from one, of a triangle of
-    part a that crosses a later one of part b. Triangles in one plane, or that only touch, do not cross.
+    corners: of the triangles, (f, 3, 3) [m].  boxes: the lowest and highest corner of the box around each, (f, 6), in
+    ascending order of the first number.  vertices: their numbers, (f, 3); triangles that share one do not count.
+    part: of each triangle, (f,).  table: (p, p), zeros; at [a, b] the highest number, counted from one, of a triangle
+    of part a that crosses a later one of part b. Triangles in one plane, or that only touch, do not cross.
     """
     fp = ti.f64
     stack = ti.types.ndarray(fp, 3)
+    matrix = ti.types.ndarray(fp, 2)
     numbers = ti.types.ndarray(ti.i32, 2)
     kinds = ti.types.ndarray(ti.i32, 1)
     slight = 1e-9
@@ -109,16 +111,14 @@ def crossing_kernel():
         return found
 
     @ti.kernel
-    def crossings(corners: stack, vertices: numbers, part: kinds, table: numbers):
+    def crossings(corners: stack, boxes: matrix, vertices: numbers, part: kinds, table: numbers):
         for i in range(corners.shape[0]):
             a, b, c = corner(corners, i, 0), corner(corners, i, 1), corner(corners, i, 2)
-            low, high = ti.min(a, b, c), ti.max(a, b, c)
-            for j in range(i + 1, corners.shape[0]):
-                d, e, f = corner(corners, j, 0), corner(corners, j, 1), corner(corners, j, 2)
-                least, most = ti.min(d, e, f), ti.max(d, e, f)
+            j = i + 1
+            while j < corners.shape[0] and boxes[j, 0] <= boxes[i, 3]:
                 near = True
-                for k in ti.static(range(3)):
-                    if low[k] > most[k] or high[k] < least[k]:
+                for k in ti.static(range(1, 3)):
+                    if boxes[i, k] > boxes[j, k + 3] or boxes[i, k + 3] < boxes[j, k]:
                         near = False
                 if near:
                     for m in range(3):
@@ -126,9 +126,11 @@ def crossing_kernel():
                             if vertices[i, m] == vertices[j, n]:
                                 near = False
                 if near:
+                    d, e, f = corner(corners, j, 0), corner(corners, j, 1), corner(corners, j, 2)
                     crosses = pierces(a, b, d, e, f) or pierces(b, c, d, e, f) or pierces(c, a, d, e, f)
                     crosses = crosses or pierces(d, e, a, b, c) or pierces(e, f, a, b, c) or pierces(f, d, a, b, c)
                     if crosses:
                         ti.atomic_max(table[part[i], part[j]], i + 1)
+                j += 1
 
     return crossings

@@ -89,6 +89,10 @@ def _closed(vertices: np.ndarray, faces: np.ndarray, longest: float, where: str)
     )
 
 
+def _rounded(place: np.ndarray) -> list[float]:
+    return [float(f"{x:.4g}") for x in place]
+
+
 def _without_flat(vertices: np.ndarray, faces: np.ndarray, longest: float) -> tuple[np.ndarray, int]:
     """The faces that have an area, and how many have none."""
     corners = vertices[faces]
@@ -120,7 +124,7 @@ def _gap(vertices: np.ndarray, faces: np.ndarray) -> str:
     worst = int(np.argmax(count != 2))
     middle = vertices[pairs[worst]].mean(axis=0)
     return (
-        f"{int((count != 2).sum())} edges do not join two triangles, one near {[float(f'{x:.4g}') for x in middle]} "
+        f"{int((count != 2).sum())} edges do not join two triangles, one near {_rounded(middle)} "
         f"joins {int(count[worst])}"
     )
 
@@ -138,10 +142,8 @@ def _wind(faces: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
     f, g = one // 3, other // 3
     agree = directed[one, 0] != directed[other, 0]
     # Each face twice, as it is and turned over; an edge joins the states that agree.
-    joined = (
-        np.concatenate([f, f + count]),
-        np.concatenate([np.where(agree, g, g + count), np.where(agree, g + count, g)]),
-    )
+    same, turned_over = np.where(agree, g, g + count), np.where(agree, g + count, g)
+    joined = np.concatenate([f, f + count]), np.concatenate([same, turned_over])
     graph = coo_matrix((np.ones(2 * len(f)), joined), shape=(2 * count, 2 * count))
     state = connected_components(graph, directed=False)[1]
     if (state[:count] == state[count:]).any():
@@ -176,7 +178,7 @@ def _orient(vertices: np.ndarray, faces: np.ndarray, part: np.ndarray, where: st
     if own.size:
         place = corners[crosses[own[0], own[0]] - 1].mean(axis=0)
         raise ValueError(
-            f"{where} crosses itself near {[float(f'{x:.4g}') for x in place]}: what is inside is not clear; unite what "
+            f"{where} crosses itself near {_rounded(place)}: what is inside is not clear; unite what "
             "overlaps first, or make it parts of their own"
         )
     holders = _holders(vertices, outwards, part, low, high, crosses)
@@ -191,7 +193,7 @@ def _orient(vertices: np.ndarray, faces: np.ndarray, part: np.ndarray, where: st
     for i, j in np.argwhere(crosses):
         if i != j and body[i] == body[j]:
             place = corners[crosses[i, j] - 1].mean(axis=0)
-            raise ValueError(f"{where} has cavities that cross each other near {[float(f'{x:.4g}') for x in place]}")
+            raise ValueError(f"{where} has cavities that cross each other near {_rounded(place)}")
     return np.where((sign[part] < 0)[:, None], outwards[:, ::-1], outwards).astype(np.int32), body[part]
 
 
@@ -200,13 +202,18 @@ def _crossings(corners: np.ndarray, faces: np.ndarray, part: np.ndarray) -> np.n
     start()
     count = int(part.max()) + 1
     table = np.zeros((count, count), np.int32)
+    boxes = np.stack([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    boxes = np.roll(boxes, -int(np.ptp(corners, axis=(0, 1)).argmax()), axis=2).reshape(-1, 6)  # the longest side first
+    order = np.argsort(boxes[:, 0])
     crossing_kernel()(
-        np.ascontiguousarray(corners, np.float64),
-        np.ascontiguousarray(faces, np.int32),
-        np.ascontiguousarray(part, np.int32),
+        np.ascontiguousarray(corners[order], np.float64),
+        np.ascontiguousarray(boxes[order]),
+        np.ascontiguousarray(faces[order], np.int32),
+        np.ascontiguousarray(part[order], np.int32),
         table,
     )
-    return np.maximum(table, table.T)
+    table = np.maximum(table, table.T)
+    return np.where(table > 0, order[table - 1] + 1, 0)
 
 
 def _holders(

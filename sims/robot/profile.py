@@ -12,6 +12,7 @@ import numpy as np
 from pliant.sims.inputs import real_array
 from pliant.sims.robot.shape_kernels import PROFILE
 from pliant.sims.robot.shapes import Shape, cylindrical, make_record, revolve
+from pliant.sims.robot.thickness import thin_place
 
 CELLS = 48  # of the table of nearest segments along the profile's longest side
 PARTS = 4  # squares along a side of a cell in which nearest segments are looked for
@@ -125,6 +126,28 @@ class Revolution(Shape):
         """Largest radius, lowest and highest z [m]."""
         corners = np.array(self.profile)
         return float(corners[:, 0].max()), float(corners[:, 1].min()), float(corners[:, 1].max())
+
+    def thin_part(self, least: float) -> str:
+        points, normals = self._surface(0.25 * least)
+        sides = np.array([1.0, 1.0, 1.0]), np.array([-1.0, 1.0, 1.0])  # the half plane, and the one across the axis
+        points, normals = (np.concatenate([part * side for side in sides]) for part in (points, normals))
+        beneath = points - 0.5 * least * normals
+        place = thin_place(points, beneath, self._evaluate(beneath)[0], least)
+        if place is None:
+            return ""
+        r, _, z = points[place]
+        return f"is thinner than that near r={abs(r):.3g}, z={z:.3g} m"
+
+    def _surface(self, spacing: float) -> tuple[np.ndarray, np.ndarray]:
+        """Points and outward normals of the surface in the plane y = 0, shape (n, 3) each, x >= 0."""
+        segments = self.segments
+        points, normals = [], []
+        for start, (t_r, t_z), length in zip(segments.start, segments.tangent, segments.length, strict=True):
+            count = int(np.clip(np.ceil(length / spacing), 1, 1000))
+            along = (np.arange(count) + 0.5) / count * length
+            points.append(np.stack([start[0] + along * t_r, np.zeros(count), start[1] + along * t_z], axis=1))
+            normals.append(np.tile([t_z, 0.0, -t_r], (count, 1)))
+        return np.concatenate(points), np.concatenate(normals)
 
     @property
     def data(self) -> np.ndarray:

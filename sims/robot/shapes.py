@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from pliant.sims.inputs import real, real_array, shown, whole
-from pliant.sims.robot.mesh_distance import MeshDistance, sample_mesh
+from pliant.sims.robot.mesh_distance import MeshDistance, mesh_signed_distance, sample_mesh
 from pliant.sims.robot.mesh_parts import load_mesh
 from pliant.sims.robot.shape_kernels import (
     BOX,
@@ -28,6 +28,7 @@ from pliant.sims.robot.shape_kernels import (
     ROUND,
     shape_functions,
 )
+from pliant.sims.robot.thickness import sample_triangles, thin_place
 
 __all__ = [
     "Box", "Capsule", "Cylinder", "HalfSpace", "Mesh", "Shape", "Sphere", "Torus", "pack_shapes", "shape_functions",
@@ -64,6 +65,20 @@ class Shape(ABC):
         """Raise ``ValueError`` if a grid with cells of this edge [m] is too coarse for the shape (thin walls leak)."""
         return None
 
+    def thin_part(self, least: float) -> str:
+        """What of the solid is thinner than ``least`` [m], as the end of a sentence; empty if nothing is."""
+        return ""
+
+    @property
+    def extent(self) -> float:
+        """Length of the longest side [m]; infinite for a half-space."""
+        return 2.0 * self.bounding_radius
+
+    @property
+    def width(self) -> float:
+        """The middle one of the extents of what matter can go round [m], infinite where it cannot."""
+        return math.inf
+
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
         """Signed distances [m], shape (n,), of points (n, 3) [m] in the frame of the shape."""
         return self._evaluate(_as_points(points))[0]
@@ -84,6 +99,13 @@ class _Round(Shape):
     @property
     def bounding_radius(self) -> float:
         return float(sum(self._skeleton()))
+
+    @property
+    def width(self) -> float:
+        return 2.0 * self._skeleton()[2]
+
+    def thin_part(self, least: float) -> str:
+        return too_thin(self.width, least)
 
     def record(self, data_offset: int = 0) -> np.ndarray:
         return make_record(ROUND, *self._skeleton())
@@ -156,6 +178,13 @@ class Cylinder(Shape):
     def bounding_radius(self) -> float:
         return math.hypot(self.radius, self.half_length)
 
+    @property
+    def width(self) -> float:
+        return 2.0 * self.radius
+
+    def thin_part(self, least: float) -> str:
+        return too_thin(2.0 * min(self.radius, self.half_length), least)
+
     def record(self, data_offset: int = 0) -> np.ndarray:
         return make_record(CYLINDER, self.radius, self.half_length)
 
@@ -194,6 +223,13 @@ class Box(Shape):
     def bounding_radius(self) -> float:
         return float(np.linalg.norm(self._core)) + self.rounding
 
+    @property
+    def width(self) -> float:
+        return 2.0 * sorted(self.half_extents)[1]
+
+    def thin_part(self, least: float) -> str:
+        return too_thin(2.0 * min(self.half_extents), least)
+
     def record(self, data_offset: int = 0) -> np.ndarray:
         return make_record(BOX, *self._core, self.rounding)
 
@@ -231,8 +267,8 @@ class Mesh(Shape):
     distance to the grid is added.
 
     Args:
-        path: file that trimesh reads (OBJ, STL, PLY, ...); the mesh must be watertight and must not cross itself. It may
-            have several parts, which may overlap: what is solid is their union, and parts that are inside out are
+        path: file that trimesh reads (OBJ, STL, PLY, ...); the mesh must be watertight and must not cross itself. It
+            may have several parts, which may overlap: what is solid is their union, and parts that are inside out are
             turned. A part within another one that looks the other way than that one is a cavity in it.
         scale: factor from the units of the file to metres.
         cells: grid cells along the longest side of the mesh, 4 to 128.
@@ -261,8 +297,8 @@ class Mesh(Shape):
         longest = float(np.ptp(vertices, axis=0).max()) * self.scale
         if not SHORTEST <= longest <= LONGEST:
             raise ValueError(
-                f"Mesh: {os.fspath(self.path)!r} is {longest:.4g} m long at scale={self.scale!r}; allowed: {SHORTEST:g} "
-                f"to {LONGEST:g} m"
+                f"Mesh: {os.fspath(self.path)!r} is {longest:.4g} m long at scale={self.scale:g}; allowed: {SHORTEST:g} to "
+                f"{LONGEST:g} m"
             )
         object.__setattr__(self, "_vertices", vertices * self.scale)
         object.__setattr__(self, "_faces", faces)
@@ -275,6 +311,33 @@ class Mesh(Shape):
     @property
     def bounding_radius(self) -> float:
         return float(np.linalg.norm(self._vertices, axis=1).max())
+
+    @property
+    def extent(self) -> float:
+        return float(np.ptp(self._vertices, axis=0).max())
+
+    @property
+    def width(self) -> float:
+        return float(np.sort(np.ptp(self._vertices, axis=0))[1])
+
+    def thin_part(self, least: float) -> str:
+        points, face = sample_triangles(self._vertices, self._faces, 0.5 * least)
+        a, b, c = np.moveaxis(self._vertices[self._faces], 1, 0)
+        normals = np.cross(b - a, c - a)
+        normals = (normals / np.linalg.norm(normals, axis=1, keepdims=True))[face]
+        beneath = points - 0.5 * least * normals
+        exact = mesh_signed_distance(self._vertices, self._faces, beneath, self._body)
+        place = thin_place(points, beneath, exact, least)
+        if place is not None:
+            return f"is thinner than that near {[float(f'{x:.3g}') for x in points[place]]} m"
+        # What is thick enough must be so in the samples that contact sees, too.
+        lost = (exact < -0.49 * least) & (self._sampled.evaluate(beneath)[0] > -0.25 * least)
+        if lost.any():
+            return (
+                f"is thick enough near {[float(f'{x:.3g}') for x in points[lost][0]]} m, but {self.cells} cells of "
+                f"{self._sampled.spacing:.3g} m do not show it; use more cells"
+            )
+        return ""
 
     @property
     def data(self) -> np.ndarray:
@@ -303,6 +366,11 @@ def pack_shapes(shapes: Sequence[Shape]) -> np.ndarray:
         raise ValueError(f"the shapes need {next_data} samples together, more than {2**24}; use fewer cells for meshes")
     radii = np.array([min(shape.bounding_radius, UNBOUNDED) for shape in shapes])
     return np.concatenate([*records, radii, *(shape.data for shape in shapes)])
+
+
+def too_thin(thickness: float, least: float) -> str:
+    """The end of a sentence where a thickness [m] is less than the least."""
+    return f"is {thickness:.4g} m thick" if thickness < least * (1 - 1e-6) else ""
 
 
 def make_record(kind: int, *values: float) -> np.ndarray:

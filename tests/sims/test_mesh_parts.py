@@ -195,7 +195,8 @@ REFUSED = {
         "encloses no volume",
     ),
     "only slivers": (
-        lambda: trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [2, 0, 0]], [[0, 1, 2]], process=False), "no triangle has an area"
+        lambda: trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [2, 0, 0]], [[0, 1, 2]], process=False),
+        "no triangle has an area",
     ),
 }  # fmt: skip
 
@@ -232,10 +233,10 @@ def test_paths_and_sizes_that_cannot_be_are_refused(tmp_path):
         with pytest.raises(ValueError, match="must be the path of a mesh file"):
             Mesh(path)
     for scale in (0.0, -1.0, np.nan, np.inf, "1", True):
-        with pytest.raises(ValueError, match="Mesh: scale=.* must be a positive finite number"):
+        with pytest.raises(ValueError, match=r"Mesh: scale=.* must be a positive finite number"):
             Mesh(tmp_path / "box.stl", scale=scale)
     for scale in (1e12, 1e-12, 1e300):
         with pytest.raises(ValueError, match=r"box.stl' is .* m long at scale=.*; allowed: 1e-06 to 1000000.0 m"):
             Mesh(tmp_path / "box.stl", scale=scale)
-    with pytest.raises(ValueError, match="cells=128 and margin=3.0 m make .* samples, more than 16777216"):
+    with pytest.raises(ValueError, match=r"cells=128 and margin=3.0 m make .* samples, more than 16777216"):
         Mesh(tmp_path / "box.stl", cells=128, margin=3.0).signed_distance(np.zeros((1, 3)))
