@@ -220,6 +220,7 @@ def _initialise(device: str) -> None:
         _started_in = os.getpid()  # before it does: what comes of a fork in between is of no use either
         try:
             ti.init(arch=arch, **options)
+            ti.lang.impl.get_runtime().materialize()  # only the thread that starts taichi may
         except BaseException:
             _started_in = None
             raise
