@@ -82,7 +82,7 @@ def test_no_lower_loss_ends_a_fit(valley, monkeypatch):
     """A gradient that is wrong: every way leads up."""
     monkeypatch.setattr(Valley, "evaluate", lambda self, z: (LOSS * (1 + np.abs(z).sum()), np.array([1e-3, 0.0])))
     found, seen = run(10, {})
-    assert len(seen) == 1 and not found.is_done
+    assert len(seen) <= 2 and seen[-1][1] == LOSS and not found.is_done
     assert found.reason == "no lower loss is found along the gradient"
 
 
