@@ -186,7 +186,7 @@ def fit(
         if len(losses) > PATIENCE and losses[-1] > (1 - PROGRESS) * losses[-1 - PATIENCE]:
             reason = f"the last {PATIENCE} iterations lowered the loss by less than {PROGRESS:.1%}"
             return Fitted(parameters(z), reason, False)
-        if len(losses) == before:  # not even from a fresh memory of curvature
+        if losses[-1] >= losses[before - 1]:  # not even from a fresh memory of curvature
             return Fitted(parameters(z), "no lower loss is found along the gradient", False)
     return Fitted(parameters(z), f"all {iterations} iterations are made", True)
 
