@@ -20,7 +20,8 @@ from pliant.policies.checkpoints import load_arrays
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 
 PROGRAM = f"""
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where tests run in the background
 sys.path.insert(0, {str(Path(fake.__file__).parent)!r})
 try:
     import fake_env, point_mass
