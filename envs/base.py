@@ -28,6 +28,9 @@ from pliant.sims.robot.kinematics_urdf import AnyArm
 
 __all__ = ["Gradient", "TaskEnv", "TaskVectorEnv"]
 
+MOST_WORLDS = 2**20
+"""Worlds that a vector environment may have."""
+
 
 class TaskEnv(DifferentiableFace, gym.Env):
     """One world of a task as a Gymnasium environment, with gradients.
@@ -193,7 +196,7 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         if not isinstance(autoreset_mode, AutoresetMode):
             word("autoreset_mode", autoreset_mode, [mode.value for mode in AutoresetMode])
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.num_envs = whole("num_envs", num_envs, 1)
+        self.num_envs = whole("num_envs", num_envs, 1, MOST_WORLDS)
         if (
             flag("differentiable", differentiable)
             and flag("terminate_on_success", terminate_on_success)

@@ -32,7 +32,7 @@ class CopiedEnv(MadeAnew):
         return args, kwargs
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy is given: "attributes", "world", and "episode", a snapshot, if one is under way.
+        """What a copy is given: "attributes", "world", "usual" parameters, and "episode", a snapshot, if there is one.
 
         Raises:
             RuntimeError: the environment is closed, or a backward sweep is under way.
@@ -43,6 +43,7 @@ class CopiedEnv(MadeAnew):
         return {
             "attributes": {name: value for name, value in vars(self).items() if name not in REMADE},
             "world": self._rollout.world.__getstate__(),
+            "usual": self._rollout.parameters.usual,
             "episode": None if self._last is None else self.snapshot(),  # type: ignore[attr-defined]
         }
 
@@ -50,4 +51,5 @@ class CopiedEnv(MadeAnew):
         if state["episode"] is not None:
             self.restore(state["episode"])  # type: ignore[attr-defined]
         self._rollout.world.__setstate__(state["world"])
+        self._rollout.parameters.usual = state["usual"]
         self.__dict__.update(state["attributes"])

@@ -62,6 +62,15 @@ class Parameters:
         self._world.set_parameters(arrays, worlds)
         self._usual |= usual
 
+    @property
+    def usual(self) -> dict[str, np.ndarray]:
+        """What episodes to come return to, of the World's parameters that this one has changed, by name, (B, ...)."""
+        return {name: values.copy() for name, values in self._usual.items()}
+
+    @usual.setter
+    def usual(self, values: Mapping[str, np.ndarray]) -> None:
+        self._usual = {name: np.array(value) for name, value in values.items()}
+
     def of_episode(self) -> dict[str, np.ndarray]:
         """The World's parameters that episodes have changed, by name, (B, ...)."""
         return {name: self._world.parameter(name) for name in self._usual}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pliant.sims.inputs import shown
 from pliant.sims.robot.kinematics import Chain, Visual
 from pliant.sims.robot.kinematics_pybullet import BASE, FIXED, Robot, import_pybullet, opened
 from pliant.sims.robot.urdf_file import Joint, Pose, compose, read_urdf
@@ -83,10 +84,10 @@ def look_up_model(arm: object) -> tuple[str, Model]:
         return arm, MODELS[arm]
     if isinstance(arm, os.PathLike) or (isinstance(arm, str) and (arm.endswith((".urdf", ".xml")) or os.sep in arm)):
         if not Path(arm).is_file():
-            raise ValueError(f"arm={str(arm)!r} does not exist; a path must be that of a URDF file")
+            raise ValueError(f"arm={shown(str(arm))} does not exist; a path must be that of a URDF file")
         return Path(arm).stem, Model(os.path.abspath(arm))
     raise ValueError(
-        f"arm={arm!r} is unknown; allowed: 'none', {', '.join(map(repr, MODELS))}, the path of a URDF file, or a Model"
+        f"arm={shown(arm)} is unknown; allowed: 'none', {', '.join(map(repr, MODELS))}, the path of a URDF file, or a Model"
     )
 
 

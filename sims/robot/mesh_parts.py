@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pliant.sims.inputs import shown
 from pliant.sims.robot.mesh_distance import mesh_signed_distance
 from pliant.sims.robot.mesh_kernels import crossing_kernel
 from pliant.sims.runtime import start
@@ -30,7 +31,7 @@ def load_mesh(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray, np.
         ValueError: the file is missing, unreadable, empty, not watertight or crosses itself; names file and problem.
     """
     if not isinstance(path, (str, os.PathLike)):
-        raise ValueError(f"Mesh: path={path!r} must be the path of a mesh file")
+        raise ValueError(f"Mesh: path={shown(path)} must be the path of a mesh file")
     where = f"mesh file {os.fspath(path)!r}"
     vertices, faces = _read(Path(path), where)
     longest = float(np.ptp(vertices[faces].reshape(-1, 3), axis=0).max())
@@ -45,7 +46,11 @@ def load_mesh(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray, np.
 def _read(path: Path, where: str) -> tuple[np.ndarray, np.ndarray]:
     import trimesh
 
-    if not path.is_file():
+    try:
+        exists = path.is_file()
+    except (OSError, ValueError) as error:  # a name too long, or with a zero byte
+        raise ValueError(f"mesh file {shown(str(path))} cannot be read: {error.__class__.__name__}") from None
+    if not exists:
         raise ValueError(f"{where} does not exist")
     try:
         mesh: Any = trimesh.load(str(path), force="mesh", process=False)

@@ -288,8 +288,6 @@ class Mesh(Shape):
     _body: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.path, (str, Path)):
-            raise ValueError(f"Mesh: path={shown(self.path)} must be the path of a file")
         real("Mesh: scale", self.scale, above=0.0)
         check_lengths(self, *([] if self.margin is None else ["margin"]))
         whole("Mesh: cells", self.cells, 4, 128)

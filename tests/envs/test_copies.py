@@ -180,3 +180,16 @@ def test_an_arm_is_copied() -> None:
     assert_same(play(other, 2, seed=1), play(env, 2, seed=1))
     env.close()
     other.close()
+
+
+@pytest.mark.parametrize("num_envs", [None, 2])
+def test_a_copy_returns_to_the_usual_parameters_after_an_episode_with_its_own(num_envs: int | None) -> None:
+    env = make(num_envs)
+    env.set_parameter("gravity", -5.0)
+    env.reset(seed=0, options={"parameters": {"gravity": -3.0}})
+    other = copy.deepcopy(env)
+    assert (other.parameter("gravity") == -3.0).all()
+    other.reset(seed=0)
+    assert (other.parameter("gravity") == -5.0).all()
+    other.close()
+    env.close()
