@@ -31,7 +31,7 @@ class Config:
     density: float = 1000.0  # [kg/m^3]
     muscle_strength: float = 2e4  # stress at full activation [Pa]
     activation_time: float = 0.05  # time constant of the muscles; 0: they obey at once [s]
-    damping: float = 10.0  # rate at which the air and the material slow all motion [1/s]
+    damping: float = 10.0  # of all motion, what air and material take from it [1/s]
     target_speed: float = 0.0  # 0: the target stands still [m/s]
     speed_weight: float = 0.2
     action_weight: float = 0.01
@@ -41,7 +41,8 @@ class ArmReach(Task):
     """
     ## Description
     A soft arm (a neo-Hookean cylinder, 24 cm long, 6 cm thick) hangs from the ceiling, which clamps its upper end.
-    Four muscles run along it, one in each quadrant of its section. The goal is to bring the tip to a point drawn from
+    Four muscles run along it, one in each quadrant of its section. They follow their excitation, the action, with a
+    delay: da/dt = (u - a) / `activation_time` for the activation a. The goal is to bring the tip to a point drawn from
     the seed and to hold it there. The Young's moduli of three equal segments are design parameters:
     `segment_youngs_modulus` can be set, has a gradient, and so can be optimised together with the motion.
 
@@ -79,9 +80,9 @@ class ArmReach(Task):
     arm that hangs still, and `info["measures"]` has the present *distance* [m].
 
     ## Starting State
-    The arm hangs straight, at rest. The target lies where the tip of an arm of constant curvature would be that is
-    bent by 0.25 to 0.55 rad in any direction and stretched by -2 % to 6 %. With `target_speed` above 0 it then circles
-    the arm's axis at that speed, in a sense drawn from the seed.
+    The arm hangs straight, at rest, no muscle activated. The target lies where the tip of an arm of constant curvature
+    would be that is bent by 0.25 to 0.55 rad in any direction and stretched by -2 % to 6 %. With `target_speed` above 0
+    it then circles the arm's axis at that speed, in a sense drawn from the seed.
 
     ## Episode End
     Truncation after 50 steps of 20 ms. No termination, but at a score of 0.7 with `terminate_on_success=True`.

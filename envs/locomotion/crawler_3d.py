@@ -24,11 +24,11 @@ DISTANCE = 0.8  # travelled for a score of 1 [m]
 
 @dataclass(frozen=True)
 class Config:
-    youngs_modulus: float = 5e4  # [Pa]
+    youngs_modulus: float = 7e4  # [Pa]
     poissons_ratio: float = 0.3
     density: float = 1000.0  # [kg/m^3]
-    muscle_strength: float = 1e4  # stress at full activation [Pa]
-    activation_time: float = 0.05  # time constant of the muscles; 0: they obey at once [s]
+    muscle_strength: float = 1.2e4  # stress at full activation [Pa]
+    activation_time: float = 0.03  # time constant of the muscles; 0: they obey at once [s]
     friction: float = 0.8  # of the floor
     drift_weight: float = 0.2
     action_weight: float = 0.01
@@ -38,7 +38,8 @@ class Crawler3D(Task):
     """
     ## Description
     A soft slab (24 x 18 x 6 cm, neo-Hookean) stands on four legs of 9 cm on a floor with friction. Each leg has a
-    muscle along its front half and one along its rear half. The goal is to run along +x as far as possible.
+    muscle along its front half and one along its rear half. They follow their excitation, the action, with a delay:
+    da/dt = (u - a) / `activation_time` for the activation a. The goal is to run along +x as far as possible.
 
     ## Action Space
     `Box(-1, 1, (8,), float32)`; legs 0 to 3 are rear right, rear left, front right, front left.
@@ -70,7 +71,7 @@ class Crawler3D(Task):
 
     ## Starting State
     The body stands on the floor and moves as a whole with a horizontal velocity of up to 2 cm/s along x and y, drawn
-    from the seed.
+    from the seed. No muscle is activated.
 
     ## Episode End
     Truncation after 60 steps of 20 ms. No termination, but at a score of 0.7 with `terminate_on_success=True`.

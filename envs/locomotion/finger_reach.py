@@ -29,7 +29,7 @@ class Config:
     density: float = 1000.0  # [kg/m^2]
     muscle_strength: float = 1e4  # stress at full activation [Pa]
     activation_time: float = 0.05  # time constant of the muscles; 0: they obey at once [s]
-    damping: float = 10.0  # rate at which the air and the material slow all motion [1/s]
+    damping: float = 10.0  # of all motion, what air and material take from it [1/s]
     action_weight: float = 0.01
 
 
@@ -37,8 +37,9 @@ class FingerReach(Task):
     """
     ## Description
     A two-dimensional soft finger (20 cm long, 5 cm wide, neo-Hookean) hangs from the ceiling, which clamps its upper
-    end. Two muscles run along its left and right half. The goal is to bring the tip to a point drawn from the seed,
-    and to keep it there.
+    end. Two muscles run along its left and right half. They follow their excitation, the action, with a delay:
+    da/dt = (u - a) / `activation_time` for the activation a. The goal is to bring the tip to a point drawn from the
+    seed, and to keep it there.
 
     ## Action Space
     `Box(-1, 1, (2,), float32)`
@@ -68,8 +69,8 @@ class FingerReach(Task):
     distance that has been closed.
 
     ## Starting State
-    The finger hangs straight, at rest. The target lies where the tip of a finger of constant curvature would be that
-    is bent by 0.4 to 0.8 rad to either side and stretched by -2 % to 8 %.
+    The finger hangs straight, at rest, no muscle activated. The target lies where the tip of a finger of constant
+    curvature would be that is bent by 0.4 to 0.8 rad to either side and stretched by -2 % to 8 %.
 
     ## Episode End
     Truncation after 80 steps of 10 ms. No termination, but at a score of 0.8 with `terminate_on_success=True`.

@@ -24,11 +24,11 @@ DISTANCE = 0.7  # travelled for a score of 1 [m]
 
 @dataclass(frozen=True)
 class Config:
-    youngs_modulus: float = 5e4  # [Pa]
+    youngs_modulus: float = 7e4  # [Pa]
     poissons_ratio: float = 0.3
     density: float = 1000.0  # [kg/m^2]
-    muscle_strength: float = 1e4  # stress at full activation [Pa]
-    activation_time: float = 0.05  # time constant of the muscles; 0: they obey at once [s]
+    muscle_strength: float = 1.2e4  # stress at full activation [Pa]
+    activation_time: float = 0.03  # time constant of the muscles; 0: they obey at once [s]
     friction: float = 0.8  # of the floor
     action_weight: float = 0.01
 
@@ -37,7 +37,8 @@ class Walker2D(Task):
     """
     ## Description
     A two-dimensional soft body (a bar of 42 cm on four legs of 9 cm, neo-Hookean) stands on a floor with friction.
-    Each leg has a muscle along its front half and one along its rear half. The goal is to run to the right as far as
+    Each leg has a muscle along its front half and one along its rear half. They follow their excitation, the action,
+    with a delay: da/dt = (u - a) / `activation_time` for the activation a. The goal is to run to the right as far as
     possible.
 
     ## Action Space
@@ -69,6 +70,7 @@ class Walker2D(Task):
 
     ## Starting State
     The body stands on the floor and moves as a whole with a horizontal velocity of up to 2 cm/s, drawn from the seed.
+    No muscle is activated.
 
     ## Episode End
     Truncation after 60 steps of 20 ms. No termination, but at a score of 0.9 with `terminate_on_success=True`.
