@@ -2,6 +2,10 @@
 
 Each pattern is one world of a batch: all actions at +1 or at -1, or each of them at +1 or -1 at random, drawn anew in
 every step or held for several. Policies that learn begin like this, and black-box optimisers never stop.
+
+How torn an elastic body is, is measured by `pliant.sims.mpm.tearing.largest_gap`: how far two neighbouring particles
+have parted along an axis, in cells; beyond ``GAP`` they no longer act on each other, and the step is a
+`SimulationDiverged`. Dough and paste are meant to come apart; a wire keeps the lengths of its edges.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import pytest
 import pliant.envs  # noqa: F401  registers the ids
 from pliant.envs.registry import ENTRIES, Entry
 from pliant.sims.checks import SimulationDiverged
+from pliant.sims.mpm.tearing import GAP, largest_gap
 
 HELD = {"random": 1, "held for 4 steps": 4, "held for 8 steps": 8}  # steps between draws
 PATTERNS = ("plus", "minus", *HELD)
@@ -62,6 +67,10 @@ def faults(entry: Entry, seed: int, patterns: tuple[str, ...] = PATTERNS) -> dic
             for what, where in wrong.items():
                 for b in np.flatnonzero(where):
                     found.setdefault(patterns[b], f"step {step}: {what}")
+        if "rest_length" not in world.parameter_names:
+            for body, gaps in largest_gap(world).items():
+                for b in np.flatnonzero(gaps > GAP):
+                    found.setdefault(patterns[b], f"at the end: {body} is torn, {gaps[b]:.2f} cells")
     except SimulationDiverged as error:
         left = tuple(pattern for b, pattern in enumerate(patterns) if b != error.world)
         rest = faults(entry, seed, left) if left else {}
