@@ -14,6 +14,7 @@ from pliant.sims.mpm.rigid import check_rigid
 from pliant.sims.mpm.tension import STAGES, check_tension
 from pliant.sims.robot.contact import CONTACT_KINDS
 from pliant.sims.robot.effector import Effector, EffectorPart
+from pliant.sims.robot.thickness import NARROW
 from pliant.sims.solver import Part
 
 MARGIN = 3
@@ -257,8 +258,11 @@ class Scene:
         """
         from pliant.sims.mpm.solver import MPMPart
 
+        carriers = {injector.effector for injector in self.injectors}
         for effector in self.effectors:
-            effector.check_thickness(self.cell, soft_contact=soft_contact)
+            # a narrow nozzle may be as thin as it likes: what leaves it need not touch it
+            if not (effector.name in carriers and effector.shape.width <= NARROW * self.cell):
+                effector.check_thickness(self.cell, soft_contact=soft_contact)
         has_supply = bool(self.injectors or self.drains)
         supply: list[Part] = [InjectorPart(self, dt)] if has_supply else []
         if not self.effectors:
