@@ -21,7 +21,7 @@ class Entry(NamedTuple):
         observation_size: numbers in an observation.
         summary: the goal in one line.
         success_score: score from which ``info["is_success"]`` holds, and with ``terminate_on_success=True`` the episode
-            ends: one that the README's optimised episodes reach. There is no threshold of the return
+            ends: one that optimised episodes of several seeds reach. There is no threshold of the return
             (``reward_threshold``): returns depend on the goal that the seed draws, and on the weights of the reward.
     """
 
@@ -276,7 +276,7 @@ ENTRIES = (
         action_size=4,
         observation_size=102,
         summary="follow a recording of a cable by its stiffness, mass and damping",
-        success_score=0.9,
+        success_score=0.93,
     ),
 )
 

@@ -131,7 +131,7 @@ class CableReplay(Task):
     """
 
     summary = "follow a recording of a cable by its stiffness, mass and damping"
-    success_score = 0.9
+    success_score = 0.93
     horizon = 200
     step_time = 0.02
     substeps = {"small": 2, "full": 4}
