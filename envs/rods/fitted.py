@@ -29,7 +29,7 @@ def load_wire(path_or_name: str, config: Any) -> tuple[RodParameters, Setup]:
         parameters = load_parameters(path_or_name)
         parameters.check_complete()
         if parameters.setup is None:
-            raise ValueError(f"the file says nothing of the setup of {parameters.object!r}: fit the wire anew")
+            raise ValueError(f"the file does not say what {parameters.object!r} is made of: fit the wire anew")
     except ValueError as error:
         raise ValueError(f"wire={path_or_name!r}: {error}") from error
     defaults = {field.name: field.default for field in fields(type(config))}

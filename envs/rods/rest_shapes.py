@@ -53,14 +53,20 @@ class RestProblem:
         shapes: (m, n, 3) [m].
         rod: its masses, stiffnesses and rest lengths; bends alike about both axes.
         grips: vertices that are held, those of either gripper.
+        known: where ``shapes`` were measured, (m, n); other vertices are near there, but do not count. None: all.
     """
 
     SUBSTEP = 0.5  # so long that a step leads nearly to the shape at rest [s]
     STEPS = 6
 
-    def __init__(self, shapes: np.ndarray, rod: Rod, grips: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, shapes: np.ndarray, rod: Rod, grips: Sequence[Sequence[int]], known: np.ndarray | None = None
+    ) -> None:
         self.shapes, self.rod = np.asarray(shapes, float), rod
         count, n = self.shapes.shape[:2]
+        self.known = np.ones((count, n), bool) if known is None else np.asarray(known, bool)
+        if self.known.shape != (count, n):
+            raise ValueError(f"known has shape {self.known.shape}, the shapes need {(count, n)}")
         held = [v for grip in grips for v in grip]
         self.free = np.setdiff1d(np.arange(n), held)
         self.director = carried_directors(self.shapes, rod.tree)
@@ -105,9 +111,11 @@ class RestProblem:
             error = (self.settle(z) - self.shapes)[:, self.free]
         except SimulationDiverged:
             return DIVERGED, np.zeros(len(z))
+        seen = self.known[:, self.free]
+        error[~seen] = 0.0
         size = np.sqrt((error**2).sum(-1) + ERROR_SCALE**2)
         bar = np.zeros(self.shapes.shape)
-        bar[:, self.free] = error / size[..., None] / size.size
+        bar[:, self.free] = error / size[..., None] / seen.sum()
         world = self._world
         world.begin_adjoint()
         for step in reversed(range(self.STEPS)):
@@ -121,18 +129,24 @@ class RestProblem:
         curvature_bar = world.parameter_adjoint("natural_curvature").sum(axis=0)
         world.end_adjoint()
         gradient = np.concatenate([curvature_bar.ravel(), ROLL_SCALE * (by_angle @ self._share).ravel()])
-        return float((size - ERROR_SCALE).mean()) + ridge, gradient + 2 * RIDGE * z
+        return float((size - ERROR_SCALE).sum() / seen.sum()) + ridge, gradient + 2 * RIDGE * z
 
     def close(self) -> None:
         self._world.close()
 
 
 def fit_rest_shape(
-    shapes: np.ndarray, rod: Rod, grips: Sequence[Sequence[int]], *, iterations: int = 120
+    shapes: np.ndarray,
+    rod: Rod,
+    grips: Sequence[Sequence[int]],
+    *,
+    known: np.ndarray | None = None,
+    iterations: int = 120,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The shape without forces (n, 3) [m] with which a rod that is held like ``shapes`` comes to rest nearest to them,
-    by L-BFGS from a straight one, and how far its vertices are from them then, (m, n) [m]. Arguments: `RestProblem`."""
-    problem = RestProblem(shapes, rod, grips)
+    by L-BFGS from a straight one, and how far its vertices are from them then, (m, n) [m]; NaN where that is
+    not known. Arguments: `RestProblem`."""
+    problem = RestProblem(shapes, rod, grips, known)
     found = minimize(
         lambda z: tuple(100 * v for v in problem.evaluate(z)),
         np.zeros(sum(problem.sizes)),
@@ -141,6 +155,7 @@ def fit_rest_shape(
         options={"maxiter": iterations, "maxcor": 30},
     )
     distance = np.linalg.norm(problem.settle(found.x) - problem.shapes, axis=-1)
+    distance[~problem.known] = np.nan
     shape = bent_shape(problem.curvature(found.x), rod)
     problem.close()
     return shape, distance
