@@ -11,7 +11,7 @@ from pliant.sims.solver import Field
 
 
 class SimulationDiverged(RuntimeError):
-    """A state or a gradient is no longer finite, or a particle left the domain.
+    """A state or a gradient is no longer finite, a particle left the domain, or a body is torn or has collapsed.
 
     Attributes:
         step, substep: where (substep is None for a gradient).  array: which quantity.  world: index in the batch.
