@@ -7,8 +7,8 @@ acts around the solid, too. Measured with water and with an elastic block on pla
 4: 0.5, 0.75; 2 and less: none leaked at 0.1. Two over the softness on each side is on the safe side of all of them.
 
 What is narrow, as a rod, a ball or a small blade, holds nothing back for long: matter goes round it, and as it moves it
-meets nodes. Measured on a blade of 3.7 by 8 cells drawn through water in sharp contact, the force is 0.44, 0.61, 0.69,
-0.84 and 0.93 of that on a blade of 3 cells for a thickness of 0.5, 1, 1.2, 1.67 and 2 cells.
+meets nodes. Measured on a blade of 3.7 by 8 cells drawn through water in sharp contact, the force is 0.44, 0.50, 0.61,
+0.69, 0.84 and 0.93 of that on a blade of 3 cells for a thickness of 0.5, 0.75, 1, 1.2, 1.67 and 2 cells.
 """
 
 from __future__ import annotations
