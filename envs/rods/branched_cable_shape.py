@@ -188,10 +188,10 @@ def recorded_shapes() -> np.ndarray:
     shapes = []
     for recording in recordings(HARNESS, "test"):
         steps = np.linalg.norm(np.diff(recording.positions, axis=0), axis=-1).max(axis=1)
-        whole = recording.known.all(axis=1)
-        if not (whole[:-1] & whole[1:]).any():
+        whole = np.all(recording.known[:-1] & recording.known[1:], axis=1)
+        if not np.any(whole):
             raise ValueError(f"recording {recording.name}: no two frames in a row show all vertices")
-        steps[~(whole[:-1] & whole[1:])] = np.inf
+        steps = np.where(whole, steps, np.inf)
         shape = recording.positions[int(steps.argmin())]
         first, last = shape[0], shape[PARENT - 1]
         x, y = (last - first)[:2] / np.linalg.norm((last - first)[:2])

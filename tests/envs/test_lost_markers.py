@@ -9,6 +9,8 @@ from pliant.envs.rods.gaps import fill
 from pliant.envs.rods.identification import Replay, initial_parameters, predict
 from pliant.envs.rods.parameter_files import RodParameters
 from pliant.envs.rods.recordings import Recording, mean_lengths
+from pliant.envs.rods.rest_shapes import RestProblem
+from pliant.sims.rod.scene import Rod
 
 PARENTS = np.array([-1, 0, 1, 2, 3, 4, 5, 3, 7])
 CLAMPED = np.array([0, 1, 5, 6])
@@ -182,3 +184,34 @@ def test_hidden_parameters_are_found_in_spite_of_lost_markers():
     assert np.median(result.parameters.values["bend_stiffness"]) == pytest.approx(0.05, rel=0.25)
     scores = protocol.score(found, predict(found, result.parameters))
     assert scores.rmse < 0.3 * protocol.score(found, predict(found, start)).rmse
+
+
+def test_rest_shapes_leave_lost_markers_out():
+    """What stands in for a lost vertex changes neither the loss nor its gradient."""
+    tree = np.arange(-1, 5)
+    shape = np.stack([0.05 * np.arange(6), np.zeros(6), 0.02 * (np.arange(6) - 2.5) ** 2 / 6], axis=1)
+    known = np.ones((1, 6), bool)
+    known[0, 3] = False
+    rod = Rod(shape, parents=tree, mass=1e-3, bend_stiffness=1e-3, bend_damping=0.1, twist_damping=0.1)
+    found = []
+    for aside in (0.0, 0.004):
+        problem = RestProblem(shape[None], rod, [[0, 1], [4, 5]], known)
+        problem.shapes = shape[None] + aside * np.eye(6)[3][:, None]
+        z = np.linspace(-0.3, 0.3, sum(problem.sizes))
+        settle = problem.settle
+        problem.settle = lambda point, settle=settle, of=problem: _from(settle, of, point, shape)
+        found.append(problem.evaluate(z))
+        problem.close()
+    assert found[0][0] == found[1][0]
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+    with pytest.raises(ValueError, match=r"known has shape \(6,\), the shapes need \(1, 6\)"):
+        RestProblem(shape[None], rod, [[0, 1], [4, 5]], known[0])
+
+
+def _from(settle, problem, point, shape):
+    """Rest as from ``shape``, whatever stands in for lost vertices."""
+    given, problem.shapes = problem.shapes, shape[None]
+    try:
+        return settle(point)
+    finally:
+        problem.shapes = given

@@ -65,6 +65,9 @@ class Identification(types.ModuleType):
     def check_start(self, recordings, parameters):
         pass
 
+    def setup_of(self, recordings, grip):
+        return None
+
 
 @pytest.fixture
 def identification(monkeypatch):
