@@ -264,8 +264,8 @@ class Rollout:
 
         Raises:
             ValueError: wrong shape or not finite.
-            SimulationDiverged: a state is no longer finite, a particle has left the domain, a body is torn or collapsed.
-                All worlds are where they were before this step.
+            SimulationDiverged: a state is no longer finite, a particle has left the domain, a body is torn or has
+                collapsed. All worlds are where they were before this step.
         """
         if self._sweep is not None:
             raise RuntimeError("a backward sweep is under way; finish it with backward_end(), or reset")

@@ -87,7 +87,8 @@ def look_up_model(arm: object) -> tuple[str, Model]:
             raise ValueError(f"arm={shown(str(arm))} does not exist; a path must be that of a URDF file")
         return Path(arm).stem, Model(os.path.abspath(arm))
     raise ValueError(
-        f"arm={shown(arm)} is unknown; allowed: 'none', {', '.join(map(repr, MODELS))}, the path of a URDF file, or a Model"
+        f"arm={shown(arm)} is unknown; allowed: 'none', {', '.join(map(repr, MODELS))}, the path of a URDF file, or a "
+        "Model"
     )
 
 

@@ -295,8 +295,8 @@ class Mesh(Shape):
         longest = float(np.ptp(vertices, axis=0).max()) * self.scale
         if not SHORTEST <= longest <= LONGEST:
             raise ValueError(
-                f"Mesh: {os.fspath(self.path)!r} is {longest:.4g} m long at scale={self.scale:g}; allowed: {SHORTEST:g} to "
-                f"{LONGEST:g} m"
+                f"Mesh: {os.fspath(self.path)!r} is {longest:.4g} m long at scale={self.scale:g}; allowed: "
+                f"{SHORTEST:g} to {LONGEST:g} m"
             )
         object.__setattr__(self, "_vertices", vertices * self.scale)
         object.__setattr__(self, "_faces", faces)

@@ -48,13 +48,14 @@ def broadcast(*shape: int) -> Accepts:
     return accepts
 
 
-def exactly(*shape: int) -> Accepts:
-    """Real numbers of the shape, finite in float64: what lies beyond the bounds of actions is clipped."""
+def exactly(*shape: int, worlds: tuple[int, ...] = ()) -> Accepts:
+    """Real numbers of the shape, of one of so many worlds, finite in float64: actions beyond their bounds are cut."""
+    allowed = [(count, *shape) for count in worlds] or [shape]
 
     def accepts(value: Any) -> bool | None:
         try:
             array = np.asarray(value)
-            fits = array.shape == shape and (array.dtype.kind in "iuf" or not array.size)
+            fits = array.shape in allowed and (array.dtype.kind in "iuf" or not array.size)
             return None if fits and np.isfinite(array).all() else False
         except Exception:
             return False
@@ -143,7 +144,8 @@ class Player:
         yield "restore", lambda e, v: e.restore(v), "snapshot", nothing
         for entry, kept in self.before.items():
             change = lambda e, v, n=entry: e.restore(self.before | {n: v})  # noqa: E731
-            yield f"restore {entry}", change, f"{entry}|{entry.partition('.')[2] or entry}", exactly(*kept.shape)
+            names = f"{entry}|{entry.partition('.')[2] or entry}"
+            yield f"restore {entry}", change, names, exactly(*kept.shape[1:], worlds=(1, len(kept)))
         yield "restore more", lambda e, v: e.restore(self.before | {"more": v}), "more", nothing
         yield "backward weights", lambda e, v: e.backward(v), "reward_weights", or_none(broadcast(*lead, STEPS))
         cotangents = or_none(broadcast(*lead, STEPS + 1, seen))

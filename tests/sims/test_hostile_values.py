@@ -270,7 +270,7 @@ SLOTS: list[tuple[Callable[..., Any], dict[str, Callable[[Any], Any]]]] = [
 
 
 NAMED = {
-    "cell": "cell|position of particle",
+    "cell": "cell|position of particle|domain",
     "scale": "scale|mesh file",
     "margin": "margin|mesh file",
     "path": "path|mesh file",
