@@ -231,7 +231,7 @@ class Rollout:
 
         Raises:
             ValueError: wrong shape or not finite.
-            SimulationDiverged: a state is no longer finite, a particle has left the domain, a body is torn or collapsed.
+            SimulationDiverged: a state is no longer finite, a particle has left the domain, or a body is torn.
         """
         if self._sweep is not None:
             raise RuntimeError("a backward sweep is under way; finish it with backward_end(), or reset")
