@@ -27,8 +27,8 @@ class Config:
     youngs_modulus: float = 7e4  # [Pa]
     poissons_ratio: float = 0.3
     density: float = 1000.0  # [kg/m^2]
-    muscle_strength: float = 1.2e4  # stress at full activation [Pa]
-    activation_time: float = 0.03  # time constant of the muscles; 0: they obey at once [s]
+    muscle_strength: float = 1.1e4  # stress at full activation [Pa]
+    activation_time: float = 0.04  # time constant of the muscles; 0: they obey at once [s]
     friction: float = 0.8  # of the floor
     action_weight: float = 0.01
 
