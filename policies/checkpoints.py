@@ -196,7 +196,9 @@ def load_description(path: str | Path, kinds: Collection[str]) -> tuple[str, dic
     return kind, settings
 
 
-def check_network(file: str | Path, settings: Mapping[str, Any], numbers: int, inputs: int | None = None) -> None:
+def check_network(
+    file: str | Path, settings: Mapping[str, Any], numbers: int, inputs: int | None = None, outputs: int | None = None
+) -> None:
     """Check the sizes of a network in a description before it is built.
 
     Args:
@@ -204,6 +206,7 @@ def check_network(file: str | Path, settings: Mapping[str, Any], numbers: int, i
         settings: "observation_size", "action_size" and "hidden".
         numbers: how many there are in the file of weights; a larger network is not built.
         inputs: of the first layer, where it does not see the whole observation.
+        outputs: of the last layer, where it does not give the whole action.
 
     Raises:
         ValueError: a size is missing, no whole number, or larger than the weights allow.
@@ -216,7 +219,7 @@ def check_network(file: str | Path, settings: Mapping[str, Any], numbers: int, i
     for name, size in {"observation_size": first, **layers, "action_size": last}.items():
         if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= numbers:
             raise ValueError(f"{file}: {name}={shortened(size)} must be a whole number from 1 to {numbers:,}")
-    sizes = [first if inputs is None else inputs, *hidden, last]
+    sizes = [first if inputs is None else inputs, *hidden, last if outputs is None else outputs]
     if sum(a * b for a, b in pairwise(sizes)) > numbers:
         raise ValueError(
             f"{file}: a network of layers {shortened(sizes)} has more weights than the {numbers:,} in its other file"

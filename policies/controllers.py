@@ -222,6 +222,12 @@ def _inputs(settings: Mapping[str, Any]) -> int | None:
     return first + (waves if settings.get("clock") else 0) + (len(goal) if isinstance(goal, list) else 0)
 
 
+def _outputs(settings: Mapping[str, Any]) -> int | None:
+    """Outputs of the last layer, where it does not give the whole action."""
+    moved = settings.get("commands")
+    return len(moved) if isinstance(moved, list) else None
+
+
 def save_controller(path: str | Path, controller: Controller) -> None:
     """Write PATH.npz, the weights, and PATH.json, what they are the weights of."""
     kind = next(name for name, kind in KINDS.items() if type(controller) is kind)
@@ -235,7 +241,7 @@ def load_controller(path: str | Path) -> Controller:
         ValueError: a file is missing, broken, of another version, or the two do not fit together.
     """
     kind, settings = load_description(path, KINDS)
-    controller = build_network(path, settings, lambda: KINDS[kind](**settings), _inputs(settings))
+    controller = build_network(path, settings, lambda: KINDS[kind](**settings), _inputs(settings), _outputs(settings))
     weights = load_weights(path, controller)
     controller.to(next(iter(weights.values())).dtype)
     controller.load_state_dict(weights)

@@ -23,18 +23,23 @@ def save_weights(path: str | Path, network: nn.Module, kind: str, settings: Mapp
 
 
 def build_network(
-    path: str | Path, settings: Mapping[str, Any], build: Callable[[], Network], inputs: int | None = None
+    path: str | Path,
+    settings: Mapping[str, Any],
+    build: Callable[[], Network],
+    inputs: int | None = None,
+    outputs: int | None = None,
 ) -> Network:
     """What ``build`` makes of the settings in PATH.json, once it is known to be no larger than the weights in PATH.npz.
 
-    ``inputs`` are those of the first layer, where it does not see the whole observation.
+    ``inputs`` are those of the first layer, where it does not see the whole observation; ``outputs`` those of the last
+    one, where it does not give the whole action.
 
     Raises:
         ValueError: a file is missing or broken, or the settings describe no network of that kind.
     """
     path = without_suffix(path)
     numbers = sum(array.size for array in load_arrays(f"{path}.npz").values())
-    check_network(f"{path}.json", settings, numbers, inputs)
+    check_network(f"{path}.json", settings, numbers, inputs, outputs)
     try:
         return build()
     except Exception as error:  # whatever the file says is an argument

@@ -14,6 +14,7 @@ RESERVED = frozenset(
         *("id", "task", "config", "differentiable", "render_mode", "parameters", "max_episode_steps"),
         *("num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "autoreset_mode", "disable_env_checker"),
         *("resolution", "precision", "device", "soft_contact", "memory", "arm"),
+        *("terminate_on_success", "on_divergence"),
     }
 )
 """Keyword arguments of environments and of Gymnasium that are no numbers or words of a task: the commands give them,

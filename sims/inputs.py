@@ -21,8 +21,8 @@ NO_NUMBERS = (bool, np.timedelta64)
 """What Python and NumPy count among the integers."""
 
 
-def shown(value: Any) -> str:
-    """A value as an error message shows it: short, whatever it is."""
+def shown(value: Any, longest: int = LONGEST) -> str:
+    """A value as an error message shows it: at most ``longest`` characters, whatever it is."""
     if isinstance(value, np.ndarray) and value.size > 4:
         return f"an array of shape {value.shape} and type {value.dtype}"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**LONGEST:
@@ -32,7 +32,7 @@ def shown(value: Any) -> str:
     except Exception:  # whatever a caller's own class raises
         text = f"a {type(value).__name__}"
     text = " ".join(text.split())
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def numbers(name: str, value: Any) -> np.ndarray:
@@ -125,9 +125,9 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def word(name: str, value: Any, allowed: Collection[str]) -> str:
-    """``value`` if it is one of the words ``allowed``; a ``ValueError`` lists them."""
-    if not isinstance(value, str) or value not in allowed:
+def word(name: str, value: Any, allowed: Collection[Any]) -> Any:
+    """``value`` if it is one of the words ``allowed``, or truth values; a ``ValueError`` lists them."""
+    if not isinstance(value, (str, bool, np.bool_)) or value not in allowed:
         raise ValueError(f"{name}={shown(value)} is unknown; allowed: {', '.join(map(repr, allowed)) or 'none'}")
     return value
 

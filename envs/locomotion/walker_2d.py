@@ -73,7 +73,7 @@ class Walker2D(Task):
     No muscle is activated.
 
     ## Episode End
-    Truncation after 60 steps of 20 ms. No termination, but at a score of 0.9 with `terminate_on_success=True`.
+    Truncation after 60 steps of 20 ms. No termination, but at a score of 0.7 with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `youngs_modulus` [Pa], `poissons_ratio`, `density` [kg/m^2],
@@ -84,7 +84,7 @@ class Walker2D(Task):
     """
 
     summary = "run to the right on four soft legs in the plane"
-    success_score = 0.9
+    success_score = 0.7
     horizon = 60
     step_time = 0.02
     substeps = {"small": 20, "full": 40}

@@ -200,7 +200,7 @@ class Scene:
         if self.gravity is None:
             self.gravity = (0.0,) * (self.dim - 1) + (-9.81,)
         real_array("gravity", self.gravity, shape=(self.dim,))
-        real("surface_tension", self.surface_tension, 0.0)
+        real("surface_tension", self.surface_tension, 0.0, unit="N/m" if self.dim == 3 else "N")
         real("damping", self.damping, 0.0, unit="1/s")
         self.walls.faces(self.dim)
         for what, names in (("effectors", [e.name for e in self.effectors]), ("bodies", [b.name for b in self.bodies])):

@@ -83,8 +83,8 @@ def look_up_model(arm: object) -> tuple[str, Model]:
     if isinstance(arm, str) and arm in MODELS:
         return arm, MODELS[arm]
     if isinstance(arm, os.PathLike) or (isinstance(arm, str) and (arm.endswith((".urdf", ".xml")) or os.sep in arm)):
-        if not Path(arm).is_file():
-            raise ValueError(f"arm={shown(str(arm))} does not exist; a path must be that of a URDF file")
+        if not os.path.isfile(arm):
+            raise ValueError(f"arm={shown(str(arm), 400)} does not exist; a path must be that of a URDF file")
         return Path(arm).stem, Model(os.path.abspath(arm))
     raise ValueError(
         f"arm={shown(arm)} is unknown; allowed: 'none', {', '.join(map(repr, MODELS))}, the path of a URDF file, or a "

@@ -32,7 +32,7 @@ def load_mesh(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray, np.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise ValueError(f"Mesh: path={shown(path)} must be the path of a mesh file")
-    where = f"mesh file {os.fspath(path)!r}"
+    where = f"mesh file {shown(os.fspath(path), 400)}"
     vertices, faces = _read(Path(path), where)
     longest = float(np.ptp(vertices[faces].reshape(-1, 3), axis=0).max())
     if not 0.0 < longest < np.inf:
@@ -46,11 +46,7 @@ def load_mesh(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray, np.
 def _read(path: Path, where: str) -> tuple[np.ndarray, np.ndarray]:
     import trimesh
 
-    try:
-        exists = path.is_file()
-    except (OSError, ValueError) as error:  # a name too long, or with a zero byte
-        raise ValueError(f"mesh file {shown(str(path))} cannot be read: {error.__class__.__name__}") from None
-    if not exists:
+    if not os.path.isfile(path):  # nor has a name that is too long, or that holds a zero byte
         raise ValueError(f"{where} does not exist")
     try:
         mesh: Any = trimesh.load(str(path), force="mesh", process=False)

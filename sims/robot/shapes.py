@@ -34,7 +34,7 @@ __all__ = [
     "Box", "Capsule", "Cylinder", "HalfSpace", "Mesh", "Shape", "Sphere", "Torus", "pack_shapes", "shape_functions",
 ]  # fmt: skip
 
-SHORTEST, LONGEST = 1e-6, 1e4
+SHORTEST, LONGEST = 1e-6, 1e6
 """Lengths [m] of shapes: within them float32 tells inside from outside."""
 
 UNBOUNDED = 1e15  # stands for an infinite radius in kernels: its square is still a float32

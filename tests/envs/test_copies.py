@@ -184,7 +184,7 @@ def test_an_arm_is_copied() -> None:
 
 @pytest.mark.parametrize("num_envs", [None, 2])
 def test_a_copy_returns_to_the_usual_parameters_after_an_episode_with_its_own(num_envs: int | None) -> None:
-    env = make(num_envs)
+    env = make(num_envs).unwrapped
     env.set_parameter("gravity", -5.0)
     env.reset(seed=0, options={"parameters": {"gravity": -3.0}})
     other = copy.deepcopy(env)

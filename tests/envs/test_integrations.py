@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,17 +114,14 @@ def test_record_video_writes_episodes(tmp_path: Path) -> None:
     assert all((tmp_path / name).stat().st_size > 1000 for name in videos)
 
 
-def make_in_a_process() -> gym.Env:
-    import_module("pliant.envs")  # the process is new
-    return gym.make(ID, max_episode_steps=STEPS)
-
-
 def test_spawned_processes_step_what_one_process_steps() -> None:
     rng = np.random.default_rng(0)
     actions = rng.uniform(-1, 1, (2 * STEPS, 2, 12)).astype(np.float32)
+    # the processes are new: the id brings the module that registers it
+    maker = partial(gym.make, f"pliant.envs:{ID}", max_episode_steps=STEPS)
     found = []
     for kind, options in ((gym.vector.AsyncVectorEnv, {"context": "spawn"}), (gym.vector.SyncVectorEnv, {})):
-        envs = kind([make_in_a_process] * 2, **options)
+        envs = kind([maker] * 2, **options)
         rows = [envs.reset(seed=3)[0]]
         for action in actions:
             observation, reward, _, truncated, info = envs.step(action)

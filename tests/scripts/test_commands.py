@@ -196,7 +196,7 @@ def test_numbers_of_a_task_are_set_and_checked(command, tmp_path):
     options = json.loads((tmp_path / "run" / "config.json").read_text())["environment_options"]
     assert (options["target_speed"], options["density"]) == (0.1, 1100.0)
     status, _, error = command(*flags, "--out", tmp_path / "other", "--set", "target_sped=0.1")
-    assert status == 1 and "keyword 'target_sped'" in error and "target_speed" in error
+    assert status == 1 and "keyword argument 'target_sped'" in error and "target_speed" in error
     status, _, error = command(*flags, "--out", tmp_path / "other", "--set", "fast")
     assert status == 1 and "set='fast' is not NAME=VALUE" in error
 

@@ -38,9 +38,9 @@ def say(capsys, monkeypatch):
         (["list"], "[ENV]"),
         (["replay"], "RUN"),
         (["gallery"], "[RUN [RUN ...]]"),
-        (["rods", "fit"], "WIRE"),
-        (["rods", "evaluate"], "WIRE"),
-        (["rods", "view"], "FILE"),
+        (["rods", "fit"], "PATH_OR_NAME"),
+        (["rods", "evaluate"], "PATH_OR_NAME"),
+        (["rods", "view"], "PATH_OR_NAME"),
     ],
     ids=" ".join,
 )
@@ -117,7 +117,7 @@ def test_list_prints_the_documentation_of_a_task(say, name):
     assert "2 actions, 26 observations, 80 steps of 0.01 s, each of" in text
     for words in ("Action Space", "Observation Space", "Rewards", "*distance*", 'info["score"]', "Episode End"):
         assert words in text
-    assert "muscle_strength = 15000.0 Pa: stress at full activation" in text
+    assert "muscle_strength = 10000.0 Pa: stress at full activation" in text
     assert "--set youngs_modulus=100000.0" in text
 
 

@@ -265,8 +265,6 @@ def test_a_fit_interrupted_before_its_first_iteration_can_be_resumed(command, da
 
 def test_only_the_same_fit_is_resumed(command, data, shipped, identification, tmp_path):
     out = tmp_path / "fit"
-    status, _, error = command("fit", "dlo2", "--out", out, "--resume")
-    assert status == 1 and "is not the folder of a run" in error
     assert command("fit", "dlo2", "--iterations", 2, "--start", "dlo2", "--out", out)[0] == 0
     assert load_parameters(out / "start.json").values == {"drag": 0.01}
     status, _, error = command("fit", "bdlo1", "--out", out, "--resume")

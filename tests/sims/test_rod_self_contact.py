@@ -414,8 +414,8 @@ LINE = np.outer(np.arange(6), [0.05, 0, 0])
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SelfContact(stiffness=-1.0), "self_contact: stiffness=-1.0 must be finite and not negative"),
-        (lambda: SelfContact(friction=np.nan), "self_contact: friction=nan must be finite and not negative"),
+        (lambda: SelfContact(stiffness=-1.0), "self_contact: stiffness=-1.0 must be a finite number >= 0"),
+        (lambda: SelfContact(friction=np.nan), "self_contact: friction=nan must be a finite number >= 0"),
         (lambda: RodScene(Rod(LINE), self_contact=SelfContact(radius=0.0)), "radius=0.0 must be a positive length"),
         (lambda: RodScene(Rod(LINE), self_contact=SelfContact(radius=np.ones(5))), r"radius has shape \(5,\), must be"),
         (lambda: RodScene(Rod(LINE), self_contact=True), "self_contact=True must be a SelfContact or None"),

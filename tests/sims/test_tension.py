@@ -115,7 +115,7 @@ def scene(material="liquid", **options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"surface_tension": -0.1}, r"surface_tension=-0.1 must be a finite number >= 0 \[N/m\]"),
+        ({"surface_tension": -0.1}, r"surface_tension=-0.1 must be a finite number >= 0 \[N\]"),
         ({"surface_tension": np.nan}, "surface_tension=nan must be"),
         ({"surface_tension": np.inf}, "surface_tension=inf must be"),
         ({"surface_tension": [0.1, 0.2]}, r"surface_tension=\[0.1, 0.2\] must be"),

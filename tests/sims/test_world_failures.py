@@ -102,7 +102,7 @@ def test_bad_construction(make, message):
         (lambda w, c: w.state("temperature"), "state 'temperature' is unknown; this scene has: position, velocity"),
         (lambda w, c: w.parameter("viscosity"), "parameter 'viscosity' is unknown; this scene has: youngs_modulus"),
         (lambda w, c: w.set_state("velocity", np.zeros((1, 5, 2))), r"velocity has shape \(1, 5, 2\)"),
-        (lambda w, c: w.set_state("velocity", np.inf), "velocity contains a value that is not finite"),
+        (lambda w, c: w.set_state("velocity", np.inf), "velocity=inf must be finite"),
         (lambda w, c: w.set_state("position", 0.01), "position of particle 0 is"),
         (lambda w, c: w.set_state("velocity", 0.0, [True, False]), "worlds="),
         (lambda w, c: w.set_state("effector_orientation", 1.0), "effector_orientation must be unit .* length 2"),
