@@ -11,11 +11,13 @@ from pliant.policies.trajectory.settings import CmaesSettings, GradientSettings
 ID = "pliant/FingerReach-v0"
 
 
-@pytest.mark.parametrize("family", ["sequence", "sinusoids"])
-def test_a_few_gradient_steps_raise_return_and_score(family):
+@pytest.mark.parametrize(("family", "iterations", "rate"), [("sequence", 4, 0.1), ("sinusoids", 20, 0.2)])
+def test_a_few_gradient_steps_raise_return_and_score(family, iterations, rate):
     env = gymnasium.make(ID, differentiable=True)
     try:
-        settings = GradientSettings(iterations=4, learning_rate=0.1, schedule="constant", parametrisation=family)
+        settings = GradientSettings(
+            iterations=iterations, learning_rate=rate, schedule="constant", parametrisation=family
+        )
         result = gradient.optimize(env, settings)
     finally:
         env.close()
