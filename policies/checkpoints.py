@@ -20,6 +20,8 @@ from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
+from pliant.sims.inputs import shown
+
 VERSION = 1
 """Of the descriptions of policies."""
 LARGEST_JSON = 64 * 2**20  # bytes
@@ -213,20 +215,14 @@ def check_network(
     """
     hidden = settings.get("hidden")
     if not isinstance(hidden, list):
-        raise ValueError(f"{file}: hidden={shortened(hidden)} must be a list of whole numbers")
+        raise ValueError(f"{file}: hidden={shown(hidden)} must be a list of whole numbers")
     first, last = settings.get("observation_size"), settings.get("action_size")
     layers = {f"hidden[{k}]": size for k, size in enumerate(hidden)}
     for name, size in {"observation_size": first, **layers, "action_size": last}.items():
         if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= numbers:
-            raise ValueError(f"{file}: {name}={shortened(size)} must be a whole number from 1 to {numbers:,}")
+            raise ValueError(f"{file}: {name}={shown(size)} must be a whole number from 1 to {numbers:,}")
     sizes = [first if inputs is None else inputs, *hidden, last if outputs is None else outputs]
     if sum(a * b for a, b in pairwise(sizes)) > numbers:
         raise ValueError(
-            f"{file}: a network of layers {shortened(sizes)} has more weights than the {numbers:,} in its other file"
+            f"{file}: a network of layers {shown(sizes)} has more weights than the {numbers:,} in its other file"
         )
-
-
-def shortened(value: Any) -> str:
-    """A value for a message, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -10,11 +10,11 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, get_args, get_type_hints
 
-from pliant.policies.checkpoints import shortened
 from pliant.scripts.errors import CommandError
 from pliant.scripts.options import RESERVED, EnvironmentOptions
 from pliant.scripts.registry import own_options, resolve
 from pliant.scripts.runs import RunFolder
+from pliant.sims.inputs import shown
 
 MOST_NUMBERS = 10**6  # in a physical parameter
 
@@ -66,15 +66,15 @@ def read_summary(folder: RunFolder) -> dict[str, Any]:
     """
     found, path = folder.read_json("metrics.json").get("summary"), folder.path / "metrics.json"
     if not isinstance(found, dict):
-        raise CommandError(f"{path}: summary={shortened(found)} must be a JSON object")
+        raise CommandError(f"{path}: summary={shown(found)} must be a JSON object")
     try:
         for name in {"seed", "video_seed"} & found.keys():
             whole(f"summary.{name}", found[name])
         for name in {"score", "video_score"} & found.keys():
             if found[name] is not None and not is_number(found[name]):
-                raise ValueError(f"summary.{name}={shortened(found[name])} must be a finite number or null")
+                raise ValueError(f"summary.{name}={shown(found[name])} must be a finite number or null")
         if not isinstance(found.get("environment", ""), str):
-            raise ValueError(f"summary.environment={shortened(found['environment'])} must be text")
+            raise ValueError(f"summary.environment={shown(found['environment'])} must be text")
     except ValueError as error:
         raise CommandError(f"{path}: {error}") from error
     return found
@@ -92,16 +92,16 @@ def check_options(env_id: str, options: dict[str, Any]) -> None:
         if name in flags:
             if not any(value == word and type(value) is type(word) for word in flags[name] or (value,)):
                 words = ", ".join(map(repr, flags[name]))
-                raise ValueError(f"environment_options.{name}={shortened(value)} is unknown; allowed: {words}")
+                raise ValueError(f"environment_options.{name}={shown(value)} is unknown; allowed: {words}")
             if not flags[name] and not isinstance(value, str):
-                raise ValueError(f"environment_options.{name}={shortened(value)} must be text")
+                raise ValueError(f"environment_options.{name}={shown(value)} must be text")
         elif name == "parameters":
             _check_parameters(value)
         elif name in RESERVED or name not in own:
             allowed = ", ".join([*flags, "parameters", *(known for known in own if known not in RESERVED)])
-            raise ValueError(f"environment_options.{shortened(name)} is not taken from a file; allowed: {allowed}")
+            raise ValueError(f"environment_options.{shown(name)} is not taken from a file; allowed: {allowed}")
         elif not (is_number(value) or isinstance(value, (bool, str))):
-            raise ValueError(f"environment_options.{name}={shortened(value)} must be a finite number, a word or a bool")
+            raise ValueError(f"environment_options.{name}={shown(value)} must be a finite number, a word or a bool")
 
 
 def flag_values() -> dict[str, tuple[Any, ...]]:
@@ -119,7 +119,7 @@ def whole(name: str, value: Any) -> int:
         ValueError: it is not.
     """
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise ValueError(f"{name}={shortened(value)} must be a whole number from 0 to 2^63 - 1")
+        raise ValueError(f"{name}={shown(value)} must be a whole number from 0 to 2^63 - 1")
     return value
 
 
@@ -131,8 +131,8 @@ def is_number(value: Any) -> bool:
 def _check_parameters(value: Any) -> None:
     """Refuse physical parameters that are not numbers, or flat lists of them, by name."""
     if not isinstance(value, dict):
-        raise ValueError(f"environment_options.parameters={shortened(value)} must be values by name")
+        raise ValueError(f"environment_options.parameters={shown(value)} must be values by name")
     for name, numbers in value.items():
         listed = numbers if isinstance(numbers, list) else [numbers]
         if not 0 < len(listed) <= MOST_NUMBERS or not all(map(is_number, listed)):
-            raise ValueError(f"environment_options.parameters.{name}={shortened(numbers)} must be finite numbers")
+            raise ValueError(f"environment_options.parameters.{name}={shown(numbers)} must be finite numbers")
