@@ -36,7 +36,7 @@ def resolve(name: str) -> str:
     """
     import gymnasium
 
-    from pliant.policies.checkpoints import shortened
+    from pliant.sims.inputs import shown
 
     ids = registered_ids()
     name = name.removeprefix("pliant.envs:")
@@ -44,7 +44,7 @@ def resolve(name: str) -> str:
         entry_point = gymnasium.registry[name].entry_point
         if entry_point == ENTRY_POINT or callable(entry_point):
             return name
-        raise CommandError(f"{shortened(name)} is not one of Pliant's environments; `pliant list` shows what there is")
+        raise CommandError(f"{shown(name)} is not one of Pliant's environments; `pliant list` shows what there is")
     short = {full.removeprefix(NAMESPACE).rsplit("-v", 1)[0].lower(): full for full in ids}
     plain = name.lower().removeprefix(NAMESPACE)
     wanted = plain.rsplit("-v", 1)[0]
@@ -52,7 +52,7 @@ def resolve(name: str) -> str:
         return short[wanted]
     near = [short[match] for match in difflib.get_close_matches(wanted, short, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else "`pliant list` shows what there is"
-    raise CommandError(f"there is no environment {shortened(name)}; {hint}")
+    raise CommandError(f"there is no environment {shown(name)}; {hint}")
 
 
 def own_options(env_id: str) -> tuple[str, ...]:
