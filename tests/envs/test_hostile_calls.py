@@ -256,10 +256,12 @@ def test_hostile_configurations_are_refused_by_name() -> None:
     count, wrong = 0, []
     for entry in ENTRIES:
         config = load_task(entry.task).Config
-        for name in config.__dataclass_fields__:
+        for name, field in config.__dataclass_fields__.items():
+            is_flag = True in field.metadata.get("allowed", ())
             for value in values():
                 count += 1
-                taken = None if number(value) or isinstance(value, str) or value is None else False
+                flag = is_flag and isinstance(value, (bool, np.bool_))
+                taken = None if flag or number(value) or isinstance(value, str) or value is None else False
                 problem, _ = attempt(lambda c=config, n=name, v=value: make_config(c, {n: v}), name, taken)
                 if problem:
                     wrong.append(f"{entry.id} {name}={describe(value)}: {problem}")

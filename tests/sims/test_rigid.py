@@ -167,7 +167,7 @@ def test_a_grip_holds_and_lifts_a_body_by_friction():
     position, volume = block([0.375, 0.3], [0.25, 0.25], cell / 2)
     box = Body("box", position, volume, "rigid", youngs_modulus=1e6)
     plates = [
-        Effector(name, Box((0.032, 0.15, 0.1)), [0.5 + side * 0.187, 0.425], friction=0.8)
+        Effector(name, Box((0.035, 0.15, 0.1)), [0.5 + side * 0.19, 0.425], friction=0.8)
         for name, side in (("left", -1), ("right", 1))
     ]
     world = World(Scene(2, (32, 32), cell, [box], plates), substeps=20, dt=2e-4, soft_contact=False)
