@@ -51,7 +51,7 @@ def test_every_requirement_is_imported_or_says_by_whom():
         "stable-baselines3": "stable_baselines3",
         "tensorboard": "torch.utils.tensorboard",
     }
-    loaded = {"moviepy", "pygame", "pytest-xdist", "ruff", "mypy"}  # by Gymnasium, pytest and the commands
+    loaded = {"moviepy", "pygame", "pytest-xdist", "rtree", "ruff", "mypy"}  # by Gymnasium, pytest, trimesh, commands
     tables = PROJECT.split("dependencies = [")[1].split("[project.scripts]")[0]
     code = "\n".join(
         path.read_text(encoding="utf-8") for room in (*ROOMS, "tests") for path in (ROOT / room).rglob("*.py")
