@@ -130,15 +130,12 @@ class World(WorldState):
             ValueError: the arrays are not those of such a World and of as many worlds.
         """
         self._check_open()
-        for name, values, size in (("state", state, self._sizes.state), ("outputs", outputs, self._sizes.output)):
-            if values.shape != (self.batch, size):
-                raise ValueError(f"{name} of the snapshot has shape {values.shape}, must be {(self.batch, size)}")
         state, outputs = (
-            real_array(f"{name} of the snapshot", values, dtype=self.dtype)
-            for name, values in (("state", state), ("outputs", outputs))
+            np.array(real_array(f"{name} of the snapshot", values, shape=(self.batch, size), dtype=self.dtype))
+            for name, values, size in (("state", state, self._sizes.state), ("outputs", outputs, self._sizes.output))
         )
         self.reset()
-        self._show(np.ascontiguousarray(state))
+        self._show(state)
         self._shown_outputs = outputs
 
     def __getstate__(self) -> dict[str, Any]:
