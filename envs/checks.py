@@ -21,7 +21,7 @@ class UnknownKeyword(TypeError, ValueError):
     def of(cls, name: str, value: Any, allowed: Iterable[str]) -> UnknownKeyword:
         """The error for ``name=value``, with the phrase that Python uses and what is allowed."""
         return cls(
-            f"the environment got an unexpected keyword argument {name!r} (value {value!r}), which is unknown; "
+            f"the environment got an unexpected keyword argument {name!r} (value {shown(value)}), which is unknown; "
             f"allowed: {', '.join(allowed)}"
         )
 

@@ -239,7 +239,7 @@ class World(WorldState):
         """One step from the current state, through a segment that keeps all substeps or through the two live frames;
         returns which of the worlds that may fail did and were put back."""
         frames, first, count = self._memory.live, self._current, 2
-        before = (self._shown.copy(), self._shown_outputs) if may_fail.any() else None
+        outputs = self._shown_outputs
         if segment is not None:
             self._memory.write_frame(segment, 0, self._memory.frame(self._memory.live, self._current))
             frames, first, count = segment, 0, self.substeps + 1
@@ -251,9 +251,9 @@ class World(WorldState):
             self._shown = self._memory.frame(self._memory.live, self._current)
         if self._sizes.output:
             self._shown_outputs = self._memory.rows("outputs", self._sizes.output).copy()
-        if before is not None and failed.any():
+        if failed.any():
             state = self._shown.copy()
-            state[failed], self._shown_outputs[failed] = before[0][failed], before[1][failed]
+            state[failed], self._shown_outputs[failed] = self._before[failed], outputs[failed]
             self._show(state)
         return failed
 

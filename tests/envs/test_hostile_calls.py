@@ -232,6 +232,7 @@ KEYWORDS: dict[str, Accepts] = {
     "arm": nothing,
     "terminate_on_success": flags,
     "on_divergence": nothing,
+    "colour": nothing,
     "youngs_modulus": lambda v: None if number(v) and v >= 0 else False,
 }
 
