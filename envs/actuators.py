@@ -1,7 +1,8 @@
 """Actuators: how actions become the controls of a World, and how cotangents of controls become those of actions.
 
 The plain one is a matrix; `BoundedActuator` also keeps effectors within a workspace. Two have a state of their own:
-`pliant.envs.arms.ArmActuator` joint angles, `MuscleActuator`, around any of the others, the activation of muscles.
+`pliant.envs.arms.actuator.ArmActuator` joint angles, `MuscleActuator`, around any of the others, the activation of
+muscles.
 """
 
 from __future__ import annotations
@@ -238,18 +239,3 @@ class MuscleActuator(Actuator):
 
     def initial_adjoint(self, cotangents: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return self.inner.initial_adjoint(cotangents) | {ACTIVATION: self._bar.copy()}
-
-
-def make_actuator(task: Task, world: World) -> Actuator:
-    """The actuator of a task in a World: `_make_direct`, with muscles that take their time if the task says so."""
-    direct = _make_direct(task, world)
-    return direct if task.activation_time is None else MuscleActuator(direct, world, task.activation_time)
-
-
-def _make_direct(task: Task, world: World) -> Actuator:
-    """Arms, if the task has them, else what keeps to the workspace, if it has one."""
-    if task.arms is None:
-        return BoundedActuator(task, world) if task.workspace else Actuator(task, world)
-    from pliant.envs.arms import ArmActuator
-
-    return ArmActuator(task, world)

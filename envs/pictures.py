@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pliant.envs.arm_pictures import ArmPictures
+from pliant.envs.arms.pictures import ArmPictures
 from pliant.envs.rollout import Rollout
 from pliant.envs.task import Task
 from pliant.sims.camera.camera import Camera

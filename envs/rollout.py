@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from pliant.envs.actuators import make_actuator
+from pliant.envs.actuation import make_actuator
 from pliant.envs.checks import broadcast, check_actions
-from pliant.envs.features import Sink, View
+from pliant.envs.features.words import Sink, View
 from pliant.envs.parameters import Parameters
 from pliant.envs.scoring import Scorer
 from pliant.envs.task import Task
-from pliant.sims.checks import SimulationDiverged, check_gradient
+from pliant.sims.checks import check_gradient
+from pliant.sims.failures import SimulationDiverged
 from pliant.sims.inputs import shown
 from pliant.sims.world import World
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pliant.envs.features import View
+from pliant.envs.features.words import View
 from pliant.envs.task import Score
 
 

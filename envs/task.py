@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
+from pliant.envs.arms.holding import Arms
+from pliant.envs.arms.mounts import Mount, default_mounts, driven_effectors
 from pliant.envs.checks import UnknownKeyword
-from pliant.envs.features import Feature
+from pliant.envs.features.words import Feature
 from pliant.sims.inputs import real, shown, word
+from pliant.sims.part import Model
 from pliant.sims.robot.effector import Effector
-from pliant.sims.solver import Model
 
 if TYPE_CHECKING:
-    from pliant.envs.arms import Arms, Mount
     from pliant.sims.robot.kinematics import Chain
     from pliant.sims.robot.kinematics_urdf import AnyArm
 
@@ -154,13 +155,11 @@ class Task(ABC):
         self.action_size = next(iter(self.action.values())).shape[1]
         self.arms: Arms | None = None
         if not (isinstance(arm, str) and arm == "none"):
-            from pliant.envs.arms import Arms
-
-            self.arms = Arms(self, arm)
+            self.arms = Arms(self.scene, self.action, self.joint_speed, self.make_mounts, type(self).__name__, arm)
             self.action_size = self.arms.action_size
         self.observation = self.make_observation()
         if self.arms:
-            self.observation = [*self.observation, self.arms.observed()]
+            self.observation = [*self.observation, Observed(*self.arms.observed())]
         self.reward = self.make_reward()
         self.score = self.make_score()
         self.measures = self.make_measures()
@@ -198,9 +197,7 @@ class Task(ABC):
         By default each arm reaches the effector from above and stands half a metre off, behind a single effector or
         outwards of several. ``chain`` is the arm.
         """
-        from pliant.envs.arms import default_mounts
-
-        return default_mounts(self, chain)
+        return default_mounts(self.scene, driven_effectors(self.action), chain)
 
     @abstractmethod
     def make_observation(self) -> list[Observed]:

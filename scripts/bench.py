@@ -81,7 +81,8 @@ class Case:
         """The scene."""
         import numpy as np
 
-        from pliant.sims.mpm.scene import Body, Scene, Walls
+        from pliant.sims.mpm.bodies import Body, Walls
+        from pliant.sims.mpm.scene import Scene
 
         cell = 1.0 / self.cells
         spacing = 0.5 * cell
@@ -119,7 +120,8 @@ class RodCase:
         """The scene."""
         import numpy as np
 
-        from pliant.sims.rod.scene import Grip, Rod, RodScene
+        from pliant.sims.rod.rod import Grip, Rod
+        from pliant.sims.rod.scene import RodScene
 
         n = self.vertices
         angle = np.linspace(-0.4, 0.4, n - 1)  # of the edges, on an arc that is level in the middle

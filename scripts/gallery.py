@@ -52,7 +52,7 @@ def run(arguments: Arguments) -> int:
     import imageio.v3 as imageio
 
     from pliant.envs import ENTRIES
-    from pliant.policies.checkpoints import replacing
+    from pliant.policies.files.checkpoints import replacing
 
     pictures = {}
     for folder in arguments.runs:

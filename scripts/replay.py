@@ -79,10 +79,11 @@ def _play_actions(source: RunFolder, described: RunDescription, seed: int) -> tu
 def _play_policy(source: RunFolder, described: RunDescription, seed: int) -> tuple[Any, float, float, float | None]:
     """The same of the policy of `pliant train`; an interrupted training has one, but reports no score yet."""
     from pliant.scripts.run_files import read_summary
-    from pliant.scripts.training_parts import TEST_SEED, record_policy
+    from pliant.scripts.training.seeds import TEST_SEED
+    from pliant.scripts.video import record_policy
 
     try:
-        from pliant.policies.policy_files import load_policy
+        from pliant.policies.networks.policy_files import load_policy
     except ImportError as error:
         raise CommandError(f"policies need torch: pip install 'pliant[rl]' ({error})") from error
     policy = load_policy(source.path / "policy")

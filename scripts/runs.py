@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from pliant.policies.checkpoints import load_arrays, load_json, replacing, save_arrays, save_json
+from pliant.policies.files.checkpoints import load_arrays, load_json, replacing, save_arrays, save_json
 from pliant.scripts.errors import CommandError
 from pliant.scripts.folders import make_folder
 from pliant.scripts.locks import FolderLock
@@ -320,3 +320,12 @@ def plain(value: Any) -> Any:
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         value = value.item()
     return None if _absent(value) else value
+
+
+def available_memory() -> int | None:
+    """Bytes that may still be used; None where the system does not tell."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pliant.policies.checkpoints import regular_size, replacing
+from pliant.policies.files.checkpoints import regular_size, replacing
 from pliant.scripts.errors import CommandError
 
 FRAMES_PER_SECOND = 25
@@ -192,3 +192,39 @@ def label(text: str, width: int) -> np.ndarray:
     (text_width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     scale = min(scale, scale * (width - 16) / max(text_width, 1))
     return cv2.putText(strip, text, (8, 19), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
+
+
+def record_policy(env_id: str, env_options: dict[str, Any], policy: Any, seed: int) -> tuple[np.ndarray, float, float]:
+    """An episode in closed loop: frames, return and score as of `pliant.scripts.video.record`.
+
+    Raises:
+        CommandError: the policy is of another task.
+    """
+    from pliant.scripts import video
+    from pliant.scripts.registry import make
+
+    env = make(env_id, render_mode="rgb_array", **{"on_divergence": "truncate", **env_options})
+    try:
+        observation, _ = env.reset(seed=seed)
+        actions = []
+        for _ in range(env.horizon):
+            try:
+                action = np.clip(policy.act(observation[None])[0], -1.0, 1.0)
+            except (IndexError, RuntimeError, TypeError, ValueError) as error:
+                raise CommandError(
+                    f"the policy does not take the {len(observation)} observations of {env_id}: it is of another task"
+                ) from error
+            if not np.isfinite(action).all():
+                raise CommandError("the policy gives actions that are not finite: its weights are broken")
+            if action.shape != env.action_space.shape:
+                raise CommandError(
+                    f"the policy gives {action.size} actions, {env_id} takes {env.action_space.shape[0]}: it is of "
+                    "another task"
+                )
+            actions.append(action)
+            observation, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                break
+        return video.record(env, np.array(actions), seed=seed)
+    finally:
+        env.close()

@@ -6,22 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from pliant.sims.failures import SimulationDiverged
+from pliant.sims.fields import Field
 from pliant.sims.inputs import real_array, shown
-from pliant.sims.solver import Field
-
-
-class SimulationDiverged(RuntimeError):
-    """A state or a gradient is no longer finite, a particle left the domain, or a body is torn or has collapsed.
-
-    Attributes:
-        step, substep: where (substep is None for a gradient).  array: which quantity.  world: index in the batch.
-        cause: the likely reason.
-    """
-
-    def __init__(self, step: int, substep: int | None, array: str, world: int, cause: str) -> None:
-        self.step, self.substep, self.array, self.world, self.cause = step, substep, array, world, cause
-        at = f"step {step}" + ("" if substep is None else f", substep {substep}")
-        super().__init__(f"simulation diverged at {at} in {array} of world {world}: {cause}")
 
 
 def look_up(fields: dict[str, Field], name: str, what: str) -> Field:

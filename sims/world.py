@@ -8,14 +8,15 @@ import numpy as np
 
 from pliant.sims.arrays import Array
 from pliant.sims.checkpoint import Recording, parse_memory
-from pliant.sims.checks import SimulationDiverged, add_cotangent, check_gradient, look_up
-from pliant.sims.drivers import team_drivers
-from pliant.sims.elements import element_drivers
+from pliant.sims.checks import add_cotangent, check_gradient, look_up
+from pliant.sims.drivers.elements import element_drivers
+from pliant.sims.drivers.team import team_drivers
+from pliant.sims.failures import CAUSES, SimulationDiverged, failed_array
 from pliant.sims.inputs import flag, real, real_array, shown, whole
 from pliant.sims.launch import Launch
-from pliant.sims.layout import FORWARD_ARRAYS, REVERSE_ARRAYS, WorldMemory
+from pliant.sims.memory import FORWARD_ARRAYS, REVERSE_ARRAYS, WorldMemory
+from pliant.sims.part import Model
 from pliant.sims.runtime import choose, float_type, numpy_type, thread_count
-from pliant.sims.solver import CAUSES, Model, failed_array
 from pliant.sims.world_state import WorldState
 
 MEMBER_ELEMENTS = 2048

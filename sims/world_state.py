@@ -10,9 +10,9 @@ import numpy as np
 from pliant.sims.checks import fit, look_up
 from pliant.sims.copying import MadeAnew
 from pliant.sims.inputs import real_array
-from pliant.sims.layout import WorldMemory
+from pliant.sims.memory import WorldMemory
+from pliant.sims.part import Part
 from pliant.sims.runtime import check_process, numpy_type
-from pliant.sims.solver import Part
 
 
 class WorldState(MadeAnew):

@@ -12,9 +12,10 @@ from pliant.envs import features as f
 from pliant.envs.base import TaskEnv, TaskVectorEnv
 from pliant.envs.particles import fill_box
 from pliant.envs.task import Design, Observed, Score, Task, Term
-from pliant.sims.mpm.scene import Body, Scene, Walls
+from pliant.sims.mpm.bodies import Body, Walls
+from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.effector import Effector
-from pliant.sims.robot.shapes import Sphere
+from pliant.sims.shapes.shapes import Sphere
 
 HORIZON = 6
 CELL = 0.02  # [m]

@@ -21,10 +21,12 @@ import numpy as np
 from pliant.envs import features as f
 from pliant.envs.base import TaskEnv, TaskVectorEnv
 from pliant.envs.task import Observed, Score, Task, Term
-from pliant.sims.mpm import state as mpm
-from pliant.sims.mpm.scene import Body, Scene
+from pliant.sims.fields import CONTROL, DT, FREE_HEADER, STATE, Field
+from pliant.sims.mpm import places as mpm
+from pliant.sims.mpm.bodies import Body
+from pliant.sims.mpm.scene import Scene
+from pliant.sims.part import Part, Phases
 from pliant.sims.runtime import ti
-from pliant.sims.solver import CONTROL, DT, FREE_HEADER, STATE, Field, Part, Phases
 
 ID = "test/PointMass-v0"
 HORIZON, STEP_TIME, SUBSTEPS = 20, 0.1, 2

@@ -3,8 +3,9 @@
 import numpy as np
 
 from pliant.sims.robot.effector import Effector
-from pliant.sims.robot.shapes import HalfSpace, Sphere
-from pliant.sims.rod.scene import Grip, Rod, RodScene
+from pliant.sims.rod.rod import Grip, Rod
+from pliant.sims.rod.scene import RodScene
+from pliant.sims.shapes.shapes import HalfSpace, Sphere
 from pliant.sims.world import World
 
 EDGE = 0.05  # [m]

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from pliant.sims.mpm.scene import Body, Scene, Walls
+from pliant.sims.mpm.bodies import Body, Walls
+from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.effector import Effector
-from pliant.sims.robot.shapes import Box, Capsule, Sphere
+from pliant.sims.shapes.shapes import Box, Capsule, Sphere
 from pliant.sims.world import World
 
 CELL = 1 / 16

@@ -51,6 +51,30 @@ def test_imports_point_one_way(room, forbidden):
     assert offenders(modules(room), forbidden) == []
 
 
+def dependencies() -> dict[str, set[str]]:
+    """Modules of the package, by dotted name, and which of each other they import, anywhere in the file."""
+    names = {
+        ".".join(("pliant", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
+        for room in ROOMS
+        for path in modules(room)
+    }
+    found = {}
+    for name, path in names.items():
+        targets = {full if full in names else full.rpartition(".")[0] for full in imports(path)}
+        found[name] = (targets & set(names)) - {name}
+    return found
+
+
+def test_no_file_imports_another_in_a_circle():
+    """What is left when files that import nothing that is left are taken away, again and again, lies on circles."""
+    left = dependencies()
+    assert len(left) > 200
+    while free := [name for name, targets in left.items() if not targets & set(left)]:
+        for name in free:
+            del left[name]
+    assert sorted(left) == []
+
+
 def test_only_the_runtime_imports_and_starts_taichi():
     others = [path for room in ROOMS for path in modules(room) if path != ROOT / "sims" / "runtime.py"]
     assert offenders(others, ("taichi", "quadrants")) == []

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs import shape_features as s
-from pliant.envs.dough.common import ALONG_X, DoughConfig, DoughTask
+from pliant.envs.dough.dough_task import ALONG_X, DoughConfig, DoughTask
 from pliant.envs.particles import fill_box
 from pliant.envs.task import Observed, Term
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.shapes import Capsule
+from pliant.sims.shapes.shapes import Capsule
 
 CUBE = 0.018  # edge of the block that is moved [m]
 BASE = np.array([0.03, 0.03, 0.009])  # edges of the block that it is put on [m]
@@ -124,7 +123,7 @@ class Assembly(DoughTask):
 
     def make_reward(self) -> list[Term]:
         cube, base = (self.rows[self.scene.group(name)] for name in ("cube", "base"))
-        outside = s.OutsideBox(cube, centre="target", half_extent="half_extent", smoothing=0.1 * CUBE)
+        outside = f.OutsideBox(cube, centre="target", half_extent="half_extent", smoothing=0.1 * CUBE)
         moved = f.Distance("base", f.Offset("moved", f.centre(base, 3), "place"))
         return [
             self.density_term(),

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.dough.common import ALONG_Y, DoughConfig, DoughTask
+from pliant.envs.dough.dough_task import ALONG_Y, DoughConfig, DoughTask
 from pliant.envs.particles import fill_box
 from pliant.envs.task import Observed, Term
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.shapes import Capsule
+from pliant.sims.shapes.shapes import Capsule
 
 ROPE = np.array([0.015, 0.048, 0.015])  # edges of the rope [m]
 MIDDLE = (0.057, 0.06)  # of the rope, on the table [m]

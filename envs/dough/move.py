@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs import shape_features as s
-from pliant.envs.dough.common import DoughTask
+from pliant.envs.dough.dough_task import DoughTask
 from pliant.envs.particles import fill_ball
 from pliant.envs.task import Observed, Score, Term
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.shapes import Sphere
+from pliant.sims.shapes.shapes import Sphere
 
 RADIUS = 0.019  # of the ball [m]
 PLACE = (0.07, 0.06)  # of the ball on the table [m]
@@ -103,13 +102,13 @@ class Move(DoughTask):
     def make_reward(self) -> list[Term]:
         config, rows, cell = self.config, self.rows, self.scene.cell
         self.grid = self.density_grid()
-        outside = s.OutsideBall(rows, centre="target", radius=RADIUS, smoothing=0.1 * RADIUS)
+        outside = f.OutsideBall(rows, centre="target", radius=RADIUS, smoothing=0.1 * RADIUS)
         terms = [
-            Term(s.DensityMatch(self.grid, "target_density"), -config.density_weight),
+            Term(f.DensityMatch(self.grid, "target_density"), -config.density_weight),
             Term(outside, -config.outside_weight / RADIUS),
         ]
         for number, effector in enumerate(self.scene.effectors):
-            contact = s.ContactDistance(
+            contact = f.ContactDistance(
                 number, rows, reach=TOOL, sharpness=2.0 / cell, smoothing=0.1 * RADIUS, name=f"contact_{effector.name}"
             )
             terms.append(Term(contact, -config.contact_weight / RADIUS))
@@ -118,10 +117,10 @@ class Move(DoughTask):
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         target = self.start + [rng.uniform(*SHIFT), rng.uniform(-SIDE, SIDE), 0.0]
         density = self.target_density(self.scene.position + target - self.start)
-        return {"target": target, "target_density": density[0], "best_iou": s.soft_iou(density, density)[0]}
+        return {"target": target, "target_density": density[0], "best_iou": f.soft_iou(density, density)[0]}
 
     def make_score(self) -> Score:
-        return Score(s.SoftIoU(self.grid, "target_density"), goal="best_iou")
+        return Score(f.SoftIoU(self.grid, "target_density"), goal="best_iou")
 
     def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
         reach = np.array([RADIUS + GAP + 2 * TOOL, RADIUS + SIDE, RADIUS])

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.dough.common import DoughConfig, PressingTask
+from pliant.envs.dough.dough_task import DoughConfig, PressingTask
 from pliant.envs.task import Observed
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.shapes import Sphere
+from pliant.sims.shapes.shapes import Sphere
 
 BLOCK = np.array([0.036, 0.036, 0.024])  # edges of the dough [m]
 MIDDLE = (0.057, 0.057)  # of the block, on the table [m]

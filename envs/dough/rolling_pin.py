@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs import shape_features as s
-from pliant.envs.dough.common import ALONG_Y, DoughConfig, DoughTask
+from pliant.envs.dough.dough_task import ALONG_Y, DoughConfig, DoughTask
 from pliant.envs.particles import fill_box
 from pliant.envs.task import Observed, Score, Term
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.shapes import Capsule
+from pliant.sims.shapes.shapes import Capsule
 
 BLOCK = np.array([0.042, 0.036, 0.024])  # edges of the dough [m]
 MIDDLE = (0.09, 0.06)  # of the block, on the table [m]
@@ -113,10 +112,10 @@ class RollingPin(DoughTask):
     def make_reward(self) -> list[Term]:
         config, unit = self.config, self.unit
         self.grid = self.density_grid()
-        outside = s.OutsideBox(self.rows, centre="target", half_extent="half_extent", smoothing=0.1 * unit)
-        contact = s.ContactDistance(0, self.rows, reach=PIN, sharpness=2.0 / self.scene.cell, smoothing=0.1 * unit)
+        outside = f.OutsideBox(self.rows, centre="target", half_extent="half_extent", smoothing=0.1 * unit)
+        contact = f.ContactDistance(0, self.rows, reach=PIN, sharpness=2.0 / self.scene.cell, smoothing=0.1 * unit)
         return [
-            Term(s.DensityMatch(self.grid, "target_density"), -config.density_weight),
+            Term(f.DensityMatch(self.grid, "target_density"), -config.density_weight),
             Term(outside, -config.outside_weight / unit),
             Term(contact, -config.contact_weight / unit),
         ]
@@ -131,11 +130,11 @@ class RollingPin(DoughTask):
             "half_extent": half,
             "thickness": np.array([thickness]),
             "target_density": density[0],
-            "best_iou": s.soft_iou(density, density)[0],
+            "best_iou": f.soft_iou(density, density)[0],
         }
 
     def make_score(self) -> Score:
-        return Score(s.SoftIoU(self.grid, "target_density"), goal="best_iou")
+        return Score(f.SoftIoU(self.grid, "target_density"), goal="best_iou")
 
     def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
         return self.origin - [0.055, 0.035, 0.0], self.origin + [0.055, 0.035, 0.05]

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.dough.common import DoughConfig, DoughTask
+from pliant.envs.dough.dough_task import DoughConfig, DoughTask
 from pliant.envs.particles import fill_box
 from pliant.envs.task import Observed, Term
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.effector import Effector
-from pliant.sims.robot.shapes import Cylinder, Sphere
+from pliant.sims.shapes.shapes import Cylinder, Sphere
 
 LENGTH, WIDTH = 0.078, 0.015  # of the rope along x; of its square section [m]
 MIDDLE = (0.075, 0.051)  # of the rope, on the table [m]

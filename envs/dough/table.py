@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.dough.common import DoughConfig, PressingTask
+from pliant.envs.dough.dough_task import DoughConfig, PressingTask
 from pliant.envs.task import Observed
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.shapes import Sphere
+from pliant.sims.shapes.shapes import Sphere
 
 TOP = np.array([0.048, 0.048, 0.012])  # edges of the table's top [m]
 LEG, HEIGHT = 0.015, 0.021  # edge of a leg's square section, height of the legs [m]

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs import shape_features as s
-from pliant.envs.dough.common import DoughConfig, DoughTask
+from pliant.envs.dough.dough_task import DoughConfig, DoughTask
 from pliant.envs.particles import fill_box
 from pliant.envs.task import Observed, Term
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.shapes import Sphere
+from pliant.sims.shapes.shapes import Sphere
 
 EDGE = 0.018  # of a box [m]
 PLACES = ((0.057, 0.039), (0.057, 0.072), (0.057, 0.105))  # of the boxes on the table [m]
@@ -121,7 +120,7 @@ class TripleMove(DoughTask):
 
     def make_reward(self) -> list[Term]:
         outside = [
-            s.OutsideBox(
+            f.OutsideBox(
                 rows,
                 centre=f"target_{name}",
                 half_extent="half_extent",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.dough.common import DoughConfig, PressingTask
+from pliant.envs.dough.dough_task import DoughConfig, PressingTask
 from pliant.envs.task import Observed
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.shapes import Capsule
+from pliant.sims.shapes.shapes import Capsule
 
 SHEET = np.array([0.054, 0.042, 0.015])  # edges of the dough [m]
 MIDDLE = (0.063, 0.057)  # of the sheet, on the table [m]

@@ -8,12 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs import fluid_features as ff
-from pliant.envs.fluids.common import RIM, WATER, FluidConfig, FluidTask
+from pliant.envs.fluids.fluid_task import RIM, WATER, FluidConfig, FluidTask
 from pliant.envs.particles import fill_cylinder
 from pliant.envs.task import Observed, Score, Term
-from pliant.sims.mpm.scene import Body
-from pliant.sims.robot.shapes import Box
+from pliant.sims.mpm.bodies import Body
+from pliant.sims.shapes.shapes import Box
 
 FLOATS = ("first", "second")
 FLOAT_COLORS = ((0.95, 0.78, 0.20), (0.90, 0.45, 0.25))
@@ -98,11 +97,11 @@ class GatheringTask(FluidTask):
     def make_reward(self) -> list[Term]:
         distances = []
         for name in FLOATS:
-            centre = ff.GroupCentre(f"{name}_place", ff.Group(self.rows(name), axes=self.axes))
+            centre = f.GroupCentre(f"{name}_place", f.Group(self.rows(name), axes=self.axes))
             distances.append((0.5, f.Distance(f"{name}_distance", f.Offset(f"{name}_offset", centre, "place"))))
-        self.distance = ff.WeightedSum("distance", distances)
-        both = ff.Group(np.concatenate([self.rows(name) for name in FLOATS]), effector=0)
-        touched = ff.ShareInside("touched", both, self.paddle, softness=SOFTNESS, margin=NEAR)
+        self.distance = f.WeightedSum("distance", distances)
+        both = f.Group(np.concatenate([self.rows(name) for name in FLOATS]), effector=0)
+        touched = f.ShareInside("touched", both, self.paddle, softness=SOFTNESS, margin=NEAR)
         return [
             Term(self.distance, -self.config.distance_weight / self.unit),
             Term(touched, -self.config.touch_weight),

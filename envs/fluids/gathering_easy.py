@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pliant.envs.fluids.common import RIM
+from pliant.envs.fluids.fluid_task import RIM
 from pliant.envs.fluids.gathering import CLEARANCE, DEPTH, GatheringTask
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.shapes import Box
+from pliant.sims.shapes.shapes import Box
 
 STROKE = (0.0177, 0.1083)  # where the paddle's middle can be along x, from the tank's face [m]
 LANE = (0.0135, 0.0165)  # and along y [m]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from pliant.envs.fluids.common import RIM
+from pliant.envs.fluids.fluid_task import RIM
 from pliant.envs.fluids.gathering import CLEARANCE, DEPTH, GatheringTask
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.containers import RingTank
 from pliant.sims.robot.effector import Effector
-from pliant.sims.robot.shapes import Box
+from pliant.sims.shapes.containers import RingTank
+from pliant.sims.shapes.shapes import Box
 
 TANK = RingTank(inner_radius=0.012, outer_radius=0.045, depth=0.036, wall=0.018, floor_thickness=0.012)
 MIDDLE = (0.0727, 0.0725)  # of the tank, off the nodes of the grid [m]

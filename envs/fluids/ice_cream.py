@@ -13,16 +13,14 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import KDTree
 
 from pliant.envs import features as f
-from pliant.envs import fluid_features as ff
-from pliant.envs import shape_features as s
-from pliant.envs.fluids.common import FluidConfig, FluidTask
+from pliant.envs.fluids.fluid_task import FluidConfig, FluidTask
 from pliant.envs.particles import fill_box
 from pliant.envs.task import Observed, Score, Term
-from pliant.sims.mpm.injector import Injector
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.containers import Cone
+from pliant.sims.mpm.supply.nozzles import Injector
 from pliant.sims.robot.effector import Effector
-from pliant.sims.robot.shapes import Cylinder
+from pliant.sims.shapes.containers import Cone
+from pliant.sims.shapes.shapes import Cylinder
 
 CREAM, WAFER = (0.97, 0.80, 0.78), (0.80, 0.60, 0.36)
 CONE = Cone(radius=0.027, depth=0.039, wall=0.012)
@@ -173,34 +171,34 @@ class IceCream(FluidTask):
             made.append(self.tool(numbers[number], shape, position, softness=softness, color=color, fixed=number == 1))
         return made
 
-    def view_from(self, axes: Sequence[int]) -> ff.GroupDensity:
+    def view_from(self, axes: Sequence[int]) -> f.GroupDensity:
         """The ice cream in the cone's frame on nodes `VIEW` apart, seen along the axis that ``axes`` leave out."""
-        group = ff.Group(self.rows("cream"), axes=axes, effector=self.cone_number)
+        group = f.Group(self.rows("cream"), axes=axes, effector=self.cone_number)
         counts = [5 if axis < 2 else 6 for axis in axes]
         lower = [-2 * VIEW if axis < 2 else -RIM_HEIGHT - VIEW / 4 for axis in axes]
-        return ff.GroupDensity(group, lower=lower, cell=VIEW, counts=counts, volume=self.spacing**3, depth=SIDE)
+        return f.GroupDensity(group, lower=lower, cell=VIEW, counts=counts, volume=self.spacing**3, depth=SIDE)
 
     def make_observation(self) -> list[Observed]:
         origin = self.opening_start
         matter = [
             *self.body_motion("cream", origin),
-            Observed(ff.DensityMap("front", self.view_from((0, 2)))),
-            Observed(ff.DensityMap("side", self.view_from((1, 2)))),
+            Observed(f.DensityMap("front", self.view_from((0, 2)))),
+            Observed(f.DensityMap("side", self.view_from((1, 2)))),
         ]
         goal = [Observed(f.PathValue("course", 3), scale=self.scale), Observed(f.GoalValue("begin", 3))]
         return self.observe(matter, goal, origin=origin)
 
     def make_reward(self) -> list[Term]:
-        group = ff.Group(self.rows("cream"), effector=self.cone_number)
+        group = f.Group(self.rows("cream"), effector=self.cone_number)
         low = np.array([-CONE.radius, -CONE.radius, CONE.floor]) - 2 * GRAIN
         high = np.array([CONE.radius, CONE.radius, TOP]) + 2 * GRAIN
         counts = np.ceil((high - low) / GRAIN).astype(int) + 1
-        self.grid = ff.GroupDensity(group, lower=low, cell=GRAIN, counts=counts.tolist(), volume=self.spacing**3)
-        self.overlap = s.Overlap(self.grid, "target_density")
+        self.grid = f.GroupDensity(group, lower=low, cell=GRAIN, counts=counts.tolist(), volume=self.spacing**3)
+        self.overlap = f.Overlap(self.grid, "target_density")
         config = self.config
         return [
-            Term(ff.MatchedDistance("matched", group, "target", smoothing=0.002), -config.matched_weight / CONE.radius),
-            Term(s.DensityMatch(self.grid, "target_density"), -config.density_weight),
+            Term(f.MatchedDistance("matched", group, "target", smoothing=0.002), -config.matched_weight / CONE.radius),
+            Term(f.DensityMatch(self.grid, "target_density"), -config.density_weight),
         ]
 
     def make_score(self) -> Score:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pliant.envs.fluids.common import RIM
+from pliant.envs.fluids.fluid_task import RIM
 from pliant.envs.fluids.ice_cream import GAP, RIM_HEIGHT, RISE, SLACK, IceCream
 
 CLEARANCE = 0.012  # of the cone to the tank [m]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pliant.envs.fluids.common import RIM
+from pliant.envs.fluids.fluid_task import RIM
 from pliant.envs.fluids.ice_cream import CONE, GAP, OPENING, RIM_HEIGHT, RISE, SLACK, IceCream
 
 PLACE = (0.0727, 0.0725)  # of the cone, off the nodes of the grid [m]

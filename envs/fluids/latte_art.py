@@ -8,14 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from pliant.envs import fluid_features as ff
-from pliant.envs.features import GoalValue
-from pliant.envs.fluids.common import COFFEE, MILK, RIM, FluidConfig, FluidTask
+from pliant.envs import features as f
+from pliant.envs.fluids.fluid_task import COFFEE, MILK, RIM, FluidConfig, FluidTask
 from pliant.envs.fluids.patterns import wave
 from pliant.envs.task import Observed, Score, Term
-from pliant.sims.mpm.injector import Injector
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.shapes import Sphere
+from pliant.sims.mpm.supply.nozzles import Injector
+from pliant.sims.shapes.shapes import Sphere
 
 DEPTH = 0.012  # of the coffee [m]
 MILK_VOLUME = 4e-6  # [m^3]
@@ -120,17 +119,17 @@ class LatteArt(FluidTask):
 
     def make_observation(self) -> list[Observed]:
         self.map = self.surface_map(self.rows("milk"), DEPTH)
-        matter = [*self.body_motion("milk", self.origin), Observed(ff.DensityMap("map", self.map), scale=0.3)]
-        goal = [Observed(GoalValue("target_map", self.map.node_count), scale=0.3)]
+        matter = [*self.body_motion("milk", self.origin), Observed(f.DensityMap("map", self.map), scale=0.3)]
+        goal = [Observed(f.GoalValue("target_map", self.map.node_count), scale=0.3)]
         return self.observe(matter, goal, origin=self.origin)
 
     def make_reward(self) -> list[Term]:
-        self.group = ff.Group(self.rows("milk"), axes=(0, 1))
-        matched = ff.MatchedDistance("matched", self.group, "target", smoothing=0.002)
+        self.group = f.Group(self.rows("milk"), axes=(0, 1))
+        matched = f.MatchedDistance("matched", self.group, "target", smoothing=0.002)
         return [Term(matched, -self.config.matched_weight / BLUR)]
 
     def make_score(self) -> Score:
-        return Score(ff.ShareInPlace("in_place", self.group, "target", width=BLUR), goal=1.0)
+        return Score(f.ShareInPlace("in_place", self.group, "target", width=BLUR), goal=1.0)
 
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         count = self.group.count

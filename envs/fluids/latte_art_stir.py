@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pliant.envs import fluid_features as ff
-from pliant.envs import shape_features as s
-from pliant.envs.features import GoalValue
-from pliant.envs.fluids.common import COFFEE, MILK, RIM, FluidConfig, FluidTask
+from pliant.envs import features as f
+from pliant.envs.fluids.fluid_task import COFFEE, MILK, RIM, FluidConfig, FluidTask
 from pliant.envs.fluids.patterns import vortex_pair
 from pliant.envs.task import Observed, Score, Term
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.shapes import Box
+from pliant.sims.shapes.shapes import Box
 
 DEPTH, LAYER = 0.012, 0.006  # of the coffee with the milk, of the milk [m]
 PATCH = 0.015  # radius of the milk [m]
@@ -118,16 +116,16 @@ class LatteArtStir(FluidTask):
         milk = self.rows("milk")
         self.grid = self.surface(milk, LAYER)
         self.map = self.surface_map(milk, LAYER)
-        matter = [*self.body_motion("milk", self.origin), Observed(ff.DensityMap("map", self.map))]
-        goal = [Observed(GoalValue("target_map", self.map.node_count))]
+        matter = [*self.body_motion("milk", self.origin), Observed(f.DensityMap("map", self.map))]
+        goal = [Observed(f.GoalValue("target_map", self.map.node_count))]
         return self.observe(matter, goal, origin=self.origin)
 
     def make_reward(self) -> list[Term]:
-        group = ff.Group(self.rows("milk"), axes=(0, 1))
-        self.matched = ff.MatchedDistance("matched", group, "target", smoothing=0.002)
+        group = f.Group(self.rows("milk"), axes=(0, 1))
+        self.matched = f.MatchedDistance("matched", group, "target", smoothing=0.002)
         return [
             Term(self.matched, -self.config.matched_weight / PATCH),
-            Term(s.DensityMatch(self.grid, "target_density"), -self.config.density_weight),
+            Term(f.DensityMatch(self.grid, "target_density"), -self.config.density_weight),
         ]
 
     def make_score(self) -> Score:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pliant.envs import fluid_features as ff
-from pliant.envs.fluids.common import COFFEE, MILK, RIM, FluidConfig, FluidTask
+from pliant.envs import features as f
+from pliant.envs.fluids.fluid_task import COFFEE, MILK, RIM, FluidConfig, FluidTask
 from pliant.envs.task import Observed, Score, Term
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.shapes import Cylinder
+from pliant.sims.shapes.shapes import Cylinder
 
 DEPTH = 0.015  # of the liquid [m]
 BLOB = 0.012  # radius of the milk [m]
@@ -123,15 +123,15 @@ class Mixing(FluidTask):
         self.grid = self.surface(milk, DEPTH, GRAIN)
         matter = [
             *self.body_motion("milk", self.origin),
-            Observed(ff.DensityMap("map", self.surface_map(milk, DEPTH)), scale=0.3),
+            Observed(f.DensityMap("map", self.surface_map(milk, DEPTH)), scale=0.3),
         ]
         return self.observe(matter, [], origin=self.origin)
 
     def make_reward(self) -> list[Term]:
         config = self.config
         even = self.sites[:, :2].var(axis=0).sum()
-        self.segregation = ff.DensityError("segregation", self.grid, "mixed_density")
-        spread = ff.Spread("spread", ff.Group(self.rows("milk"), axes=(0, 1)))
+        self.segregation = f.DensityError("segregation", self.grid, "mixed_density")
+        spread = f.Spread("spread", f.Group(self.rows("milk"), axes=(0, 1)))
         return [
             Term(self.segregation, -config.segregation_weight / SEGREGATION),
             Term(spread, config.spread_weight / even),

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs import fluid_features as ff
-from pliant.envs.fluids.common import MILK, RIM, WATER, FluidConfig, FluidTask
+from pliant.envs.fluids.fluid_task import MILK, RIM, WATER, FluidConfig, FluidTask
 from pliant.envs.task import Observed, Score, Term
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.robot.containers import Cup
+from pliant.sims.shapes.containers import Cup
 
 GLASS = Cup(radius=0.024, depth=0.042, wall=0.018, floor_thickness=0.018)
 PLACE = (0.0727, 0.0725)  # of the glass, off the nodes of the grid [m]
@@ -131,9 +130,9 @@ class Pouring(FluidTask):
 
     def make_observation(self) -> list[Observed]:
         cavity = GLASS.cavity
-        milk, water = (ff.Group(self.rows(name), effector=0) for name in ("milk", "water"))
-        self.milk_in = ff.ShareInside("milk_in_glass", milk, cavity, softness=SOFTNESS, margin=GLASS.wall / 2)
-        self.water_in = ff.ShareInside("water_in_glass", water, cavity, softness=SOFTNESS, margin=GLASS.wall / 2)
+        milk, water = (f.Group(self.rows(name), effector=0) for name in ("milk", "water"))
+        self.milk_in = f.ShareInside("milk_in_glass", milk, cavity, softness=SOFTNESS, margin=GLASS.wall / 2)
+        self.water_in = f.ShareInside("water_in_glass", water, cavity, softness=SOFTNESS, margin=GLASS.wall / 2)
         matter = [
             *self.body_motion("milk", self.start),
             *self.body_motion("water", self.start),
@@ -144,18 +143,18 @@ class Pouring(FluidTask):
 
     def make_reward(self) -> list[Term]:
         config, scale = self.config, GLASS.depth
-        milk = ff.Group(self.rows("milk"), effector=0)
-        across = ff.GroupCentre("water_across", ff.Group(self.rows("water"), axes=(0, 1), effector=0))
-        spilt = ff.DistanceFrom("milk_spilt", milk, GLASS.cavity, smoothing=SOFTNESS)
+        milk = f.Group(self.rows("milk"), effector=0)
+        across = f.GroupCentre("water_across", f.Group(self.rows("water"), axes=(0, 1), effector=0))
+        spilt = f.DistanceFrom("milk_spilt", milk, GLASS.cavity, smoothing=SOFTNESS)
         return [
             Term(self.milk_in, config.keep_weight),
             Term(self.water_in, -config.pour_weight),
-            Term(ff.Along("water_to_side", across, "side"), config.attraction_weight / scale),
+            Term(f.Along("water_to_side", across, "side"), config.attraction_weight / scale),
             Term(spilt, -config.attraction_weight / scale),
         ]
 
     def make_score(self) -> Score:
-        kept = ff.WeightedSum("milk_without_water", [(1.0, self.milk_in), (-1.0, self.water_in)])
+        kept = f.WeightedSum("milk_without_water", [(1.0, self.milk_in), (-1.0, self.water_in)])
         return Score(kept, goal="all_milk")
 
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:

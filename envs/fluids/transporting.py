@@ -9,12 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs import fluid_features as ff
-from pliant.envs.fluids.common import RIM, WATER, FluidConfig, FluidTask
+from pliant.envs.fluids.fluid_task import RIM, WATER, FluidConfig, FluidTask
 from pliant.envs.task import Observed, Score, Term
-from pliant.sims.mpm.injector import Injector
-from pliant.sims.mpm.scene import Body, Scene
-from pliant.sims.robot.shapes import Sphere
+from pliant.sims.mpm.bodies import Body
+from pliant.sims.mpm.scene import Scene
+from pliant.sims.mpm.supply.nozzles import Injector
+from pliant.sims.shapes.shapes import Sphere
 
 EDGE = 0.024  # of the cube [m]
 NOZZLE = 0.009  # radius of the nozzle [m]
@@ -164,11 +164,11 @@ class Transporting(FluidTask):
             f.Mean(name, "position", cube[where], 3)
             for name, where in (("front", across > inner), ("back", across < -inner))
         )
-        heading = f.Linear("heading", ff.WeightedSum("heading", [(1.0, front), (-1.0, back)]), np.eye(2, 3))
+        heading = f.Linear("heading", f.WeightedSum("heading", [(1.0, front), (-1.0, back)]), np.eye(2, 3))
         self.centre = f.centre(cube, 3, "cube_centre")
         nozzle = f.Rows("nozzle", "effector_position", [0], 3)
         self.beside = f.Linear(
-            "beside", ff.WeightedSum("from_nozzle", [(1.0, self.centre), (-1.0, nozzle)]), [0.0, 1.0, 0.0]
+            "beside", f.WeightedSum("from_nozzle", [(1.0, self.centre), (-1.0, nozzle)]), [0.0, 1.0, 0.0]
         )
         matter = [
             *self.body_motion("cube", self.origin),
@@ -183,8 +183,8 @@ class Transporting(FluidTask):
         return self.observe(matter, goal, origin=self.origin, turns=True)
 
     def make_reward(self) -> list[Term]:
-        cube = ff.Group(self.rows("cube"))
-        self.distance = ff.MatchedDistance("distance", cube, "target", smoothing=0.002)
+        cube = f.Group(self.rows("cube"))
+        self.distance = f.MatchedDistance("distance", cube, "target", smoothing=0.002)
         config = self.config
         return [
             Term(self.distance, -config.place_weight / self.scale),

@@ -11,7 +11,8 @@ import numpy as np
 from pliant.envs import features as f
 from pliant.envs.particles import fill_cylinder, nearest
 from pliant.envs.task import Design, Observed, Score, Task, Term
-from pliant.sims.mpm.scene import Body, Scene, Walls
+from pliant.sims.mpm.bodies import Body, Walls
+from pliant.sims.mpm.scene import Scene
 
 CELL = {"small": 0.02, "full": 0.01}  # [m]
 RADIUS, LENGTH, CLAMP = 0.03, 0.24, 0.04  # of the arm; CLAMP is the stretch held by the ceiling [m]

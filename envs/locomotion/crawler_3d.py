@@ -9,7 +9,8 @@ import numpy as np
 from pliant.envs import features as f
 from pliant.envs.particles import fill_box, nearest
 from pliant.envs.task import Observed, Score, Task, Term
-from pliant.sims.mpm.scene import Body, Scene, Walls
+from pliant.sims.mpm.bodies import Body, Walls
+from pliant.sims.mpm.scene import Scene
 
 CELL = {"small": 0.03, "full": 0.015}  # [m]
 DOMAIN = (1.5, 0.54, 0.42)  # [m]

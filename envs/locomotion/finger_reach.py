@@ -11,7 +11,8 @@ import numpy as np
 from pliant.envs import features as f
 from pliant.envs.particles import fill_box, nearest
 from pliant.envs.task import Observed, Score, Task, Term
-from pliant.sims.mpm.scene import Body, Scene, Walls
+from pliant.sims.mpm.bodies import Body, Walls
+from pliant.sims.mpm.scene import Scene
 
 CELL = {"small": 0.0125, "full": 0.00625}  # [m]
 WIDTH, LENGTH, CLAMP = 0.05, 0.20, 0.025  # of the finger; CLAMP is the stretch held by the ceiling [m]

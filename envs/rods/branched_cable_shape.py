@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.features import Feature
 from pliant.envs.rods import cable_shape
-from pliant.envs.rods.cable import hanging_shape, make_rod
 from pliant.envs.rods.cable_shape import CableShape
-from pliant.envs.rods.layouts import LAYOUTS
-from pliant.envs.rods.recordings import recordings
-from pliant.envs.rods.replay import TARGETS, takes_recorded
+from pliant.envs.rods.cables import hanging_shape, make_rod
+from pliant.envs.rods.motions import TARGETS, takes_recorded
+from pliant.envs.rods.wires.layouts import LAYOUTS
+from pliant.envs.rods.wires.recordings import recordings
 from pliant.sims.rod.scene import RodScene
 from pliant.sims.rod.topology import edges
 
@@ -38,7 +37,7 @@ REST_SHAPE = np.array(
         *((0.3643, -0.0679, -0.2278), (0.0542, -0.3217, 0.2281), (0.0546, -0.4003, 0.2616), (0.0535, -0.431, 0.2789)),
     ]
 )
-"""Of the real harness without forces [m], from the recorded shapes by `pliant.envs.rods.rest_shapes.fit_rest_shape`."""
+"""Of the real harness without forces [m], from the recorded shapes as `rest_shapes.fit_rest_shape` finds it."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class BranchedCableShape(CableShape):
     The harness hangs at rest between the grippers, which are 0.65 m apart, its ends level. The target is drawn from the
     seed. With `targets="code"` it is the shape in which the harness comes to rest when the grippers are moved by up to
     10, 15 and 12 cm along x, y and z and turned by up to 1, 0.8 and 0.8 rad about them. With `targets="recorded"` it is
-    one of the 20 shapes of a real harness at rest (BDLO1 of DEFT, split "test"; `pliant.envs.rods.recordings` says
+    one of the 20 shapes of a real harness at rest (BDLO1 of DEFT, split "test"; `wires.recordings` says
     where they are looked for), turned about the vertical and moved to the grippers' start; seeds 0 to 19 have one each.
     The edges then have the real harness's lengths, and the shape without forces is the one that was fitted to these 20
     shapes: held as in them the harness comes to rest 4 mm from its target (median; mean distance of free vertices, 2
@@ -142,7 +141,7 @@ class BranchedCableShape(CableShape):
         )
         return self.hold(rod, PARENT)
 
-    def make_measures(self) -> list[Feature]:
+    def make_measures(self) -> list[f.Feature]:
         return [f.GoalValue("recorded", 1)]
 
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:

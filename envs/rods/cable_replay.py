@@ -10,18 +10,17 @@ from typing import Any
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.features import Feature
-from pliant.envs.rods.cable import CableConfig, hanging_shape, make_rod, polyline
-from pliant.envs.rods.features import HoldStill, MeanDistance, ToTarget
+from pliant.envs.rods.cables import CableConfig, hanging_shape, make_rod, polyline
 from pliant.envs.rods.fitted import fitted_rod, hung_up, load_wire, trunk_length
 from pliant.envs.rods.gaps import BRIDGED
 from pliant.envs.rods.grips import held_neighbours
-from pliant.envs.rods.layouts import LAYOUTS
-from pliant.envs.rods.recordings import VARIABLE, Recording
-from pliant.envs.rods.replay import TARGETS, Player, draw_motion, kept_recordings, takes_recorded
-from pliant.envs.rods.wires import find_wire
+from pliant.envs.rods.motions import TARGETS, Player, draw_motion, kept_recordings, takes_recorded
+from pliant.envs.rods.wires.layouts import LAYOUTS
+from pliant.envs.rods.wires.recordings import VARIABLE, Recording
+from pliant.envs.rods.wires.wire import find_wire
 from pliant.envs.task import Observed, Score, Task, Term
-from pliant.sims.rod.scene import Grip, Rod, RodScene
+from pliant.sims.rod.rod import Grip, Rod
+from pliant.sims.rod.scene import RodScene
 from pliant.sims.rod.topology import edges
 
 BENDING = {"dlo1": 0.027, "dlo2": 0.085, "dlo3": 0.092, "dlo4": 0.0035, "dlo5": 0.0038}
@@ -106,7 +105,7 @@ class CableReplay(Task):
 
     ## Starting State
     With `targets="recorded"` the seed chooses one of the recordings of a wire (DLO1-5 of DEFORM;
-    `pliant.envs.rods.recordings` says where they are looked for), and the cable has its first shape and velocity,
+    `pliant.envs.rods.wires.recordings` says where they are looked for), and the cable has its first shape and velocity,
     edges as long as recorded on average, and the stiffness and damping that were fitted to the wire. With
     `targets="code"` the recording is made by code: a cable of these numbers hangs at rest, and then its ends move and
     turn by sines drawn from the seed; its stiffness, mass and damping are up to 45 % larger or smaller, by factors that
@@ -256,26 +255,26 @@ class CableReplay(Task):
         known = [Observed(f.Action(self.action_size)), Observed(f.Phase())]
         if self.config.residual:
             velocities = Observed(f.Rows("velocities", "velocity", np.arange(count), 3))
-            way = ToTarget(driven, "recording", ahead=1, name="way_ahead")
+            way = f.ToTarget(driven, "recording", ahead=1, name="way_ahead")
             return [vertices, velocities, Observed(way, scale=0.02), *known]
         return [
             vertices,
             Observed(f.Rows("velocities", "velocity", self.free, 3)),
-            Observed(ToTarget(self.free, "recording"), scale=0.2),
-            Observed(ToTarget(driven, "recording", ahead=AHEAD, name="way_ahead"), scale=0.1),
+            Observed(f.ToTarget(self.free, "recording"), scale=0.2),
+            Observed(f.ToTarget(driven, "recording", ahead=AHEAD, name="way_ahead"), scale=0.1),
             *known,
         ]
 
     def make_reward(self) -> list[Term]:
-        shape = MeanDistance(self.free, "recording", smoothing=SMOOTHING)
+        shape = f.MeanDistance(self.free, "recording", smoothing=SMOOTHING)
         effort = f.action_cost(self.action_size)
         return [Term(shape, -self.config.shape_weight / UNIT), Term(effort, -self.config.effort_weight)]
 
     def make_score(self) -> Score:
-        error = MeanDistance(self.free, "recording")
-        return Score(error, goal=0.0, relative_to=HoldStill(self.free, "recording"))
+        error = f.MeanDistance(self.free, "recording")
+        return Score(error, goal=0.0, relative_to=f.HoldStill(self.free, "recording"))
 
-    def make_measures(self) -> list[Feature]:
+    def make_measures(self) -> list[f.Feature]:
         return [f.GoalValue("recorded", 1)]
 
     def make_episode(self, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.rods.cable import (
+from pliant.envs.rods.cables import (
     GRIPPER_RADIUS,
-    Settler,
     WireConfig,
     gripper,
     hanging_shape,
@@ -20,10 +19,11 @@ from pliant.envs.rods.cable import (
     touching,
     turned,
 )
-from pliant.envs.rods.features import MeanDistance, ToTarget
 from pliant.envs.rods.fitted import fitted_rod, hung_up, load_wire, trunk_length
+from pliant.envs.rods.settling import Settler
 from pliant.envs.task import Observed, Score, Task, Term
-from pliant.sims.rod.scene import Grip, Rod, RodScene
+from pliant.sims.rod.rod import Grip, Rod
+from pliant.sims.rod.scene import RodScene
 
 COUNT = 13  # vertices
 LENGTH, RADIUS = 1.0, 0.005  # of the cable [m]
@@ -165,18 +165,18 @@ class CableShape(Task):
                 f.Rows("vertices", "position", rows, 3), scale=0.5, offset=np.tile([0.0, 0.0, self.height], count)
             ),
             Observed(f.Rows("velocities", "velocity", self.free, 3), scale=0.5),
-            Observed(ToTarget(rows, "target"), scale=0.2),
+            Observed(f.ToTarget(rows, "target"), scale=0.2),
             Observed(f.Rows("orientations", "effector_orientation", [0, 1], 4)),
             Observed(f.Action(self.action_size)),
         ]
 
     def make_reward(self) -> list[Term]:
-        shape = MeanDistance(self.free, "target", smoothing=SMOOTHING)
+        shape = f.MeanDistance(self.free, "target", smoothing=SMOOTHING)
         effort = f.action_cost(self.action_size)
         return [Term(shape, -self.config.shape_weight / UNIT), Term(effort, -self.config.effort_weight)]
 
     def make_score(self) -> Score:
-        return Score(MeanDistance(self.free, "target"), goal=0.0)
+        return Score(f.MeanDistance(self.free, "target"), goal=0.0)
 
     def make_goal(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         shift = SHIFT * min(self.size, 1.0)

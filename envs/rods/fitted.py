@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from pliant.envs.rods.cable import hanging_shape
-from pliant.envs.rods.parameter_files import REFERENCE, RodParameters, Setup, across, load_parameters
-from pliant.sims.rod.scene import Rod
+from pliant.envs.rods.cables import hanging_shape
+from pliant.envs.rods.wires.parameter_files import REFERENCE, RodParameters, Setup, across, load_parameters
+from pliant.sims.rod.rod import Rod
 from pliant.sims.rod.topology import edges, vertex_shares
 
 SHORTEST = 5  # vertices of a cable that two grippers hold by an edge each, with one between them

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.features import Feature
-from pliant.envs.rods.cable import CableConfig, Settler, gripper, hanging_shape, make_rod, touching, turned
-from pliant.envs.rods.insertion import Aside, Passage, Passed, WayLeft
+from pliant.envs.rods.cables import CableConfig, gripper, hanging_shape, make_rod, touching, turned
+from pliant.envs.rods.settling import Settler
 from pliant.envs.task import Observed, Score, Task, Term
 from pliant.sims.robot.effector import Effector
-from pliant.sims.robot.shapes import Torus
-from pliant.sims.rod.scene import Grip, RodScene
+from pliant.sims.rod.rod import Grip
+from pliant.sims.rod.scene import RodScene
+from pliant.sims.shapes.shapes import Torus
 
 if TYPE_CHECKING:
-    from pliant.envs.arms import Mount
+    from pliant.envs.arms.mounts import Mount
     from pliant.sims.robot.kinematics import Chain
 
 EDGES = np.array([0.04] + [0.12] * 6 + [0.04] + [0.015] * 12)  # of the cable, from the left gripper to the tip [m]
@@ -143,7 +143,7 @@ class ThreadInsertion(Task):
 
     def make_mounts(self, chain: Chain) -> list[Mount]:
         """Both arms behind the cable: the hand near the tip leans away from the ring's way."""
-        from pliant.envs.arms import CLEARANCE, TILT, mount_from_above
+        from pliant.envs.arms.mounts import CLEARANCE, TILT, mount_from_above
 
         standoff = self.scene.effectors[0].shape.bounding_radius + CLEARANCE
         return [
@@ -164,21 +164,21 @@ class ThreadInsertion(Task):
 
     def make_reward(self) -> list[Term]:
         config = self.config
-        self.passage = Passage(np.arange(TIP + 1), 2, opening=RING - TUBE, depth=DEPTH)
+        self.passage = f.Passage(np.arange(TIP + 1), 2, opening=RING - TUBE, depth=DEPTH)
         return [
-            Term(WayLeft(self.passage), -config.way_weight / UNIT),
-            Term(Aside(self.passage), -config.aside_weight / UNIT),
+            Term(f.WayLeft(self.passage), -config.way_weight / UNIT),
+            Term(f.Aside(self.passage), -config.aside_weight / UNIT),
             Term(f.SquaredNorm("collision", self._force()), -config.collision_weight),
             Term(f.action_cost(self.action_size), -config.effort_weight),
         ]
 
     def make_score(self) -> Score:
-        return Score(WayLeft(self.passage), goal=0.0)
+        return Score(f.WayLeft(self.passage), goal=0.0)
 
-    def make_measures(self) -> list[Feature]:
-        return [Passed(self.passage), f.SquaredNorm("force", self._force())]
+    def make_measures(self) -> list[f.Feature]:
+        return [f.Passed(self.passage), f.SquaredNorm("force", self._force())]
 
-    def _force(self) -> Feature:
+    def _force(self) -> f.Feature:
         return f.Rows("force", "effector_force", [2], 3)
 
     def make_initial_state(self, rng: np.random.Generator) -> dict[str, np.ndarray]:

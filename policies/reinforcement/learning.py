@@ -16,14 +16,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from pliant.policies.reinforcement.networks import LearnedPolicy
-from pliant.policies.reinforcement.vec_env import BatchedVecEnv
-from pliant.policies.training_state import (
+from pliant.policies.files.training_state import (
     global_random_state,
     history_from_tree,
     history_to_tree,
     set_global_random_state,
 )
+from pliant.policies.networks.learned import LearnedPolicy
+from pliant.policies.reinforcement.vec_env import BatchedVecEnv
 
 REPLAYED = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 """Arrays of a replay buffer."""
@@ -41,7 +41,7 @@ class Result:
             the worlds of the episodes that ended last, played with noise.
         simulated_steps: environment steps of all worlds.
         seconds: time of training.
-        state: what a later call needs to go on from here, for `pliant.policies.training_state.pack`.
+        state: what a later call needs to go on from here, for `pliant.policies.files.training_state.pack`.
     """
 
     policy: LearnedPolicy

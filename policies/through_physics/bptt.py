@@ -22,10 +22,9 @@ import torch
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from pliant.policies import evaluation
-from pliant.policies.checkpoints import history_array, history_rows
-from pliant.policies.controllers import act_on_arrays
-from pliant.policies.ranges import check_ranges
-from pliant.policies.schedules import half_cosine
+from pliant.policies.files.checkpoints import history_array, history_rows
+from pliant.policies.networks.controllers import act_on_arrays
+from pliant.policies.settings import check_ranges, half_cosine
 from pliant.policies.through_physics.learning import make_controller
 from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
 from pliant.policies.torch_bridge import TorchEnv

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from pliant.policies.controllers import Mlp, SinSin, observed_entries
+from pliant.policies.networks.controllers import Mlp, SinSin, observed_entries
 
 OnIteration = Callable[[Callable[[], dict[str, Any]], Any, dict[str, float]], None]
 """Called as ``on_iteration(snapshot, policy, row)`` after each iteration; ``snapshot()`` is a state."""
@@ -24,7 +24,7 @@ class Result:
             played with noise.
         simulated_steps, reverse_steps: environment steps of all worlds, forward and gone back through.
         seconds: time of training.
-        state: what a later call needs to go on from here, for `pliant.policies.training_state.pack`.
+        state: what a later call needs to go on from here, for `pliant.policies.files.training_state.pack`.
     """
 
     policy: Any

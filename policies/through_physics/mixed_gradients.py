@@ -30,12 +30,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from pliant.policies.ranges import check_ranges
-from pliant.policies.schedules import half_cosine
+from pliant.policies.files.training_state import history_from_tree, history_to_tree
+from pliant.policies.settings import check_ranges, half_cosine
 from pliant.policies.through_physics.learning import OnIteration, Result, load_parts, make_mlp, used_share
 from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
 from pliant.policies.torch_bridge import TorchEnv
-from pliant.policies.training_state import history_from_tree, history_to_tree
 
 
 @dataclass

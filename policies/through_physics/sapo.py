@@ -24,13 +24,13 @@ from typing import Any, Literal
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from pliant.policies.ranges import check_ranges
+from pliant.policies.files.training_state import history_from_tree, history_to_tree
+from pliant.policies.networks.gaussian import GaussianPolicy, value_network
+from pliant.policies.settings import check_ranges
 from pliant.policies.through_physics.episodes import Episodes
-from pliant.policies.through_physics.gaussian import GaussianPolicy, value_network
 from pliant.policies.through_physics.learning import OnIteration, Result, load_parts, td_lambda_returns, used_share
 from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
 from pliant.policies.torch_bridge import TorchEnv
-from pliant.policies.training_state import history_from_tree, history_to_tree
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_parameters
 
-from pliant.sims.checks import SimulationDiverged
+from pliant.sims.failures import SimulationDiverged
 
 FAILURES = (SimulationDiverged, FloatingPointError)
 """What episodes and their gradients fail with."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from pliant.policies.checkpoints import history_array, history_rows
+from pliant.policies.files.checkpoints import history_array, history_rows
 from pliant.policies.parametrisation import Parametrisation, make_parametrisation
 from pliant.policies.trajectory.settings import SamplingSettings, TrajectorySettings
 from pliant.policies.trajectory.trials import AllDivergedError, evaluator

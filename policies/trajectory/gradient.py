@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from pliant.policies.parametrisation import Parametrisation
-from pliant.policies.schedules import half_cosine
+from pliant.policies.settings import half_cosine
 from pliant.policies.trajectory.episode import (
     OnIteration,
     Result,

@@ -29,7 +29,7 @@ from pliant.policies.trajectory.episode import (
 )
 from pliant.policies.trajectory.settings import MpcSettings, TrajectorySettings, check_settings
 from pliant.policies.trajectory.trials import AllDivergedError
-from pliant.sims.checks import SimulationDiverged
+from pliant.sims.failures import SimulationDiverged
 
 __all__ = ["MpcSettings", "MpcState", "Planner", "optimize"]
 

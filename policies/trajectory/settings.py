@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pliant.policies.ranges import check_ranges
+from pliant.policies.settings import check_ranges
 
 Schedule = Literal["constant", "cosine", "step"]
 Family = Literal["sequence", "knots", "sinusoids"]

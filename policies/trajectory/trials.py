@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pliant.policies.parametrisation import Parametrisation
-from pliant.sims.checks import SimulationDiverged
+from pliant.sims.failures import SimulationDiverged
 
 
 class AllDivergedError(RuntimeError):

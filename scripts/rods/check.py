@@ -9,13 +9,13 @@ from pliant.scripts.errors import CommandError
 from pliant.scripts.rods.inputs import mendable, read_wire
 
 if TYPE_CHECKING:
-    from pliant.envs.rods.recordings import Recording
-    from pliant.scripts.rods import Check
+    from pliant.envs.rods.wires.recordings import Recording
+    from pliant.scripts.rods.options import Check
 
 
 def check(arguments: Check) -> int:
     """Read every file, print a table, and the reasons why files are refused."""
-    from pliant.envs.rods.recordings import SPLITS, check_alike, load
+    from pliant.envs.rods.wires.recordings import SPLITS, check_alike, load
     from pliant.scripts.tables import print_table
 
     wire = read_wire(arguments.wire, arguments.data)
@@ -60,7 +60,7 @@ def _row(recording: Recording) -> list[str]:
     """Entries of the table."""
     import numpy as np
 
-    from pliant.envs.rods.recordings import mean_lengths
+    from pliant.envs.rods.wires.recordings import mean_lengths
     from pliant.sims.rod.topology import edges
 
     lengths = edges(recording.positions, recording.parents)[1][:, 1:]

@@ -14,9 +14,9 @@ from pliant.scripts.rods.peers import SPEEDS, peers_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pliant.envs.rods.protocol import Breakdown, Evaluation
-    from pliant.envs.rods.recordings import Recording
-    from pliant.scripts.rods import Evaluate
+    from pliant.envs.rods.wires.recordings import Recording
+    from pliant.policies.identification.protocol import Breakdown, Evaluation
+    from pliant.scripts.rods.options import Evaluate
 
 MEASURES = ("l1", "padded_rmse", "rmse")
 MOMENTS = (0.02, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # seconds after the first frame at which errors are shown
@@ -26,7 +26,7 @@ def evaluate(arguments: Evaluate) -> int:
     """Predict, score and print."""
     from rich.console import Console
 
-    from pliant.envs.rods import protocol
+    from pliant.policies.identification import protocol
     from pliant.sims.runtime import start
 
     wire = read_wire(arguments.wire, arguments.data)
@@ -34,7 +34,7 @@ def evaluate(arguments: Evaluate) -> int:
     parameters = read_parameters(arguments.parameters, name)
     found = mendable(wire.recordings, "eval")
     start("cpu", threads=1)  # what the time of a step is stated for
-    from pliant.envs.rods.identification import check_start, predict
+    from pliant.policies.identification.wires import check_start, predict
 
     mendable(check_start, found, parameters)
     if not wire.has_splits():

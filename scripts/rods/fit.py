@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pliant.envs.rods.parameter_files import RodParameters
-    from pliant.envs.rods.recordings import Recording
-    from pliant.scripts.rods import Fit
+    from pliant.envs.rods.wires.parameter_files import RodParameters
+    from pliant.envs.rods.wires.recordings import Recording
+    from pliant.scripts.rods.options import Fit
     from pliant.scripts.runs import RunFolder
 
 STATE = "state."  # prefix of the optimiser's own arrays in the checkpoint
@@ -39,7 +39,7 @@ def fit(arguments: Fit) -> int:
     if arguments.files < 0:
         raise CommandError(f"files={arguments.files} must be 0 (all) or positive")
     from pliant.envs.rods.grips import check_grip
-    from pliant.envs.rods.identification import check_start, initial_parameters, setup_of
+    from pliant.policies.identification.wires import check_start, initial_parameters, setup_of
     from pliant.scripts.runs import RunFolder
 
     mendable(check_grip, arguments.grip)
@@ -86,7 +86,7 @@ class _Course:
 
     def begin(self) -> None:
         """Write what is needed to begin, in an order that leaves no half of an earlier fit beside this one."""
-        from pliant.envs.rods.parameter_files import save_parameters
+        from pliant.envs.rods.wires.parameter_files import save_parameters
         from pliant.scripts.runs import machine, versions
 
         for file in ("config.json", "checkpoint.npz", "parameters.json", "metrics.csv", "metrics.json"):
@@ -100,8 +100,8 @@ class _Course:
         Raises:
             CommandError: the folder holds none, or one of another wire, other recordings or another start.
         """
-        from pliant.envs.rods.parameter_files import load_parameters
-        from pliant.policies.checkpoints import history_rows, load_arrays
+        from pliant.envs.rods.wires.parameter_files import load_parameters
+        from pliant.policies.files.checkpoints import history_rows, load_arrays
 
         self.folder.check_same_run(self._identity(), shared=("object", "training_files", "grip"))
         self.start = mendable(load_parameters, self.folder.path / "start.json")
@@ -120,10 +120,10 @@ class _Course:
         """Fit, keeping the folder up to date, and print what came of it."""
         from rich.console import Console
 
-        from pliant.envs.rods.fitting import fit
-        from pliant.envs.rods.parameter_files import save_parameters
+        from pliant.envs.rods.wires.parameter_files import save_parameters
+        from pliant.policies.identification.fitting import fit
         from pliant.scripts.progress import iteration_progress
-        from pliant.sims.checks import SimulationDiverged
+        from pliant.sims.failures import SimulationDiverged
 
         console, began = Console(stderr=True), time.perf_counter()
         shown = (("loss", "loss", ".4g"), ("best", "best_loss", ".4g"))
@@ -168,8 +168,8 @@ class _Course:
 
     def _keep(self, row: dict[str, float], parameters: RodParameters) -> None:
         """Add a row to the history; write the checkpoint, and the parameters if they are the best so far."""
-        from pliant.envs.rods.parameter_files import save_parameters
-        from pliant.policies.checkpoints import history_array
+        from pliant.envs.rods.wires.parameter_files import save_parameters
+        from pliant.policies.files.checkpoints import history_array
 
         self.history = [old for old in self.history if old["iteration"] < row["iteration"]] + [row]
         if row["loss"] <= min(old["loss"] for old in self.history):

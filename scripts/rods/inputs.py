@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from pliant.scripts.errors import CommandError
 
 if TYPE_CHECKING:
-    from pliant.envs.rods.parameter_files import RodParameters
-    from pliant.envs.rods.recordings import Recording
-    from pliant.envs.rods.wires import Wire
+    from pliant.envs.rods.wires.parameter_files import RodParameters
+    from pliant.envs.rods.wires.recordings import Recording
+    from pliant.envs.rods.wires.wire import Wire
 
 Inputs = ParamSpec("Inputs")
 Output = TypeVar("Output")
@@ -26,7 +26,7 @@ def mendable(function: Callable[Inputs, Output], *arguments: Inputs.args, **keyw
 
 def read_wire(path_or_name: str, data: str) -> Wire:
     """The wire that an argument PATH_OR_NAME and the flag --data mean."""
-    from pliant.envs.rods.wires import find_wire
+    from pliant.envs.rods.wires.wire import find_wire
 
     return mendable(find_wire, path_or_name, data or None)
 
@@ -37,8 +37,8 @@ def read_parameters(named: str, name: str) -> RodParameters:
     Raises:
         CommandError: there are none.
     """
-    from pliant.envs.rods.layouts import LAYOUTS
-    from pliant.envs.rods.parameter_files import load_parameters
+    from pliant.envs.rods.wires.layouts import LAYOUTS
+    from pliant.envs.rods.wires.parameter_files import load_parameters
 
     if not named and name not in LAYOUTS:
         raise CommandError(

@@ -15,7 +15,7 @@ DEFORM_PLAIN = "DEFORM, default parameters, no residual network"
 
 @dataclass(frozen=True)
 class Figures:
-    """Errors of one method on one object [m], as in ``pliant.envs.rods.protocol.Scores``; None: not known.
+    """Errors of one method on one object [m], as in ``protocol.Scores``; None: not known.
 
     Attributes:
         method: whose.

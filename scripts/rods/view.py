@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pliant.envs.rods.recordings import Recording
-    from pliant.scripts.rods import View
+    from pliant.envs.rods.wires.recordings import Recording
+    from pliant.scripts.rods.options import View
 
 SIZE = (448, 448)  # width and height of each picture [pixels]
 RADIUS = 0.006  # of the drawn wire [m]
@@ -28,12 +28,12 @@ def view(arguments: View) -> int:
     out = output_file(arguments.out, ".mp4")
     from rich.console import Console
 
-    from pliant.envs.rods.protocol import score
+    from pliant.policies.identification.protocol import score
     from pliant.scripts import video
 
     recording = _recording(arguments)
     parameters = read_parameters(arguments.parameters, recording.object)
-    from pliant.envs.rods.identification import check_start, predict
+    from pliant.policies.identification.wires import check_start, predict
 
     mendable(check_start, [recording], parameters)
 
@@ -97,7 +97,7 @@ def colors_of(recording: Recording) -> np.ndarray:
 
 def _recording(arguments: View) -> Recording:
     """The file that is named, or of a wire the evaluation recording that is asked for."""
-    from pliant.envs.rods.recordings import SUFFIXES, load
+    from pliant.envs.rods.wires.recordings import SUFFIXES, load
 
     path = Path(arguments.wire).expanduser()
     if arguments.object and path.suffix in SUFFIXES:

@@ -15,8 +15,8 @@ from pliant.sims.camera.camera import Camera
 from pliant.sims.camera.chains import draw_chain_surfaces, draw_chains
 from pliant.sims.camera.image import draw_image
 from pliant.sims.camera.meshes import Meshes, TriangleMesh
-from pliant.sims.robot.shapes import pack_shapes
 from pliant.sims.runtime import exclusive, start, ti
+from pliant.sims.shapes.shapes import pack_shapes
 
 SHADOW_SIZE = 256  # edge of the shadow map, pixels
 SMOOTHING = 3.0  # reach of the skin's filter in particle radii
@@ -142,7 +142,7 @@ class Renderer:
             radius: of a particle [m].
             camera: the view; ``Camera.frame_scene`` makes one.
             surfaces: rigid effectors as (shape, position (3,) [m], orientation (w, x, y, z), color), shapes of
-                ``pliant.sims.robot.shapes``; two-dimensional scenes show their cross-section z = 0.
+                ``pliant.sims.shapes.shapes``; two-dimensional scenes show their cross-section z = 0.
             chains: rods as (vertices (n, dim) [m], edges (m, 2), radius [m], color), the last two one for all edges or
                 one for each; each edge is a capsule between two vertices.
             meshes: rigid parts as (mesh, position (3,) [m], orientation (w, x, y, z), color); keep the meshes between

@@ -25,9 +25,9 @@ from pliant.sims.camera.rays import (
     triple,
     turn_to_world,
 )
-from pliant.sims.robot.profile_kernels import BOTTOM_AT, CLEAR_AT, RHO_AT, TOP_AT
-from pliant.sims.robot.shape_kernels import BOX, CYLINDER, MESH, PROFILE, RECORD_SIZE, ROUND, shape_functions
 from pliant.sims.runtime import ti
+from pliant.sims.shapes.profile_kernels import BOTTOM_AT, CLEAR_AT, RHO_AT, TOP_AT
+from pliant.sims.shapes.shape_kernels import BOX, CYLINDER, MESH, PROFILE, RECORD_SIZE, ROUND, shape_functions
 
 # A row: rotation to the world (9, by rows), position (3) [m], bounding radius [m], left, top, right, bottom [pixels].
 POSITION, RADIUS, RECTANGLE, ROW_SIZE = 9, 12, 13, 17

@@ -12,8 +12,8 @@ import numpy as np
 from pliant.sims.camera import chains, shading, solids
 from pliant.sims.camera.camera import Camera
 from pliant.sims.math.rotation_host import matrix_of_quaternion
-from pliant.sims.robot import shapes
-from pliant.sims.robot.profile import Revolution
+from pliant.sims.shapes import shapes
+from pliant.sims.shapes.profile import Revolution
 
 Box = tuple[np.ndarray, np.ndarray]
 _CORNERS = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])

@@ -4,13 +4,13 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.mpm import state as at
+from pliant.sims.contact import contact_functions
+from pliant.sims.fields import DT, PARAMETER, PARTIAL, PARTIAL_OFFSET, SUBSTEPS, TEAM
+from pliant.sims.mpm import places as at
 from pliant.sims.mpm.stencil import stencil_functions
-from pliant.sims.robot import effector as eff
-from pliant.sims.robot.contact import contact_functions
+from pliant.sims.robot import effector_places as eff
 from pliant.sims.robot.effector_kernels import effector_functions
 from pliant.sims.runtime import ti
-from pliant.sims.solver import DT, PARAMETER, PARTIAL, PARTIAL_OFFSET, SUBSTEPS, TEAM
 
 
 @cache

@@ -9,31 +9,22 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.layout import CACHE_LINE
-from pliant.sims.mpm import state as at
-from pliant.sims.mpm.activity import activity_functions, supplied_transfers
+from pliant.sims.fields import BARRIER, INVERSE_CELL, LANES, PARTIAL, PARTIAL_OFFSET, STATE, TWIN
+from pliant.sims.memory import CACHE_LINE
+from pliant.sims.mpm import places as at
 from pliant.sims.mpm.grid import grid_functions
-from pliant.sims.mpm.kernels import mpm_phases
-from pliant.sims.mpm.materials import RIGID
-from pliant.sims.mpm.rigid_kernels import rigid_functions
+from pliant.sims.mpm.laws.laws import RIGID
+from pliant.sims.mpm.laws.yielding import LIQUID
+from pliant.sims.mpm.rigid.matching import rigid_functions
+from pliant.sims.mpm.stages import mpm_phases
 from pliant.sims.mpm.stencil import stencil_functions
-from pliant.sims.mpm.tearing_kernels import tearing_functions
-from pliant.sims.mpm.tension_kernels import tension_functions
-from pliant.sims.mpm.tension_phases import tense_passes
-from pliant.sims.mpm.transfers import transfer_functions
-from pliant.sims.mpm.yielding import LIQUID
+from pliant.sims.mpm.supply.activity import activity_functions, supplied_transfers
+from pliant.sims.mpm.tearing.kernels import tearing_functions
+from pliant.sims.mpm.tension.kernels import tension_functions
+from pliant.sims.mpm.tension.stages import tense_passes
+from pliant.sims.mpm.transfers.one import transfer_functions
+from pliant.sims.part import Pass, Passes
 from pliant.sims.runtime import ti
-from pliant.sims.solver import (
-    BARRIER,
-    INVERSE_CELL,
-    LANES,
-    PARTIAL,
-    PARTIAL_OFFSET,
-    STATE,
-    TWIN,
-    Pass,
-    Passes,
-)
 
 NODE_THREADS = 1 << 15
 """Threads a world that share the nodes of its box (fewer where the grid has fewer nodes)."""

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from pliant.sims.mpm import state as at
-from pliant.sims.mpm.liquid import FASTEST
-from pliant.sims.mpm.materials import MATERIALS, RIGID
-from pliant.sims.mpm.rigid import ROW, law_of, rigid_motion, rigid_table
-from pliant.sims.mpm.scene import EDGE, FLOW_INDEX_RANGE, Scene
-from pliant.sims.mpm.tearing import neighbours
-from pliant.sims.mpm.tension import check_tension_parameters, field_count
-from pliant.sims.mpm.yielding import BULK, LIQUID, SAND, VISCOPLASTIC, VON_MISES, law_size
-from pliant.sims.solver import CELL, INVERSE_CELL, LANES, Field, Needs, Part, Passes, Phases, Places
+from pliant.sims.fields import CELL, INVERSE_CELL, LANES, Field, Needs, Places
+from pliant.sims.mpm import places as at
+from pliant.sims.mpm.bodies import EDGE, FLOW_INDEX_RANGE, Matter
+from pliant.sims.mpm.laws.laws import MATERIALS, RIGID
+from pliant.sims.mpm.laws.liquid import FASTEST
+from pliant.sims.mpm.laws.yielding import BULK, LIQUID, SAND, VISCOPLASTIC, VON_MISES, law_size
+from pliant.sims.mpm.rigid.bodies import ROW, law_of, rigid_motion, rigid_table
+from pliant.sims.mpm.tearing.inspection import neighbours
+from pliant.sims.mpm.tension.energy import check_tension_parameters, field_count
+from pliant.sims.part import Part, Passes, Phases
 
 COURANT_LIMIT = 0.8
 """Share of a cell that a wave may cross in a substep (explicit MLS-MPM with quadratic splines); sound in a liquid that
@@ -76,7 +77,9 @@ def substep_limits(cell: float, material: np.ndarray, values: dict[str, np.ndarr
 class MPMPart(Part):
     """The bodies of a scene as a part of a World."""
 
-    def __init__(self, scene: Scene, dt: float, shape_kinds: tuple[int, ...] = (), *, has_supply: bool = False) -> None:
+    def __init__(
+        self, scene: Matter, dt: float, shape_kinds: tuple[int, ...] = (), *, has_supply: bool = False
+    ) -> None:
         self.scene = scene
         self.dim = scene.dim
         self.dt = dt
@@ -264,7 +267,7 @@ class MPMPart(Part):
 
     def phases(self, dim: int, fp: Any) -> Phases:
         """Particles to grid, grid, grid to particles, shapes of rigid bodies, and back."""
-        from pliant.sims.mpm.kernels import mpm_phases
+        from pliant.sims.mpm.stages import mpm_phases
 
         return mpm_phases(dim, fp, *self.key[1:])
 

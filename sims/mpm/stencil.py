@@ -4,10 +4,10 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.fields import CELL, INVERSE_CELL
 from pliant.sims.math.access import access_functions
-from pliant.sims.mpm import state as at
+from pliant.sims.mpm import places as at
 from pliant.sims.runtime import ti
-from pliant.sims.solver import CELL, INVERSE_CELL
 
 NODE_MASK, FLOAT_MASK = (1 << 28) - 1, (1 << 30) - 1
 """At least the index of any node, and of any float. Masked, an index is known to LLVM not to overflow when something

@@ -4,25 +4,14 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.contact import contact_functions
+from pliant.sims.fields import CELL, CONTROL, DT, OUTPUT, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, SUBSTEPS, TEAM
 from pliant.sims.math.access import access_functions
 from pliant.sims.math.rotation import rotation_functions
-from pliant.sims.robot import effector as eff
-from pliant.sims.robot.contact import contact_functions
-from pliant.sims.robot.shape_kernels import RECORD_SIZE, shape_functions
+from pliant.sims.part import Phases
+from pliant.sims.robot import effector_places as eff
 from pliant.sims.runtime import ti
-from pliant.sims.solver import (
-    CELL,
-    CONTROL,
-    DT,
-    OUTPUT,
-    PARAMETER,
-    PARTIAL,
-    PARTIAL_OFFSET,
-    STATE,
-    SUBSTEPS,
-    TEAM,
-    Phases,
-)
+from pliant.sims.shapes.shape_kernels import RECORD_SIZE, shape_functions
 
 # exp(-30) = 1e-13: beyond this many decay lengths soft contact is dropped.
 REACH = 30.0

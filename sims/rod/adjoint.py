@@ -10,13 +10,13 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.fields import CONTROL, PARAMETER, STATE
 from pliant.sims.math.access import access_functions
-from pliant.sims.robot import effector as eff
-from pliant.sims.rod import state as at
+from pliant.sims.robot import effector_places as eff
+from pliant.sims.rod import places as at
 from pliant.sims.rod.assembly import assembly_functions
 from pliant.sims.rod.clamps import clamp_functions
 from pliant.sims.runtime import ti
-from pliant.sims.solver import CONTROL, PARAMETER, STATE
 
 
 @cache

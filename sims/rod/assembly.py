@@ -13,15 +13,15 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.fields import CONTROL, DT, PARAMETER, STATE
 from pliant.sims.math.access import access_functions
-from pliant.sims.robot import effector as eff
-from pliant.sims.rod import state as at
+from pliant.sims.robot import effector_places as eff
+from pliant.sims.rod import places as at
 from pliant.sims.rod.contact import rod_contact_functions
 from pliant.sims.rod.energies import joint_functions
 from pliant.sims.rod.linear import tree_functions
 from pliant.sims.rod.self_contact import self_contact_functions
 from pliant.sims.runtime import ti
-from pliant.sims.solver import CONTROL, DT, PARAMETER, STATE
 
 
 @cache

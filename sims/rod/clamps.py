@@ -4,12 +4,12 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.fields import CONTROL, STATE, SUBSTEPS
 from pliant.sims.math.access import access_functions
 from pliant.sims.math.rotation import rotation_functions
-from pliant.sims.robot import effector as eff
-from pliant.sims.rod import state as at
+from pliant.sims.robot import effector_places as eff
+from pliant.sims.rod import places as at
 from pliant.sims.runtime import ti
-from pliant.sims.solver import CONTROL, STATE, SUBSTEPS
 
 
 @cache

@@ -11,14 +11,14 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.fields import CONTROL, DT, OUTPUT, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, SUBSTEPS, TEAM
 from pliant.sims.math.access import access_functions
 from pliant.sims.math.rotation import rotation_functions
-from pliant.sims.robot import effector as eff
+from pliant.sims.robot import effector_places as eff
 from pliant.sims.robot.effector_kernels import P_FORCE, P_SIZE
-from pliant.sims.robot.shape_kernels import RECORD_SIZE, shape_functions
-from pliant.sims.rod import state as at
+from pliant.sims.rod import places as at
 from pliant.sims.runtime import ti
-from pliant.sims.solver import CONTROL, DT, OUTPUT, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, SUBSTEPS, TEAM
+from pliant.sims.shapes.shape_kernels import RECORD_SIZE, shape_functions
 
 
 @cache

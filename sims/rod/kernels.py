@@ -3,27 +3,17 @@
 from functools import cache
 from typing import Any
 
-from pliant.sims.robot import effector as eff
-from pliant.sims.rod import state as at
+from pliant.sims.failures import CROWDED, FOLDED, NOT_CONVERGED, NOT_FINITE, STATUS_SIZE, TORN
+from pliant.sims.fields import DT, RECORDS, STATE, STATUS
+from pliant.sims.part import Phases
+from pliant.sims.robot import effector_places as eff
+from pliant.sims.rod import places as at
 from pliant.sims.rod.adjoint import adjoint_functions
 from pliant.sims.rod.assembly import assembly_functions
 from pliant.sims.rod.clamps import clamp_functions
 from pliant.sims.rod.potential import potential_functions
 from pliant.sims.rod.topology import FLAT_OPENING
 from pliant.sims.runtime import ti
-from pliant.sims.solver import (
-    CROWDED,
-    DT,
-    FOLDED,
-    NOT_CONVERGED,
-    NOT_FINITE,
-    RECORDS,
-    STATE,
-    STATUS,
-    STATUS_SIZE,
-    TORN,
-    Phases,
-)
 
 PATIENCE = 6
 """Newton steps before the line search begins; a usual step takes three."""

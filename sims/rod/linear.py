@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.math.access import access_functions
-from pliant.sims.rod import state as at
+from pliant.sims.rod import places as at
 from pliant.sims.runtime import ti
 
 

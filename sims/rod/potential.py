@@ -4,11 +4,11 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.robot import effector as eff
-from pliant.sims.rod import state as at
+from pliant.sims.fields import PARAMETER
+from pliant.sims.robot import effector_places as eff
+from pliant.sims.rod import places as at
 from pliant.sims.rod.assembly import assembly_functions
 from pliant.sims.runtime import ti
-from pliant.sims.solver import PARAMETER
 
 
 @cache

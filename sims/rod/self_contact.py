@@ -19,13 +19,13 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.fields import DT, PARAMETER
 from pliant.sims.math.access import access_functions
-from pliant.sims.rod import state as at
+from pliant.sims.rod import places as at
 from pliant.sims.rod.contact import onset_function
 from pliant.sims.rod.linear import dense_solver, tree_functions
 from pliant.sims.rod.segments import segment_functions
 from pliant.sims.runtime import ti
-from pliant.sims.solver import DT, PARAMETER
 
 
 @cache

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from pliant.sims.rod import state as at
-from pliant.sims.rod.scene import RodScene
+from pliant.sims.fields import Field, Needs, Places
+from pliant.sims.part import Part, Phases
+from pliant.sims.rod import places as at
+from pliant.sims.rod.rod import Wiring
 from pliant.sims.rod.topology import FLAT_FOLD, check_folds, check_natural_folds, edges
-from pliant.sims.solver import Field, Needs, Part, Phases, Places
 
 FRICTION_SPEED = 5e-3
 """Sliding speed [m/s] at which friction reaches 70 % of its Coulomb value (it is smooth about rest)."""
@@ -30,7 +31,7 @@ class RodPart(Part):
     elements = 0
     element_name = "vertex"
 
-    def __init__(self, scene: RodScene, shape_kinds: tuple[int, ...], soft_contact: bool) -> None:
+    def __init__(self, scene: Wiring, shape_kinds: tuple[int, ...], soft_contact: bool) -> None:
         self.scene, self.rod, self.soft_contact = scene, scene.rod, soft_contact
         self.shape_kinds = shape_kinds
         self.key: tuple[Any, ...] = ("rod", shape_kinds, bool(scene.effectors), scene.self_contact is not None)

@@ -10,18 +10,20 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from pliant.envs import features as f
-from pliant.envs.arm_pictures import BUDGET, ArmPictures, merge_vertices
-from pliant.envs.arms import mount_from_above, twist_between, twist_between_adjoint
+from pliant.envs.arms.mounts import mount_from_above
+from pliant.envs.arms.pictures import BUDGET, ArmPictures, merge_vertices
 from pliant.envs.base import TaskEnv, TaskVectorEnv
 from pliant.envs.dough.rolling_pin import RollingPin
 from pliant.envs.particles import fill_box
 from pliant.envs.task import Observed, Score, Task, Term
 from pliant.policies.gradcheck import check_gradients
 from pliant.sims.math.rotation_host import matrix_of_quaternion, quaternion_of_matrix
-from pliant.sims.mpm.scene import Body, Scene
+from pliant.sims.mpm.bodies import Body
+from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.kinematics_pybullet import import_pybullet
-from pliant.sims.robot.shapes import Sphere
+from pliant.sims.robot.twists import twist_between, twist_between_adjoint
+from pliant.sims.shapes.shapes import Sphere
 
 try:
     import_pybullet()

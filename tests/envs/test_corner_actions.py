@@ -3,7 +3,7 @@
 Each pattern is one world of a batch: all actions at +1 or at -1, or each of them at +1 or -1 at random, drawn anew in
 every step or held for several. Policies that learn begin like this, and black-box optimisers never stop.
 
-How torn an elastic body is, is measured by `pliant.sims.mpm.tearing.largest_gap`: how far two neighbouring particles
+How torn an elastic body is, is measured by `inspection.largest_gap`: how far two neighbouring particles
 have parted along an axis, in cells; beyond ``GAP`` they no longer act on each other, and the step is a
 `SimulationDiverged`. Dough and paste are meant to come apart; a wire keeps the lengths of its edges.
 """
@@ -16,8 +16,8 @@ import pytest
 
 import pliant.envs  # noqa: F401  registers the ids
 from pliant.envs.registry import ENTRIES, Entry
-from pliant.sims.checks import SimulationDiverged
-from pliant.sims.mpm.tearing import GAP, largest_gap
+from pliant.sims.failures import SimulationDiverged
+from pliant.sims.mpm.tearing.inspection import GAP, largest_gap
 
 HELD = {"random": 1, "held for 4 steps": 4, "held for 8 steps": 8}  # steps between draws
 PATTERNS = ("plus", "minus", *HELD)

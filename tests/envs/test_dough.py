@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pliant.envs import shape_features as s
+from pliant.envs import features as f
 from pliant.envs.registry import ENTRIES
 
 TASKS = {entry.id.split("/")[1][:-3]: entry.task for entry in ENTRIES if ".dough." in entry.task}
@@ -57,7 +57,7 @@ def test_targets_hold_all_the_dough(name: str) -> None:
     density = task.make_goal(np.random.default_rng(5))["target_density"]
     volume = len(task.scene.position) * task.spacing**3
     assert np.isclose(density.sum() * task.scene.cell**3, volume, rtol=1e-6)
-    assert np.isclose(s.overlap(density[None], density[None])[0], 1.0)
+    assert np.isclose(f.overlap(density[None], density[None])[0], 1.0)
 
 
 @pytest.mark.parametrize("name", DEMONSTRATED)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from pliant.envs import features as f
-from pliant.envs import shape_features as s
-from pliant.sims.robot.shapes import Box, Capsule
+from pliant.sims.shapes.shapes import Box, Capsule
 
 B, N, M, A = 2, 40, 2, 3
 
@@ -41,7 +40,7 @@ def make_arrays(dim: int) -> dict[str, np.ndarray]:
 def all_features(dim: int) -> tuple[list[f.Feature], dict[str, np.ndarray]]:
     rows = np.arange(5, 30)
     scattered = np.array([1, 7, 30, 4])
-    grid = s.DensityGrid(lower=[0.0] * dim, cell=0.125, counts=[9] * dim, rows=rows, volume=0.5 * 0.125**dim)
+    grid = f.DensityGrid(lower=[0.0] * dim, cell=0.125, counts=[9] * dim, rows=rows, volume=0.5 * 0.125**dim)
     rng = np.random.default_rng(1)
     goal = {
         "target": rng.normal(size=(B, dim)),
@@ -65,17 +64,17 @@ def all_features(dim: int) -> tuple[list[f.Feature], dict[str, np.ndarray]]:
         f.smoothness_cost(A),
         f.force_cost([0, 1]),
         f.Phase(),
-        s.DensityMatch(grid, "density"),
-        s.SoftIoU(grid, "density"),
-        s.Overlap(grid, "density"),
-        s.TargetDistance(grid, "node_distance"),
-        s.OutsideBox(rows, centre="centre", half_extent="half", smoothing=0.01),
-        s.OutsideBall(rows, centre="centre", radius=0.2, smoothing=0.01),
-        s.ContactDistance(1, rows, reach=0.05, sharpness=20.0, smoothing=0.01, dim=dim),
+        f.DensityMatch(grid, "density"),
+        f.SoftIoU(grid, "density"),
+        f.Overlap(grid, "density"),
+        f.TargetDistance(grid, "node_distance"),
+        f.OutsideBox(rows, centre="centre", half_extent="half", smoothing=0.01),
+        f.OutsideBall(rows, centre="centre", radius=0.2, smoothing=0.01),
+        f.ContactDistance(1, rows, reach=0.05, sharpness=20.0, smoothing=0.01, dim=dim),
     ]
     if dim == 3:
         for number, shape in enumerate((Capsule(0.05, 0.2), Box((0.1, 0.05, 0.2), rounding=0.02))):
-            made.append(s.SurfaceDistance(number, shape, rows, sharpness=20.0, smoothing=0.01))
+            made.append(f.SurfaceDistance(number, shape, rows, sharpness=20.0, smoothing=0.01))
     return made, goal
 
 
@@ -104,22 +103,22 @@ def test_adjoints_match_central_differences(dim: int) -> None:
 
 def test_density_sums_to_the_volume_inside_the_grid() -> None:
     rows = np.arange(N)
-    grid = s.DensityGrid(lower=[0.0] * 3, cell=0.125, counts=[10] * 3, rows=rows, volume=1e-3)
+    grid = f.DensityGrid(lower=[0.0] * 3, cell=0.125, counts=[10] * 3, rows=rows, volume=1e-3)
     density = grid.density(make_arrays(3)["position"])
     assert np.allclose(density.sum(axis=1) * 0.125**3, N * 1e-3)
 
 
 def test_soft_iou_of_a_density_with_itself_is_the_largest() -> None:
     rows = np.arange(N)
-    grid = s.DensityGrid(lower=[0.0] * 3, cell=0.125, counts=[10] * 3, rows=rows, volume=1e-3)
+    grid = f.DensityGrid(lower=[0.0] * 3, cell=0.125, counts=[10] * 3, rows=rows, volume=1e-3)
     a = grid.density(make_arrays(3)["position"])
-    assert (s.soft_iou(a, a) > s.soft_iou(a, np.roll(a, 7, axis=1))).all()
+    assert (f.soft_iou(a, a) > f.soft_iou(a, np.roll(a, 7, axis=1))).all()
 
 
 def test_density_of_ten_thousand_particles_is_fast() -> None:
     rng = np.random.default_rng(0)
     position = rng.uniform(0.2, 0.8, (1, 10_000, 3))
-    grid = s.DensityGrid(lower=[0.0] * 3, cell=1 / 32, counts=[33] * 3, rows=np.arange(10_000), volume=1e-6)
+    grid = f.DensityGrid(lower=[0.0] * 3, cell=1 / 32, counts=[33] * 3, rows=np.arange(10_000), volume=1e-6)
     grid.density(position)
     best = min(_timed(lambda: grid.density(position)) for _ in range(5))
     assert best < 0.03  # a few milliseconds on a quiet machine

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import pliant.envs  # noqa: F401
-from pliant.envs.rods.identification import initial_parameters, predict
-from pliant.envs.rods.parameter_files import load_parameters, save_parameters
-from pliant.envs.rods.wires import save_recording
+from pliant.envs.rods.wires.parameter_files import load_parameters, save_parameters
+from pliant.envs.rods.wires.wire import save_recording
+from pliant.policies.identification.wires import initial_parameters, predict
 from pliant.sims.rod.topology import vertex_shares
 
 

@@ -11,13 +11,11 @@ import numpy as np
 import pytest
 
 from pliant.envs import features as f
-from pliant.envs import fluid_features as ff
 from pliant.envs.fluids.ice_cream import CLOSES, CONE, OPENS, RIM_HEIGHT, SECTION, SPEED, assign_places, swirl
 from pliant.envs.fluids.patterns import vortex_pair
 from pliant.envs.registry import ENTRIES
 from pliant.envs.rollout import Rollout
-from pliant.envs.shape_features import overlap
-from pliant.sims.robot.shapes import Box, Sphere
+from pliant.sims.shapes.shapes import Box, Sphere
 
 TASKS = {entry.id.split("/")[1][:-3]: entry.task for entry in ENTRIES if ".fluids." in entry.task}
 HASHES = {
@@ -83,13 +81,13 @@ def make_view(arrays: dict[str, np.ndarray], goal: dict[str, np.ndarray]) -> f.V
 
 def all_features() -> tuple[list[f.Feature], dict[str, np.ndarray]]:
     rows = np.arange(4, 20)
-    world = ff.Group(rows)
-    scattered = ff.Group([2, 7, 11, 5], effector=0)
-    moving = ff.Group(rows, effector=1)
-    flat = ff.Group(rows, axes=(0, 1))
-    flat_moving = ff.Group(rows, axes=(2, 0), effector=1)
-    seen = ff.GroupDensity(flat, lower=[0.0, 0.0], cell=0.125, counts=[9, 9], volume=0.001, depth=0.1)
-    carried = ff.GroupDensity(moving, lower=[-1.0] * 3, cell=0.25, counts=[9] * 3, volume=0.01)
+    world = f.Group(rows)
+    scattered = f.Group([2, 7, 11, 5], effector=0)
+    moving = f.Group(rows, effector=1)
+    flat = f.Group(rows, axes=(0, 1))
+    flat_moving = f.Group(rows, axes=(2, 0), effector=1)
+    seen = f.GroupDensity(flat, lower=[0.0, 0.0], cell=0.125, counts=[9, 9], volume=0.001, depth=0.1)
+    carried = f.GroupDensity(moving, lower=[-1.0] * 3, cell=0.25, counts=[9] * 3, volume=0.01)
     rng = np.random.default_rng(1)
     goal = {
         "places": rng.uniform(0.1, 0.9, (B, len(rows), 3)),
@@ -97,27 +95,27 @@ def all_features() -> tuple[list[f.Feature], dict[str, np.ndarray]]:
         "seen": rng.uniform(size=(B, seen.node_count)),
         "carried": rng.uniform(size=(B, carried.node_count)),
     }
-    inside = ff.ShareInside("inside", moving, Sphere(0.3), softness=0.05, margin=0.02)
-    centre = ff.GroupCentre("centre", moving)
+    inside = f.ShareInside("inside", moving, Sphere(0.3), softness=0.05, margin=0.02)
+    centre = f.GroupCentre("centre", moving)
     return [
-        ff.GroupCentre("all", world),
+        f.GroupCentre("all", world),
         centre,
-        ff.GroupCentre("scattered", scattered),
-        ff.GroupCentre("two_axes", flat_moving),
-        ff.GroupVelocity("velocity", flat),
-        ff.Along("along", centre, "direction"),
-        ff.MatchedDistance("matched", world, "places", smoothing=0.01),
-        ff.MatchedDistance("matched_moving", moving, "places", smoothing=0.01),
-        ff.ShareInPlace("in_place", world, "places", width=0.3),
-        ff.Spread("spread", flat),
-        ff.Spread("spread_moving", moving),
+        f.GroupCentre("scattered", scattered),
+        f.GroupCentre("two_axes", flat_moving),
+        f.GroupVelocity("velocity", flat),
+        f.Along("along", centre, "direction"),
+        f.MatchedDistance("matched", world, "places", smoothing=0.01),
+        f.MatchedDistance("matched_moving", moving, "places", smoothing=0.01),
+        f.ShareInPlace("in_place", world, "places", width=0.3),
+        f.Spread("spread", flat),
+        f.Spread("spread_moving", moving),
         inside,
-        ff.DistanceFrom("outside", moving, Box((0.1, 0.2, 0.05)), smoothing=0.01),
-        ff.DistanceFrom("within", moving, Sphere(0.4), smoothing=0.01, within=True),
-        ff.WeightedSum("sum", [(2.0, inside), (-1.0, ff.Spread("spread", flat))]),
-        ff.DensityMap("map", seen),
-        ff.DensityError("error", seen, "seen"),
-        ff.DensityError("error_carried", carried, "carried"),
+        f.DistanceFrom("outside", moving, Box((0.1, 0.2, 0.05)), smoothing=0.01),
+        f.DistanceFrom("within", moving, Sphere(0.4), smoothing=0.01, within=True),
+        f.WeightedSum("sum", [(2.0, inside), (-1.0, f.Spread("spread", flat))]),
+        f.DensityMap("map", seen),
+        f.DensityError("error", seen, "seen"),
+        f.DensityError("error_carried", carried, "carried"),
     ], goal
 
 
@@ -165,7 +163,7 @@ def test_where_nothing_is_let_in_yet_features_are_zero() -> None:
     arrays = make_arrays() | {"active": np.zeros((B, N))}
     features, goal = all_features()
     for feature in features:
-        if not isinstance(feature, ff.DensityError):
+        if not isinstance(feature, f.DensityError):
             assert not feature.value(make_view(arrays, goal)).any(), feature.name
 
 
@@ -297,7 +295,7 @@ def test_the_overlap_tells_swirls_apart() -> None:
         places + rng.uniform(-task.spacing, task.spacing, places.shape),
     )
     target = task.grid.density(places[None])
-    found = [overlap(task.grid.density(other[None]), target)[0] for other in others]
+    found = [f.overlap(task.grid.density(other[None]), target)[0] for other in others]
     assert np.allclose(found, [0.62, 0.80, 0.95], atol=0.01)
 
 

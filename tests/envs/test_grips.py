@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pliant.envs.rods.grips import held_neighbours
-from pliant.envs.rods.identification import Replay, check_start, initial_parameters, predict
-from pliant.envs.rods.parameter_files import RodParameters, load_parameters, save_parameters
-from pliant.envs.rods.recordings import Recording
+from pliant.envs.rods.wires.parameter_files import RodParameters, load_parameters, save_parameters
+from pliant.envs.rods.wires.recordings import Recording
+from pliant.policies.identification.wires import Replay, check_start, initial_parameters, predict
 
 CHAIN = np.arange(-1, 11)
 TREE = np.array([-1, 0, 1, 2, 3, 4, 5, 3, 7])  # a branch of two on vertex 3

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pliant.envs.checks import UnknownKeyword
-from pliant.sims.checks import SimulationDiverged
+from pliant.sims.failures import SimulationDiverged
 
 PUSH = np.array([0.8, 0.1])
 HUGE = 1e39  # finite in float64, beyond float32

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from pliant.envs.rods import protocol
-from pliant.envs.rods.fitting import Problem, fit
 from pliant.envs.rods.gaps import fill
-from pliant.envs.rods.identification import Replay, initial_parameters, predict
-from pliant.envs.rods.parameter_files import RodParameters
-from pliant.envs.rods.recordings import Recording, mean_lengths
-from pliant.envs.rods.rest_shapes import RestProblem
-from pliant.sims.rod.scene import Rod
+from pliant.envs.rods.wires.parameter_files import RodParameters
+from pliant.envs.rods.wires.recordings import Recording, mean_lengths
+from pliant.policies.identification import protocol
+from pliant.policies.identification.fitting import Problem, fit
+from pliant.policies.identification.rest_shapes import RestProblem
+from pliant.policies.identification.wires import Replay, initial_parameters, predict
+from pliant.sims.rod.rod import Rod
 
 PARENTS = np.array([-1, 0, 1, 2, 3, 4, 5, 3, 7])
 CLAMPED = np.array([0, 1, 5, 6])

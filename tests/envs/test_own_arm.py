@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from pliant.envs.arm_pictures import ArmPictures
+from pliant.envs.arms.pictures import ArmPictures
 from pliant.envs.base import TaskEnv
 from pliant.envs.dough.rolling_pin import RollingPin
 from pliant.policies.gradcheck import check_gradients

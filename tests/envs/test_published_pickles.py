@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from pliant.envs.rods.layouts import LAYOUTS, authors_name
-from pliant.envs.rods.recordings import load, recordings
+from pliant.envs.rods.wires.layouts import LAYOUTS, authors_name
+from pliant.envs.rods.wires.recordings import load, recordings
 
 HARNESSES = [name for name in LAYOUTS if name.startswith("b")]
 FRAMES = 40

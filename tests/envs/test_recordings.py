@@ -9,9 +9,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from pliant.envs.rods import protocol
-from pliant.envs.rods.layouts import LAYOUTS, OBJECTS, check_object
-from pliant.envs.rods.recordings import Recording, data_folder, load, recordings
+from pliant.envs.rods.wires.layouts import LAYOUTS, OBJECTS, check_object
+from pliant.envs.rods.wires.recordings import Recording, data_folder, load, recordings
+from pliant.policies.identification import protocol
 
 HOLD_STILL = {"dlo1": 0.0842, "dlo2": 0.0752, "dlo3": 0.0793, "dlo4": 0.0825, "dlo5": 0.0722}
 needs_data = pytest.mark.skipif(not os.environ.get("PLIANT_DATA"), reason="PLIANT_DATA names no folder of recordings")

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from pliant.envs import ENTRIES
-from pliant.envs.features import Sink, View
-from pliant.envs.rods.cable import CableConfig, gripper, hanging_shape, make_rod, polyline, turned
-from pliant.envs.rods.features import HoldStill, MeanDistance, ToTarget
-from pliant.envs.rods.insertion import Aside, Passage, Passed, WayLeft
-from pliant.envs.rods.recordings import data_folder
+from pliant.envs import features as f
+from pliant.envs.rods.cables import CableConfig, gripper, hanging_shape, make_rod, polyline, turned
+from pliant.envs.rods.wires.recordings import data_folder
 from pliant.policies.gradcheck import check_gradients
 from pliant.sims.math.rotation_host import matrix_of_quaternion, quaternion_of_matrix
-from pliant.sims.rod.scene import Grip, RodScene
+from pliant.sims.rod.rod import Grip
+from pliant.sims.rod.scene import RodScene
 from pliant.sims.rod.segments import distances, separate_pairs
 from pliant.sims.rod.topology import carried_directors, edges
 from pliant.sims.world import World
@@ -141,10 +140,10 @@ def test_gradients_go_through_the_collision() -> None:
 # Features
 
 
-def view_of(path: np.ndarray, centre: np.ndarray, orientation: np.ndarray) -> View:
+def view_of(path: np.ndarray, centre: np.ndarray, orientation: np.ndarray) -> f.View:
     arrays = {"position": path, "effector_position": centre, "effector_orientation": orientation}
     batch = len(path)
-    return View(
+    return f.View(
         arrays=lambda name: arrays[name],
         action=np.zeros((batch, 1)),
         previous_action=np.zeros((batch, 1)),
@@ -160,7 +159,7 @@ def straight_path(height: float, aside: float, count: int = 6) -> np.ndarray:
     return np.stack([np.full(count, aside), 0.3 * aside + 0.0 * z, z], axis=1)
 
 
-PASSAGE = Passage(np.arange(6), 1, opening=0.02, depth=0.06)
+PASSAGE = f.Passage(np.arange(6), 1, opening=0.02, depth=0.06)
 
 
 def test_passing_is_through_the_opening_from_below() -> None:
@@ -169,8 +168,8 @@ def test_passing_is_through_the_opening_from_below() -> None:
     paths = np.array([straight_path(0.04, 0.01), straight_path(-0.01, 0.0), around, out])
     pose = np.tile([[[0.0, 0, 0]] * 2], (4, 1, 1)), np.tile([[[1.0, 0, 0, 0]] * 2], (4, 1, 1))
     view = view_of(paths, *pose)
-    assert Passed(PASSAGE).value(view)[:, 0].tolist() == [1, 0, 0, 0]
-    way = WayLeft(PASSAGE).value(view)[:, 0]
+    assert f.Passed(PASSAGE).value(view)[:, 0].tolist() == [1, 0, 0, 0]
+    way = f.WayLeft(PASSAGE).value(view)[:, 0]
     assert np.isclose(way[0], np.hypot(0.02, 0.003) - 0.003)
     assert way[1] > way[0] and way[2] > PASSAGE.depth
 
@@ -185,19 +184,19 @@ def test_features_of_rods_agree_with_central_differences() -> None:
     names = ("position", "effector_position", "effector_orientation")
     some = np.array([1, 2, 4])
     features = [
-        WayLeft(PASSAGE),
-        Aside(PASSAGE),
-        MeanDistance(some, "still", smoothing=0.01),
-        MeanDistance(some, "moving"),
-        ToTarget(some, "moving", ahead=1),
-        HoldStill(some, "moving"),
+        f.WayLeft(PASSAGE),
+        f.Aside(PASSAGE),
+        f.MeanDistance(some, "still", smoothing=0.01),
+        f.MeanDistance(some, "moving"),
+        f.ToTarget(some, "moving", ahead=1),
+        f.HoldStill(some, "moving"),
     ]
-    assert Passed(PASSAGE).value(view_of(*arrays))[:, 0].tolist() == [1, 0, 0, 1]
+    assert f.Passed(PASSAGE).value(view_of(*arrays))[:, 0].tolist() == [1, 0, 0, 1]
     for feature in features:
         view = view_of(*arrays)
         bar = rng.normal(size=(4, feature.size))
         assert feature.value(view).shape == bar.shape
-        sink = Sink(view)
+        sink = f.Sink(view)
         feature.adjoint(view, bar, sink)
         goal = view.goal
         for k, name in enumerate(names):

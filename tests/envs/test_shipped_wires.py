@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from pliant.envs.rods import protocol
-from pliant.envs.rods.identification import initial_parameters, predict
-from pliant.envs.rods.layouts import LAYOUTS, OBJECTS
-from pliant.envs.rods.parameter_files import load_parameters
-from pliant.envs.rods.recordings import recordings
+from pliant.envs.rods.wires.layouts import LAYOUTS, OBJECTS
+from pliant.envs.rods.wires.parameter_files import load_parameters
+from pliant.envs.rods.wires.recordings import recordings
+from pliant.policies.identification import protocol
+from pliant.policies.identification.wires import initial_parameters, predict
 
 needs_recordings = pytest.mark.skipif(not os.environ.get("PLIANT_DATA"), reason="PLIANT_DATA names no recordings")
 

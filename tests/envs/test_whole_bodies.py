@@ -13,8 +13,8 @@ import pliant.envs  # noqa: F401
 from pliant.envs.actuators import MuscleActuator
 from pliant.envs.registry import ENTRIES
 from pliant.policies.gradcheck import check_gradients
-from pliant.sims.checks import SimulationDiverged
-from pliant.sims.mpm.tearing import largest_stretch
+from pliant.sims.failures import SimulationDiverged
+from pliant.sims.mpm.tearing.inspection import largest_stretch
 
 ROBOTS = tuple(entry.id for entry in ENTRIES if ".locomotion." in entry.task)
 WHOLE = 1.75  # times the distance at rest that neighbours part at most; beyond about three a body tears

@@ -10,7 +10,7 @@ import pliant.envs  # noqa: F401  registers the ids
 
 torch = pytest.importorskip("torch")
 
-from pliant.policies.controllers import Mlp, SinSin, load_controller, save_controller  # noqa: E402  needs torch
+from pliant.policies.networks.controllers import Mlp, SinSin, load_controller, save_controller  # noqa: E402  needs torch
 from pliant.policies.through_physics import bptt, learning  # noqa: E402
 
 

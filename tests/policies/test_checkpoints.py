@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pliant.policies.checkpoints import (
+from pliant.policies.files.checkpoints import (
     history_array,
     history_rows,
     load_arrays,

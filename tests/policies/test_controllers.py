@@ -11,9 +11,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pliant.policies.array_controllers import load_array_controller  # noqa: E402  the others need torch
-from pliant.policies.checkpoints import load_arrays, save_arrays  # noqa: E402
-from pliant.policies.controllers import (  # noqa: E402
+from pliant.policies.files.checkpoints import load_arrays, save_arrays  # noqa: E402
+from pliant.policies.networks.array_controllers import load_array_controller  # noqa: E402  the others need torch
+from pliant.policies.networks.controllers import (  # noqa: E402
     Mlp,
     SinSin,
     load_controller,
@@ -81,7 +81,7 @@ def test_files_give_the_same_actions_with_torch_and_without(tmp_path, controller
 def test_acting_from_a_file_needs_no_torch(tmp_path):
     save_controller(tmp_path / "policy", SinSin(3, 2))
     program = (
-        "import sys, numpy as np; from pliant.policies.array_controllers import load_array_controller; "
+        "import sys, numpy as np; from pliant.policies.networks.array_controllers import load_array_controller; "
         f"print(load_array_controller({str(tmp_path / 'policy')!r}).act(np.zeros(3)).shape, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

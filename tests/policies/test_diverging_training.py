@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from pliant.policies.files.training_state import pack, unpack  # noqa: E402
 from pliant.policies.through_physics import bptt, mixed_gradients, sapo, shac  # noqa: E402  need torch
 from pliant.policies.through_physics.setbacks import MOST, Setbacks  # noqa: E402
-from pliant.policies.training_state import pack, unpack  # noqa: E402
 from pliant.sims.checks import SimulationDiverged  # noqa: E402
 
 SMALL = {"hidden": 8, "layers": 1}

@@ -6,7 +6,7 @@ import fake_env as fake
 import numpy as np
 import pytest
 
-from pliant.policies.checkpoints import load_arrays, save_arrays
+from pliant.policies.files.checkpoints import load_arrays, save_arrays
 from pliant.policies.trajectory import cem, cmaes, gradient, lbfgs, mpc, mppi, random_search
 from pliant.policies.trajectory.settings import (
     CemSettings,
@@ -17,7 +17,7 @@ from pliant.policies.trajectory.settings import (
     MppiSettings,
     RandomSearchSettings,
 )
-from pliant.sims.checks import SimulationDiverged
+from pliant.sims.failures import SimulationDiverged
 
 EDGE = 0.65  # beyond all goals of the fake environment
 

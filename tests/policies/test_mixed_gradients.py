@@ -10,10 +10,10 @@ torch = pytest.importorskip("torch")
 
 from closed_loop import regret  # noqa: E402  needs torch
 
-from pliant.policies.controllers import Mlp  # noqa: E402
+from pliant.policies.files.training_state import pack, unpack  # noqa: E402
+from pliant.policies.networks.controllers import Mlp  # noqa: E402
 from pliant.policies.through_physics import mixed_gradients as mixed  # noqa: E402
 from pliant.policies.torch_bridge import TorchEnv  # noqa: E402
-from pliant.policies.training_state import pack, unpack  # noqa: E402
 
 
 @pytest.mark.parametrize(("alpha", "steps", "bound"), [(-1.0, 9600, 0.05), (1.0, 9600, 0.05), (0.0, 25_600, 0.05)])

@@ -8,7 +8,7 @@ import pliant.envs  # noqa: F401  registers the ids
 
 torch = pytest.importorskip("torch")
 
-from pliant.policies.controllers import Mlp  # noqa: E402  needs torch
+from pliant.policies.networks.controllers import Mlp  # noqa: E402  needs torch
 from pliant.policies.through_physics import bptt  # noqa: E402
 from pliant.policies.torch_bridge import TorchEnv  # noqa: E402
 

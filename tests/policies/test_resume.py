@@ -12,7 +12,7 @@ import numpy as np
 import point_mass
 import pytest
 
-from pliant.policies.checkpoints import load_arrays, save_arrays
+from pliant.policies.files.checkpoints import load_arrays, save_arrays
 from pliant.policies.trajectory import cem, cmaes, gradient, lbfgs, mpc, mppi, random_search
 from pliant.policies.trajectory.settings import (
     CemSettings,

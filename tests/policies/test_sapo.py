@@ -7,8 +7,8 @@ torch = pytest.importorskip("torch")
 
 from closed_loop import regret  # noqa: E402  needs torch
 
+from pliant.policies.files.training_state import pack, unpack  # noqa: E402
 from pliant.policies.through_physics import sapo  # noqa: E402
-from pliant.policies.training_state import pack, unpack  # noqa: E402
 
 
 def test_it_comes_within_three_percent_of_the_optimum():

@@ -9,9 +9,9 @@ pytest.importorskip("stable_baselines3")
 
 from closed_loop import regret  # noqa: E402  needs torch
 
-from pliant.policies.policy_files import load_policy, save_policy  # noqa: E402
+from pliant.policies.files.training_state import pack, unpack  # noqa: E402
+from pliant.policies.networks.policy_files import load_policy, save_policy  # noqa: E402
 from pliant.policies.reinforcement import ppo, sac, td3  # noqa: E402
-from pliant.policies.training_state import pack, unpack  # noqa: E402
 
 OFF_POLICY = {"steps": 200, "learning_starts": 40, "buffer_size": 100, "updates": 1, "batch_size": 8, "hidden": 8}
 SHORT = {

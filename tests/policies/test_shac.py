@@ -8,12 +8,12 @@ torch = pytest.importorskip("torch")
 
 from closed_loop import regret  # noqa: E402  needs torch
 
-from pliant.policies.policy_files import load_policy, save_policy  # noqa: E402
+from pliant.policies.files.training_state import pack, unpack  # noqa: E402
+from pliant.policies.networks.gaussian import GaussianPolicy, RunningNorm, value_network  # noqa: E402
+from pliant.policies.networks.policy_files import load_policy, save_policy  # noqa: E402
 from pliant.policies.through_physics import shac  # noqa: E402
-from pliant.policies.through_physics.gaussian import GaussianPolicy, RunningNorm, value_network  # noqa: E402
 from pliant.policies.through_physics.learning import td_lambda_returns  # noqa: E402
 from pliant.policies.torch_bridge import TorchEnv  # noqa: E402
-from pliant.policies.training_state import pack, unpack  # noqa: E402
 
 SMALL = {"hidden": 8, "layers": 1, "critic_epochs": 1, "critic_batches": 2}
 

@@ -5,8 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pliant.policies.checkpoints import load_arrays, save_arrays  # noqa: E402  needs torch
-from pliant.policies.training_state import (  # noqa: E402
+from pliant.policies.files.checkpoints import load_arrays, save_arrays  # noqa: E402  needs torch
+from pliant.policies.files.training_state import (  # noqa: E402
     global_random_state,
     pack,
     set_global_random_state,

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from pliant.policies.checkpoints import load_arrays, save_arrays
+from pliant.policies.files.checkpoints import load_arrays, save_arrays
 from pliant.policies.trajectory import cem, cmaes, gradient, lbfgs, mppi, random_search
 from pliant.policies.trajectory.episode import HISTORY_COLUMNS
 from pliant.policies.trajectory.settings import (

@@ -15,7 +15,7 @@ import numpy as np
 import point_mass
 import pytest
 
-from pliant.policies.checkpoints import load_arrays
+from pliant.policies.files.checkpoints import load_arrays
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 

@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from pliant.envs.rods.identification import initial_parameters
-from pliant.envs.rods.layouts import LAYOUTS
-from pliant.envs.rods.parameter_files import load_parameters, save_parameters
-from pliant.envs.rods.recordings import load
-from pliant.envs.rods.wires import find_wire, save_recording
+from pliant.envs.rods.wires.layouts import LAYOUTS
+from pliant.envs.rods.wires.parameter_files import load_parameters, save_parameters
+from pliant.envs.rods.wires.recordings import load
+from pliant.envs.rods.wires.wire import find_wire, save_recording
+from pliant.policies.identification.wires import initial_parameters
 from pliant.scripts.main import main
 
 PARENTS = [-1, 0, 1, 2, 3, 4, 5, 3, 7]

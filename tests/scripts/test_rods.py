@@ -10,11 +10,11 @@ import types
 import numpy as np
 import pytest
 
-from pliant.envs.rods import parameter_files
-from pliant.envs.rods.fitting import Fitted
-from pliant.envs.rods.layouts import LAYOUTS, OBJECTS
-from pliant.envs.rods.parameter_files import RodParameters, load_parameters, save_parameters
-from pliant.envs.rods.protocol import hold_still
+from pliant.envs.rods.wires import parameter_files
+from pliant.envs.rods.wires.layouts import LAYOUTS, OBJECTS
+from pliant.envs.rods.wires.parameter_files import RodParameters, load_parameters, save_parameters
+from pliant.policies.identification.fitting import Fitted
+from pliant.policies.identification.protocol import hold_still
 from pliant.scripts.main import main
 from pliant.scripts.rods import peers, view
 
@@ -72,8 +72,8 @@ class Identification(types.ModuleType):
 @pytest.fixture
 def identification(monkeypatch):
     fake = Identification()
-    monkeypatch.setitem(sys.modules, "pliant.envs.rods.identification", fake)
-    monkeypatch.setitem(sys.modules, "pliant.envs.rods.fitting", fake)
+    monkeypatch.setitem(sys.modules, "pliant.policies.identification.wires", fake)
+    monkeypatch.setitem(sys.modules, "pliant.policies.identification.fitting", fake)
     return fake
 
 
@@ -360,7 +360,7 @@ def test_view_writes_a_video(command, data, shipped, identification, tmp_path, m
 
 
 def test_edges_have_the_color_of_their_rod_or_are_held():
-    from pliant.envs.rods.recordings import Recording
+    from pliant.envs.rods.wires.recordings import Recording
 
     layout = LAYOUTS["bdlo1"]
     arrays = {"clamped": np.array(layout.clamped), "parents": np.array(layout.parents)}

@@ -13,7 +13,7 @@ import fake_env as fake
 import numpy as np
 import pytest
 
-from pliant.policies.checkpoints import load_arrays
+from pliant.policies.files.checkpoints import load_arrays
 from pliant.scripts.errors import CommandError
 from pliant.scripts.main import main
 from pliant.scripts.runs import RunFolder

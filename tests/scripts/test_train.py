@@ -17,11 +17,11 @@ import pytest
 
 pytest.importorskip("stable_baselines3")
 
-from pliant.policies.checkpoints import load_arrays
+from pliant.policies.files.checkpoints import load_arrays
 from pliant.scripts.main import main
-from pliant.scripts.train import Arguments
-from pliant.scripts.training import METHODS
-from pliant.scripts.training_parts import hyperparameters
+from pliant.scripts.training.options import Arguments
+from pliant.scripts.training.session import METHODS
+from pliant.scripts.training.settings import hyperparameters
 
 PROGRAM = (
     f"import sys; sys.path.insert(0, {str(Path(point_mass.__file__).parent)!r})\n"
@@ -184,7 +184,7 @@ def test_an_unknown_algorithm_is_refused(command, tmp_path):
 
 
 def test_a_batch_that_does_not_fit_is_refused_before_it_is_made(command, monkeypatch, tmp_path):
-    from pliant.scripts import training
+    from pliant.scripts.training import session as training
 
     monkeypatch.setattr(training, "available_memory", lambda: 10_000_000)
     status, _, error = command("train", point_mass.ID, "--steps", 10, "--num-envs", 4000, "--out", tmp_path)

@@ -12,10 +12,10 @@ import zlib
 import numpy as np
 import pytest
 
-from pliant.policies import checkpoints
-from pliant.policies.checkpoints import load_arrays, load_json
-from pliant.policies.controllers import Mlp, SinSin, load_controller, save_controller
-from pliant.policies.policy_files import load_policy, save_policy
+from pliant.policies.files import checkpoints
+from pliant.policies.files.checkpoints import load_arrays, load_json
+from pliant.policies.networks.controllers import Mlp, SinSin, load_controller, save_controller
+from pliant.policies.networks.policy_files import load_policy, save_policy
 from pliant.scripts.main import main
 from pliant.scripts.options import RESERVED
 
@@ -397,7 +397,7 @@ POLICIES = {
 
 
 def gaussian():
-    from pliant.policies.through_physics.gaussian import GaussianPolicy
+    from pliant.policies.networks.gaussian import GaussianPolicy
 
     return GaussianPolicy(4, 2, hidden=[8])
 
@@ -405,7 +405,7 @@ def gaussian():
 def learned():
     from gymnasium.spaces import Box
 
-    from pliant.policies.reinforcement.networks import KINDS, LearnedPolicy, network_options
+    from pliant.policies.networks.learned import KINDS, LearnedPolicy, network_options
 
     spaces = Box(-10, 10, (4,)), Box(-1, 1, (2,))
     return LearnedPolicy("ppo", KINDS["ppo"](*spaces, lambda _: 0.0, **network_options([8], "tanh")), [8], "tanh")
@@ -507,7 +507,7 @@ def test_weights_must_be_finite_and_of_the_right_shapes(tmp_path, change):
     ],
 )
 def test_controllers_without_torch_are_checked_too(tmp_path, entries, arrays):
-    from pliant.policies.array_controllers import load_array_controller
+    from pliant.policies.networks.array_controllers import load_array_controller
 
     save_controller(tmp_path / "policy", Mlp(4, 2, hidden=[8], seed=1))
     load_array_controller(tmp_path / "policy")

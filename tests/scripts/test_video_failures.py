@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 
-from pliant.policies.checkpoints import replacing, save_arrays, save_json
+from pliant.policies.files.checkpoints import replacing, save_arrays, save_json
 from pliant.scripts import video
 from pliant.scripts.main import main
 

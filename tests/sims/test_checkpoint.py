@@ -7,8 +7,8 @@ import pytest
 from small_scenes import random_controls, reverse, small_scene, small_world
 
 from pliant.sims.checkpoint import Recording, parse_memory
-from pliant.sims.mpm import state as at
-from pliant.sims.solver import KEPT_AT
+from pliant.sims.fields import KEPT_AT
+from pliant.sims.mpm import places as at
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from adjoint import check_adjoint
 
-from pliant.sims.robot.contact import CONTACT_KINDS, CONTACT_NAMES, contact_functions, contact_kind
+from pliant.sims.contact import CONTACT_KINDS, CONTACT_NAMES, contact_functions, contact_kind
 from pliant.sims.runtime import ti
 
 

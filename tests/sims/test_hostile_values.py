@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pliant.sims.mpm.injector import Drain, Injector
-from pliant.sims.mpm.scene import Body, Scene, Walls
-from pliant.sims.robot.containers import Bowl, Cone, Cup, RingTank
+from pliant.sims.mpm.bodies import Body, Walls
+from pliant.sims.mpm.scene import Scene
+from pliant.sims.mpm.supply.nozzles import Drain, Injector
 from pliant.sims.robot.effector import Effector
-from pliant.sims.robot.profile import Revolution
-from pliant.sims.robot.shapes import Box, Capsule, Cylinder, Mesh, Sphere, Torus
-from pliant.sims.rod.scene import Grip, Rod, RodScene, SelfContact
+from pliant.sims.rod.rod import Grip, Rod, SelfContact
+from pliant.sims.rod.scene import RodScene
+from pliant.sims.shapes.containers import Bowl, Cone, Cup, RingTank
+from pliant.sims.shapes.profile import Revolution
+from pliant.sims.shapes.shapes import Box, Capsule, Cylinder, Mesh, Sphere, Torus
 from pliant.sims.world import World
 from tests.hostile import describe, failures, numbers, values
 

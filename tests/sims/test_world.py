@@ -9,7 +9,8 @@ from adjoint import check_adjoint
 from small_scenes import CELL, random_controls, reverse, small_scene, small_world, states
 
 from pliant.sims import world as world_module
-from pliant.sims.mpm.scene import Body, Scene
+from pliant.sims.mpm.bodies import Body
+from pliant.sims.mpm.scene import Scene
 from pliant.sims.runtime import thread_count
 from pliant.sims.world import World
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from small_scenes import CELL, block, random_controls, small_scene, small_world, states
 
-from pliant.sims.mpm.scene import Body, Scene, Walls
+from pliant.sims.mpm.bodies import Body, Walls
+from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.effector import Effector
-from pliant.sims.robot.shapes import Sphere
+from pliant.sims.shapes.shapes import Sphere
 from pliant.sims.world import SimulationDiverged
 
 STEPS = 5

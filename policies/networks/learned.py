@@ -1,0 +1,72 @@
+"""Policies of stable-baselines3 kept in files without pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3.policies import TD3Policy
+from torch import nn
+
+from pliant.envs.rollout import OBSERVATION_LIMIT
+from pliant.policies.files.weights import build_network, load_weights, save_weights
+
+KINDS: dict[str, type[BasePolicy]] = {"ppo": ActorCriticPolicy, "sac": SACPolicy, "td3": TD3Policy}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
+
+
+class LearnedPolicy:
+    """A policy of stable-baselines3 with what describes it.
+
+    Args:
+        kind: one of ``KINDS``.
+        network: the policy itself.
+        hidden: numbers in its hidden layers.
+        activation: of them, one of ``ACTIVATIONS``.
+    """
+
+    def __init__(self, kind: str, network: BasePolicy, hidden: list[int], activation: str) -> None:
+        self.kind, self.network, self.hidden, self.activation = kind, network, hidden, activation
+
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """Actions (B, A) of observations (B, O), without noise."""
+        return self.network.predict(np.asarray(observation, np.float32), deterministic=True)[0]
+
+
+def network_options(hidden: list[int], activation: str) -> dict[str, Any]:
+    """The ``policy_kwargs`` of a model."""
+    return {"net_arch": list(hidden), "activation_fn": ACTIVATIONS[activation]}
+
+
+def save_learned(path: str | Path, policy: LearnedPolicy) -> None:
+    """Write PATH.npz, the weights, and PATH.json, what they are the weights of."""
+    settings = {
+        "observation_size": policy.network.observation_space.shape[0],  # type: ignore[index]
+        "action_size": policy.network.action_space.shape[0],  # type: ignore[index]
+        "hidden": policy.hidden,
+        "activation": policy.activation,
+    }
+    save_weights(path, policy.network, policy.kind, settings)
+
+
+def load_learned(path: str | Path, kind: str, settings: dict[str, Any]) -> LearnedPolicy:
+    """A policy from PATH.npz and the settings in PATH.json; nothing is unpickled.
+
+    Raises:
+        ValueError: the two do not fit together, or the weights are broken.
+    """
+
+    def build() -> BasePolicy:
+        limit, options = OBSERVATION_LIMIT, network_options(settings["hidden"], settings["activation"])
+        seen = gym.spaces.Box(-limit, limit, (settings["observation_size"],))
+        moved = gym.spaces.Box(-1.0, 1.0, (settings["action_size"],))
+        return KINDS[kind](seen, moved, lambda _: 0.0, **options)  # type: ignore[arg-type]
+
+    network = build_network(path, settings, build)
+    network.load_state_dict(load_weights(path, network))
+    network.set_training_mode(False)
+    return LearnedPolicy(kind, network, settings["hidden"], settings["activation"])

@@ -1,0 +1,341 @@
+"""Shape matching of rigid bodies (Mueller et al. 2005) on positions and velocities, and its adjoint.
+
+After the grid has moved the particles of a body, each by itself, to x* with velocities v* and affine velocities C*,
+they are put back into their rest shape X and go on as one rigid body. With mass shares s = m / M, means c, V and X0 of
+x*, v* and X, xi = x* - c, rho = X - X0 and D = cell^2 / 4, the second moment of the spline weights,
+
+    B = sum s xi rho^T,  R the rotation nearest B (never a reflection),  r = R rho,         x' = c + r
+    L = sum s (xi x (v* - V) + D axial(C*)),   axial(C)_i = eps_ijk C_kj
+    J = (tr S + 2 D) 1 - S,  S = sum s rho rho^T,   w = R J^-1 R^T L,          v' = V + w x r,  C' = [w]x + sym C*
+
+(in 2-D w and L are numbers and J = tr S + 2 D). The affine velocities count in L and in J as they do in what reaches
+the grid (Jiang et al. 2015), so linear and angular momentum are conserved. Sums over a body are formed in double
+precision whatever the state's is: they would lose digits with the number of particles.
+
+Why the symmetric part of C* stays: it lets the particles' deformation gradients feel how contact squeezes and shears
+the body, as those of an elastic body do, and the stress carries the load. Without it (C' = [w]x, no stress) the nodes
+in contact stop their own share a of the body's mass only, and a body at rest sinks into the floor, and slips out of
+any grip, at g dt (1 - a) / a. The elastic constants are thus those of a skin that resists penetration; they do not let
+the body deform.
+
+Adjoint. In R only the rotation of B counts: with dR = R [u]x and P = R^T B, symmetric, (tr P - P) u = axial(R^T dB).
+The means within xi, rho and v* - V contribute nothing, as the factors beside them sum to zero. So with
+
+    c_bar = sum x'_bar,  V_bar = sum v'_bar,  r_bar = x'_bar - w x v'_bar,  w_bar = sum (r x v'_bar + axial(C'_bar)),
+    l_bar = J^-1 R^T w_bar,  L_bar = R l_bar,  J_bar = -l_bar (R^T w)^T,  S_bar = tr(J_bar) - sym(J_bar),
+    R_bar = sum r_bar rho^T + w_bar (R^T w)^T + L l_bar^T,  B_bar = R [(tr P - P)^-1 axial(R^T R_bar)]x,
+    X0_bar = -R^T sum r_bar
+
+    x*_bar = s (c_bar + B_bar rho - L_bar x (v* - V)),   v*_bar = s (V_bar + L_bar x xi),
+    C*_bar = s D [L_bar]x + sym C'_bar
+    M m_bar = c_bar . xi + V_bar . (v* - V) + X0_bar . rho + B_bar : xi rho^T + L_bar . (xi x (v* - V) + D axial(C*)
+              - L) + S_bar : (rho rho^T - S)
+"""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from pliant.sims.fields import CELL, DT, PARAMETER, STATE, TEAM
+from pliant.sims.math.products import product_functions
+from pliant.sims.math.svd import svd_functions
+from pliant.sims.mpm import places as at
+from pliant.sims.mpm.laws.yielding import BULK, law_size
+from pliant.sims.mpm.rigid.bodies import ROW
+from pliant.sims.mpm.stencil import FLOAT_MASK, stencil_functions
+from pliant.sims.runtime import ti
+
+
+@cache
+def rigid_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
+    """For a scene of the materials ``kinds``: ``project(mem, b, k, r_out)`` and ``project_adjoint(mem, b, k, r_in,
+    r_out)`` of body k, the phases ``match`` and ``match_adjoint`` of all, ``count(mem)`` of bodies and
+    ``velocity_before(mem, row, place)``: v* of the rigid particle ``place``, of the substep that led to ``row``.
+
+    What the reverse sweep needs of the moved particles, v* and axial(C*), stands in the row behind the particles'
+    records; x* follows from it.
+    """
+    wide = ti.f64
+    turns = 1 if dim == 2 else 3
+    kept_size = at.rigid_record_size(dim)
+    vec = ti.types.vector(dim, wide)
+    mat = ti.types.matrix(dim, dim, wide)
+    spin = ti.types.vector(turns, wide)
+    stencil = stencil_functions(dim, fp, False)
+    load_vec, store_vec, store_mat = stencil.load_vec, stencil.store_vec, stencil.store_mat
+    products = product_functions(dim, wide)
+    svd = svd_functions(dim, wide).svd
+    record, parameters = at.record_size(dim), at.parameter_size(dim, law_size(kinds) > BULK)
+    V_AT, C_AT = dim, 2 * dim
+
+    # ------------------------------------------------------------------ vectors and rotations
+
+    @ti.func
+    def cross(a, b):
+        """a x b"""
+        w = spin(0.0)
+        for i in ti.static(range(turns)):
+            j, k = ti.static((i + 1) % 3 if dim == 3 else 0, (i + 2) % 3 if dim == 3 else 1)
+            w[i] = a[j] * b[k] - a[k] * b[j]
+        return w
+
+    @ti.func
+    def turn(w, r):
+        """w x r"""
+        v = vec(0.0)
+        if ti.static(dim == 3):
+            v = w.cross(r)
+        else:
+            v = vec(-w[0] * r[1], w[0] * r[0])
+        return v
+
+    @ti.func
+    def axial(C):
+        """sum over k of e_k x (column k of C)"""
+        w = spin(0.0)
+        for i in ti.static(range(turns)):
+            j, k = ti.static((i + 1) % 3 if dim == 3 else 0, (i + 2) % 3 if dim == 3 else 1)
+            w[i] = C[k, j] - C[j, k]
+        return w
+
+    @ti.func
+    def skew(w):
+        """[w]x"""
+        C = mat(0.0)
+        for i in ti.static(range(turns)):
+            j, k = ti.static((i + 1) % 3 if dim == 3 else 0, (i + 2) % 3 if dim == 3 else 1)
+            C[k, j] = w[i]
+            C[j, k] = -w[i]
+        return C
+
+    @ti.func
+    def to_world(R, w):
+        turned = w
+        if ti.static(dim == 3):
+            turned = R @ w
+        return turned
+
+    @ti.func
+    def to_body(R, w):
+        turned = w
+        if ti.static(dim == 3):
+            turned = R.transpose() @ w
+        return turned
+
+    @ti.func
+    def solve(trace, S, w):
+        """(trace 1 - S)^-1 w with symmetric S; in 2-D w / trace"""
+        turned = w
+        if ti.static(dim == 3):
+            J = -S
+            for i in ti.static(range(dim)):
+                J[i, i] += trace
+            turned = J.inverse() @ w
+        else:
+            turned = w / trace
+        return turned
+
+    # ------------------------------------------------------------------ particles
+
+    @ti.func
+    def count(mem: ti.template()):
+        return mem.integers[at.RIGID_COUNT]
+
+    @ti.func
+    def body(mem: ti.template(), k):
+        """First particle, number of particles and first place of body k."""
+        o = mem.integers[at.RIGID_AT] + ROW * k
+        return mem.integers[o], mem.integers[o + 1], mem.integers[o + 2]
+
+    @ti.func
+    def state_of(mem: ti.template(), row, p):
+        h = ti.static(mem.integers)
+        return (row * h[STATE] + h[at.STATE_AT] + p * record) & FLOAT_MASK
+
+    @ti.func
+    def kept_of(mem: ti.template(), row, place):
+        h = ti.static(mem.integers)
+        return (row * h[STATE] + h[at.STATE_AT] + h[at.COUNT] * record + place * kept_size) & FLOAT_MASK
+
+    @ti.func
+    def velocity_before(mem: ti.template(), row, place):
+        return load_vec(mem.frames, kept_of(mem, row, place))
+
+    @ti.func
+    def wide_vec(a: ti.template(), o):
+        return ti.cast(load_vec(a, o), wide)
+
+    @ti.func
+    def wide_mat(a: ti.template(), o):
+        return ti.cast(stencil.load_mat(a, o), wide)
+
+    @ti.func
+    def rest(mem: ti.template(), place):
+        return wide_vec(mem.constants, mem.integers[at.RIGID_REST_AT] + place * dim)
+
+    @ti.func
+    def mass_of(mem: ti.template(), b, p):
+        """Volume and mass, and where the density stands."""
+        h = ti.static(mem.integers)
+        q = b * h[PARAMETER] + h[at.PARTICLE_AT] + p * parameters + at.DENSITY
+        volume = ti.cast(mem.constants[h[at.VOLUME_AT] + p], wide)
+        return volume, volume * ti.cast(mem.parameters[q], wide), q
+
+    @ti.func
+    def moved(mem: ti.template(), r_in, r_out, p, place, is_reverse: ti.template()):
+        """x*, v*, axial(C*) of a particle, read from where they are when the projection or its adjoint runs."""
+        x, v, a = vec(0.0), vec(0.0), spin(0.0)
+        if ti.static(is_reverse):
+            o = kept_of(mem, r_out, place)
+            v = wide_vec(mem.frames, o)
+            x = wide_vec(mem.frames, state_of(mem, r_in, p)) + ti.cast(mem.constants[DT], wide) * v
+            for i in ti.static(range(turns)):
+                a[i] = ti.cast(mem.frames[o + dim + i], wide)
+        else:
+            o = state_of(mem, r_out, p)
+            x = wide_vec(mem.frames, o)
+            v = wide_vec(mem.frames, o + V_AT)
+            a = axial(wide_mat(mem.frames, o + C_AT))
+        return x, v, a
+
+    @ti.func
+    def affine_moment(mem: ti.template()):
+        """D"""
+        cell = ti.cast(mem.constants[CELL], wide)
+        return cell * cell * wide(0.25)
+
+    @ti.func
+    def means(mem: ti.template(), b, k, r_in, r_out, is_reverse: ti.template()):
+        """Mass M and the means c, V, X0 of body k."""
+        first, n, place = body(mem, k)
+        M, c, V, X0 = wide(0.0), vec(0.0), vec(0.0), vec(0.0)
+        for i in range(n):
+            x, v, _a = moved(mem, r_in, r_out, first + i, place + i, is_reverse)
+            _volume, m, _q = mass_of(mem, b, first + i)
+            M += m
+            c += m * x
+            V += m * v
+            X0 += m * rest(mem, place + i)
+        return M, c / M, V / M, X0 / M
+
+    @ti.func
+    def moments(mem: ti.template(), b, k, r_in, r_out, M, c, V, X0, is_reverse: ti.template()):
+        """B, S and L of body k."""
+        first, n, place = body(mem, k)
+        D = affine_moment(mem)
+        B, S, L = mat(0.0), mat(0.0), spin(0.0)
+        for i in range(n):
+            x, v, a = moved(mem, r_in, r_out, first + i, place + i, is_reverse)
+            _volume, m, _q = mass_of(mem, b, first + i)
+            rho = rest(mem, place + i) - X0
+            B += (m * (x - c)).outer_product(rho)
+            S += (m * rho).outer_product(rho)
+            L += m * (cross(x - c, v - V) + D * a)
+        return B / M, S / M, L / M
+
+    @ti.func
+    def rotation(B):
+        U, _sigma, W = svd(B)
+        return products.multiply_transposed(U, W)
+
+    @ti.func
+    def project(mem: ti.template(), b, k, r_out):
+        """Body k of the next frame is put back into its shape."""
+        first, n, place = body(mem, k)
+        M, c, V, X0 = means(mem, b, k, r_out, r_out, False)
+        B, S, L = moments(mem, b, k, r_out, r_out, M, c, V, X0, False)
+        R = rotation(B)
+        w = to_world(R, solve(S.trace() + wide(2.0) * affine_moment(mem), S, to_body(R, L)))
+        turning = skew(w)
+        for i in range(n):
+            _x, v, a = moved(mem, r_out, r_out, first + i, place + i, False)
+            kept = kept_of(mem, r_out, place + i)
+            store_vec(mem.frames, kept, ti.cast(v, fp))
+            for j in ti.static(range(turns)):
+                mem.frames[kept + dim + j] = ti.cast(a[j], fp)
+            o = state_of(mem, r_out, first + i)
+            r = stencil.apply(R, rest(mem, place + i) - X0)
+            store_vec(mem.frames, o, ti.cast(c + r, fp))
+            store_vec(mem.frames, o + V_AT, ti.cast(V + turn(w, r), fp))
+            C = wide_mat(mem.frames, o + C_AT)
+            store_mat(mem.frames, o + C_AT, ti.cast(turning + wide(0.5) * (C + C.transpose()), fp))
+
+    @ti.func
+    def project_adjoint(mem: ti.template(), b, k, r_in, r_out):
+        """Cotangents of body k of the next frame become those of x*, v* and C* (in place)."""
+        first, n, place = body(mem, k)
+        D = affine_moment(mem)
+        M, c, V, X0 = means(mem, b, k, r_in, r_out, True)
+        B, S, L = moments(mem, b, k, r_in, r_out, M, c, V, X0, True)
+        R = rotation(B)
+        trace = S.trace() + wide(2.0) * D
+        w_body = solve(trace, S, to_body(R, L))
+        w = to_world(R, w_body)
+        c_bar, V_bar, w_bar, R_bar = vec(0.0), vec(0.0), spin(0.0), mat(0.0)
+        for i in range(n):
+            a = state_of(mem, b, first + i)
+            rho = rest(mem, place + i) - X0
+            x_bar = wide_vec(mem.adjoint, a)
+            v_bar = wide_vec(mem.adjoint, a + V_AT)
+            c_bar += x_bar
+            V_bar += v_bar
+            w_bar += cross(stencil.apply(R, rho), v_bar) + axial(wide_mat(mem.adjoint, a + C_AT))
+            R_bar += (x_bar - turn(w, v_bar)).outer_product(rho)
+        X0_bar = -stencil.apply_transposed(R, c_bar - turn(w, V_bar))
+        l_bar = solve(trace, S, to_body(R, w_bar))
+        L_bar = to_world(R, l_bar)
+        S_bar = mat(0.0)
+        if ti.static(dim == 3):
+            R_bar += w_bar.outer_product(w_body) + L.outer_product(l_bar)
+            for i in ti.static(range(dim)):
+                S_bar[i, i] -= l_bar.dot(w_body)
+                for j in ti.static(range(dim)):
+                    S_bar[i, j] += wide(0.5) * (l_bar[i] * w_body[j] + l_bar[j] * w_body[i])
+        else:
+            for i in ti.static(range(dim)):
+                S_bar[i, i] = -l_bar[0] * w_body[0]
+        P = products.transposed_multiply(R, B)
+        u = solve(P.trace(), wide(0.5) * (P + P.transpose()), axial(products.transposed_multiply(R, R_bar)))
+        B_bar = products.multiply(R, skew(u))
+        C_bar = D / M * skew(L_bar)
+        mean = L_bar.dot(L)
+        for i in ti.static(range(dim)):
+            for j in ti.static(range(dim)):
+                mean += S_bar[i, j] * S[i, j]
+        for i in range(n):
+            x, v, spun = moved(mem, r_in, r_out, first + i, place + i, True)
+            volume, m, q = mass_of(mem, b, first + i)
+            rho = rest(mem, place + i) - X0
+            xi, dv = x - c, v - V
+            B_rho = stencil.apply(B_bar, rho)
+            a = state_of(mem, b, first + i)
+            store_vec(mem.adjoint, a, ti.cast(m / M * (c_bar + B_rho - turn(L_bar, dv)), fp))
+            store_vec(mem.adjoint, a + V_AT, ti.cast(m / M * (V_bar + turn(L_bar, xi)), fp))
+            C_next_bar = wide_mat(mem.adjoint, a + C_AT)
+            own_C_bar = m * C_bar + wide(0.5) * (C_next_bar + C_next_bar.transpose())
+            store_mat(mem.adjoint, a + C_AT, ti.cast(own_C_bar, fp))
+            m_bar = (c_bar + B_rho).dot(xi) + V_bar.dot(dv) + X0_bar.dot(rho) - mean
+            m_bar += L_bar.dot(cross(xi, dv) + D * spun) + rho.dot(stencil.apply(S_bar, rho))
+            mem.parameter_adjoint[q] = mem.parameter_adjoint[q] + ti.cast(volume * m_bar / M, fp)
+
+    @ti.func
+    def match(mem: ti.template(), b, c, r_in, r_out, substep):
+        """Phase of a team: each body by one member."""
+        for k in range(count(mem)):
+            if k % mem.integers[TEAM] == c:
+                project(mem, b, k, r_out)
+
+    @ti.func
+    def match_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
+        for k in range(count(mem)):
+            if k % mem.integers[TEAM] == c:
+                project_adjoint(mem, b, k, r_in, r_out)
+
+    return SimpleNamespace(
+        count=count,
+        project=project,
+        project_adjoint=project_adjoint,
+        match=match,
+        match_adjoint=match_adjoint,
+        velocity_before=velocity_before,
+    )

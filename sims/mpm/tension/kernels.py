@@ -1,0 +1,336 @@
+"""Taichi functions of surface tension (``tension.py``: what is computed, and why so), forward and reverse.
+
+A world has one scalar ``colour`` a node, scattered from its liquid particles, and a few *fields* that node functions
+make from each other. Each stage writes one field, at its own node, from others at the neighbours; a barrier follows. In
+units of cells, with S the binomial mean (1, 4, 6, 4, 1) / 16 along each axis and D the central difference, D^T = -D:
+
+    forward   c_s = S c;  q = g / s, g = D f(c_s), s = sqrt(g.g + eps^2);  k = S m, m = f'(c_s) D . q;
+              impulse_j = a c_j (D k)_j,  a = gamma dt cell^(dim - 2) / share
+    reverse   r_j = a c_j p_j with the cotangent p of the momentum;  m_bar = S (-D . r);  q_bar = -D (f' m_bar);
+              g_bar = q_bar / s - g (g . q_bar) / s^3;  c_s_bar = f' (-D . g_bar) + f'' (D . q) m_bar;
+              c_bar_j = (S c_s_bar)_j + a p_j . (D k)_j;  a_bar = sum c_j p_j . (D k)_j
+
+Fields are zero outside the box of the particles' stencils grown by ``REACH``, colour outside the box itself.
+"""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from pliant.sims.fields import CELL, DT, INVERSE_CELL, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, TEAM, TWIN
+from pliant.sims.mpm import places as at
+from pliant.sims.mpm.laws.yielding import LIQUID
+from pliant.sims.mpm.stencil import stencil_functions
+from pliant.sims.mpm.supply.activity import activity_functions
+from pliant.sims.mpm.tension.energy import EPSILON, REACH, SHARE, field_count
+from pliant.sims.runtime import ti
+
+# Fields: k, c_s, f(c_s), D . q, two to work on, and a vector from UNIT on.
+CURVATURE, SMOOTH, PHASE, TURN, WORK, OTHER, UNIT = range(7)
+
+
+@cache
+def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: bool, atomic: bool) -> SimpleNamespace:
+    """Functions of a particle and of a node; ``atomic``: threads share colours and partial sums (a GPU).
+
+    ``scatter(mem, b, place, r, p)`` adds particle p to the colours from ``place`` on; ``pull(mem, b, r, p)`` adds to
+    its position's cotangent. ``stages`` and ``stages_adjoint`` are functions (mem, b, c, low, high, wide_low,
+    wide_high, node, n) of the nodes in the grown box, given the box, the grown box and the index n of the node;
+    ``impulse(mem, b, low, high, node)`` is what a node of the box takes in a substep.
+    """
+    vec = ti.types.vector(dim, fp)
+    ivec = ti.types.vector(dim, ti.i32)
+    stencil = stencil_functions(dim, fp, atomic)
+    activity = activity_functions(dim, fp)
+    add, holds, index, step_node = stencil.add, stencil.holds, stencil.index, stencil.step_node
+    record, sums = at.record_size(dim), at.world_sums(dim)
+    last = dim - 1
+    only_liquid = kinds == (LIQUID,)
+
+    @ti.func
+    def colour_at(mem: ti.template(), b, c):
+        """First node of member c's copy of the colours; copy 0 holds their sum once they are collected."""
+        h = ti.static(mem.integers)
+        return h[at.COLOUR_AT] + (b * h[TEAM] + c) * h[at.NODES]
+
+    @ti.func
+    def field_at(mem: ti.template(), b, k):
+        h = ti.static(mem.integers)
+        return h[at.FIELDS_AT] + (b * ti.static(field_count(dim)) + k) * h[at.NODES]
+
+    @ti.func
+    def partial_at(mem: ti.template(), b, c):
+        """Where member c sums up the cotangent of the surface tension."""
+        h = ti.static(mem.integers)
+        return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT] + sums + h[at.GROUPS]
+
+    @ti.func
+    def grown(mem: ti.template(), low, high):
+        """The box grown by ``REACH``, as far as the grid goes."""
+        wide_low, wide_high = low, high
+        for d in ti.static(range(dim)):
+            wide_low[d] = ti.max(low[d] - REACH, 0)
+            wide_high[d] = ti.min(high[d] + REACH, mem.integers[at.EXTENT + d] - 1)
+        return wide_low, wide_high
+
+    # ------------------------------------------------------------------ operators
+    # n is the index of the node at which a value is wanted; what is asked about lies in the box from low to high.
+
+    @ti.func
+    def weight(i):
+        """(1, 4, 6, 4, 1) / 16, from -2 to 2: the mean of (1, 2, 1) / 4 taken twice."""
+        return fp(0.375) - fp(0.09375) * ti.abs(i) - fp(0.03125) * i * i
+
+    @ti.func
+    def mean(mem: ti.template(), place, low, high, node, n):
+        """S of a scalar, 0 outside the box; the node may lie outside too."""
+        first, beyond = ivec(-2), ivec(3)
+        for d in ti.static(range(dim)):
+            first[d] = ti.max(-2, low[d] - node[d])
+            beyond[d] = ti.min(3, high[d] - node[d] + 1)
+        total = fp(0.0)
+        stride_i, stride_j = stencil.strides(mem)
+        for i in range(first[0], beyond[0]):
+            over = fp(0.0)
+            start = place + n + i * stride_i
+            if ti.static(dim == 3):
+                for j in range(first[1], beyond[1]):
+                    row = fp(0.0)
+                    for l in range(first[2], beyond[2]):
+                        row += weight(l) * mem.scratch[start + j * stride_j + l]
+                    over += weight(j) * row
+            else:
+                for l in range(first[1], beyond[1]):
+                    over += weight(l) * mem.scratch[start + l]
+            total += weight(i) * over
+        return total
+
+    @ti.func
+    def difference(mem: ti.template(), place, low, high, node, n, d: ti.template()):
+        """D along axis d of a scalar, 0 outside the box, at a node inside."""
+        step = 1
+        for e in ti.static(range(d + 1, dim)):
+            step *= mem.integers[at.EXTENT + e]
+        total = fp(0.0)
+        if node[d] < high[d]:
+            total += fp(0.5) * mem.scratch[place + n + step]
+        if node[d] > low[d]:
+            total -= fp(0.5) * mem.scratch[place + n - step]
+        return total
+
+    @ti.func
+    def slope(mem: ti.template(), place, low, high, node, n):
+        """D of a scalar."""
+        g = vec(0.0)
+        for d in ti.static(range(dim)):
+            g[d] = difference(mem, place, low, high, node, n, d)
+        return g
+
+    @ti.func
+    def divergence(mem: ti.template(), b, low, high, node, n):
+        """D . of the vector field."""
+        total = fp(0.0)
+        place = field_at(mem, b, UNIT)
+        for d in ti.static(range(dim)):
+            total += difference(mem, place + d * mem.integers[at.NODES], low, high, node, n, d)
+        return total
+
+    @ti.func
+    def store_vector(mem: ti.template(), b, n, v):
+        place = field_at(mem, b, UNIT) + n
+        for d in ti.static(range(dim)):
+            mem.scratch[place + d * mem.integers[at.NODES]] = v[d]
+
+    @ti.func
+    def scale(mem: ti.template()):
+        """a over the surface tension: dt cell^(dim - 2) / share."""
+        a = mem.constants[DT] * fp(1.0 / SHARE)
+        if ti.static(dim == 3):
+            a *= mem.constants[CELL]
+        return a
+
+    @ti.func
+    def tension(mem: ti.template(), b):
+        h = ti.static(mem.integers)
+        return mem.parameters[b * h[PARAMETER] + h[at.SURFACE_AT]]
+
+    @ti.func
+    def impulse(mem: ti.template(), b, low, high, node):
+        """Momentum that a node of the box from low to high takes in a substep."""
+        wide_low, wide_high = grown(mem, low, high)
+        n = index(mem, node)
+        k = slope(mem, field_at(mem, b, CURVATURE), wide_low, wide_high, node, n)
+        return (scale(mem) * tension(mem, b) * mem.scratch[colour_at(mem, b, 0) + n]) * k
+
+    # ------------------------------------------------------------------ stages
+
+    @ti.func
+    def smooth_colour(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        c_s = mean(mem, colour_at(mem, b, 0), low, high, node, n)
+        x = ti.min(c_s, fp(1.0))
+        mem.scratch[field_at(mem, b, SMOOTH) + n] = c_s
+        mem.scratch[field_at(mem, b, PHASE) + n] = x * x * (fp(3.0) - fp(2.0) * x)
+
+    @ti.func
+    def phase_slope(mem: ti.template(), b, n):
+        """f'(c_s)"""
+        x = ti.min(mem.scratch[field_at(mem, b, SMOOTH) + n], fp(1.0))
+        return fp(6.0) * x * (fp(1.0) - x)
+
+    @ti.func
+    def normal(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        g = slope(mem, field_at(mem, b, PHASE), wide_low, wide_high, node, n)
+        store_vector(mem, b, n, g / ti.sqrt(g.dot(g) + fp(EPSILON * EPSILON)))
+
+    @ti.func
+    def curvature(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        turn = divergence(mem, b, wide_low, wide_high, node, n)
+        mem.scratch[field_at(mem, b, TURN) + n] = turn
+        mem.scratch[field_at(mem, b, WORK) + n] = phase_slope(mem, b, n) * turn
+
+    @ti.func
+    def smooth_curvature(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        k = mean(mem, field_at(mem, b, WORK), wide_low, wide_high, node, n)
+        mem.scratch[field_at(mem, b, CURVATURE) + n] = k
+
+    @ti.func
+    def momentum_cotangent(mem: ti.template(), b, n):
+        """p"""
+        h = ti.static(mem.integers)
+        return stencil.narrow(mem.grid[b * h[TEAM] * h[at.NODES] + n + h[TWIN]])
+
+    @ti.func
+    def force_adjoint(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """r, and this node's share of a_bar."""
+        r = vec(0.0)
+        if holds(low, high, node):
+            p = (scale(mem) * mem.scratch[colour_at(mem, b, 0) + n]) * momentum_cotangent(mem, b, n)
+            k = slope(mem, field_at(mem, b, CURVATURE), wide_low, wide_high, node, n)
+            add(mem.scratch, partial_at(mem, b, c), p.dot(k))
+            r = tension(mem, b) * p
+        store_vector(mem, b, n, r)
+
+    @ti.func
+    def spread(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """-D . of the vector field: adjoint of D."""
+        mem.scratch[field_at(mem, b, WORK) + n] = -divergence(mem, b, wide_low, wide_high, node, n)
+
+    @ti.func
+    def smooth_spread(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """f' m_bar, the cotangent of D . q, and what m = f' D . q adds to that of c_s."""
+        m_bar = mean(mem, field_at(mem, b, WORK), wide_low, wide_high, node, n)
+        mem.scratch[field_at(mem, b, OTHER) + n] = phase_slope(mem, b, n) * m_bar
+        place = field_at(mem, b, TURN) + n
+        x = mem.scratch[field_at(mem, b, SMOOTH) + n]
+        bend = fp(0.0)
+        if x < 1.0:
+            bend = fp(6.0) - fp(12.0) * x
+        mem.scratch[place] = bend * m_bar * mem.scratch[place]
+
+    @ti.func
+    def normal_adjoint(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """g_bar"""
+        q_bar = -slope(mem, field_at(mem, b, OTHER), wide_low, wide_high, node, n)
+        g = slope(mem, field_at(mem, b, PHASE), wide_low, wide_high, node, n)
+        square = g.dot(g) + fp(EPSILON * EPSILON)
+        store_vector(mem, b, n, (q_bar - (g.dot(q_bar) / square) * g) / ti.sqrt(square))
+
+    @ti.func
+    def phase_adjoint(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """c_s_bar, through f and through f'."""
+        f_bar = -divergence(mem, b, wide_low, wide_high, node, n)
+        through = phase_slope(mem, b, n) * f_bar + mem.scratch[field_at(mem, b, TURN) + n]
+        mem.scratch[field_at(mem, b, WORK) + n] = through
+
+    @ti.func
+    def colour_adjoint(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """c_bar"""
+        if holds(low, high, node):
+            c_bar = mean(mem, field_at(mem, b, WORK), wide_low, wide_high, node, n)
+            k = slope(mem, field_at(mem, b, CURVATURE), wide_low, wide_high, node, n)
+            c_bar += scale(mem) * tension(mem, b) * momentum_cotangent(mem, b, n).dot(k)
+            mem.scratch[field_at(mem, b, OTHER) + n] = c_bar
+
+    # ------------------------------------------------------------------ particles
+
+    @ti.func
+    def is_liquid(mem: ti.template(), r, p):
+        counts = True
+        if ti.static(not only_liquid):
+            counts = mem.integers[mem.integers[at.INFO_AT] + 2 * p] == LIQUID
+        if ti.static(has_supply):
+            if counts:
+                counts = activity.is_active(mem, r, p)
+        return counts
+
+    @ti.func
+    def fraction(mem: ti.template(), p):
+        """Volume of particle p in cells."""
+        share = mem.constants[mem.integers[at.VOLUME_AT] + p]
+        for _ in ti.static(range(dim)):
+            share *= mem.constants[INVERSE_CELL]
+        return share
+
+    @ti.func
+    def scatter(mem: ti.template(), b, place, r, p):
+        if is_liquid(mem, r, p):
+            h = ti.static(mem.integers)
+            first, f = stencil.locate(mem, r * h[STATE] + h[at.STATE_AT] + p * record)
+            stride_i, stride_j = stencil.strides(mem)
+            w = stencil.weights(f)
+            share = fraction(mem, p)
+            plane = first
+            for i in range(stencil.rows(mem, 0)):
+                n = plane
+                for j in range(stencil.rows(mem, 1)):
+                    wij = share * w[i, 0]
+                    if ti.static(dim == 3):
+                        wij *= w[j, 1]
+                    for l in ti.static(range(3)):
+                        add(mem.scratch, place + n + l, wij * w[l, last])
+                    n = step_node(n, stride_j)
+                plane = step_node(plane, stride_i)
+
+    @ti.func
+    def pull(mem: ti.template(), b, r, p):
+        """x_bar += volume / cell^(dim + 1) sum c_bar_i grad w_i"""
+        if is_liquid(mem, r, p):
+            h = ti.static(mem.integers)
+            first, f = stencil.locate(mem, r * h[STATE] + h[at.STATE_AT] + p * record)
+            stride_i, stride_j = stencil.strides(mem)
+            w, dw = stencil.weights(f), stencil.weight_slopes(f)
+            place = field_at(mem, b, OTHER)
+            along = vec(0.0)
+            plane = first
+            for i in range(stencil.rows(mem, 0)):
+                n = plane
+                for j in range(stencil.rows(mem, 1)):
+                    row, row_last = fp(0.0), fp(0.0)
+                    for l in ti.static(range(3)):
+                        c_bar = mem.scratch[place + n + l]
+                        row += w[l, last] * c_bar
+                        row_last += dw[l, last] * c_bar
+                    if ti.static(dim == 3):
+                        along[1] += w[i, 0] * dw[j, 1] * row
+                        row *= w[j, 1]
+                        row_last *= w[j, 1]
+                    along[0] += dw[i, 0] * row
+                    along[last] += w[i, 0] * row_last
+                    n = step_node(n, stride_j)
+                plane = step_node(plane, stride_i)
+            share = fraction(mem, p) * mem.constants[INVERSE_CELL]
+            a = b * h[STATE] + h[at.STATE_AT] + p * record
+            for d in ti.static(range(dim)):
+                mem.adjoint[a + d] = mem.adjoint[a + d] + share * along[d]
+
+    return SimpleNamespace(
+        colour_at=colour_at,
+        partial_at=partial_at,
+        index=index,
+        grown=grown,
+        impulse=impulse,
+        scatter=scatter,
+        pull=pull,
+        stages=[smooth_colour, normal, curvature, smooth_curvature],
+        stages_adjoint=[force_adjoint, spread, smooth_spread, normal_adjoint, phase_adjoint, colour_adjoint],
+    )

@@ -1,0 +1,76 @@
+"""Where the rod solver keeps things: header entries, records of a node's state, parameters and working memory.
+
+Everything is counted by node. Node i is a vertex; with i > 0 it also stands for the edge that joins it to its parent,
+and, if the parent has a parent, for the joint between the parent's edge and its own.
+"""
+
+from __future__ import annotations
+
+from pliant.sims.fields import ROD_HEADER
+
+(
+    COUNT,
+    STATE_AT,
+    HISTORY_AT,
+    NODE_AT,
+    WORLD_AT,
+    CONTROL_AT,
+    PARENT_AT,
+    GRIP_AT,
+    LOCAL_AT,
+    NUMBERS_AT,
+    SYSTEM_AT,
+    MAX_ITERATIONS,
+    SECOND_ORDER,
+    SCALED,
+    SCALE_AT,
+    FORCED,
+    FORCE_AT,
+    SELF_RADIUS_AT,
+    SELF_PAIRS_AT,
+    SELF_WORK_AT,
+    SELF_CAPACITY,
+) = range(ROD_HEADER, ROD_HEADER + 21)
+
+# A node's state: position, velocity, first director of its edge; the same of the step before; strains of its joint
+# (two curvatures and the twist) now and before.
+POSITION, VELOCITY, DIRECTOR, OLD_POSITION, OLD_VELOCITY, STRAIN, OLD_STRAIN = range(0, 21, 3)
+STATE_RECORD = 21
+
+# A node's parameters.
+REST_LENGTH, MASS, STRETCH, BEND, TWIST, CURVATURE, NATURAL_TWIST = 0, 1, 2, 3, 5, 6, 8
+BEND_DAMPING, TWIST_DAMPING, DRAG, QUADRATIC_DRAG = 9, 10, 11, 12
+NODE_PARAMETERS = 13
+# Parameters of the whole world: gravity, stiffness of contact, stiffness and friction of self-contact.
+GRAVITY, CONTACT_STIFFNESS, SELF_STIFFNESS, SELF_FRICTION, WORLD_PARAMETERS = 0, 3, 4, 5, 6
+
+# Factors of all parameters of a kind, less one: a control, if the scene is scaled.
+BEND_SCALE, TWIST_SCALE, MASS_SCALE, DAMPING_SCALE, SCALES = 0, 1, 2, 3, 4
+
+# Numbers that do not change, after the grips' local coordinates: radius, width of the contact's onset, friction speed,
+# mean length of an edge, lengths in units of rest lengths at which an edge is torn, width of the onset of self-contact
+# in mean radii of two edges.
+RADIUS, ONSET, FRICTION_SPEED, EDGE_LENGTH, LONGEST_STRETCH, SELF_ONSET, NUMBERS = range(7)
+LOCAL_RECORD = 6  # position and director in the frame of the effector
+
+# How a node is held (``GRIP_AT``): by effector k >= 0, free, or driven by the control number DRIVEN - grip.
+FREE, DRIVEN = -1, -2
+
+# Working memory of a node: blocks of the linear system with itself, its parent and its grandparent, right-hand side,
+# diagonal entries before elimination; for the adjoint a copy of these to be factored (its solution is the multiplier),
+# derivatives of the strains, cotangents of the unknowns, cotangent of the old state.
+BLOCK, PARENT_BLOCK, GRAND_BLOCK, RIGHT, SIZES, SYSTEM = 0, 16, 32, 48, 52, 56
+FACTORS, DERIVATIVES, SEED, COTANGENT, WORK_RECORD = 56, 112, 136, 140, 161
+MULTIPLIER = FACTORS + RIGHT
+
+# Pairs of edges in contact (``SELF_PAIRS_AT``, integers of each world): how many, 1 if there was no room for more, then
+# the two nodes of each. Their floats (``SELF_WORK_AT``, of each world): a record a pair (places s and t of the nearest
+# points, distance less radii, normal, force, stiffness), the answers of the tree to a unit force on each pair along
+# each axis (12 floats a node), the dense system of the pairs (three rows a pair) and its right-hand side.
+PAIR_COUNT, PAIRS_LOST, PAIR_HEADER = 0, 1, 2
+PLACE_S, PLACE_T, PAIR_GAP, PAIR_NORMAL, PAIR_FORCE, PAIR_STIFFNESS, PAIR_RECORD = 0, 1, 2, 3, 6, 9, 18
+
+
+def self_contact_work(count: int, capacity: int) -> int:
+    """Floats of a world's self-contact, of so many nodes and room for so many pairs."""
+    return capacity * (PAIR_RECORD + 12 * count) + 3 * capacity * (3 * capacity + 1)
