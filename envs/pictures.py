@@ -60,7 +60,7 @@ class _BodyLook:
 
     def of(self, world: World, number: int) -> dict[str, Any]:
         """What the renderer takes of the particles of world ``number``."""
-        waiting, _ = world.idle_particles()
+        waiting = world.derived("waiting")
         out = ~waiting[number]
         return {"positions": world.state("position")[number][out], "colors": self._colors[out], **self._fixed}
 

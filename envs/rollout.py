@@ -144,7 +144,7 @@ class Rollout:
 
     def _read(self, world: World, name: str, step: int | None = None) -> np.ndarray:
         if name in ("effector_force", "active"):
-            return world.effector_force if name == "effector_force" else world.active_particles()
+            return world.output("effector_force") if name == "effector_force" else world.derived("active")
         return self.actuator.state(name, step) if name in self.actuator.state_names else world.state(name)
 
     # Parameters
@@ -454,7 +454,7 @@ class Rollout:
             with np.errstate(over="ignore"):
                 check_gradient(cotangent.astype(self.world.dtype), name, step)
             if name == "effector_force":
-                self.world.add_force_adjoint(cotangent)
+                self.world.add_output_adjoint("effector_force", cotangent)
             elif name in self.actuator.state_names:
                 self.actuator.add_state_adjoint(name, cotangent)
             elif name not in ("action", "previous_action"):

@@ -201,7 +201,7 @@ def speed(case: Case | RodCase, *, precision: str, device: str, repeats: int) ->
     plain = build_world(case, precision=precision, device=device, differentiable=False)
     forward, _ = _times(plain, case, repeats)
     world = build_world(case, precision=precision, device=device, differentiable=True)
-    elements, device = world.particle_count, world.device
+    elements, device = world.count("position"), world.device
     budget = world.memory_for(whole=1, states=STEPS + 1)
     whole, whole_reverse = _times(world, case, repeats)
     tight = build_world(case, precision=precision, device=device, differentiable=True, memory=budget)
@@ -292,7 +292,7 @@ def _reverse_sweep(world: Any) -> None:
     for step in reversed(range(STEPS)):
         world.load_step(step)
         if step == STEPS - 1:
-            world.add_state_adjoint("position", np.ones((world.batch, world.particle_count, world.dim)))
+            world.add_state_adjoint("position", np.ones((world.batch, world.count("position"), world.dim)))
         world.step_adjoint(step)
     world.state_adjoint("position")  # waits for the device
     world.end_adjoint()

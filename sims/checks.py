@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
 from pliant.sims.failures import SimulationDiverged
-from pliant.sims.fields import Field
 from pliant.sims.inputs import real_array, shown
 
+T = TypeVar("T")
 
-def look_up(fields: dict[str, Field], name: str, what: str) -> Field:
-    """The field ``name``; a ``ValueError`` lists the names there are."""
+
+def look_up(fields: Mapping[str, T], name: str, what: str) -> T:
+    """The one of the name ``name``; a ``ValueError`` lists the names there are."""
     if not isinstance(name, str) or name not in fields:
         raise ValueError(f"{what} {shown(name)} is unknown; this scene has: {', '.join(fields)}")
     return fields[name]

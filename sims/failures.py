@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-# A status record: substep of the first failure + 1 (0: none), element, code, second element + 1 (0: none).
-STATUS_SIZE = 4
+from typing import NamedTuple
 
-LEFT_DOMAIN, NOT_FINITE, TOO_FAST, NOT_CONVERGED, TORN, CROWDED, FOLDED, PARTED, COLLAPSED = range(1, 10)
+STATUS_SIZE = 5
+"""Integers of a status record: substep of the first failure + 1 (0: none), element, code, second element + 1 (0: none),
+number of the part."""
+
+LEFT_DOMAIN, NOT_FINITE, TOO_FAST, NOT_CONVERGED = range(1, 5)
+
+
+class Cause(NamedTuple):
+    """The likely cause of a failure, and the state array in which it shows."""
+
+    text: str
+    array: str = "velocity"
+
 
 CAUSES = {
-    LEFT_DOMAIN: "a particle left the domain",
-    NOT_FINITE: "a value is not finite; the substep is too large or an element has inverted",
-    TOO_FAST: "a particle crossed more than one cell in a substep",
-    NOT_CONVERGED: "the implicit step did not converge; the substep is too large or a clamp tears the rod",
-    TORN: "a clamp or a force tears the rod: an edge is more than twice its rest length",
-    PARTED: "an elastic body is torn: neighbouring particles are more than two cells apart",
-    COLLAPSED: "a body has collapsed: a particle has less than a thousandth of its volume, or is inverted",
-    CROWDED: "the rod is crumpled: more pairs of its edges are in contact than there is room for",
-    FOLDED: "the rod is folded: two edges lie on each other, more than 178 degrees apart in direction",
+    LEFT_DOMAIN: Cause("a particle left the domain", "position"),
+    NOT_FINITE: Cause("a value is not finite; the substep is too large or an element has inverted"),
+    TOO_FAST: Cause("a particle crossed more than one cell in a substep"),
+    NOT_CONVERGED: Cause("an iteration did not converge; the substep is too large"),
 }
-
-
-def failed_array(code: int) -> str:
-    """The state array in which a failure shows."""
-    if code == COLLAPSED:
-        return "deformation_gradient"
-    return "position" if code in (LEFT_DOMAIN, TORN, PARTED, FOLDED) else "velocity"
+"""Codes that any part may report; those of one part alone begin at 20."""
 
 
 class SimulationDiverged(RuntimeError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -11,15 +13,14 @@ from pliant.sims.failures import STATUS_SIZE
 from pliant.sims.fields import (
     BARRIER,
     BATCH,
-    CONSTANTS_SIZE,
     CONTROL,
-    DT,
-    FRAMES,
-    HEADER_SIZE,
     KEPT,
     KEPT_AT,
+    KINDS,
     LANES,
+    LOOPING,
     OUTPUT,
+    OWN_HEADER,
     PARAMETER,
     PARTIAL,
     PARTIAL_OFFSET,
@@ -29,7 +30,9 @@ from pliant.sims.fields import (
     SUBSTEPS,
     TEAM,
     TWIN,
-    Places,
+    Entries,
+    Field,
+    Needs,
 )
 from pliant.sims.inputs import shown
 from pliant.sims.part import Part
@@ -57,17 +60,17 @@ class WorldMemory:
     Attributes:
         live: the two frames that steps without a recording go back and forth between.
         parameters, controls, outputs, constants, grid, scratch, integers and, if ``differentiable``, adjoint,
-        parameter_adjoint, control_adjoint, output_adjoint: see ``solver.Memory``.
+        parameter_adjoint, control_adjoint, output_adjoint: see ``fields.Memory``.
         sizes: floats of a world's state, parameters, controls, outputs and partial sums.
         kept: floats that all worlds keep of a recorded substep beside the state (0 unless ``keeps``).
 
     Raises:
-        ValueError: an array would have 2^30 elements or more.
+        ValueError: an array would have 2^30 elements or more, or two parts have a quantity of the same name.
     """
 
     def __init__(
         self,
-        parts: list[Part],
+        parts: Sequence[Part],
         *,
         batch: int,
         team: int,
@@ -79,13 +82,14 @@ class WorldMemory:
         keeps: bool = False,
     ) -> None:
         self.batch, self.records, self.dtype = batch, records, numpy_type(precision)
-        self.sizes, partial_at = lay_out(parts)
-        sizes, copies = self.sizes, batch * team
+        copies = batch * team
         needs = [part.needs(batch=batch, team=team, differentiable=differentiable) for part in parts]
-        nodes = copies * max(need.nodes for need in needs)
+        layout = _Layout(substeps=substeps, batch=batch, records=records, dt=dt)
+        for number, (part, need) in enumerate(zip(parts, needs, strict=True)):
+            layout.add(number, part, need, copies, keeps)
+        self.sizes = sizes = layout.sizes
+        nodes, self.kept = layout.nodes, batch * layout.kept
         grids = 2 if differentiable else 1  # nodes, and their cotangents
-        kept_at, kept = _stack([need.kept if keeps else 0 for need in needs])
-        self.kept = batch * kept
         recording = (substeps + 1) * batch * sizes.state + substeps * self.kept
         for what, size in (("grid", grids * nodes * LANES), ("recording", recording)):
             if size >= 2**30:
@@ -93,66 +97,45 @@ class WorldMemory:
                     f"batch={shown(batch)} and substeps={shown(substeps)} are too many: the {what} would need "
                     f"{shown(size)} floats; allowed: < 2^30"
                 )
-        head = np.zeros(CONSTANTS_SIZE)
-        head[DT] = dt
-        for need in needs:
-            for entry, value in need.common.items():
-                head[entry] = value
-        constants_at, _ = _stack([CONSTANTS_SIZE] + [len(need.constants) for need in needs])
-        self.constants = self._array(np.concatenate([head] + [need.constants for need in needs]))
-        stretches: list[tuple[int, str, np.ndarray | int]] = [
-            (-1, "header", HEADER_SIZE),
-            (-1, "barrier", batch * CACHE_LINE),
-            (-1, "status", batch * records * STATUS_SIZE),
-        ]
-        stretches += [(k, name, value) for k, need in enumerate(needs) for name, value in need.integers.items()]
-        integers_at, integers_size = _stack([v if isinstance(v, int) else len(v) for _, _, v in stretches])
-        integers = np.zeros(integers_size, np.int32)
-        places = [Places(constants_at[k + 1], partial_at[k], {}, {}, kept_at[k]) for k in range(len(parts))]
-        own: dict[str, int] = {}
-        for (k, name, content), start in zip(stretches, integers_at, strict=True):
-            if not isinstance(content, int):
-                integers[start : start + len(content)] = content
-            (places[k].integers if k >= 0 else own)[name] = start
-        floats = [(k, name, size) for k, need in enumerate(needs) for name, size in need.scratch.items()]
-        scratch_at, scratch_size = _stack([copies * sizes.partial] + [size for _, _, size in floats])
-        for (k, name, _), start in zip(floats, scratch_at[1:], strict=True):
-            places[k].scratch[name] = start
+        integers, own, scratch_size = layout.integers(copies)
         for entry, value in (
             (BATCH, batch),
             (TEAM, team),
             (STATE, sizes.state),
-            (PARAMETER, sizes.parameter),
-            (CONTROL, sizes.control),
-            (OUTPUT, sizes.output),
-            (FRAMES, 2),
+            (PARAMETER, sizes.parameters),
+            (CONTROL, sizes.controls),
+            (OUTPUT, sizes.outputs),
             (PARTIAL, sizes.partial),
-            (PARTIAL_OFFSET, scratch_at[0]),
+            (PARTIAL_OFFSET, 0),
             (STATUS, own["status"]),
             (BARRIER, own["barrier"]),
+            (LOOPING, own["looping"]),
             (SUBSTEPS, substeps),
             (RECORDS, records),
             (KEPT_AT, (substeps + 1) * batch * sizes.state),
             (TWIN, nodes),
         ):
             integers[entry] = value
-        for part, place in zip(parts, places, strict=True):
-            part.write_header(integers, place)
-        self.integers = Array(integers_size, np.int32)
+        self.integers = Array(len(integers), np.int32)
         self.integers.write(integers)
+        self.constants = self._array(layout.constants())
         self.grid = Array(grids * nodes, self.dtype, lanes=LANES)
         self.scratch = Array(scratch_size, self.dtype)
         self.live = Array(2 * batch * sizes.state, self.dtype)
-        self.parameters = self._array(np.tile(np.concatenate([p.initial_parameters() for p in parts]), batch))
-        self.controls = Array(batch * sizes.control, self.dtype)
-        self.outputs = Array(batch * sizes.output, self.dtype)
+        self.controls = Array(batch * sizes.controls, self.dtype)
+        self.outputs = Array(batch * sizes.outputs, self.dtype)
         if differentiable:
             self.adjoint = Array(batch * sizes.state, self.dtype)
-            self.parameter_adjoint = Array(batch * sizes.parameter, self.dtype)
-            self.control_adjoint = Array(batch * sizes.control, self.dtype)
-            self.output_adjoint = Array(batch * sizes.output, self.dtype)
-        self.initial = np.tile(np.concatenate([p.initial_state() for p in parts]), (batch, 1)).astype(self.dtype)
-        self._frames = 2  # as in the header
+            self.parameter_adjoint = Array(batch * sizes.parameters, self.dtype)
+            self.control_adjoint = Array(batch * sizes.controls, self.dtype)
+            self.output_adjoint = Array(batch * sizes.outputs, self.dtype)
+        initial = [part.initial() for part in parts]
+        state, parameters = np.zeros((1, sizes.state)), np.zeros((1, sizes.parameters))
+        for part, values in zip(parts, initial, strict=True):
+            _fill(part, values, state, parameters)
+        with np.errstate(over="ignore"):  # the World names what is too large for its precision
+            self.initial = np.repeat(state, batch, axis=0).astype(self.dtype)
+        self.parameters = self._array(np.tile(parameters[0], batch))
         self._barrier_at, self._status_at = own["barrier"], own["status"]
         self._status_size = batch * records * STATUS_SIZE
         self._clean = np.zeros(own["status"] - own["barrier"] + self._status_size, np.int32)
@@ -180,15 +163,9 @@ class WorldMemory:
         """Overwrite one frame of an array of states by (B, state size)."""
         array.overwrite(frame * self.batch * self.sizes.state, state)
 
-    def prepare_launch(self, frames: int | None = None, *, recorded: bool) -> None:
-        """Reset barriers and status.
-
-        frames: of the array that the launch will step through.  recorded: it is a segment of a recording.
-        """
+    def prepare_launch(self, *, recorded: bool) -> None:
+        """Reset barriers and status; ``recorded``: the launch steps through a segment of a recording."""
         self.integers.overwrite(self._barrier_at, self._clean)  # the status follows the barriers
-        if frames is not None and frames != self._frames:
-            self.integers.overwrite(FRAMES, np.array([frames], np.int32))
-            self._frames = frames
         if self.kept:
             self.integers.overwrite(KEPT, np.array([self.kept // self.batch if recorded else 0], np.int32))
 
@@ -211,19 +188,116 @@ class WorldMemory:
         self.initial = np.zeros((0, 0))
 
 
-def lay_out(parts: list[Part]) -> tuple[SimpleNamespace, list[int]]:
-    """Give each part its stretches of the rows; returns the rows' sizes and where each part's partial sums begin."""
-    sizes = SimpleNamespace(state=0, parameter=0, control=0, output=0, partial=0)
-    partial_at = []
-    for part in parts:
-        part.lay_out(sizes.state, sizes.parameter, sizes.control, sizes.output)
-        partial_at.append(sizes.partial)
-        for name in vars(sizes):
-            setattr(sizes, name, getattr(sizes, name) + getattr(part, f"{name}_size"))
-    return sizes, partial_at
+class _Layout:
+    """Where everything lies: rows, header, constants, integers, scratch; filled part by part."""
+
+    def __init__(self, *, substeps: int, batch: int, records: int, dt: float) -> None:
+        self.sizes = SimpleNamespace(state=0, parameters=0, controls=0, outputs=0, partial=0)
+        self.nodes = self.kept = 0
+        self._substeps = substeps
+        self._header: list[int] = [0] * OWN_HEADER
+        self._numbers = [dt]
+        self._constants: list[tuple[int, np.ndarray]] = []  # the header entry that tells where an array begins, and it
+        self._scratch: list[tuple[int, int]] = []
+        self._integers: list[tuple[int | str, np.ndarray | int]] = [
+            ("barrier", batch * CACHE_LINE),
+            ("status", batch * records * STATUS_SIZE),
+            ("looping", batch),
+        ]
+        self._names: dict[str, set[str]] = {kind: set() for kind in KINDS}
+
+    def add(self, number: int, part: Part, needs: Needs, copies: int, keeps: bool) -> None:
+        """Lay out a part behind the others; sets its ``at`` and ``fields``."""
+        if self._substeps % part.every:
+            raise ValueError(f"substeps={shown(self._substeps)} must be a multiple of {part.every}, as {part} asks")
+        entries: dict[str, int] = {}
+
+        def enter(name: str, values: Sequence[int]) -> int:
+            if name in entries:
+                raise ValueError(f"{part} keeps two things of the name {name!r}")
+            entries[name] = len(self._header)
+            self._header.extend(values)
+            return entries[name]
+
+        start = self.sizes.state
+        fields = {kind: self._rows(part, kind, getattr(needs, kind), enter) for kind in KINDS}
+        enter("row_at", [start])
+        enter("row_size", [self.sizes.state - start])
+        for name, count in needs.counts.items():
+            enter(name, [count] if isinstance(count, int) else list(count))
+        for name, size in needs.partial.items():
+            enter(name, [self.sizes.partial])
+            self.sizes.partial += size
+        enter("grid", [self.nodes])
+        self.nodes += copies * needs.nodes
+        enter("kept", [self.kept])
+        self.kept += needs.kept if keeps else 0
+        for name, values in needs.constants.items():
+            self._constants.append((enter(name, [0]), values))
+        for name, content in needs.integers.items():
+            self._integers.append((enter(name, [0]), content))
+        for name, size in needs.scratch.items():
+            self._scratch.append((enter(name, [0]), size))
+        for name, value in needs.numbers.items():
+            entries[name] = len(self._numbers)
+            self._numbers.append(value)
+        part.at, part.fields = Entries(number, entries), fields
+
+    def _rows(self, part: Part, kind: str, records: Sequence[Any], enter: Any) -> dict[str, Field]:
+        """A part's quantities in the rows of one kind, by the names that it gave them."""
+        prefix, found = f"{part.name}." if part.name else "", {}
+        for record in records:
+            at = getattr(self.sizes, kind)
+            entry = enter(record.name, [at])
+            setattr(self.sizes, kind, at + record.size)
+            for field in record.fields(at, prefix, entry):
+                if field.name in self._names[kind]:
+                    raise ValueError(
+                        f"two parts have {kind} of the name {field.name!r}; give one of the parts a name of its own"
+                    )
+                self._names[kind].add(field.name)
+                found[field.name.removeprefix(prefix)] = field
+        return found
+
+    def constants(self) -> np.ndarray:
+        """All constants, in float64."""
+        return np.concatenate([self._numbers, *(content for _, content in self._constants)])
+
+    def integers(self, copies: int) -> tuple[np.ndarray, dict[str, int], int]:
+        """Header and integers, where the World's own stretches begin, and the number of floats of the scratch memory.
+
+        Partial sums come first in the scratch memory, ``copies`` times.
+        """
+        at = len(self._numbers)
+        for entry, content in self._constants:
+            self._header[entry] = at
+            at += len(content)
+        scratch = copies * self.sizes.partial
+        for entry, size in self._scratch:
+            self._header[entry] = scratch
+            scratch += size
+        own: dict[str, int] = {}
+        at = len(self._header)
+        for place, values in self._integers:
+            if isinstance(place, str):
+                own[place] = at
+            else:
+                self._header[place] = at
+            at += values if isinstance(values, int) else len(values)
+        integers = np.zeros(at, np.int32)
+        integers[: len(self._header)] = self._header
+        for place, values in self._integers:
+            if not isinstance(values, int):
+                start = self._header[place]  # type: ignore[index]
+                integers[start : start + len(values)] = values
+        return integers, own, scratch
 
 
-def _stack(sizes: list[int]) -> tuple[list[int], int]:
-    """Offsets of stretches laid one after the other, and their total."""
-    offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).tolist()
-    return offsets[:-1], offsets[-1]
+def _fill(part: Part, values: Mapping[str, Any], state: np.ndarray, parameters: np.ndarray) -> None:
+    """Write a part's initial values into rows, shape (1, size) each."""
+    for name, value in values.items():
+        rows = state if name in part.fields["state"] else parameters
+        field = part.fields["state"].get(name) or part.fields["parameters"].get(name)
+        if field is None:
+            raise ValueError(f"{part} has an initial value of {name!r}, which is neither state nor parameter of it")
+        field.of(rows)[:] = value

@@ -1,110 +1,146 @@
-"""The contract that each solver and coupling of a World meets, and the memory they share.
+"""The contract that each solver and coupling of a World meets.
 
 A World is a few *parts* (a solver, a set of manipulators, ...) that are stepped together. All state of one world lies
-in one row of floats, so that a checkpoint is one copy and a kernel launch passes few arguments; each part owns a
-stretch of that row and says what is in it (`Field`). Likewise for parameters (quantities with a gradient), controls
-(what actions become) and outputs (what is read out of a step, such as contact forces).
+in one row of floats, so that a checkpoint is one copy and a kernel launch passes few arguments; each part says by name
+what it keeps there (`Needs`). Likewise for parameters (quantities with a gradient), controls (what actions become) and
+outputs (what is read out of a step, such as contact forces).
 
-A part offers *phases*: Taichi functions that a *team* of threads executes together, with a barrier after each phase.
-Member ``c`` of ``team`` members does its share of the work of world ``b``; with one member the team is a single thread.
-The same functions therefore serve a batch of small worlds (a thread each) and one large world (all threads).
+A part offers *stages*: pairs of what happens in a substep and its adjoint. The stages of all parts stand in one flat
+list; the World runs it from first to last, and in the reverse sweep from last to first. What a stage does are *bodies*:
+Taichi functions that work on a range of elements. A team of CPU threads gets a share each, a GPU one element a thread.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from pliant.sims.fields import Field, Needs, Places
+from pliant.sims.failures import CAUSES, NOT_CONVERGED, Cause
+from pliant.sims.fields import Entries, Field, Needs
 
 
-class Phases(NamedTuple):
-    """The Taichi functions of a part (arguments: memory, world b, member c, then as named).
+class Body(NamedTuple):
+    """Work on elements, shared out among the threads of a world.
 
-    begin(row): before the first substep.  forward[i](row_in, row_out, substep), reverse[i](row_in, row_out, substep):
-    a barrier follows each.  finish(), finish_reverse(): after the last substep.  Rows are frame * batch + world.
-    Lists may differ in length between parts: the i-th phases of all parts run side by side.
+    Attributes:
+        run: Taichi function (memory, world b, member c, first, stop, row_in, row_out, substep) that does the elements
+            first..stop-1. Rows are frame * batch + world. On a device (GPU) c is 0 and stop is first + 1: what several
+            elements touch is updated atomically there.
+        count: how many elements: a header entry, a Taichi function (memory, b, c), or None for one.
+        alone: each member of a team does all elements, of a copy of its own.
+        waits: a barrier follows; not needed where only the same member reads what was written.
+        threads: on a device, how many threads of a world share the elements; like ``count`` but without b and c. None:
+            as many as there are elements, which must then be the same in each world.
     """
 
-    begin: Any
-    forward: list[Any]
-    reverse: list[Any]
-    finish: Any
-    finish_reverse: Any
+    run: Any
+    count: Any = None
+    alone: bool = False
+    waits: bool = True
+    threads: Any = None
 
 
-class Pass(NamedTuple):
-    """Work that a device of very many threads shares out: body(memory, b, i, row_in, row_out, substep) for each i in
-    range(count(memory)) of each world b. What several i touch is updated atomically."""
+class Loop(NamedTuple):
+    """Bodies that are repeated until a condition holds, which is looked at before each round.
 
-    count: Any
-    body: Any
+    Attributes:
+        bodies: of one round, one after the other.
+        until: Taichi function (memory, b): whether world b is done.
+        most: header entry: rounds after which a world that is not done has failed.
+        code: of that failure, see ``Part.causes``.
+        part: number of the part that it belongs to (``Entries.part``).
+    """
+
+    bodies: Sequence[Body]
+    until: Any
+    most: int
+    part: int
+    code: int = NOT_CONVERGED
 
 
-class Passes(NamedTuple):
-    """``Phases`` for such a device: each phase is a list of passes, one after the other."""
+class Stage(NamedTuple):
+    """What happens in a substep, and its adjoint, which takes the state's cotangent back through it.
 
-    begin: list[Pass]
-    forward: list[list[Pass]]
-    reverse: list[list[Pass]]
-    finish: list[Pass]
-    finish_reverse: list[Pass]
+    Each is a sequence of bodies and loops. The adjoint may begin by computing again what ``forward`` has left in
+    scratch memory and later stages have overwritten. It finds ``row_in`` and ``row_out`` as they were.
+    """
+
+    forward: Sequence[Body | Loop]
+    adjoint: Sequence[Body | Loop]
+
+
+class Stages(NamedTuple):
+    """All that a part does in a launch of several substeps.
+
+    Attributes:
+        substep: its stages, in order; they come after those of the parts before it in the World.
+        late: stages that come after those of all parts.
+        begin: before the first substep, forward and in reverse; ``row_in`` is the first row.
+        finish, finish_adjoint: after the last substep, forward and in reverse.
+    """
+
+    substep: Sequence[Stage]
+    late: Sequence[Stage] = ()
+    begin: Sequence[Body] = ()
+    finish: Sequence[Body] = ()
+    finish_adjoint: Sequence[Body] = ()
+
+
+Read = Callable[[str], np.ndarray]
+"""Reads a quantity of the state or the parameters by the name that its part gave it, shape (B, ...)."""
 
 
 class Part(ABC):
-    """A solver or a coupling, as the World sees it. Sizes count floats of one world; a part without a kind has size 0.
+    """A solver or a coupling, as the World sees it.
 
-    key: what the compiled functions depend on (never sizes: kernels compile once per dimension and precision).
-    elements: how many things the work is shared out by (particles, edges); 0 for a coupling.
-    element_name: what one of the things is called that the part reports a failure of.
+    Attributes:
+        key: what the compiled functions depend on (never sizes: kernels compile once per dimension and precision).
+        name: goes before the names of all its quantities, with a dot, where it is not empty: so that two parts of one
+            kind can live in one World.
+        every: it takes one step every so many substeps, of that many times their duration.
+        elements: how many things the work is shared out by (particles, edges); 0 for a coupling.
+        element_name: what one of the things is called that the part reports a failure of.
+        causes: what each code of a failure says, and the state array in which it shows.
+        at: where its kernels find what it keeps; the World sets it.
+        fields: its quantities, by kind and the name that the part gave them; the World sets it.
     """
 
     key: tuple[Any, ...]
+    name: str = ""
+    every: int = 1
     elements: int = 0
     element_name: str = "particle"
-    state_size: int = 0
-    parameter_size: int = 0
-    control_size: int = 0
-    output_size: int = 0
-    partial_size: int = 0
-    state_fields: Sequence[Field] = ()
-    parameter_fields: Sequence[Field] = ()
-    control_fields: Sequence[Field] = ()
-    output_fields: Sequence[Field] = ()
+    causes: Mapping[int, Cause] = CAUSES
+    at: Entries
+    fields: Mapping[str, Mapping[str, Field]]
 
     @abstractmethod
-    def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
-        """Take the stretches of the rows that start at these offsets and name what is in them."""
-
-    @abstractmethod
-    def initial_state(self) -> np.ndarray:
-        """The state row at reset, shape (state_size,)."""
-
-    @abstractmethod
-    def write_header(self, header: np.ndarray, places: Places) -> None:
-        """Fill this part's stretch of the integer header."""
-
-    @abstractmethod
-    def phases(self, dim: int, fp: Any) -> Phases:
-        """The compiled functions; equal keys must give equal functions."""
-
-    def passes(self, dim: int, fp: Any) -> Passes | None:
-        """The same for a GPU; None: there one thread a world runs each phase (fine for a few elements)."""
-        return None
-
-    def initial_parameters(self) -> np.ndarray:
-        """The parameter row, shape (parameter_size,)."""
-        return np.zeros(self.parameter_size)
-
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
-        """Memory beyond the rows."""
-        return Needs()
+        """What it keeps in a World of ``batch`` worlds, each worked on by ``team`` threads."""
+
+    @abstractmethod
+    def initial(self) -> Mapping[str, Any]:
+        """State at reset and parameters, by name; anything that broadcasts to the quantity. What is left out is 0."""
+
+    @abstractmethod
+    def stages(self, dim: int, fp: Any, device: bool) -> Stages:
+        """The compiled functions; equal keys and equal entries must give equal functions.
+
+        Args:
+            dim: of the scene.
+            fp: the floating-point type, ti.f32 or ti.f64.
+            device: for a device of very many threads, where each element is a thread's.
+        """
+
+    def derived(self) -> Mapping[str, Callable[[Read], np.ndarray]]:
+        """Quantities that follow from the state, by name."""
+        return {}
 
     def check_state(self, name: str, values: np.ndarray) -> None:
-        """Raise ``ValueError`` if values (B, ...) of one of this part's state fields are not allowed."""
+        """Raise ``ValueError`` if values (B, ...) of one of this part's state quantities are not allowed."""
         return None
 
     def check_fit(self, name: str, values: np.ndarray, parameters: dict[str, np.ndarray]) -> None:
@@ -115,13 +151,8 @@ class Part(ABC):
         """Raise ``ValueError`` if this part's parameters, of which ``name`` has just been changed, are not allowed."""
         return None
 
-    def check_controls(self, controls: np.ndarray) -> None:
-        """Raise ``ValueError`` if this part's among the controls (B, C) of a step are not allowed."""
-        return None
-
-    def idle(self, state: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """Which particles at ``position`` (B, N, dim) of rows of states (B, state size) take no part in the motion:
-        those that wait to be let in, and those that have been drained, (B, N) booleans each; None: all take part."""
+    def check_controls(self, values: dict[str, np.ndarray]) -> None:
+        """Raise ``ValueError`` if this part's controls of a step, by name, (B, ...), are not allowed."""
         return None
 
 
@@ -131,5 +162,5 @@ class Model(Protocol):
     dim: int
 
     def parts(self, *, dt: float, soft_contact: bool) -> list[Part]:
-        """The parts in the order in which the i-th phases run."""
+        """The parts, in the order of their stages."""
         ...

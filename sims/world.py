@@ -11,7 +11,7 @@ from pliant.sims.checkpoint import Recording, parse_memory
 from pliant.sims.checks import add_cotangent, check_gradient, look_up
 from pliant.sims.drivers.elements import element_drivers
 from pliant.sims.drivers.team import team_drivers
-from pliant.sims.failures import CAUSES, SimulationDiverged, failed_array
+from pliant.sims.failures import SimulationDiverged
 from pliant.sims.inputs import flag, real, real_array, shown, whole
 from pliant.sims.launch import Launch
 from pliant.sims.memory import FORWARD_ARRAYS, REVERSE_ARRAYS, WorldMemory
@@ -87,7 +87,7 @@ class World(WorldState):
         except ValueError:
             arrays.free()
             raise
-        self.control_layout = {f.name: f.columns for part in parts for f in part.control_fields}
+        self.control_layout = {f.name: f.columns for part in parts for f in part.fields["controls"].values()}
         self._recording: Recording | None = None
         if self.differentiable:
             row, kept = self.batch * self._sizes.state, self._memory.kept
@@ -133,7 +133,7 @@ class World(WorldState):
         self._check_open()
         state, outputs = (
             np.array(real_array(f"{name} of the snapshot", values, shape=(self.batch, size), dtype=self.dtype))
-            for name, values, size in (("state", state, self._sizes.state), ("outputs", outputs, self._sizes.output))
+            for name, values, size in (("state", state, self._sizes.state), ("outputs", outputs, self._sizes.outputs))
         )
         self.reset()
         self._show(state)
@@ -144,7 +144,7 @@ class World(WorldState):
         state, outputs = self.snapshot()
         if self._loaded is not None:
             raise ValueError("the reverse sweep is under way; end_adjoint() before copying")
-        parameters = self._memory.rows("parameters", self._sizes.parameter).copy()
+        parameters = self._memory.rows("parameters", self._sizes.parameters).copy()
         return {"state": state, "outputs": outputs, "parameters": parameters, "diverged": self._diverged}
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
@@ -179,7 +179,7 @@ class World(WorldState):
             outputs = self._shown_outputs.copy()
             outputs[mask] = 0
         else:
-            state, outputs = self._memory.initial, np.zeros((self.batch, self._sizes.output), self.dtype)
+            state, outputs = self._memory.initial, np.zeros((self.batch, self._sizes.outputs), self.dtype)
             self._current = 0
             self.step_count = 0
             self._diverged = False
@@ -215,7 +215,7 @@ class World(WorldState):
         shape = (self.batch, self.control_size)
         values = np.ascontiguousarray(real_array("controls", controls, shape=shape, dtype=self.dtype))
         for part in self._parts:
-            part.check_controls(values)
+            part.check_controls({name: field.of(values) for name, field in part.fields["controls"].items()})
         self._before = np.array(self._shown)
         segment = None
         if self._recording:
@@ -250,8 +250,8 @@ class World(WorldState):
         else:
             self._current = (self._current + self.substeps) % 2
             self._shown = self._memory.frame(self._memory.live, self._current)
-        if self._sizes.output:
-            self._shown_outputs = self._memory.rows("outputs", self._sizes.output).copy()
+        if self._sizes.outputs:
+            self._shown_outputs = self._memory.rows("outputs", self._sizes.outputs).copy()
         if failed.any():
             state = self._shown.copy()
             state[failed], self._shown_outputs[failed] = self._before[failed], outputs[failed]
@@ -260,8 +260,8 @@ class World(WorldState):
 
     def _launch(self, frames: Array, first: int, count: int, may_fail: np.ndarray) -> np.ndarray:
         memory = self._memory
-        memory.prepare_launch(count, recorded=frames is not memory.live)
-        self._forward(frames, self.batch, self._team, first, self.substeps)
+        memory.prepare_launch(recorded=frames is not memory.live)
+        self._forward(frames, self.batch, self._team, first, self.substeps, count)
         return self._check_status(may_fail)
 
     def _check_status(self, may_fail: np.ndarray) -> np.ndarray:
@@ -278,11 +278,12 @@ class World(WorldState):
         if not len(others):
             return np.asarray(has_failed.any(axis=1))
         b, c = min(others.tolist(), key=lambda i: int(status[i[0], i[1], 0]))
-        substep, element, code, other = (int(v) for v in status[b, c])
-        what = self._parts[-1].element_name  # solvers come after what they are coupled to
-        who = f"{what} {element}" if other == 0 else f"{what}s {element} and {other - 1}"
+        substep, element, code, other, number = (int(v) for v in status[b, c])
+        part, cause = self._parts[number], self._parts[number].causes[code]
+        name, prefix = part.element_name, f"{part.name}: " if part.name else ""
+        who = f"{name} {element}" if other == 0 else f"{name}s {element} and {other - 1}"
         self._take_back()
-        raise SimulationDiverged(self.step_count, substep - 1, f"{failed_array(code)} of {who}", b, CAUSES[code])
+        raise SimulationDiverged(self.step_count, substep - 1, f"{prefix}{cause.array} of {who}", b, cause.text)
 
     def _take_back(self) -> None:
         """Undo the step that has just diverged, whose outputs have not been taken over yet."""
@@ -358,20 +359,20 @@ class World(WorldState):
     def add_state_adjoint(self, name: str, cotangent: Any) -> None:
         """Add to the cotangent of a quantity of the state shown, shape (B, N, ...)."""
         self._check_recording()
-        field = look_up(self._state_fields, name, "state")
+        field = look_up(self._fields["state"], name, "state")
         rows = self._memory.rows("adjoint", self._sizes.state)
         add_cotangent(field.of(rows), cotangent, name)
         if self.device != "cpu":
             self._memory.adjoint.overwrite(0, rows)
 
-    def add_force_adjoint(self, cotangent: Any) -> None:
-        """Add to the cotangent of ``effector_force`` of the step loaded, shape (B, M, 3)."""
+    def add_output_adjoint(self, name: str, cotangent: Any) -> None:
+        """Add to the cotangent of an output of the step loaded, shape (B, ...)."""
         self._check_recording()
-        if self.effector_count:
-            rows = self._memory.rows("output_adjoint", self._sizes.output)
-            add_cotangent(self._output_fields["effector_force"].of(rows), cotangent, "effector_force")
-            if self.device != "cpu":
-                self._memory.output_adjoint.overwrite(0, rows)
+        field = look_up(self._fields["outputs"], name, "output")
+        rows = self._memory.rows("output_adjoint", self._sizes.outputs)
+        add_cotangent(field.of(rows), cotangent, name)
+        if self.device != "cpu":
+            self._memory.output_adjoint.overwrite(0, rows)
 
     def step_adjoint(self, step: int) -> np.ndarray:
         """Reverse the loaded step: the state's cotangent becomes that of the state before it.
@@ -392,12 +393,12 @@ class World(WorldState):
         memory.output_adjoint.fill(0)
         self._reversed = step
         self._check_adjoint(step)
-        return self._memory.rows("control_adjoint", self._sizes.control).copy()
+        return self._memory.rows("control_adjoint", self._sizes.controls).copy()
 
     def _check_adjoint(self, step: int) -> None:
         for kind, size, fields in (
-            ("adjoint", self._sizes.state, self._state_fields.values()),
-            ("control_adjoint", self._sizes.control, [f for part in self._parts for f in part.control_fields]),
+            ("adjoint", self._sizes.state, [f for part in self._parts for f in part.fields["state"].values()]),
+            ("control_adjoint", self._sizes.controls, self._fields["controls"].values()),
         ):
             rows = self._memory.rows(kind, size)
             if np.isfinite(rows).all():
@@ -408,7 +409,7 @@ class World(WorldState):
     def state_adjoint(self, name: str) -> np.ndarray:
         """Cotangent of a quantity of the state shown, shape (B, N, ...); a copy."""
         self._check_recording()
-        return look_up(self._state_fields, name, "state").of(self._memory.rows("adjoint", self._sizes.state)).copy()
+        return look_up(self._fields["state"], name, "state").of(self._memory.rows("adjoint", self._sizes.state)).copy()
 
     def parameter_adjoint(self, name: str) -> np.ndarray:
         """Cotangent of a parameter over the steps reversed so far, in the parameter's shape; a copy.
@@ -417,8 +418,8 @@ class World(WorldState):
             SimulationDiverged: it is not finite.
         """
         self._check_recording()
-        field = look_up(self._parameter_fields, name, "parameter")
-        bar = field.of(self._memory.rows("parameter_adjoint", self._sizes.parameter)).copy()
+        field = look_up(self._fields["parameters"], name, "parameter")
+        bar = field.of(self._memory.rows("parameter_adjoint", self._sizes.parameters)).copy()
         check_gradient(bar, name, self._reversed or 0)
         return bar
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from pliant.sims.checks import fit, look_up
 from pliant.sims.copying import MadeAnew
+from pliant.sims.fields import KINDS
 from pliant.sims.inputs import real_array
 from pliant.sims.memory import WorldMemory
 from pliant.sims.part import Part
@@ -34,9 +35,15 @@ class WorldState(MadeAnew):
         self.step_count = 0
         self._parts, self._memory, self._sizes = parts, memory, memory.sizes
         # names of solvers come first
-        self._state_fields = {f.name: f for part in reversed(parts) for f in part.state_fields}
-        self._parameter_fields = {f.name: f for part in reversed(parts) for f in part.parameter_fields}
-        self._output_fields = {f.name: f for part in parts for f in part.output_fields}
+        self._fields = {
+            kind: {f.name: f for part in reversed(parts) for f in part.fields[kind].values() if f.is_shown}
+            for kind in KINDS
+        }
+        self._derived = {
+            _prefix(part) + name: (part, function)
+            for part in reversed(parts)
+            for name, function in part.derived().items()
+        }
         self._closed = False
         self._current = 0  # the live frame that holds the current state
         self._shown = np.zeros((0, 0))  # the current state, or the one loaded in a reverse sweep
@@ -44,52 +51,42 @@ class WorldState(MadeAnew):
 
     def _check_scene(self) -> None:
         """Raise ``ValueError`` if a quantity of the scene is out of range in the World's precision."""
-        parameters = self._memory.rows("parameters", self._sizes.parameter)
-        for what, fields, rows in (
-            ("state", self._state_fields, self._memory.initial),
-            ("parameter", self._parameter_fields, parameters),
-        ):
-            for name, field in fields.items():
-                real_array(f"{what} {name!r}", field.of(rows), dtype=self.dtype)
+        parameters = self._memory.rows("parameters", self._sizes.parameters)
+        for kind, rows in (("state", self._memory.initial), ("parameters", parameters)):
+            for part in self._parts:
+                for field in part.fields[kind].values():
+                    if field.is_shown:
+                        real_array(f"{kind.removesuffix('s')} {field.name!r}", field.of(rows), dtype=self.dtype)
         for part in self._parts:
-            values = {field.name: field.of(parameters) for field in part.parameter_fields}
+            values = _values(part, parameters)
             for name in values:
                 part.check_parameters(name, values)
         real_array(
             "a constant of the scene", self._memory.constants.read(0, self._memory.constants.size), dtype=self.dtype
         )
 
-    @property
-    def particle_count(self) -> int:
-        """Particles of one world, N."""
-        return self._count("position")
-
-    @property
-    def effector_count(self) -> int:
-        """Effectors of one world, M."""
-        return self._count("effector_position")
-
-    def _count(self, name: str) -> int:
-        field = self._state_fields.get(name)
+    def count(self, name: str) -> int:
+        """Elements of a state quantity in one world, N; 0 where it is the whole world's or there is none."""
+        field = self._fields["state"].get(name)
         return (field.count or 0) if field else 0
 
     @property
     def control_size(self) -> int:
         """Controls of one world, C."""
-        return self._sizes.control
+        return self._sizes.controls
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        return tuple(self._state_fields)
+        return tuple(self._fields["state"])
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
-        return tuple(self._parameter_fields)
+        return tuple(self._fields["parameters"])
 
     def state(self, name: str) -> np.ndarray:
         """A quantity of the current (or loaded) state, shape (B, N, ...) [SI]; a copy."""
         self._check_open()
-        return look_up(self._state_fields, name, "state").of(self._shown).copy()
+        return look_up(self._fields["state"], name, "state").of(self._shown).copy()
 
     def set_state(self, name: str, values: Any, worlds: np.ndarray | None = None) -> None:
         """Overwrite a quantity of the state right after a reset, in all worlds or those of the mask ``worlds`` (B,).
@@ -98,46 +95,50 @@ class WorldState(MadeAnew):
             ValueError: unknown name, wrong shape, not finite, outside the domain, or in the middle of a recording.
         """
         self._check_open()
-        field = look_up(self._state_fields, name, "state")
+        field = look_up(self._fields["state"], name, "state")
         if self.differentiable and self.step_count:
             raise ValueError(f"state {name!r} can be set before the first step of a recording only; reset first")
         state = self._memory.frame(self._memory.live, self._current).copy()
         window = field.of(state)
         window[self._mask(worlds)] = fit(values, window, name)[self._mask(worlds)]
-        owner, mask = self._owner(name), self._mask(worlds)
-        owner.check_state(name, window)
-        rows = self._memory.rows("parameters", self._sizes.parameter)
-        owner.check_fit(name, window[mask], {f.name: f.of(rows)[mask] for f in owner.parameter_fields})
+        (owner, own_name), mask = self._owner("state", name), self._mask(worlds)
+        owner.check_state(own_name, window)
+        rows = self._memory.rows("parameters", self._sizes.parameters)
+        owner.check_fit(own_name, window[mask], {key: values[mask] for key, values in _values(owner, rows).items()})
         self._show(state)
 
     def check_state(self, name: str, values: Any) -> None:
         """Raise the ``ValueError`` with which `set_state` would refuse ``values``, shape (B, ...); changes nothing."""
         self._check_open()
-        field = look_up(self._state_fields, name, "state")
-        self._owner(name).check_state(name, fit(values, field.of(self._shown), name))
+        field = look_up(self._fields["state"], name, "state")
+        owner, own_name = self._owner("state", name)
+        owner.check_state(own_name, fit(values, field.of(self._shown), name))
 
-    def active_particles(self) -> np.ndarray:
-        """Which particles take part in the motion in the current (or loaded) state, shape (B, N), booleans.
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(self._fields["outputs"])
 
-        The others, ``idle_particles``, lie at their places, at rest, without mass on the grid.
-        """
-        waiting, drained = self.idle_particles()
-        return ~(waiting | drained)
+    def output(self, name: str) -> np.ndarray:
+        """What the last (or loaded) step gave besides the state (contact forces), shape (B, ...) [SI]; a copy."""
+        self._check_open()
+        return look_up(self._fields["outputs"], name, "output").of(self._shown_outputs).copy()
 
-    def idle_particles(self) -> tuple[np.ndarray, np.ndarray]:
-        """Which particles wait in the pool of an injector, and which lie in a drain, shape (B, N) booleans each."""
-        position = self.state("position")
-        for part in self._parts:
-            idle = part.idle(self._shown, position)
-            if idle is not None:
-                return idle
-        return np.zeros(position.shape[:2], bool), np.zeros(position.shape[:2], bool)
+    @property
+    def derived_names(self) -> tuple[str, ...]:
+        return tuple(self._derived)
+
+    def derived(self, name: str) -> np.ndarray:
+        """A quantity that follows from the current (or loaded) state, shape (B, ...), such as "active"."""
+        self._check_open()
+        part, function = look_up(self._derived, name, "derived quantity")
+        prefix = _prefix(part)
+        return function(lambda own: self.state(prefix + own) if own in part.fields["state"] else self.state(own))
 
     def parameter(self, name: str) -> np.ndarray:
         """A parameter, shape (B, N), (B, N, dim) or (B, ...) [SI]; a copy."""
         self._check_open()
-        field = look_up(self._parameter_fields, name, "parameter")
-        return field.of(self._memory.rows("parameters", self._sizes.parameter)).copy()
+        field = look_up(self._fields["parameters"], name, "parameter")
+        return field.of(self._memory.rows("parameters", self._sizes.parameters)).copy()
 
     def set_parameter(self, name: str, values: Any, worlds: np.ndarray | None = None) -> None:
         """Overwrite a parameter with values that broadcast to its shape, before the first step of a recording.
@@ -164,27 +165,21 @@ class WorldState(MadeAnew):
     def _changed_parameters(self, values: Mapping[str, Any], worlds: np.ndarray | None) -> np.ndarray:
         """Rows of all parameters (B, parameter size) with new values in them, checked."""
         self._check_open()
-        rows = self._memory.rows("parameters", self._sizes.parameter).copy()
+        rows = self._memory.rows("parameters", self._sizes.parameters).copy()
         mask = self._mask(worlds)
         for name, value in values.items():
-            window = look_up(self._parameter_fields, name, "parameter").of(rows)
+            window = look_up(self._fields["parameters"], name, "parameter").of(rows)
             window[mask] = fit(value, window, name)[mask]
         for name in values:
-            owner = self._owner(name)
-            owner.check_parameters(name, {f.name: f.of(rows) for f in owner.parameter_fields})
+            owner, own_name = self._owner("parameters", name)
+            owner.check_parameters(own_name, _values(owner, rows))
         return rows
 
-    def _owner(self, name: str) -> Part:
-        """The part that a state or parameter belongs to."""
-        return next(p for p in self._parts if any(f.name == name for f in (*p.state_fields, *p.parameter_fields)))
-
-    @property
-    def effector_force(self) -> np.ndarray:
-        """Mean force of the particles on each effector over the last (or loaded) step, shape (B, M, 3) [N]; a copy."""
-        self._check_open()
-        if not self.effector_count:
-            return np.zeros((self.batch, 0, 3), self.dtype)
-        return self._output_fields["effector_force"].of(self._shown_outputs).copy()
+    def _owner(self, kind: str, name: str) -> tuple[Part, str]:
+        """The part that a state or parameter belongs to, and the name that the part gave it."""
+        return next(
+            (part, own) for part in self._parts for own, field in part.fields[kind].items() if field.name == name
+        )
 
     def _mask(self, worlds: np.ndarray | None) -> np.ndarray:
         if worlds is None:
@@ -204,3 +199,12 @@ class WorldState(MadeAnew):
         check_process()
         if self._closed:
             raise ValueError("this World is closed")
+
+
+def _prefix(part: Part) -> str:
+    return f"{part.name}." if part.name else ""
+
+
+def _values(part: Part, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """A part's parameters in rows (B, parameter size) of all, by the names that the part gave them."""
+    return {name: field.of(rows) for name, field in part.fields["parameters"].items()}

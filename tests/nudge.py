@@ -94,7 +94,7 @@ def everything(env: Any) -> dict[str, np.ndarray]:
     found |= {f"parameter.{name}": rollout.parameters.value(name) for name in rollout.parameters.names}
     found |= {f"outcome.{name}": getattr(env.outcome, name) for name in ("observation", "score")}
     found |= {f"snapshot.{name}": value for name, value in env.snapshot().items()}
-    found["force"] = rollout.world.effector_force
+    found["force"] = rollout.world.output("effector_force")
     return {name: np.array(value) for name, value in found.items()}
 
 

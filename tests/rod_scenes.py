@@ -108,5 +108,5 @@ def roll_out(world, point):
     forces = []
     for controls in point["controls"]:
         world.step(controls)
-        forces.append(world.effector_force)
+        forces.append(world.output("effector_force"))
     return {**{name: world.state(name) for name in world.state_names}, "force": np.array(forces)}

@@ -77,7 +77,7 @@ def reverse(world, cotangents, force_cotangents=None):
             for name, cotangent in cotangents.items():
                 world.add_state_adjoint(name, cotangent)
         if force_cotangents is not None:
-            world.add_force_adjoint(force_cotangents[t])
+            world.add_output_adjoint("effector_force", force_cotangents[t])
         controls[t] = world.step_adjoint(t)
     world.load_initial()
     world.end_adjoint()

@@ -1,80 +1,183 @@
-"""Kernels that step all worlds on devices of very many threads (GPUs): a launch a pass, over batch x elements.
+"""Kernels that step all worlds on devices of very many threads (GPUs): a launch a body, over batch x elements.
 
-The counterpart of ``team.py``, with the same calls. There a few threads share a world and meet at barriers; here
-every particle and every node is a thread of its own, passes follow each other in stream order, and what threads share
-(nodes, boxes, sums) they update atomically, so that sums are equal from run to run to rounding only. A substep is one
-call from Python: each pass is an outermost loop of the same kernel. Teams have one member.
-
-Checked on the CPU only, where the same kernels run and agree with ``team.py`` to rounding; no GPU was at hand.
+The counterpart of ``team.py``, with the same calls. There a few threads share a world and meet at barriers; here every
+particle and every node is a thread of its own, launches follow each other in stream order, and what threads share
+(nodes, boxes, sums) they update atomically, so that sums are equal from run to run to rounding only. Each body is a
+kernel of its own: several in one kernel do not compile for Vulkan. Teams have one member.
 """
 
-from collections.abc import Sequence
-from itertools import chain, zip_longest
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.fields import FRAMES, LANES, Memory
-from pliant.sims.part import Part, Pass, Passes, Phases
-from pliant.sims.runtime import quick_build, ti
+from pliant.sims.drivers.schedule import Item, Schedule, compiled, element_count, make_schedule
+from pliant.sims.fields import LANES, LOOPING, Memory
+from pliant.sims.part import Body, Loop, Part
+from pliant.sims.reports import report_function
+from pliant.sims.runtime import ti
 
-_compiled: dict[Any, SimpleNamespace] = {}
+LOOK = 8
+"""Rounds of a loop between looks, from the host, at whether a world goes on: a look waits for the device."""
+
+Run = Callable[[Memory, int, int, int, int], None]
+"""Launches something: (memory, batch, first frame in, first frame out, substep)."""
 
 
 def element_drivers(dim: int, fp: Any, parts: Sequence[Part]) -> SimpleNamespace:
-    """``forward`` and ``reverse`` for these parts; made once for parts of the same keys."""
-    key = (dim, fp, tuple(part.key for part in parts))
-    with quick_build():
-        if key not in _compiled:
-            _compiled[key] = _make_drivers(
-                fp, [part.passes(dim, fp) or serial_passes(part.phases(dim, fp)) for part in parts]
+    """``forward`` and ``reverse`` for these parts; made once for parts of the same keys and entries."""
+    return compiled("elements", dim, fp, parts, lambda: _make_drivers(fp, make_schedule(dim, fp, parts, device=True)))
+
+
+class _Kernels:
+    """Kernels of bodies and loops; one for each, wherever it stands in the schedule."""
+
+    def __init__(self, fp: Any) -> None:
+        self._fp = fp
+        self._floats = ti.types.ndarray(fp, 1)
+        self._nodes = ti.types.ndarray(ti.types.vector(LANES, fp), 1)
+        self._ints = ti.types.ndarray(ti.i32, 1)
+        self._made: dict[Any, Run] = {}
+
+    def of(self, item: Body | Loop, is_in_loop: bool = False) -> Run:
+        """Launches a body or a loop; bodies in a loop leave out the worlds that are done."""
+        key = (id(item), is_in_loop)
+        if key not in self._made:
+            self._made[key] = self._of_loop(item) if isinstance(item, Loop) else self._of_body(item, is_in_loop)
+        return self._made[key]
+
+    def _of_body(self, body: Body, is_in_loop: bool) -> Run:
+        floats, nodes, ints = self._floats, self._nodes, self._ints
+        count, threads = element_count(body), element_count(body._replace(count=body.threads or body.count))
+
+        @ti.kernel
+        def run(
+            frames: floats,
+            adjoint: floats,
+            parameters: floats,
+            parameter_adjoint: floats,
+            controls: floats,
+            control_adjoint: floats,
+            outputs: floats,
+            output_adjoint: floats,
+            constants: floats,
+            grid: nodes,
+            scratch: floats,
+            integers: ints,
+            batch: ti.i32,
+            frame_in: ti.i32,
+            frame_out: ti.i32,
+            substep: ti.i32,
+        ):
+            mem = ti.static(
+                Memory(
+                    frames,
+                    adjoint,
+                    parameters,
+                    parameter_adjoint,
+                    controls,
+                    control_adjoint,
+                    outputs,
+                    output_adjoint,
+                    constants,
+                    grid,
+                    scratch,
+                    integers,
+                )
             )
-    return _compiled[key]
+            for t in range(batch * threads(mem, 0, 0)):
+                n = threads(mem, 0, 0)
+                b = t // n
+                goes_on = True
+                if ti.static(is_in_loop):
+                    goes_on = integers[integers[LOOPING] + b] == 1
+                if goes_on:
+                    k = t - b * n
+                    while k < count(mem, b, 0):
+                        body.run(mem, b, 0, k, k + 1, frame_in * batch + b, frame_out * batch + b, substep)
+                        k += n
+
+        def launch(memory: Memory, batch: int, frame_in: int, frame_out: int, substep: int) -> None:
+            run(*memory, batch, frame_in, frame_out, substep)
+
+        return launch
+
+    def _of_loop(self, loop: Loop) -> Run:
+        floats, nodes, ints = self._floats, self._nodes, self._ints
+        bodies = [self.of(body, True) for body in loop.bodies]
+        report = report_function(loop.part)
+
+        @ti.kernel
+        def mark(
+            frames: floats,
+            adjoint: floats,
+            parameters: floats,
+            parameter_adjoint: floats,
+            controls: floats,
+            control_adjoint: floats,
+            outputs: floats,
+            output_adjoint: floats,
+            constants: floats,
+            grid: nodes,
+            scratch: floats,
+            integers: ints,
+            batch: ti.i32,
+            substep: ti.i32,
+            is_last: ti.i32,
+        ):
+            mem = ti.static(
+                Memory(
+                    frames,
+                    adjoint,
+                    parameters,
+                    parameter_adjoint,
+                    controls,
+                    control_adjoint,
+                    outputs,
+                    output_adjoint,
+                    constants,
+                    grid,
+                    scratch,
+                    integers,
+                )
+            )
+            for b in range(batch):
+                integers[integers[LOOPING] + b] = 0
+                if not loop.until(mem, b):
+                    integers[integers[LOOPING] + b] = 1
+                    if is_last == 1:
+                        report(mem, b, 0, substep, 0, loop.code, -1)
+
+        @ti.kernel
+        def left(integers: ints, batch: ti.i32) -> ti.i32:
+            total = 0
+            for b in range(batch):
+                total += integers[integers[LOOPING] + b]
+            return total
+
+        @ti.kernel
+        def limit(integers: ints) -> ti.i32:
+            return integers[loop.most]
+
+        def launch(memory: Memory, batch: int, frame_in: int, frame_out: int, substep: int) -> None:
+            most, rounds = limit(memory.integers), 0
+            mark(*memory, batch, substep, int(most == 0))
+            while rounds < most and left(memory.integers, batch):
+                for _ in range(min(LOOK, most - rounds)):
+                    for body in bodies:
+                        body(memory, batch, frame_in, frame_out, substep)
+                    rounds += 1
+                    mark(*memory, batch, substep, int(rounds == most))
+
+        return launch
 
 
-def serial_passes(phases: Phases) -> Passes:
-    """The passes of a part that offers phases only: one thread a world runs each of them."""
-
-    @ti.func
-    def one(mem: ti.template()):
-        return 1
-
-    def of_step(phase: Any) -> Pass:
-        @ti.func
-        def body(mem: ti.template(), b, i, row_in, row_out, substep):
-            phase(mem, b, 0, row_in, row_out, substep)
-
-        return Pass(one, body)
-
-    def of_row(phase: Any) -> Pass:
-        @ti.func
-        def body(mem: ti.template(), b, i, row_in, row_out, substep):
-            phase(mem, b, 0, row_in)
-
-        return Pass(one, body)
-
-    def of_world(phase: Any) -> Pass:
-        @ti.func
-        def body(mem: ti.template(), b, i, row_in, row_out, substep):
-            phase(mem, b, 0)
-
-        return Pass(one, body)
-
-    return Passes(
-        begin=[of_row(phases.begin)],
-        forward=[[of_step(phase)] for phase in phases.forward],
-        reverse=[[of_step(phase)] for phase in phases.reverse],
-        finish=[of_world(phases.finish)],
-        finish_reverse=[of_world(phases.finish_reverse)],
-    )
-
-
-def _make_drivers(fp: Any, parts: list[Passes]) -> SimpleNamespace:
-    begins = list(chain(*(part.begin for part in parts)))
-    begin = _make_kernel(fp, begins, True)
-    forward_substep = _make_kernel(fp, _side_by_side([part.forward for part in parts]), True)
-    reverse_substep = _make_kernel(fp, _side_by_side([part.reverse for part in parts]), False)
-    finish = _make_kernel(fp, list(chain(*(part.finish for part in parts))), True)
-    finish_reverse = _make_kernel(fp, list(chain(*(part.finish_reverse for part in parts))), False)
+def _make_drivers(fp: Any, schedule: Schedule) -> SimpleNamespace:
+    kernels = _Kernels(fp)
+    begin = [kernels.of(body) for body in schedule.begin]
+    forward_items = [_at_its_rate(item, kernels) for item in schedule.forward]
+    reverse_items = [_at_its_rate(item, kernels) for item in schedule.reverse]
+    finish = [kernels.of(body) for body in schedule.finish]
+    finish_adjoint = [kernels.of(body) for body in schedule.finish_adjoint]
 
     def forward(
         frames: Any,
@@ -89,15 +192,19 @@ def _make_drivers(fp: Any, parts: list[Passes]) -> SimpleNamespace:
         team: int,
         first: int,
         count: int,
+        frame_count: int,
     ) -> None:
         memory = Memory(
             frames, frames, parameters, parameters, controls, controls, outputs, outputs, constants, grid,
             scratch, integers,
         )  # fmt: skip
-        begin(*memory, batch, first, 0)
+        for run in begin:
+            run(memory, batch, first % frame_count, first % frame_count, 0)
         for s in range(count):
-            forward_substep(*memory, batch, first + s, s)
-        finish(*memory, batch, first + count, count)
+            for run in forward_items:
+                run(memory, batch, (first + s) % frame_count, (first + s + 1) % frame_count, s)
+        for run in finish:
+            run(memory, batch, 0, 0, count)
 
     def reverse(
         frames: Any,
@@ -120,68 +227,22 @@ def _make_drivers(fp: Any, parts: list[Passes]) -> SimpleNamespace:
             frames, adjoint, parameters, parameter_adjoint, controls, control_adjoint, outputs, output_adjoint,
             constants, grid, scratch, integers,
         )  # fmt: skip
-        begin(*memory, batch, 0, 0)
+        for run in begin:
+            run(memory, batch, 0, 0, 0)
         for s in reversed(range(count)):
-            reverse_substep(*memory, batch, s, s)
-        finish_reverse(*memory, batch, 0, 0)
+            for run in reverse_items:
+                run(memory, batch, s, s + 1, s)
+        for run in finish_adjoint:
+            run(memory, batch, 0, 0, 0)
 
     return SimpleNamespace(forward=forward, reverse=reverse)
 
 
-def _side_by_side(lists: list[list[list[Pass]]]) -> list[Pass]:
-    """All passes in order: the parts' first phases, then their second ones, ..."""
-    return [one for phases in zip_longest(*lists, fillvalue=()) for phase in phases for one in phase]
+def _at_its_rate(item: Item, kernels: _Kernels) -> Run:
+    run = kernels.of(item.work)
 
+    def run_at_its_rate(memory: Memory, batch: int, frame_in: int, frame_out: int, substep: int) -> None:
+        if (substep % item.every == 0) == item.is_due:
+            run(memory, batch, frame_in, frame_out, substep)
 
-def _make_kernel(fp: Any, passes: list[Pass], wraps: bool) -> Any:
-    """A kernel that runs ``passes`` one after the other; ``wraps``: frames are counted modulo their number."""
-    floats = ti.types.ndarray(fp, 1)
-    nodes = ti.types.ndarray(ti.types.vector(LANES, fp), 1)
-    ints = ti.types.ndarray(ti.i32, 1)
-
-    @ti.kernel
-    def run(
-        frames: floats,
-        adjoint: floats,
-        parameters: floats,
-        parameter_adjoint: floats,
-        controls: floats,
-        control_adjoint: floats,
-        outputs: floats,
-        output_adjoint: floats,
-        constants: floats,
-        grid: nodes,
-        scratch: floats,
-        integers: ints,
-        batch: ti.i32,
-        frame: ti.i32,
-        substep: ti.i32,
-    ):
-        mem = ti.static(
-            Memory(
-                frames,
-                adjoint,
-                parameters,
-                parameter_adjoint,
-                controls,
-                control_adjoint,
-                outputs,
-                output_adjoint,
-                constants,
-                grid,
-                scratch,
-                integers,
-            )
-        )
-        for one in ti.static(passes):
-            for t in range(batch * one.count(mem)):
-                n = one.count(mem)
-                b = t // n
-                frame_in = frame
-                frame_out = frame + 1
-                if ti.static(wraps):
-                    frame_in = frame_in % integers[FRAMES]
-                    frame_out = frame_out % integers[FRAMES]
-                one.body(mem, b, t - b * n, frame_in * batch + b, frame_out * batch + b, substep)
-
-    return run
+    return run if item.every == 1 else run_at_its_rate

@@ -1,53 +1,119 @@
-"""Kernels that step all worlds through the substeps of one environment step, forward and reverse.
+"""Kernels that step all worlds through the substeps of one environment step, forward and reverse, on a CPU.
 
-On the CPU one launch does all substeps. A world belongs to a team of ``team`` threads that meet at a barrier after
-every phase; a team of one needs none. The barrier spins on an atomic counter, so all members must be running at once:
-batch * team never exceeds the threads that taichi has. Taichi hands a CPU task at least 512 iterations of an
-outermost loop, hence TASK.
+One launch does all substeps. A world belongs to a team of ``team`` threads that meet at a barrier after every body that
+asks for one; a team of one needs none. The barrier spins on an atomic counter, so all members must be running at once:
+batch * team never exceeds the threads that taichi has. Taichi hands a CPU task at least 512 iterations of an outermost
+loop, hence TASK.
 """
 
 from collections.abc import Sequence
-from itertools import zip_longest
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.fields import BARRIER, FRAMES, LANES, TEAM, Memory
+from pliant.sims.drivers.schedule import Item, Schedule, compiled, element_count, make_schedule
+from pliant.sims.fields import BARRIER, LANES, TEAM, Memory
 from pliant.sims.memory import CACHE_LINE
-from pliant.sims.part import Part, Phases
-from pliant.sims.runtime import quick_build, ti
+from pliant.sims.part import Body, Loop, Part
+from pliant.sims.reports import report_function
+from pliant.sims.runtime import ti
 
 TASK = 512
 
 
-_compiled: dict[Any, SimpleNamespace] = {}
-
-
 def team_drivers(dim: int, fp: Any, parts: Sequence[Part]) -> SimpleNamespace:
-    """``forward`` and ``reverse`` for these parts; made once for parts of the same keys."""
-    key = (dim, fp, tuple(part.key for part in parts))
-    with quick_build():
-        if key not in _compiled:
-            _compiled[key] = _make_drivers(fp, [part.phases(dim, fp) for part in parts])
-    return _compiled[key]
+    """``forward`` and ``reverse`` for these parts; made once for parts of the same keys and entries."""
+    return compiled("team", dim, fp, parts, lambda: _make_drivers(fp, make_schedule(dim, fp, parts, device=False)))
 
 
-def _make_drivers(fp: Any, parts: list[Phases]) -> SimpleNamespace:
-    begins = [part.begin for part in parts]
-    forwards = [[p for p in phase if p is not None] for phase in zip_longest(*(part.forward for part in parts))]
-    reverses = [[p for p in phase if p is not None] for phase in zip_longest(*(part.reverse for part in parts))]
-    finishes = [part.finish for part in parts]
-    finish_reverses = [part.finish_reverse for part in parts]
+@ti.func
+def barrier(integers: ti.template(), b, turn):
+    """Wait until the team of world b has come here ``turn`` times, all members counted."""
+    if integers[TEAM] > 1:
+        counter = integers[BARRIER] + b * CACHE_LINE
+        ti.atomic_add(integers[counter], 1)
+        while ti.atomic_add(integers[counter], 0) < turn:
+            pass
+
+
+def _run(item: Body | Loop) -> Any:
+    """A function (mem, b, c, row_in, row_out, substep, turn) that runs a body or a loop; returns the barrier's turn."""
+    return _run_loop(item) if isinstance(item, Loop) else _run_body(item)
+
+
+def _run_body(body: Body) -> Any:
+    count = element_count(body)
+
+    @ti.func
+    def run(mem: ti.template(), b, c, row_in, row_out, substep, turn):
+        h = ti.static(mem.integers)
+        n = count(mem, b, c)
+        if ti.static(body.alone):
+            body.run(mem, b, c, 0, n, row_in, row_out, substep)
+        else:
+            first = ti.cast(ti.cast(n, ti.i64) * c // h[TEAM], ti.i32)
+            stop = ti.cast(ti.cast(n, ti.i64) * (c + 1) // h[TEAM], ti.i32)
+            body.run(mem, b, c, first, stop, row_in, row_out, substep)
+        next_turn = turn
+        if ti.static(body.waits):
+            barrier(h, b, turn)
+            next_turn += h[TEAM]
+        return next_turn
+
+    return run
+
+
+def _run_loop(loop: Loop) -> Any:
+    inner = [_run_body(body) for body in loop.bodies]
+    report = report_function(loop.part)
+
+    @ti.func
+    def run(mem: ti.template(), b, c, row_in, row_out, substep, turn):
+        h = ti.static(mem.integers)
+        next_turn = turn
+        rounds = 0
+        goes_on = not loop.until(mem, b)
+        # All members look before one of them changes what they look at.
+        barrier(h, b, next_turn)
+        next_turn += h[TEAM]
+        while goes_on:
+            for one in ti.static(inner):
+                next_turn = one(mem, b, c, row_in, row_out, substep, next_turn)
+            rounds += 1
+            goes_on = not loop.until(mem, b)
+            barrier(h, b, next_turn)
+            next_turn += h[TEAM]
+            if goes_on and rounds >= h[loop.most]:
+                goes_on = False
+                if c == 0:
+                    report(mem, b, c, substep, 0, loop.code, -1)
+        return next_turn
+
+    return run
+
+
+def _run_item(item: Item) -> Any:
+    """The same for an item of a schedule, in the substeps in which it is to run."""
+    run, every, is_due = _run(item.work), item.every, item.is_due
+
+    @ti.func
+    def run_at_its_rate(mem: ti.template(), b, c, row_in, row_out, substep, turn):
+        next_turn = turn
+        if (substep % every == 0) == is_due:
+            next_turn = run(mem, b, c, row_in, row_out, substep, turn)
+        return next_turn
+
+    return run if every == 1 else run_at_its_rate
+
+
+def _make_drivers(fp: Any, schedule: Schedule) -> SimpleNamespace:
+    begin = [_run(body) for body in schedule.begin]
+    forward_items = [_run_item(item) for item in schedule.forward]
+    reverse_items = [_run_item(item) for item in schedule.reverse]
+    finish = [_run(body) for body in schedule.finish]
+    finish_adjoint = [_run(body) for body in schedule.finish_adjoint]
     floats = ti.types.ndarray(fp, 1)
     nodes = ti.types.ndarray(ti.types.vector(LANES, fp), 1)
     ints = ti.types.ndarray(ti.i32, 1)
-
-    @ti.func
-    def barrier(integers: ti.template(), b, turn):
-        if integers[TEAM] > 1:
-            counter = integers[BARRIER] + b * CACHE_LINE
-            ti.atomic_add(integers[counter], 1)
-            while ti.atomic_add(integers[counter], 0) < turn:
-                pass
 
     @ti.kernel
     def forward(
@@ -63,6 +129,7 @@ def _make_drivers(fp: Any, parts: list[Phases]) -> SimpleNamespace:
         team: ti.i32,
         first: ti.i32,
         count: ti.i32,
+        frame_count: ti.i32,
     ):
         mem = ti.static(
             Memory(
@@ -86,19 +153,15 @@ def _make_drivers(fp: Any, parts: list[Phases]) -> SimpleNamespace:
                 b = t // TASK // team
                 c = t // TASK % team
                 turn = team
-                for begin in ti.static(begins):
-                    begin(mem, b, c, first * batch + b)
-                barrier(integers, b, turn)
+                for run in ti.static(begin):
+                    turn = run(mem, b, c, first * batch + b, first * batch + b, 0, turn)
                 for s in range(count):
-                    r_in = (first + s) % integers[FRAMES] * batch + b
-                    r_out = (first + s + 1) % integers[FRAMES] * batch + b
-                    for phase in ti.static(forwards):
-                        for step in ti.static(phase):
-                            step(mem, b, c, r_in, r_out, s)
-                        turn += team
-                        barrier(integers, b, turn)
-                for finish in ti.static(finishes):
-                    finish(mem, b, c)
+                    row_in = (first + s) % frame_count * batch + b
+                    row_out = (first + s + 1) % frame_count * batch + b
+                    for run in ti.static(forward_items):
+                        turn = run(mem, b, c, row_in, row_out, s, turn)
+                for run in ti.static(finish):
+                    turn = run(mem, b, c, b, b, count, turn)
 
     @ti.kernel
     def reverse(
@@ -140,17 +203,13 @@ def _make_drivers(fp: Any, parts: list[Phases]) -> SimpleNamespace:
                 b = t // TASK // team
                 c = t // TASK % team
                 turn = team
-                for begin in ti.static(begins):
-                    begin(mem, b, c, b)
-                barrier(integers, b, turn)
+                for run in ti.static(begin):
+                    turn = run(mem, b, c, b, b, 0, turn)
                 for s in range(count):
-                    r = (count - 1 - s) * batch + b
-                    for phase in ti.static(reverses):
-                        for step in ti.static(phase):
-                            step(mem, b, c, r, r + batch, count - 1 - s)
-                        turn += team
-                        barrier(integers, b, turn)
-                for finish in ti.static(finish_reverses):
-                    finish(mem, b, c)
+                    row = (count - 1 - s) * batch + b
+                    for run in ti.static(reverse_items):
+                        turn = run(mem, b, c, row, row + batch, count - 1 - s, turn)
+                for run in ti.static(finish_adjoint):
+                    turn = run(mem, b, c, b, b, 0, turn)
 
     return SimpleNamespace(forward=forward, reverse=reverse)

@@ -6,31 +6,32 @@ from typing import Any
 
 from pliant.sims.contact import contact_functions
 from pliant.sims.fields import DT, PARAMETER, PARTIAL, PARTIAL_OFFSET, SUBSTEPS, TEAM
-from pliant.sims.mpm import places as at
+from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.stencil import stencil_functions
-from pliant.sims.robot import effector_places as eff
 from pliant.sims.robot.effector_kernels import effector_functions
 from pliant.sims.runtime import ti
 
 
 @cache
-def grid_functions(dim: int, fp: Any, shape_kinds: tuple[int, ...], atomic: bool) -> SimpleNamespace:
+def grid_functions(setup: Setup) -> SimpleNamespace:
     """``velocity`` and ``velocity_adjoint`` of a node, in a scene with effectors of these kinds of shapes (or none)."""
-    has_effectors = len(shape_kinds) > 0
+    at, dim, fp, shape_kinds, atomic = setup.at, setup.dim, setup.fp, setup.shape_kinds, setup.device
+    eff: Any = setup.eff
+    has_effectors = eff is not None
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
     law = contact_functions(dim, fp)
-    effector = effector_functions(dim, fp, shape_kinds, atomic)
-    add = stencil_functions(dim, fp, atomic).add
+    effector: Any = effector_functions(eff, dim, fp, shape_kinds, atomic) if has_effectors else None
+    add = stencil_functions(setup).add
 
     @ti.func
     def face_of(mem: ti.template(), node, d):
         """Index of the wall (2 d: low, 2 d + 1: high) that node lies in along axis d, or -1."""
         h = ti.static(mem.integers)
         face = -1
-        if node[d] < h[at.THICKNESS]:
+        if node[d] < h[at.thickness]:
             face = 2 * d
-        elif node[d] > h[at.EXTENT + d] - h[at.THICKNESS]:
+        elif node[d] > h[at.extent + d] - h[at.thickness]:
             face = 2 * d + 1
         return face
 
@@ -44,12 +45,12 @@ def grid_functions(dim: int, fp: Any, shape_kinds: tuple[int, ...], atomic: bool
     def slowing(mem: ti.template(), b):
         """What damping divides momenta by in a substep, an implicit step of dv/dt = -damping v."""
         h = ti.static(mem.integers)
-        return fp(1.0) + mem.constants[DT] * mem.parameters[b * h[PARAMETER] + h[at.DAMPING_AT]]
+        return fp(1.0) + mem.constants[DT] * mem.parameters[b * h[PARAMETER] + h[at.damping]]
 
     @ti.func
     def free_velocity(mem: ti.template(), b, momentum, mass):
         """Momentum over mass, less what the damping takes in a substep, and a substep of gravity."""
-        g = b * mem.integers[PARAMETER] + mem.integers[at.GRAVITY_AT]
+        g = b * mem.integers[PARAMETER] + mem.integers[at.gravity]
         u = momentum / (mass * slowing(mem, b))
         for d in ti.static(range(dim)):
             u[d] += mem.constants[DT] * mem.parameters[g + d]
@@ -61,13 +62,13 @@ def grid_functions(dim: int, fp: Any, shape_kinds: tuple[int, ...], atomic: bool
         h = ti.static(mem.integers)
         u = free_velocity(mem, b, momentum, mass)
         if ti.static(has_effectors):
-            for j in range(h[eff.COUNT]):
-                u = effector.touch(mem, b, c, f, j, node, u, mass, True)
+            for j in range(h[eff.count]):
+                u = effector.touch(mem, b, c, f, j, node * mem.constants[at.cell], u, mass, True)
         for d in range(dim):  # not unrolled, for the time to compile
             face = face_of(mem, node, d)
             if face >= 0:
-                mu = mem.parameters[b * h[PARAMETER] + h[at.WALL_AT] + face]
-                u = law.respond(u, wall_normal(face, d), h[h[at.WALL_KIND_AT] + face], mu)
+                mu = mem.parameters[b * h[PARAMETER] + h[at.wall_friction] + face]
+                u = law.respond(u, wall_normal(face, d), h[h[at.wall_kinds] + face], mu)
         return u
 
     @ti.func
@@ -81,18 +82,18 @@ def grid_functions(dim: int, fp: Any, shape_kinds: tuple[int, ...], atomic: bool
                 before[d, k] = u[k]
             face = face_of(mem, node, d)
             if face >= 0:
-                mu = mem.parameters[b * h[PARAMETER] + h[at.WALL_AT] + face]
-                u = law.respond(u, wall_normal(face, d), h[h[at.WALL_KIND_AT] + face], mu)
+                mu = mem.parameters[b * h[PARAMETER] + h[at.wall_friction] + face]
+                u = law.respond(u, wall_normal(face, d), h[h[at.wall_kinds] + face], mu)
         u_bar = velocity_bar
         for e in range(dim):
             d = dim - 1 - e
             face = face_of(mem, node, d)
             if face >= 0:
-                mu = mem.parameters[b * h[PARAMETER] + h[at.WALL_AT] + face]
+                mu = mem.parameters[b * h[PARAMETER] + h[at.wall_friction] + face]
                 u_d = vec(0.0)
                 for k in ti.static(range(dim)):
                     u_d[k] = before[d, k]
-                bar, _, mu_bar = law.respond_adjoint(u_d, wall_normal(face, d), h[h[at.WALL_KIND_AT] + face], mu, u_bar)
+                bar, _, mu_bar = law.respond_adjoint(u_d, wall_normal(face, d), h[h[at.wall_kinds] + face], mu, u_bar)
                 u_bar = bar
                 add(mem.scratch, partial + dim + face, mu_bar)
         return u, u_bar
@@ -105,11 +106,12 @@ def grid_functions(dim: int, fp: Any, shape_kinds: tuple[int, ...], atomic: bool
         mv_bar = u_bar / (s m), m_bar = -mv_bar . mv / m, g_bar = dt u_bar, damping_bar = -dt mv_bar . mv / s.
         """
         h = ti.static(mem.integers)
-        partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT]
+        partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.partial]
         u_free = free_velocity(mem, b, momentum, mass)
+        x = node * mem.constants[at.cell]
         count = 0
         if ti.static(has_effectors):
-            count = h[eff.COUNT]
+            count = h[eff.count]
         force_scale = fp(1.0) / (mem.constants[DT] * h[SUBSTEPS])
         u_bar = velocity_bar
         mass_bar = fp(0.0)
@@ -121,9 +123,9 @@ def grid_functions(dim: int, fp: Any, shape_kinds: tuple[int, ...], atomic: bool
             u_e = u_free
             if ti.static(has_effectors):
                 for j in range(stop):
-                    u_e = effector.touch(mem, b, c, f, j, node, u_e, mass, False)
+                    u_e = effector.touch(mem, b, c, f, j, x, u_e, mass, False)
                 if e > 0:
-                    bar, m_bar = effector.touch_adjoint(mem, b, c, f, stop, node, u_e, mass, u_bar, force_scale)
+                    bar, m_bar = effector.touch_adjoint(mem, b, c, f, stop, x, u_e, mass, u_bar, force_scale)
                     u_bar = bar
                     mass_bar += m_bar
             if e == 0:

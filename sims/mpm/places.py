@@ -1,54 +1,45 @@
-"""Where the material point method keeps things: header entries and the layout of particle records."""
+"""How the material point method lays out its records, and what its compiled functions depend on."""
 
 from __future__ import annotations
 
-from pliant.sims.fields import MPM_HEADER
+from dataclasses import dataclass
+from typing import Any
 
-(
-    COUNT,
-    STATE_AT,
-    PARTICLE_AT,
-    NODES,
-    ORDER_AT,
-    CELLS_AT,
-    BOX_AT,
-    ACTIVATION_AT,
-    GROUPS,
-    GRAVITY_AT,
-    WALL_AT,
-    DAMPING_AT,
-    WALL_KIND_AT,
-    THICKNESS,
-    INFO_AT,
-    VOLUME_AT,
-    PARTIAL_AT,
-    WIDTH,
-    KEPT_NODES,
-    KEPT_OFFSET,
-    RIGID_COUNT,
-    RIGID_AT,
-    RIGID_PLACE_AT,
-    RIGID_REST_AT,
-    COLOUR_AT,
-    FIELDS_AT,
-    SURFACE_AT,
-    BOND_STARTS_AT,
-    BONDS_AT,
-    EXTENT,
-) = range(MPM_HEADER, MPM_HEADER + 30)
-# EXTENT is the first of three entries: nodes along each axis.
-# WIDTH is the number of nodes of a stencil along an axis, 3: see ``stencil_functions``.
-# RIGID_COUNT is the number of rigid bodies, RIGID_AT their table, RIGID_PLACE_AT the place of each particle among the
-# rigid ones, RIGID_REST_AT where their rest positions are among the constants (see ``rigid_table``).
-# COLOUR_AT and FIELDS_AT are where surface tension keeps its scalars of nodes in the scratch memory, SURFACE_AT where
-# it stands among the parameters (see ``tension.py``).
-# BOND_STARTS_AT is where the first neighbour of each particle stands in the list at BONDS_AT (see ``tearing.py``).
-# KEPT_NODES is how many nodes a recorded substep can keep, KEPT_OFFSET where they are within what is kept of it.
+from pliant.sims.fields import Entries
 
 # Entries of a particle's parameter record; the fibre direction (dim) follows, then in a scene where something flows the
 # constants of FLOW.
 YOUNG, POISSON, DENSITY, YIELD, STRENGTH, FIBRE = range(6)
 FLOW = ("bulk_modulus", "viscosity", "flow_index", "friction_angle")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the compiled functions of the bodies of a scene depend on.
+
+    Attributes:
+        at: where the bodies keep things, see ``MPMPart.needs``.
+        dim: 2 or 3.
+        fp: the floating-point type.
+        kinds: the materials, numbers of ``laws.MATERIALS``.
+        has_muscles: whether a particle belongs to a muscle.
+        has_tension: whether liquids have surface tension.
+        eff: where the effectors keep things, or None.
+        shape_kinds: kinds of the effectors' shapes.
+        inj: where injectors and drains keep things, or None.
+        device: threads share nodes and sums, and add to them atomically.
+    """
+
+    at: Entries
+    dim: int
+    fp: Any
+    kinds: tuple[int, ...]
+    has_muscles: bool = False
+    has_tension: bool = False
+    eff: Entries | None = None
+    shape_kinds: tuple[int, ...] = ()
+    inj: Entries | None = None
+    device: bool = False
 
 
 def world_sums(dim: int) -> int:

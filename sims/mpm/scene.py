@@ -12,7 +12,7 @@ from pliant.sims.mpm.bodies import LARGEST_CELL, MARGIN, Body, Walls
 from pliant.sims.mpm.solver import MPMPart
 from pliant.sims.mpm.supply.nozzles import Drain, Injector, check_supply
 from pliant.sims.mpm.supply.part import InjectorPart
-from pliant.sims.mpm.tension.energy import STAGES, check_tension
+from pliant.sims.mpm.tension.energy import check_tension
 from pliant.sims.part import Part
 from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.effector_part import EffectorPart
@@ -123,11 +123,9 @@ class Scene:
             # a narrow nozzle may be as thin as it likes: what leaves it need not touch it
             if not (effector.name in carriers and effector.shape.width <= NARROW * self.cell):
                 effector.check_thickness(self.cell, soft_contact=soft_contact)
-        has_supply = bool(self.injectors or self.drains)
-        supply: list[Part] = [InjectorPart(self, dt)] if has_supply else []
-        if not self.effectors:
-            return [*supply, MPMPart(self, dt, has_supply=has_supply)]
-        has_rigid = any(body.material == "rigid" for body in self.bodies)
-        delay = int(has_rigid) + (STAGES if self.surface_tension > 0 else 0)
-        effectors = EffectorPart(self.effectors, soft_contact=soft_contact, delay=delay)
-        return [effectors, *supply, MPMPart(self, dt, effectors.shape_kinds, has_supply=has_supply)]
+        effectors = EffectorPart(self.effectors, soft_contact=soft_contact) if self.effectors else None
+        supply = InjectorPart(self, dt) if self.injectors or self.drains else None
+        bodies = MPMPart(self, dt, effectors, supply)
+        if supply:
+            supply.setup = bodies.setup
+        return [part for part in (effectors, supply, bodies) if part]

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from pliant.sims.fields import CELL, INVERSE_CELL, LANES, Field, Needs, Places
-from pliant.sims.mpm import places as at
+from pliant.sims.failures import CAUSES, Cause
+from pliant.sims.fields import LANES, Needs, Quantity, Record, numbers
+from pliant.sims.mpm import places
 from pliant.sims.mpm.bodies import EDGE, FLOW_INDEX_RANGE, Matter
 from pliant.sims.mpm.laws.laws import MATERIALS, RIGID
 from pliant.sims.mpm.laws.liquid import FASTEST
 from pliant.sims.mpm.laws.yielding import BULK, LIQUID, SAND, VISCOPLASTIC, VON_MISES, law_size
+from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.rigid.bodies import ROW, law_of, rigid_motion, rigid_table
-from pliant.sims.mpm.tearing.inspection import neighbours
+from pliant.sims.mpm.supply.part import InjectorPart
+from pliant.sims.mpm.tearing.inspection import COLLAPSED, PARTED, neighbours
 from pliant.sims.mpm.tension.energy import check_tension_parameters, field_count
-from pliant.sims.part import Part, Passes, Phases
+from pliant.sims.part import Part, Read, Stages
+from pliant.sims.robot.effector_part import EffectorPart
 
 COURANT_LIMIT = 0.8
 """Share of a cell that a wave may cross in a substep (explicit MLS-MPM with quadratic splines); sound in a liquid that
@@ -75,12 +80,29 @@ def substep_limits(cell: float, material: np.ndarray, values: dict[str, np.ndarr
 
 
 class MPMPart(Part):
-    """The bodies of a scene as a part of a World."""
+    """The bodies of a scene as a part of a World.
+
+    Args:
+        scene: the bodies, and what is around them.
+        dt: duration of a substep [s].
+        effectors, supply: the parts of the effectors and of the injectors and drains, if there are any.
+
+    Raises:
+        ValueError: ``dt`` is too large for the waves in a body or its viscosity.
+    """
+
+    causes = CAUSES | {
+        PARTED: Cause("an elastic body is torn: neighbouring particles are more than two cells apart", "position"),
+        COLLAPSED: Cause(
+            "a body has collapsed: a particle has less than a thousandth of its volume, or is inverted",
+            "deformation_gradient",
+        ),
+    }
 
     def __init__(
-        self, scene: Matter, dt: float, shape_kinds: tuple[int, ...] = (), *, has_supply: bool = False
+        self, scene: Matter, dt: float, effectors: EffectorPart | None = None, supply: InjectorPart | None = None
     ) -> None:
-        self.scene = scene
+        self.scene, self.effectors, self.supply = scene, effectors, supply
         self.dim = scene.dim
         self.dt = dt
         self.elements = self.count = sum(len(body) for body in scene.bodies)
@@ -88,21 +110,17 @@ class MPMPart(Part):
         self.material = np.concatenate([np.full(len(body), law_of(body), np.int32) for body in scene.bodies])
         self.kinds = tuple(sorted({k for body in scene.bodies for k in (law_of(body), MATERIALS[body.material])}))
         self.has_tension = scene.surface_tension > 0
-        self.key: tuple[Any, ...] = ("mpm", self.kinds, self.groups > 0, shape_kinds, has_supply, self.has_tension)
+        shape_kinds = effectors.shape_kinds if effectors else ()
+        self.key: tuple[Any, ...] = ("mpm", self.kinds, self.groups > 0, shape_kinds, supply is None, self.has_tension)
         self.nodes = math.prod(int(n) for n in scene.grid)
         self.kept_nodes = min(self.nodes, self.count)
         self.rigid_table, self.rigid_places, self.rigid_rest = rigid_table(scene.bodies)
         pairs = neighbours(scene)
         self.bond_starts = np.searchsorted(pairs[:, 0], np.arange(self.count + 1)).astype(np.int32)
         self.bonds = pairs[:, 1].astype(np.int32)
-        self.state_size = self.count * at.record_size(self.dim)
-        self.state_size += len(self.rigid_rest) * at.rigid_record_size(self.dim)
         self.flows = law_size(self.kinds) > BULK
-        self.parameter_size = self.count * at.parameter_size(self.dim, self.flows) + 3 * self.dim + 1 + self.has_tension
-        self.control_size = self.groups
-        self.partial_size = at.world_sums(self.dim) + self.groups + self.has_tension
         for body in scene.bodies:
-            names = ("youngs_modulus", "poissons_ratio", "density", *at.FLOW)
+            names = ("youngs_modulus", "poissons_ratio", "density", *places.FLOW)
             values = {name: body.column(name) for name in names}
             limits = substep_limits(scene.cell, np.full(len(body), law_of(body)), values)
             for cause, (limit, _) in limits.items():
@@ -112,98 +130,53 @@ class MPMPart(Part):
                         f"at most {limit:.3g} s on cells of {scene.cell:.3g} m"
                     )
 
-    def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
-        """Take the stretches that start at these offsets of each row."""
-        d, n = self.dim, self.count
-        record, stride = at.record_size(d), at.parameter_size(d, self.flows)
-        self.state_fields = [
-            Field("position", state, (d,), n, record),
-            Field("velocity", state + d, (d,), n, record),
-            Field("affine_velocity", state + 2 * d, (d, d), n, record),
-            Field("deformation_gradient", state + 2 * d + d * d, (d, d), n, record),
-        ]
-        self.particle_at, world_at = parameter, parameter + n * stride
-        self.parameter_fields = [
-            Field("density", parameter + at.DENSITY, (), n, stride),
-        ]
-        if any(kind < LIQUID for kind in self.kinds):
-            self.parameter_fields[:0] = [
-                Field("youngs_modulus", parameter + at.YOUNG, (), n, stride),
-                Field("poissons_ratio", parameter + at.POISSON, (), n, stride),
-            ]
-        for name, users in FLOW_USERS.items():
-            if users & set(self.kinds):
-                place = parameter + at.FIBRE + d + at.FLOW.index(name)
-                self.parameter_fields.append(Field(name, place, (), n, stride))
-        if {VON_MISES, VISCOPLASTIC} & set(self.kinds):
-            self.parameter_fields.append(Field("yield_stress", parameter + at.YIELD, (), n, stride))
-        if self.groups:
-            self.parameter_fields.append(Field("muscle_strength", parameter + at.STRENGTH, (), n, stride))
-            self.parameter_fields.append(Field("fibre_direction", parameter + at.FIBRE, (d,), n, stride))
-            self.control_fields = [Field("muscle_activation", control, (self.groups,))]
-        self.gravity_at, self.wall_at = world_at, world_at + d
-        self.parameter_fields.append(Field("gravity", self.gravity_at, (d,)))
-        self.parameter_fields.append(Field("wall_friction", self.wall_at, (2 * d,)))
-        self.damping_at = self.wall_at + 2 * d
-        if self.scene.damping > 0:
-            self.parameter_fields.append(Field("damping", self.damping_at, ()))
-        self.surface_at = self.damping_at + 1
-        if self.has_tension:
-            self.parameter_fields.append(Field("surface_tension", self.surface_at, ()))
-        self.control_at = control
-
-    def initial_state(self) -> np.ndarray:
-        """State row, shape (state_size,)."""
-        d = self.dim
-        rows = np.zeros((self.count, at.record_size(d)))
-        rows[:, :d] = self.scene.position
-        rows[:, d : 2 * d] = np.concatenate([body.rows("velocity", d) for body in self.scene.bodies])
-        rows[:, 2 * d + d * d :] = np.eye(d).ravel()
-        for body in self.scene.bodies:
-            if MATERIALS[body.material] == RIGID:
-                own = rows[self.scene.group(body.name)]
-                own[:, d : 2 * d], gradient = rigid_motion(body, d)
-                own[:, 2 * d : 2 * d + d * d] = gradient.ravel()
-        return np.concatenate([rows.ravel(), np.zeros(self.state_size - rows.size)])
-
-    def initial_parameters(self) -> np.ndarray:
-        """Parameter row, shape (parameter_size,)."""
-        d = self.dim
-        rows = np.zeros((self.count, at.parameter_size(d, self.flows)))
-        columns: list[tuple[int, str]] = [
-            (at.YOUNG, "youngs_modulus"),
-            (at.POISSON, "poissons_ratio"),
-            (at.DENSITY, "density"),
-            (at.YIELD, "yield_stress"),
-            (at.STRENGTH, "muscle_strength"),
-        ]
-        if self.flows:
-            columns += [(at.FIBRE + d + k, name) for k, name in enumerate(at.FLOW)]
-        for column, name in columns:
-            rows[:, column] = np.concatenate([body.column(name) for body in self.scene.bodies])
-        fibres = np.concatenate([body.rows("fibre_direction", d) for body in self.scene.bodies])
-        norms = np.linalg.norm(fibres, axis=1, keepdims=True)
-        rows[:, at.FIBRE : at.FIBRE + d] = fibres / np.where(norms > 0, norms, 1.0)
-        _, friction = self.scene.walls.faces(d)
-        last = [self.scene.damping, *[self.scene.surface_tension] * self.has_tension]
-        return np.concatenate([rows.ravel(), np.asarray(self.scene.gravity, float), friction, last])
-
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
-        """Rest volumes and rigid shapes; a grid copy and a bounding box for each member; particles sorted by cell.
+        """Particles, their properties, a grid copy and a box of nodes for each member; particles sorted by cell.
 
         A recorded substep keeps its nodes where their box has no more nodes than there are particles: so it is with a
         body of a few cells or more, and the recording grows by a sixth in 3-D.
         """
-        d, n, cell = self.dim, self.count, self.scene.cell
+        d, n, scene = self.dim, self.count, self.scene
+        particle = [
+            Quantity("position", (d,), "m"),
+            Quantity("velocity", (d,), "m/s"),
+            Quantity("affine_velocity", (d, d), "1/s"),
+            Quantity("deformation_gradient", (d, d)),
+        ]
+        moved = Quantity("moved", (places.rigid_record_size(d),), is_shown=False)
         return Needs(
-            constants=np.concatenate([*(body.column("volume") for body in self.scene.bodies), self.rigid_rest.ravel()]),
-            common={CELL: cell, INVERSE_CELL: 1 / cell},
+            state=[Record("state", particle, n), Record("rigid_moved", [moved], len(self.rigid_rest))],
+            parameters=[
+                Record("properties", self._properties(), n),
+                numbers("gravity", d, "m/s^2"),
+                numbers("wall_friction", 2 * d),
+                Record("damping", [Quantity("damping", (), "1/s", scene.damping > 0)]),
+                *([Record("surface_tension", [Quantity("surface_tension", (), "N/m")])] if self.has_tension else []),
+            ],
+            controls=[numbers("activation", self.groups, title="muscle_activation")] if self.groups else [],
+            counts={
+                **({} if self.groups else {"activation": 0}),
+                "count": n,
+                "nodes": self.nodes,
+                "groups": self.groups,
+                "thickness": scene.walls.thickness,
+                "width": 3,  # nodes of a stencil along an axis, see ``stencil_functions``
+                "kept_nodes": self.kept_nodes,
+                "rigid_count": len(self.rigid_table) // ROW,
+                "extent": tuple(int(n) for n in scene.grid),
+            },
+            numbers={"cell": scene.cell, "inverse_cell": 1 / scene.cell},
+            constants={
+                "volumes": np.concatenate([body.column("volume") for body in scene.bodies]),
+                "rigid_rest": self.rigid_rest.ravel(),
+            },
             integers={
-                "wall_kinds": self.scene.walls.faces(d)[0],
+                "wall_kinds": scene.walls.faces(d)[0],
                 "info": self.info(),
                 "order": batch * n,
                 "box": batch * team * 2 * d,
                 "cells": batch * self.nodes,
+                "claimed": batch,
                 "rigid_table": self.rigid_table,
                 "rigid_places": self.rigid_places,
                 "bond_starts": self.bond_starts,
@@ -213,9 +186,53 @@ class MPMPart(Part):
                 "colour": batch * team * self.nodes * self.has_tension,
                 "fields": batch * self.nodes * field_count(d) * self.has_tension,
             },
+            partial={"partial": places.world_sums(d) + self.groups + self.has_tension},
             nodes=self.nodes,
             kept=LANES * (1 + self.kept_nodes),
         )
+
+    def _properties(self) -> list[Quantity]:
+        """A particle's parameters in the order of ``places``; those that matter to no material here are not shown."""
+        kinds = set(self.kinds)
+        is_solid = any(kind < LIQUID for kind in kinds)
+        quantities = [
+            Quantity("youngs_modulus", (), "Pa", is_solid),
+            Quantity("poissons_ratio", (), "", is_solid),
+            Quantity("density", (), f"kg/m^{self.dim}"),
+            Quantity("yield_stress", (), "Pa", bool({VON_MISES, VISCOPLASTIC} & kinds)),
+            Quantity("muscle_strength", (), "Pa", self.groups > 0),
+            Quantity("fibre_direction", (self.dim,), "", self.groups > 0),
+        ]
+        if self.flows:
+            units = {"bulk_modulus": "Pa", "viscosity": "Pa s", "flow_index": "", "friction_angle": "rad"}
+            quantities += [Quantity(name, (), units[name], bool(FLOW_USERS[name] & kinds)) for name in places.FLOW]
+        return quantities
+
+    def initial(self) -> Mapping[str, Any]:
+        """Particles as the bodies have them, undeformed; their parameters."""
+        d, scene = self.dim, self.scene
+        velocity = np.concatenate([body.rows("velocity", d) for body in scene.bodies])
+        affine = np.zeros((self.count, d, d))
+        for body in scene.bodies:
+            if MATERIALS[body.material] == RIGID:
+                own = scene.group(body.name)
+                velocity[own], affine[own] = rigid_motion(body, d)
+        names = ["youngs_modulus", "poissons_ratio", "density", "yield_stress", "muscle_strength"]
+        names += places.FLOW if self.flows else ()
+        fibres = np.concatenate([body.rows("fibre_direction", d) for body in scene.bodies])
+        norms = np.linalg.norm(fibres, axis=1, keepdims=True)
+        return {
+            "position": scene.position,
+            "velocity": velocity,
+            "affine_velocity": affine,
+            "deformation_gradient": np.eye(d),
+            **{name: np.concatenate([body.column(name) for body in scene.bodies]) for name in names},
+            "fibre_direction": fibres / np.where(norms > 0, norms, 1.0),
+            "gravity": scene.gravity,
+            "wall_friction": scene.walls.faces(d)[1],
+            "damping": scene.damping,
+            **({"surface_tension": scene.surface_tension} if self.has_tension else {}),
+        }
 
     def info(self) -> np.ndarray:
         """Material and muscle group of each particle, shape (2 N,) integers."""
@@ -227,55 +244,41 @@ class MPMPart(Part):
                 rows[:, 1] = body.muscle_group
         return info.ravel()
 
-    def write_header(self, header: np.ndarray, places: Places) -> None:
-        """Fill this part's stretch of the integer header."""
-        entries = {
-            at.COUNT: self.count,
-            at.STATE_AT: self.state_fields[0].offset,
-            at.PARTICLE_AT: self.particle_at,
-            at.NODES: self.nodes,
-            at.ACTIVATION_AT: self.control_at,
-            at.GROUPS: self.groups,
-            at.GRAVITY_AT: self.gravity_at,
-            at.WALL_AT: self.wall_at,
-            at.DAMPING_AT: self.damping_at,
-            at.THICKNESS: self.scene.walls.thickness,
-            at.ORDER_AT: places.integers["order"],
-            at.CELLS_AT: places.integers["cells"],
-            at.BOX_AT: places.integers["box"],
-            at.WALL_KIND_AT: places.integers["wall_kinds"],
-            at.INFO_AT: places.integers["info"],
-            at.VOLUME_AT: places.constants,
-            at.PARTIAL_AT: places.partial,
-            at.WIDTH: 3,
-            at.KEPT_NODES: self.kept_nodes,
-            at.KEPT_OFFSET: places.kept,
-            at.RIGID_COUNT: len(self.rigid_table) // ROW,
-            at.RIGID_AT: places.integers["rigid_table"],
-            at.RIGID_PLACE_AT: places.integers["rigid_places"],
-            at.RIGID_REST_AT: places.constants + self.count,
-            at.BOND_STARTS_AT: places.integers["bond_starts"],
-            at.BONDS_AT: places.integers["bonds"],
-            at.COLOUR_AT: places.scratch["colour"],
-            at.FIELDS_AT: places.scratch["fields"],
-            at.SURFACE_AT: self.surface_at,
-        }
-        for d, n in enumerate(self.scene.grid):
-            entries[at.EXTENT + d] = int(n)
-        for place, value in entries.items():
-            header[place] = value
+    def setup(self, dim: int, fp: Any, device: bool) -> Setup:
+        """What the compiled functions depend on."""
+        effectors, supply = self.effectors, self.supply
+        return Setup(
+            at=self.at,
+            dim=dim,
+            fp=fp,
+            kinds=self.kinds,
+            has_muscles=self.groups > 0,
+            has_tension=self.has_tension,
+            eff=effectors.at if effectors else None,
+            shape_kinds=effectors.shape_kinds if effectors else (),
+            inj=supply.at if supply else None,
+            device=device,
+        )
 
-    def phases(self, dim: int, fp: Any) -> Phases:
+    def stages(self, dim: int, fp: Any, device: bool) -> Stages:
         """Particles to grid, grid, grid to particles, shapes of rigid bodies, and back."""
-        from pliant.sims.mpm.stages import mpm_phases
+        from pliant.sims.mpm.stages import mpm_stages
 
-        return mpm_phases(dim, fp, *self.key[1:])
+        return mpm_stages(self.setup(dim, fp, device))
 
-    def passes(self, dim: int, fp: Any) -> Passes:
-        """The same with a thread for each particle and node."""
-        from pliant.sims.mpm.passes import mpm_passes
+    def derived(self) -> Mapping[str, Callable[[Read], np.ndarray]]:
+        """Which particles take part in the motion ("active"), wait in an injector's pool or lie in a drain, (B, N)."""
 
-        return mpm_passes(dim, fp, *self.key[1:])
+        def nobody(read: Read) -> np.ndarray:
+            return np.zeros(read("position").shape[:2], bool)
+
+        waiting = self.supply.waiting if self.supply else nobody
+        drained = self.supply.drained if self.supply else nobody
+        return {
+            "active": lambda read: ~(waiting(read) | drained(read)),
+            "waiting": waiting,
+            "drained": drained,
+        }
 
     def check_state(self, name: str, values: np.ndarray) -> None:
         """Particles lie inside the domain, also those that a tool has pressed into a wall."""

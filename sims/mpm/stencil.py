@@ -2,11 +2,9 @@
 
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
 
-from pliant.sims.fields import CELL, INVERSE_CELL
 from pliant.sims.math.access import access_functions
-from pliant.sims.mpm import places as at
+from pliant.sims.mpm.places import Setup
 from pliant.sims.runtime import ti
 
 NODE_MASK, FLOAT_MASK = (1 << 28) - 1, (1 << 30) - 1
@@ -15,7 +13,7 @@ small is added, so that neighbouring floats have one address computation in comm
 
 
 @cache
-def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
+def stencil_functions(setup: Setup) -> SimpleNamespace:
     """Functions shared by all transfers; ``atomic`` says that threads may share a node (a GPU).
 
     A stencil has three nodes along each axis. Loops go over ``i`` (first axis) and ``j`` (second axis of three; a
@@ -23,6 +21,7 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
     ``rows`` times, which is known at run time only, and step from row to row by ``step_node``; otherwise LLVM unrolls
     or vectorises them into gathers of single floats, which run slower and take twice as long to compile.
     """
+    at, dim, fp, atomic = setup.at, setup.dim, setup.fp, setup.device
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
     wmat = ti.types.matrix(3, dim, fp)
@@ -103,7 +102,7 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
         """Lowest node of the stencil at xi (in cells), kept on the grid: a lost particle touches no foreign memory."""
         base = ti.cast(xi - fp(0.5), ti.i32)
         for d in ti.static(range(dim)):
-            base[d] = ti.max(0, ti.min(base[d], mem.integers[at.EXTENT + d] - 3))
+            base[d] = ti.max(0, ti.min(base[d], mem.integers[at.extent + d] - 3))
         return base
 
     @ti.func
@@ -113,10 +112,10 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
         No contact takes a particle out: walls of three cells or more act last, and they stop all nodes of a particle
         that is a cell and a half from an edge.
         """
-        cell = mem.constants[CELL]
+        cell = mem.constants[at.cell]
         inside = True
         for d in ti.static(range(dim)):
-            if not (x[d] >= cell and x[d] <= (mem.integers[at.EXTENT + d] - 1) * cell):
+            if not (x[d] >= cell and x[d] <= (mem.integers[at.extent + d] - 1) * cell):
                 inside = False
         return inside
 
@@ -125,7 +124,7 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
         """Index of a node in its grid."""
         n = node[0]
         for d in ti.static(range(1, dim)):
-            n = n * mem.integers[at.EXTENT + d] + node[d]
+            n = n * mem.integers[at.extent + d] + node[d]
         return n
 
     @ti.func
@@ -140,17 +139,17 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
     @ti.func
     def locate(mem: ti.template(), o):
         """First node of the stencil of the particle whose position is at o, and the place f of the particle in it."""
-        xi = load_vec(mem.frames, o) * mem.constants[INVERSE_CELL]
+        xi = load_vec(mem.frames, o) * mem.constants[at.inverse_cell]
         base = base_of(mem, xi)
         return index(mem, base), xi - base
 
     @ti.func
     def strides(mem: ti.template()):
         """Nodes from one to the next along the first and the second axis of three (the latter unused in 2-D)."""
-        last = mem.integers[at.EXTENT + dim - 1]
+        last = mem.integers[at.extent + dim - 1]
         first = last
         if ti.static(dim == 3):
-            first = last * mem.integers[at.EXTENT + 1]
+            first = last * mem.integers[at.extent + 1]
         return first, last
 
     @ti.func
@@ -158,7 +157,7 @@ def stencil_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
         """Passes of the loop along the first (0) or second (1) axis of three."""
         n = 1
         if ti.static(axis == 0 or dim == 3):
-            n = mem.integers[at.WIDTH]
+            n = mem.integers[at.width]
         return n
 
     @ti.func

@@ -5,26 +5,34 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.contact import contact_functions
-from pliant.sims.fields import CELL, CONTROL, DT, OUTPUT, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, SUBSTEPS, TEAM
+from pliant.sims.fields import CONTROL, DT, OUTPUT, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, SUBSTEPS, TEAM, Entries
 from pliant.sims.math.access import access_functions
 from pliant.sims.math.rotation import rotation_functions
-from pliant.sims.part import Phases
-from pliant.sims.robot import effector_places as eff
+from pliant.sims.part import Body, Stage, Stages
+from pliant.sims.robot.effector_places import (
+    FORCE,
+    P_FORCE,
+    P_FRICTION,
+    P_POSE,
+    P_SIZE,
+    P_SOFTNESS,
+    P_TWIST,
+    POSE,
+    TWIST,
+)
 from pliant.sims.runtime import ti
 from pliant.sims.shapes.shape_kernels import RECORD_SIZE, shape_functions
 
 # exp(-30) = 1e-13: beyond this many decay lengths soft contact is dropped.
 REACH = 30.0
-# Entries of an effector's partial sums: friction, softness, pose, twist, force.
-P_FRICTION, P_SOFTNESS, P_POSE, P_TWIST, P_FORCE, P_SIZE = 0, 1, 2, 9, 15, 18
 
 
 @cache
-def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) -> SimpleNamespace:
-    """Contact of one node with one effector, and the phases of the effector part.
+def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) -> SimpleNamespace:
+    """Contact of one node with one effector: ``touch`` and ``touch_adjoint``; and the bodies of the part.
 
-    ``kinds``: the kinds of shapes that occur.  ``atomic``: partial sums are shared between threads (a GPU), not one
-    per team member.
+    ``eff``: where the effectors keep things.  ``kinds``: the kinds of shapes that occur.
+    ``atomic``: partial sums are shared between threads (a GPU), not one per team member.
     """
     vec = ti.types.vector(dim, fp)
     vec3 = ti.types.vector(3, fp)
@@ -37,7 +45,7 @@ def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) 
     @ti.func
     def partial_at(mem: ti.template(), b, c, j):
         h = ti.static(mem.integers)
-        return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[eff.PARTIAL_AT] + j * P_SIZE
+        return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[eff.partial] + j * P_SIZE
 
     @ti.func
     def widen(v):
@@ -71,8 +79,8 @@ def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) 
         v = vec3(0.0)
         omega = vec3(0.0)
         at = -1
-        if j < h[eff.MOVING]:
-            at = b * h[CONTROL] + h[eff.CONTROL_AT] + j * eff.TWIST
+        if j < h[eff.moving]:
+            at = b * h[CONTROL] + h[eff.twist] + j * TWIST
             v = load3(mem.controls, at)
             omega = load3(mem.controls, at + 3)
         return v, omega, at
@@ -81,29 +89,29 @@ def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) 
     def approach(mem: ti.template(), b, pose, j, x):
         """Softness, arm from the effector's centre to x (3-vector), whether x can be in contact (bounding sphere)."""
         h = ti.static(mem.integers)
-        softness = mem.parameters[b * h[PARAMETER] + h[eff.SOFTNESS_AT] + j]
-        reach = mem.constants[h[eff.RECORD_AT] + h[eff.COUNT] * RECORD_SIZE + j]
-        if h[eff.SOFT] != 0:
+        softness = mem.parameters[b * h[PARAMETER] + h[eff.softness] + j]
+        reach = mem.constants[h[eff.shapes] + h[eff.count] * RECORD_SIZE + j]
+        if h[eff.soft] != 0:
             reach += REACH / ti.max(softness, fp(1e-6))
         r = x - load3(mem.frames, pose)
         return softness, r, r.dot(r) < reach * reach
 
     @ti.func
-    def touch(mem: ti.template(), b, c, f, j, node, u, mass, reads_force: ti.template()):
-        """Velocity of a node after contact with effector j; adds its impulse to the force on j."""
+    def touch(mem: ti.template(), b, c, f, j, x, u, mass, reads_force: ti.template()):
+        """Velocity of a node at x after contact with effector j; adds its impulse to the force on j."""
         h = ti.static(mem.integers)
-        pose = f * h[STATE] + h[eff.STATE_AT] + j * eff.POSE
+        pose = f * h[STATE] + h[eff.pose] + j * POSE
         u_out = u
-        softness, r, is_near = approach(mem, b, pose, j, widen(node * mem.constants[CELL]))
+        softness, r, is_near = approach(mem, b, pose, j, widen(x))
         if is_near:
             R = rotation.matrix(load4(mem.frames, pose + 3))
-            phi, n_local = shapes.distance(mem.constants, h[eff.RECORD_AT] + j * RECORD_SIZE, R.transpose() @ r)
-            s = blend(h[eff.SOFT], softness, phi)
+            phi, n_local = shapes.distance(mem.constants, h[eff.shapes] + j * RECORD_SIZE, R.transpose() @ r)
+            s = blend(h[eff.soft], softness, phi)
             if s > 0.0:
                 v, omega, _at = twist_of(mem, b, j)
                 surface = narrow(v + omega.cross(r))
-                mu = mem.parameters[b * h[PARAMETER] + h[eff.FRICTION_AT] + j]
-                answer = surface + law.respond(u - surface, narrow(R @ n_local), mem.integers[h[eff.KIND_AT] + j], mu)
+                mu = mem.parameters[b * h[PARAMETER] + h[eff.friction] + j]
+                answer = surface + law.respond(u - surface, narrow(R @ n_local), mem.integers[h[eff.kinds] + j], mu)
                 u_out = u + s * (answer - u)
                 if ti.static(reads_force):
                     o = partial_at(mem, b, c, j) + P_FORCE
@@ -112,37 +120,35 @@ def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) 
         return u_out
 
     @ti.func
-    def touch_adjoint(mem: ti.template(), b, c, f, j, node, u, mass, u_out_bar, force_scale):
+    def touch_adjoint(mem: ti.template(), b, c, f, j, x, u, mass, u_out_bar, force_scale):
         """Cotangents (u_bar, mass_bar); those of pose, twist, friction and softness go to the partial sums.
 
         u_out = u + s (a - u), a = w + law(u - w, n), w = v + omega x r, r = x - p, n = R n_local(R^T r);
         force += force_scale * mass (u - u_out).
         """
         h = ti.static(mem.integers)
-        pose = f * h[STATE] + h[eff.STATE_AT] + j * eff.POSE
+        pose = f * h[STATE] + h[eff.pose] + j * POSE
         u_bar = u_out_bar
         mass_bar = fp(0.0)
-        softness, r, is_near = approach(mem, b, pose, j, widen(node * mem.constants[CELL]))
+        softness, r, is_near = approach(mem, b, pose, j, widen(x))
         if is_near:
             q = load4(mem.frames, pose + 3)
             R = rotation.matrix(q)
             local = R.transpose() @ r
-            record = h[eff.RECORD_AT] + j * RECORD_SIZE
+            record = h[eff.shapes] + j * RECORD_SIZE
             phi, n_local = shapes.distance(mem.constants, record, local)
-            s = blend(h[eff.SOFT], softness, phi)
+            s = blend(h[eff.soft], softness, phi)
             if s > 0.0:
                 v, omega, _at = twist_of(mem, b, j)
                 surface = narrow(v + omega.cross(r))
-                mu = mem.parameters[b * h[PARAMETER] + h[eff.FRICTION_AT] + j]
-                kind = mem.integers[h[eff.KIND_AT] + j]
+                mu = mem.parameters[b * h[PARAMETER] + h[eff.friction] + j]
+                kind = mem.integers[h[eff.kinds] + j]
                 n = narrow(R @ n_local)
                 answer = surface + law.respond(u - surface, n, kind, mu)
                 jump = answer - u
                 force_bar = vec(0.0)
                 for d in ti.static(range(dim)):
-                    force_bar[d] = (
-                        force_scale * mem.output_adjoint[b * h[OUTPUT] + h[eff.OUTPUT_AT] + j * eff.FORCE + d]
-                    )
+                    force_bar[d] = force_scale * mem.output_adjoint[b * h[OUTPUT] + h[eff.force] + j * FORCE + d]
                 mass_bar = -s * jump.dot(force_bar)
                 out_bar = u_out_bar - mass * force_bar
                 s_bar = jump.dot(out_bar)
@@ -170,96 +176,100 @@ def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) 
         return u_bar, mass_bar
 
     @ti.func
-    def integrate(mem: ti.template(), b, c, f_in, f_out, substep):
+    def integrate(mem: ti.template(), b, c, first, stop, f_in, f_out, substep):
         """Pose of the next frame: p' = p + dt v, q' = normalised q + dt/2 (0, omega) q."""
-        if c == 0:
-            h = ti.static(mem.integers)
-            dt = mem.constants[DT]
-            for j in range(h[eff.COUNT]):
-                i = f_in * h[STATE] + h[eff.STATE_AT] + j * eff.POSE
-                o = f_out * h[STATE] + h[eff.STATE_AT] + j * eff.POSE
-                v, omega, _at = twist_of(mem, b, j)
-                q = rotation.integrate(load4(mem.frames, i + 3), omega, dt)
-                for d in ti.static(range(3)):
-                    mem.frames[o + d] = mem.frames[i + d] + dt * v[d]
-                for d in ti.static(range(4)):
-                    mem.frames[o + 3 + d] = q[d]
-
-    @ti.func
-    def integrate_adjoint(mem: ti.template(), b, c, f_in, f_out, substep):
-        """Pose cotangent of this frame from the next one's and from the nodes in contact (empties the partial sums)."""
-        if c == 0:
-            h = ti.static(mem.integers)
-            dt = mem.constants[DT]
-            for j in range(h[eff.COUNT]):
-                i = f_in * h[STATE] + h[eff.STATE_AT] + j * eff.POSE
-                a = b * h[STATE] + h[eff.STATE_AT] + j * eff.POSE
-                _v, omega, twist = twist_of(mem, b, j)
-                q_bar, omega_bar = rotation.integrate_adjoint(
-                    load4(mem.frames, i + 3), omega, dt, load4(mem.adjoint, a + 3)
-                )
-                if twist >= 0:
-                    for d in ti.static(range(3)):
-                        mem.control_adjoint[twist + d] = mem.control_adjoint[twist + d] + dt * mem.adjoint[a + d]
-                        mem.control_adjoint[twist + 3 + d] = mem.control_adjoint[twist + 3 + d] + omega_bar[d]
-                for d in ti.static(range(4)):
-                    mem.adjoint[a + 3 + d] = q_bar[d]
-                for m in range(h[TEAM]):
-                    o = partial_at(mem, b, m, j)
-                    for d in range(eff.POSE):
-                        mem.adjoint[a + d] = mem.adjoint[a + d] + mem.scratch[o + P_POSE + d]
-                        mem.scratch[o + P_POSE + d] = fp(0.0)
-                    for d in range(eff.TWIST):
-                        if twist >= 0:
-                            share = mem.scratch[o + P_TWIST + d]
-                            mem.control_adjoint[twist + d] = mem.control_adjoint[twist + d] + share
-                        mem.scratch[o + P_TWIST + d] = fp(0.0)
-
-    @ti.func
-    def clear_partials(mem: ti.template(), b, c, r):
         h = ti.static(mem.integers)
-        for j in range(h[eff.COUNT]):
+        dt = mem.constants[DT]
+        for j in range(first, stop):
+            i = f_in * h[STATE] + h[eff.pose] + j * POSE
+            o = f_out * h[STATE] + h[eff.pose] + j * POSE
+            v, omega, _at = twist_of(mem, b, j)
+            q = rotation.integrate(load4(mem.frames, i + 3), omega, dt)
+            for d in ti.static(range(3)):
+                mem.frames[o + d] = mem.frames[i + d] + dt * v[d]
+            for d in ti.static(range(4)):
+                mem.frames[o + 3 + d] = q[d]
+
+    @ti.func
+    def integrate_adjoint(mem: ti.template(), b, c, first, stop, f_in, f_out, substep):
+        """Pose cotangent of this frame from the next one's and from the nodes in contact (empties the partial sums)."""
+        h = ti.static(mem.integers)
+        dt = mem.constants[DT]
+        for j in range(first, stop):
+            i = f_in * h[STATE] + h[eff.pose] + j * POSE
+            a = b * h[STATE] + h[eff.pose] + j * POSE
+            _v, omega, twist = twist_of(mem, b, j)
+            q_bar, omega_bar = rotation.integrate_adjoint(
+                load4(mem.frames, i + 3), omega, dt, load4(mem.adjoint, a + 3)
+            )
+            if twist >= 0:
+                for d in ti.static(range(3)):
+                    mem.control_adjoint[twist + d] = mem.control_adjoint[twist + d] + dt * mem.adjoint[a + d]
+                    mem.control_adjoint[twist + 3 + d] = mem.control_adjoint[twist + 3 + d] + omega_bar[d]
+            for d in ti.static(range(4)):
+                mem.adjoint[a + 3 + d] = q_bar[d]
+            for m in range(h[TEAM]):
+                o = partial_at(mem, b, m, j)
+                for d in range(POSE):
+                    mem.adjoint[a + d] = mem.adjoint[a + d] + mem.scratch[o + P_POSE + d]
+                    mem.scratch[o + P_POSE + d] = fp(0.0)
+                for d in range(TWIST):
+                    if twist >= 0:
+                        share = mem.scratch[o + P_TWIST + d]
+                        mem.control_adjoint[twist + d] = mem.control_adjoint[twist + d] + share
+                    mem.scratch[o + P_TWIST + d] = fp(0.0)
+
+    @ti.func
+    def clear_partials(mem: ti.template(), b, c, first, stop, f_in, f_out, substep):
+        for j in range(first, stop):
             o = partial_at(mem, b, c, j)
             for d in range(P_SIZE):
                 mem.scratch[o + d] = fp(0.0)
 
     @ti.func
-    def read_force(mem: ti.template(), b, c):
+    def read_force(mem: ti.template(), b, c, first, stop, f_in, f_out, substep):
         """Mean force over the step: the impulses of all members, divided by its duration."""
-        if c == 0:
-            h = ti.static(mem.integers)
-            scale = fp(1.0) / (mem.constants[DT] * h[SUBSTEPS])
-            for j in range(h[eff.COUNT]):
-                o = b * h[OUTPUT] + h[eff.OUTPUT_AT] + j * eff.FORCE
-                for d in ti.static(range(3)):
-                    mem.outputs[o + d] = fp(0.0)
-                    for m in range(h[TEAM]):
-                        mem.outputs[o + d] = (
-                            mem.outputs[o + d] + scale * mem.scratch[partial_at(mem, b, m, j) + P_FORCE + d]
-                        )
-
-    @ti.func
-    def gather_parameters(mem: ti.template(), b, c):
-        """Adds the partial sums of friction and softness to the parameter cotangents."""
-        if c == 0:
-            h = ti.static(mem.integers)
-            for j in range(h[eff.COUNT]):
+        h = ti.static(mem.integers)
+        scale = fp(1.0) / (mem.constants[DT] * h[SUBSTEPS])
+        for j in range(first, stop):
+            o = b * h[OUTPUT] + h[eff.force] + j * FORCE
+            for d in ti.static(range(3)):
+                mem.outputs[o + d] = fp(0.0)
                 for m in range(h[TEAM]):
-                    o = partial_at(mem, b, m, j)
-                    f = b * h[PARAMETER] + h[eff.FRICTION_AT] + j
-                    s = b * h[PARAMETER] + h[eff.SOFTNESS_AT] + j
-                    mem.parameter_adjoint[f] = mem.parameter_adjoint[f] + mem.scratch[o + P_FRICTION]
-                    mem.parameter_adjoint[s] = mem.parameter_adjoint[s] + mem.scratch[o + P_SOFTNESS]
+                    mem.outputs[o + d] = (
+                        mem.outputs[o + d] + scale * mem.scratch[partial_at(mem, b, m, j) + P_FORCE + d]
+                    )
 
     @ti.func
-    def idle(mem: ti.template(), b, c, f_in, f_out, substep):
-        pass
+    def gather_parameters(mem: ti.template(), b, c, first, stop, f_in, f_out, substep):
+        """Adds the partial sums of friction and softness to the parameter cotangents."""
+        h = ti.static(mem.integers)
+        for j in range(first, stop):
+            for m in range(h[TEAM]):
+                o = partial_at(mem, b, m, j)
+                f = b * h[PARAMETER] + h[eff.friction] + j
+                s = b * h[PARAMETER] + h[eff.softness] + j
+                mem.parameter_adjoint[f] = mem.parameter_adjoint[f] + mem.scratch[o + P_FRICTION]
+                mem.parameter_adjoint[s] = mem.parameter_adjoint[s] + mem.scratch[o + P_SOFTNESS]
 
-    phases = Phases(
-        begin=clear_partials,
-        forward=[integrate],
-        reverse=[idle, idle, integrate_adjoint],  # after the nodes have left their shares of the pose cotangents
-        finish=read_force,
-        finish_reverse=gather_parameters,
+    return SimpleNamespace(
+        touch=touch,
+        touch_adjoint=touch_adjoint,
+        integrate=integrate,
+        integrate_adjoint=integrate_adjoint,
+        clear_partials=clear_partials,
+        read_force=read_force,
+        gather_parameters=gather_parameters,
     )
-    return SimpleNamespace(touch=touch, touch_adjoint=touch_adjoint, phases=phases)
+
+
+@cache
+def effector_stages(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], device: bool) -> Stages:
+    """Poses are integrated first, and their cotangents last, when the nodes in contact have left their shares."""
+    own = effector_functions(eff, dim, fp, kinds, device)
+    return Stages(
+        substep=[Stage([Body(own.integrate, eff.count)], [Body(own.integrate_adjoint, eff.count)])],
+        begin=[Body(own.clear_partials, eff.count, alone=True)],
+        finish=[Body(own.read_force, eff.count)],
+        finish_adjoint=[Body(own.gather_parameters, eff.count)],
+    )

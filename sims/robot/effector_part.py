@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pliant.sims.contact import CONTACT_KINDS
-from pliant.sims.fields import Field, Needs, Places
-from pliant.sims.part import Part, Phases
+from pliant.sims.fields import Needs, Quantity, Record, numbers
+from pliant.sims.part import Part, Stages
 from pliant.sims.robot.effector import Effector
-from pliant.sims.robot.effector_places import (
-    CONTROL_AT,
-    COUNT,
-    FORCE,
-    FRICTION_AT,
-    KIND_AT,
-    MOVING,
-    OUTPUT_AT,
-    PARTIAL_AT,
-    POSE,
-    RECORD_AT,
-    SOFT,
-    SOFTNESS_AT,
-    STATE_AT,
-    TWIST,
-)
+from pliant.sims.robot.effector_places import P_SIZE, POSE
 from pliant.sims.shapes.shapes import pack_shapes
 
 
 class EffectorPart(Part):
     """The effectors of a World as a part of it: poses integrated from twists, contact offered to the solvers.
 
-    delay: phases that the solver's reverse sweep takes before its particles' cotangents reach the nodes.
+    Raises:
+        ValueError: a fixed effector stands before one that moves.
     """
 
-    def __init__(self, effectors: Sequence[Effector], *, soft_contact: bool, delay: int = 0) -> None:
+    element_name = "effector"
+
+    def __init__(self, effectors: Sequence[Effector], *, soft_contact: bool) -> None:
         self.effectors = list(effectors)
         self.soft_contact = soft_contact
         self.count = len(self.effectors)
@@ -46,67 +34,43 @@ class EffectorPart(Part):
             name = self.effectors[fixed.index(True)].name
             raise ValueError(f"effector {name!r} has fixed=True and stands before one that moves; list fixed ones last")
         self.shape_kinds = tuple(sorted({int(effector.shape.record()[0]) for effector in self.effectors}))
-        self.delay = delay
-        self.key: tuple[Any, ...] = ("effectors", self.shape_kinds, delay)
-        m = self.count
-        self.state_size, self.parameter_size = m * POSE, 2 * m
-        self.control_size, self.output_size = self.moving * TWIST, m * FORCE
-        self.partial_size = m * (2 + POSE + TWIST + FORCE)
-
-    def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
-        """Take the stretches that start at these offsets of each row."""
-        m = self.count
-        self.state_fields = [
-            Field("effector_position", state, (3,), m, POSE),
-            Field("effector_orientation", state + 3, (4,), m, POSE),
-        ]
-        self.parameter_fields = [
-            Field("effector_friction", parameter, (m,)),
-            Field("effector_softness", parameter + m, (m,)),
-        ]
-        self.control_at = control
-        if self.moving:
-            self.control_fields = [Field("effector_twist", control, (6,), self.moving, TWIST)]
-        self.output_fields = [Field("effector_force", output, (3,), m, FORCE)]
+        self.key: tuple[Any, ...] = ("effectors", self.shape_kinds)
 
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
-        """Shape records, bounding radii and sampled distances of meshes; contact laws."""
-        kinds = np.array([CONTACT_KINDS[e.contact] for e in self.effectors], np.int32)
-        return Needs(constants=pack_shapes([e.shape for e in self.effectors]), integers={"effector_kinds": kinds})
+        """Poses, contact parameters, twists and forces; shape records, bounding radii, sampled distances of meshes."""
+        m = self.count
+        pose = [Quantity("effector_position", (3,), "m"), Quantity("effector_orientation", (4,))]
+        twist = Record("twist", [Quantity("effector_twist", (6,), "m/s, rad/s")], self.moving)
+        return Needs(
+            state=[Record("pose", pose, m)],
+            parameters=[
+                numbers("friction", m, title="effector_friction"),
+                numbers("softness", m, "1/m", "effector_softness"),
+            ],
+            controls=[twist] if self.moving else [],
+            outputs=[Record("force", [Quantity("effector_force", (3,), "N")], m)],
+            counts={"count": m, "moving": self.moving, "soft": int(self.soft_contact)}
+            | ({} if self.moving else {"twist": 0}),
+            constants={"shapes": pack_shapes([e.shape for e in self.effectors])},
+            integers={"kinds": np.array([CONTACT_KINDS[e.contact] for e in self.effectors], np.int32)},
+            partial={"partial": m * P_SIZE},
+        )
 
-    def initial_state(self) -> np.ndarray:
-        """Poses, shape (count * 7,)."""
-        return np.concatenate([effector.pose for effector in self.effectors])
+    def initial(self) -> Mapping[str, Any]:
+        """Poses, friction coefficients and softnesses."""
+        pose = np.array([effector.pose for effector in self.effectors]).reshape(-1, POSE)
+        return {
+            "effector_position": pose[:, :3],
+            "effector_orientation": pose[:, 3:],
+            "effector_friction": [e.friction for e in self.effectors],
+            "effector_softness": [e.softness for e in self.effectors],
+        }
 
-    def initial_parameters(self) -> np.ndarray:
-        """Friction coefficients, then softnesses, shape (2 * count,)."""
-        return np.array([e.friction for e in self.effectors] + [e.softness for e in self.effectors])
-
-    def write_header(self, header: np.ndarray, places: Places) -> None:
-        """Fill this part's stretch of the integer header."""
-        friction = self.parameter_fields[0].offset
-        for at, value in (
-            (COUNT, self.count),
-            (STATE_AT, self.state_fields[0].offset),
-            (FRICTION_AT, friction),
-            (SOFTNESS_AT, friction + self.count),
-            (CONTROL_AT, self.control_at),
-            (OUTPUT_AT, self.output_fields[0].offset),
-            (RECORD_AT, places.constants),
-            (KIND_AT, places.integers["effector_kinds"]),
-            (SOFT, int(self.soft_contact)),
-            (PARTIAL_AT, places.partial),
-            (MOVING, self.moving),
-        ):
-            header[at] = value
-
-    def phases(self, dim: int, fp: Any) -> Phases:
+    def stages(self, dim: int, fp: Any, device: bool) -> Stages:
         """Pose integration and its adjoint; contact itself is called by the solver whose nodes are touched."""
-        from pliant.sims.robot.effector_kernels import effector_functions
+        from pliant.sims.robot.effector_kernels import effector_stages
 
-        phases = effector_functions(dim, fp, self.shape_kinds, False).phases
-        idle = phases.reverse[0]
-        return phases._replace(reverse=[idle] * self.delay + phases.reverse)
+        return effector_stages(self.at, dim, fp, self.shape_kinds, device)
 
     def check_state(self, name: str, values: np.ndarray) -> None:
         """Orientations are unit quaternions, to a tenth (a longer one would enlarge the shape)."""

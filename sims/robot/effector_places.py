@@ -1,12 +1,8 @@
-"""Where the effectors keep things."""
+"""How many floats each effector takes, and what is where among its partial sums."""
 
 from __future__ import annotations
 
-from pliant.sims.fields import EFFECTOR_HEADER
-
 POSE, TWIST, FORCE = 7, 6, 3
 
-# Header entries of this part.
-(COUNT, STATE_AT, FRICTION_AT, SOFTNESS_AT, CONTROL_AT, OUTPUT_AT, RECORD_AT, KIND_AT, SOFT, PARTIAL_AT, MOVING) = (
-    range(EFFECTOR_HEADER, EFFECTOR_HEADER + 11)
-)
+# Entries of an effector's partial sums: friction, softness, pose, twist, force.
+P_FRICTION, P_SOFTNESS, P_POSE, P_TWIST, P_FORCE, P_SIZE = 0, 1, 2, 9, 15, 18

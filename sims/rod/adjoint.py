@@ -12,20 +12,20 @@ from typing import Any
 
 from pliant.sims.fields import CONTROL, PARAMETER, STATE
 from pliant.sims.math.access import access_functions
-from pliant.sims.robot import effector_places as eff
-from pliant.sims.rod import places as at
+from pliant.sims.rod import places
 from pliant.sims.rod.assembly import assembly_functions
 from pliant.sims.rod.clamps import clamp_functions
+from pliant.sims.rod.places import Setup
 from pliant.sims.runtime import ti
 
 
 @cache
-def adjoint_functions(
-    fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_contact: bool = False
-) -> SimpleNamespace:
+def adjoint_functions(setup: Setup) -> SimpleNamespace:
     """``step_adjoint(mem, b, r_in, r_out, substep)``: turns the cotangent of row r_out into that of row r_in."""
-    rod = assembly_functions(fp, kinds, has_effectors, has_self_contact)
-    clamps = clamp_functions(fp, has_effectors)
+    at, fp, has_effectors, has_self_contact = setup.at, setup.fp, setup.eff is not None, setup.has_self_contact
+    eff: Any = setup.eff
+    rod = assembly_functions(setup)
+    clamps = clamp_functions(setup)
     joint, tree = rod.joint, rod.tree
     add = access_functions(fp).add
     vec3 = ti.types.vector(3, fp)
@@ -38,25 +38,25 @@ def adjoint_functions(
         A director turns by the angle about its tangent and is carried along by its edge: dm = m2 dtheta - t (m.dt).
         """
         h = ti.static(mem.integers)
-        _old, new, _params, work = rod.places(mem, b, r_in, r_out)
-        adj = b * h[STATE] + h[at.STATE_AT]
+        _old, new, _params, work = rod.starts(mem, b, r_in, r_out)
+        adj = b * h[STATE] + h[at.state]
         s, _last, _before = rod.scheme(mem, second)
-        for i in range(h[at.COUNT]):
-            o = tree.entry(work, i, at.SEED)
+        for i in range(h[at.count]):
+            o = tree.entry(work, i, places.SEED)
             a = rod.field(adj, i, 0)
-            x_bar = rod.load3(mem.adjoint, a + at.POSITION) + s * rod.load3(mem.adjoint, a + at.VELOCITY)
+            x_bar = rod.load3(mem.adjoint, a + places.POSITION) + s * rod.load3(mem.adjoint, a + places.VELOCITY)
             rod.store3(mem.scratch, o, x_bar)
             mem.scratch[o + 3] = fp(0.0)
-            for k in range(at.STATE_RECORD):
-                mem.scratch[tree.entry(work, i, at.COTANGENT) + k] = fp(0.0)
-        for i in range(1, h[at.COUNT]):
+            for k in range(places.STATE_RECORD):
+                mem.scratch[tree.entry(work, i, places.COTANGENT) + k] = fp(0.0)
+        for i in range(1, h[at.count]):
             t, eps = rod.edge(mem, new, i)
             m, _m = rod.director(mem, new, i, t)
-            m_bar = rod.load3(mem.adjoint, rod.field(adj, i, at.DIRECTOR))
-            o = tree.entry(work, i, at.SEED)
+            m_bar = rod.load3(mem.adjoint, rod.field(adj, i, places.DIRECTOR))
+            o = tree.entry(work, i, places.SEED)
             e_bar = -m_bar.dot(t) / eps * m
             rod.add3(mem.scratch, o, e_bar)
-            rod.add3(mem.scratch, tree.entry(work, rod.parent_of(mem, i), at.SEED), -e_bar)
+            rod.add3(mem.scratch, tree.entry(work, rod.parent_of(mem, i), places.SEED), -e_bar)
             add(mem.scratch, o + 3, m_bar.dot(t.cross(m)))
 
     @ti.func
@@ -68,24 +68,24 @@ def adjoint_functions(
                 k = 4 * r + c
                 if transposed == 1:
                     k = 4 * c + r
-                total += mem.scratch[block + k] * mem.scratch[right + at.MULTIPLIER + c]
-            add(mem.scratch, left + at.SEED + r, -total)
+                total += mem.scratch[block + k] * mem.scratch[right + places.MULTIPLIER + c]
+            add(mem.scratch, left + places.SEED + r, -total)
 
     @ti.func
     def solve(mem: ti.template(), b, work):
         """The multiplier; the seeds become z_bar - (dR/dz) l."""
         h = ti.static(mem.integers)
-        for i in range(h[at.COUNT]):
+        for i in range(h[at.count]):
             o = tree.entry(work, i, 0)
-            for k in range(at.RIGHT):
-                mem.scratch[o + at.FACTORS + k] = mem.scratch[o + k]
+            for k in range(places.RIGHT):
+                mem.scratch[o + places.FACTORS + k] = mem.scratch[o + k]
             for k in range(4):
-                mem.scratch[o + at.FACTORS + at.RIGHT + k] = mem.scratch[o + at.SEED + k]
-        rod.solve(mem, b, work, at.FACTORS)
-        for i in range(h[at.COUNT]):
+                mem.scratch[o + places.FACTORS + places.RIGHT + k] = mem.scratch[o + places.SEED + k]
+        rod.solve(mem, b, work, places.FACTORS)
+        for i in range(h[at.count]):
             o = tree.entry(work, i, 0)
             q = o
-            block = at.BLOCK
+            block = places.BLOCK
             levels = 1
             p = rod.parent_of(mem, i)
             if p >= 0:
@@ -95,10 +95,10 @@ def adjoint_functions(
             for level in range(levels):
                 if level == 1:
                     q = tree.entry(work, p, 0)
-                    block = at.PARENT_BLOCK
+                    block = places.PARENT_BLOCK
                 if level == 2:
                     q = tree.entry(work, rod.parent_of(mem, p), 0)
-                    block = at.GRAND_BLOCK
+                    block = places.GRAND_BLOCK
                 multiply_block(mem, o + block, o, q, 0)
                 if level > 0:
                     multiply_block(mem, o + block, q, o, 1)
@@ -106,9 +106,9 @@ def adjoint_functions(
     @ti.func
     def add_scales(mem: ti.template(), b, scale_bar):
         h = ti.static(mem.integers)
-        if h[at.SCALED] != 0:
+        if h[at.scaled] != 0:
             for k in ti.static(range(4)):
-                add(mem.control_adjoint, b * h[CONTROL] + h[at.SCALE_AT] + k, scale_bar[k])
+                add(mem.control_adjoint, b * h[CONTROL] + h[at.scale] + k, scale_bar[k])
 
     @ti.func
     def edges(mem: ti.template(), b, r_in, r_out, second):
@@ -117,57 +117,57 @@ def adjoint_functions(
         l.F = -sum_edges l_e K/L (eps - L) - sum_joints sigma_k w_k,  w = (B/l)(q - q0 l + s eta (q - q_o)).
         """
         h = ti.static(mem.integers)
-        old, new, params, work = rod.places(mem, b, r_in, r_out)
-        adj = b * h[STATE] + h[at.STATE_AT]
+        old, new, params, work = rod.starts(mem, b, r_in, r_out)
+        adj = b * h[STATE] + h[at.state]
         s, last, before = rod.scheme(mem, second)
         bars = ti.static(mem.parameter_adjoint)
         scale = rod.scales(mem, b)
         scale_bar = vec4(0)
-        for i in range(1, h[at.COUNT]):
+        for i in range(1, h[at.count]):
             p = rod.parent_of(mem, i)
             g = rod.parent_of(mem, p)
             oi = tree.entry(work, i, 0)
             op = tree.entry(work, p, 0)
             t, eps = rod.edge(mem, new, i)
-            rest = mem.parameters[rod.parameter(params, i, at.REST_LENGTH)]
-            K = mem.parameters[rod.parameter(params, i, at.STRETCH)]
-            l_f = rod.load3(mem.scratch, oi + at.MULTIPLIER) - rod.load3(mem.scratch, op + at.MULTIPLIER)
+            rest = mem.parameters[rod.parameter(params, i, places.REST_LENGTH)]
+            K = mem.parameters[rod.parameter(params, i, places.STRETCH)]
+            l_f = rod.load3(mem.scratch, oi + places.MULTIPLIER) - rod.load3(mem.scratch, op + places.MULTIPLIER)
             stretching = t.dot(l_f)
-            add(bars, rod.parameter(params, i, at.STRETCH), -stretching * (eps - rest) / rest)
+            add(bars, rod.parameter(params, i, places.STRETCH), -stretching * (eps - rest) / rest)
             rest_bar = stretching * K * eps / (rest * rest)
             if g >= 0:
                 og = tree.entry(work, g, 0)
-                l_e = rod.load3(mem.scratch, op + at.MULTIPLIER) - rod.load3(mem.scratch, og + at.MULTIPLIER)
+                l_e = rod.load3(mem.scratch, op + places.MULTIPLIER) - rod.load3(mem.scratch, og + places.MULTIPLIER)
                 f = rod.field(old, i, 0)
-                strain = rod.load3(mem.frames, rod.field(new, i, at.STRAIN))
-                earlier = last * rod.load3(mem.frames, f + at.STRAIN)
-                earlier += before * rod.load3(mem.frames, f + at.OLD_STRAIN)
+                strain = rod.load3(mem.frames, rod.field(new, i, places.STRAIN))
+                earlier = last * rod.load3(mem.frames, f + places.STRAIN)
+                earlier += before * rod.load3(mem.frames, f + places.OLD_STRAIN)
                 w, stiffness, viscous, natural, length = rod.moments(mem, params, i, p, s, strain, earlier, scale)
                 earlier_bar = vec3(0)
                 length_bar = fp(0.0)
                 for k in ti.static(range(3)):
-                    kept = oi + at.DERIVATIVES + 8 * k
+                    kept = oi + places.DERIVATIVES + 8 * k
                     w_bar = -rod.load3(mem.scratch, kept).dot(l_e) - rod.load3(mem.scratch, kept + 3).dot(l_f)
-                    w_bar -= mem.scratch[kept + 6] * mem.scratch[op + at.MULTIPLIER + 3]
-                    w_bar -= mem.scratch[kept + 7] * mem.scratch[oi + at.MULTIPLIER + 3]
+                    w_bar -= mem.scratch[kept + 6] * mem.scratch[op + places.MULTIPLIER + 3]
+                    w_bar -= mem.scratch[kept + 7] * mem.scratch[oi + places.MULTIPLIER + 3]
                     rate = strain[k] - earlier[k]
                     elastic = w_bar * stiffness[k]
-                    kind = ti.static(at.TWIST_SCALE if k == 2 else at.BEND_SCALE)
+                    kind = ti.static(places.TWIST_SCALE if k == 2 else places.BEND_SCALE)
                     by_factor = w_bar * w[k] / stiffness[k]
-                    add(bars, rod.parameter(params, i, at.BEND + k), by_factor * scale[kind] / length)
+                    add(bars, rod.parameter(params, i, places.BEND + k), by_factor * scale[kind] / length)
                     scale_bar[kind] += by_factor * stiffness[k] / scale[kind]
-                    add(bars, rod.parameter(params, i, at.CURVATURE + k), -elastic * length)
-                    damping = ti.static(at.TWIST_DAMPING if k == 2 else at.BEND_DAMPING)
-                    add(bars, rod.parameter(params, i, damping), elastic * s * scale[at.DAMPING_SCALE] * rate)
-                    scale_bar[at.DAMPING_SCALE] += elastic * viscous[k] / scale[at.DAMPING_SCALE] * rate
+                    add(bars, rod.parameter(params, i, places.CURVATURE + k), -elastic * length)
+                    damping = ti.static(places.TWIST_DAMPING if k == 2 else places.BEND_DAMPING)
+                    add(bars, rod.parameter(params, i, damping), elastic * s * scale[places.DAMPING_SCALE] * rate)
+                    scale_bar[places.DAMPING_SCALE] += elastic * viscous[k] / scale[places.DAMPING_SCALE] * rate
                     length_bar -= (w_bar * w[k] + elastic * natural[k]) / length
                     earlier_bar[k] = -elastic * viscous[k]
                 rest_bar += length_bar / 2
-                add(bars, rod.parameter(params, p, at.REST_LENGTH), length_bar / 2)
-                late_bar = rod.load3(mem.adjoint, rod.field(adj, i, at.OLD_STRAIN))
-                rod.add3(mem.scratch, oi + at.COTANGENT + at.STRAIN, last * earlier_bar + late_bar)
-                rod.add3(mem.scratch, oi + at.COTANGENT + at.OLD_STRAIN, before * earlier_bar)
-            add(bars, rod.parameter(params, i, at.REST_LENGTH), rest_bar)
+                add(bars, rod.parameter(params, p, places.REST_LENGTH), length_bar / 2)
+                late_bar = rod.load3(mem.adjoint, rod.field(adj, i, places.OLD_STRAIN))
+                rod.add3(mem.scratch, oi + places.COTANGENT + places.STRAIN, last * earlier_bar + late_bar)
+                rod.add3(mem.scratch, oi + places.COTANGENT + places.OLD_STRAIN, before * earlier_bar)
+            add(bars, rod.parameter(params, i, places.REST_LENGTH), rest_bar)
         add_scales(mem, b, scale_bar)
 
     @ti.func
@@ -177,12 +177,12 @@ def adjoint_functions(
         kb = 2 t_old x t_new/(1 + t_old.t_new).
         """
         h = ti.static(mem.integers)
-        old, new, _params, work = rod.places(mem, b, r_in, r_out)
-        for i in range(1, h[at.COUNT]):
+        old, new, _params, work = rod.starts(mem, b, r_in, r_out)
+        for i in range(1, h[at.count]):
             if not tree.turns_freely(mem, i):
                 o = tree.entry(work, i, 0)
                 q = tree.entry(work, rod.parent_of(mem, i), 0)
-                turn_bar = mem.scratch[o + at.SEED + 3]
+                turn_bar = mem.scratch[o + places.SEED + 3]
                 u, eps_u = rod.edge(mem, new, i)
                 is_driven = 1
                 if ti.static(has_effectors):
@@ -194,13 +194,13 @@ def adjoint_functions(
                     t, eps = rod.edge(mem, old, i)
                     m, _m = rod.director(mem, old, i, t)
                     kb, _chi = joint.curvature_binormal(t, u)
-                    rod.add3(mem.scratch, o + at.COTANGENT + at.DIRECTOR, turn_bar * t.cross(m))
+                    rod.add3(mem.scratch, o + places.COTANGENT + places.DIRECTOR, turn_bar * t.cross(m))
                     old_bar = -turn_bar / (2 * eps) * kb
                     new_bar = -turn_bar / (2 * eps_u) * kb
-                    rod.add3(mem.scratch, o + at.COTANGENT + at.POSITION, old_bar)
-                    rod.add3(mem.scratch, q + at.COTANGENT + at.POSITION, -old_bar)
-                    rod.add3(mem.scratch, o + at.SEED, new_bar)
-                    rod.add3(mem.scratch, q + at.SEED, -new_bar)
+                    rod.add3(mem.scratch, o + places.COTANGENT + places.POSITION, old_bar)
+                    rod.add3(mem.scratch, q + places.COTANGENT + places.POSITION, -old_bar)
+                    rod.add3(mem.scratch, o + places.SEED, new_bar)
+                    rod.add3(mem.scratch, q + places.SEED, -new_bar)
 
     @ti.func
     def vertices(mem: ti.template(), b, r_in, r_out, second, substep):
@@ -208,102 +208,104 @@ def adjoint_functions(
         h = ti.static(mem.integers)
         a = ti.static(mem.frames)
         bars = ti.static(mem.parameter_adjoint)
-        old, new, params, work = rod.places(mem, b, r_in, r_out)
-        adj = b * h[STATE] + h[at.STATE_AT]
+        old, new, params, work = rod.starts(mem, b, r_in, r_out)
+        adj = b * h[STATE] + h[at.state]
         s, last, before = rod.scheme(mem, second)
-        gravity_at = b * h[PARAMETER] + h[at.WORLD_AT] + at.GRAVITY
+        gravity_at = b * h[PARAMETER] + h[at.world] + places.GRAVITY
         gravity = rod.load3(mem.parameters, gravity_at)
         scale = rod.scales(mem, b)
         scale_bar = vec4(0)
-        for i in range(h[at.COUNT]):
-            o = tree.entry(work, i, at.COTANGENT)
+        for i in range(h[at.count]):
+            o = tree.entry(work, i, places.COTANGENT)
             f = rod.field(old, i, 0)
             bar = rod.field(adj, i, 0)
-            l = rod.load3(mem.scratch, tree.entry(work, i, at.MULTIPLIER))
-            z = rod.load3(a, rod.field(new, i, at.POSITION))
-            x_o = rod.load3(a, f + at.POSITION)
-            v_o = last * rod.load3(a, f + at.VELOCITY) + before * rod.load3(a, f + at.OLD_VELOCITY)
-            v = s * (z - last * x_o - before * rod.load3(a, f + at.OLD_POSITION))
+            l = rod.load3(mem.scratch, tree.entry(work, i, places.MULTIPLIER))
+            z = rod.load3(a, rod.field(new, i, places.POSITION))
+            x_o = rod.load3(a, f + places.POSITION)
+            v_o = last * rod.load3(a, f + places.VELOCITY) + before * rod.load3(a, f + places.OLD_VELOCITY)
+            v = s * (z - last * x_o - before * rod.load3(a, f + places.OLD_POSITION))
             speed = ti.sqrt(v.dot(v))
-            own_mass = mem.parameters[rod.parameter(params, i, at.MASS)]
-            m = scale[at.MASS_SCALE] * own_mass
-            quadratic = mem.parameters[rod.parameter(params, i, at.QUADRATIC_DRAG)]
-            resistance = mem.parameters[rod.parameter(params, i, at.DRAG)] + quadratic * speed
+            own_mass = mem.parameters[rod.parameter(params, i, places.MASS)]
+            m = scale[places.MASS_SCALE] * own_mass
+            quadratic = mem.parameters[rod.parameter(params, i, places.QUADRATIC_DRAG)]
+            resistance = mem.parameters[rod.parameter(params, i, places.DRAG)] + quadratic * speed
             along = l.dot(v)
             by_mass = l.dot(s * (v_o - v) + gravity)
-            add(bars, rod.parameter(params, i, at.MASS), scale[at.MASS_SCALE] * by_mass)
-            scale_bar[at.MASS_SCALE] += own_mass * by_mass
-            add(bars, rod.parameter(params, i, at.DRAG), -along)
-            add(bars, rod.parameter(params, i, at.QUADRATIC_DRAG), -speed * along)
+            add(bars, rod.parameter(params, i, places.MASS), scale[places.MASS_SCALE] * by_mass)
+            scale_bar[places.MASS_SCALE] += own_mass * by_mass
+            add(bars, rod.parameter(params, i, places.DRAG), -along)
+            add(bars, rod.parameter(params, i, places.QUADRATIC_DRAG), -speed * along)
             rod.add3(bars, gravity_at, m * l)
             v_bar = -(m * s + resistance) * l
-            if h[at.FORCED] != 0:
-                rod.add3(mem.control_adjoint, b * h[CONTROL] + h[at.FORCE_AT] + 3 * i, l)
+            if h[at.forced] != 0:
+                rod.add3(mem.control_adjoint, b * h[CONTROL] + h[at.vertex_force] + 3 * i, l)
             if speed > 0:
                 v_bar -= quadratic * along / speed * v
-            z_o_bar = -s * (v_bar + rod.load3(mem.adjoint, bar + at.VELOCITY))
-            x_bar = last * z_o_bar + rod.load3(mem.adjoint, bar + at.OLD_POSITION)
+            z_o_bar = -s * (v_bar + rod.load3(mem.adjoint, bar + places.VELOCITY))
+            x_bar = last * z_o_bar + rod.load3(mem.adjoint, bar + places.OLD_POSITION)
             if tree.is_free(mem, i):
                 if ti.static(has_effectors):
-                    for j in range(h[eff.COUNT]):
+                    for j in range(h[eff.count]):
                         weight = l - rod.contact.force_cotangent(mem, b, j)
                         x_bar += rod.contact.push_adjoint(mem, b, r_out, j, x_o, z, weight)
             else:
-                held_bar = rod.load3(mem.scratch, tree.entry(work, i, at.SEED))
+                held_bar = rod.load3(mem.scratch, tree.entry(work, i, places.SEED))
                 x_bar += clamps.target_adjoint(mem, b, r_out, i, substep, held_bar)
             v_o_bar = m * s * l
-            rod.add3(mem.scratch, o + at.POSITION, x_bar)
-            rod.add3(mem.scratch, o + at.OLD_POSITION, before * z_o_bar)
-            rod.add3(mem.scratch, o + at.VELOCITY, last * v_o_bar + rod.load3(mem.adjoint, bar + at.OLD_VELOCITY))
-            rod.add3(mem.scratch, o + at.OLD_VELOCITY, before * v_o_bar)
+            rod.add3(mem.scratch, o + places.POSITION, x_bar)
+            rod.add3(mem.scratch, o + places.OLD_POSITION, before * z_o_bar)
+            rod.add3(
+                mem.scratch, o + places.VELOCITY, last * v_o_bar + rod.load3(mem.adjoint, bar + places.OLD_VELOCITY)
+            )
+            rod.add3(mem.scratch, o + places.OLD_VELOCITY, before * v_o_bar)
         add_scales(mem, b, scale_bar)
 
     @ti.func
     def first_strains(mem: ti.template(), b, r_in, r_out):
         """The first step measures the old strains itself: their cotangent goes to the old positions and directors."""
-        old, _new, _params, work = rod.places(mem, b, r_in, r_out)
-        for i in range(1, mem.integers[at.COUNT]):
+        old, _new, _params, work = rod.starts(mem, b, r_in, r_out)
+        for i in range(1, mem.integers[at.count]):
             p = rod.parent_of(mem, i)
             g = rod.parent_of(mem, p)
             if g >= 0:
-                o = tree.entry(work, i, at.COTANGENT)
-                op = tree.entry(work, p, at.COTANGENT)
+                o = tree.entry(work, i, places.COTANGENT)
+                op = tree.entry(work, p, places.COTANGENT)
                 t, eps = rod.edge(mem, old, p)
                 u, eps_f = rod.edge(mem, old, i)
                 m1, _m = rod.director(mem, old, p, t)
                 n1, _n = rod.director(mem, old, i, u)
-                bar = rod.load3(mem.scratch, o + at.STRAIN)
+                bar = rod.load3(mem.scratch, o + places.STRAIN)
                 by_e, by_f, turn_e, turn_f = joint.slopes(t, u, m1, eps, eps_f, bar)
-                rod.add3(mem.scratch, o + at.POSITION, by_f)
-                rod.add3(mem.scratch, op + at.POSITION, by_e - by_f)
-                rod.add3(mem.scratch, tree.entry(work, g, at.COTANGENT) + at.POSITION, -by_e)
-                rod.add3(mem.scratch, op + at.DIRECTOR, turn_e * t.cross(m1))
-                rod.add3(mem.scratch, o + at.DIRECTOR, turn_f * u.cross(n1))
-                rod.store3(mem.scratch, o + at.STRAIN, vec3(0))
+                rod.add3(mem.scratch, o + places.POSITION, by_f)
+                rod.add3(mem.scratch, op + places.POSITION, by_e - by_f)
+                rod.add3(mem.scratch, tree.entry(work, g, places.COTANGENT) + places.POSITION, -by_e)
+                rod.add3(mem.scratch, op + places.DIRECTOR, turn_e * t.cross(m1))
+                rod.add3(mem.scratch, o + places.DIRECTOR, turn_f * u.cross(n1))
+                rod.store3(mem.scratch, o + places.STRAIN, vec3(0))
 
     @ti.func
     def old_directors(mem: ti.template(), b, r_in, r_out):
         """From a director made normal and of length one to the one in the row: m' = m - t t.m, m_hat = m'/|m'|."""
-        old, _new, _params, work = rod.places(mem, b, r_in, r_out)
-        for i in range(1, mem.integers[at.COUNT]):
-            o = tree.entry(work, i, at.COTANGENT)
-            hat_bar = rod.load3(mem.scratch, o + at.DIRECTOR)
+        old, _new, _params, work = rod.starts(mem, b, r_in, r_out)
+        for i in range(1, mem.integers[at.count]):
+            o = tree.entry(work, i, places.COTANGENT)
+            hat_bar = rod.load3(mem.scratch, o + places.DIRECTOR)
             if hat_bar.dot(hat_bar) > 0:
                 t, eps = rod.edge(mem, old, i)
                 hat, length = rod.director(mem, old, i, t)
-                m = rod.load3(mem.frames, rod.field(old, i, at.DIRECTOR))
+                m = rod.load3(mem.frames, rod.field(old, i, places.DIRECTOR))
                 m_bar = (hat_bar - hat * hat.dot(hat_bar)) / length
                 t_bar = -(t.dot(m) * m_bar + t.dot(m_bar) * m)
                 e_bar = (t_bar - t * t.dot(t_bar)) / eps
-                rod.store3(mem.scratch, o + at.DIRECTOR, m_bar - t * t.dot(m_bar))
-                rod.add3(mem.scratch, o + at.POSITION, e_bar)
-                q = tree.entry(work, rod.parent_of(mem, i), at.COTANGENT)
-                rod.add3(mem.scratch, q + at.POSITION, -e_bar)
+                rod.store3(mem.scratch, o + places.DIRECTOR, m_bar - t * t.dot(m_bar))
+                rod.add3(mem.scratch, o + places.POSITION, e_bar)
+                q = tree.entry(work, rod.parent_of(mem, i), places.COTANGENT)
+                rod.add3(mem.scratch, q + places.POSITION, -e_bar)
 
     @ti.func
     def step_adjoint(mem: ti.template(), b, r_in, r_out, substep):
         h = ti.static(mem.integers)
-        old, new, _params, work = rod.places(mem, b, r_in, r_out)
+        old, new, _params, work = rod.starts(mem, b, r_in, r_out)
         second = rod.is_second_order(mem, r_in)
         sow(mem, b, r_in, r_out, second)
         rod.assemble(mem, b, r_in, r_out, second, 1, True)
@@ -313,14 +315,14 @@ def adjoint_functions(
         edges(mem, b, r_in, r_out, second)
         frames(mem, b, r_in, r_out)
         vertices(mem, b, r_in, r_out, second, substep)
-        if mem.frames[r_in * h[STATE] + h[at.HISTORY_AT]] < 0.5:
+        if mem.frames[r_in * h[STATE] + h[at.history]] < 0.5:
             first_strains(mem, b, r_in, r_out)
         old_directors(mem, b, r_in, r_out)
-        adj = b * h[STATE] + h[at.STATE_AT]
-        for i in range(h[at.COUNT]):
-            o = tree.entry(work, i, at.COTANGENT)
-            for k in range(at.STATE_RECORD):
+        adj = b * h[STATE] + h[at.state]
+        for i in range(h[at.count]):
+            o = tree.entry(work, i, places.COTANGENT)
+            for k in range(places.STATE_RECORD):
                 mem.adjoint[rod.field(adj, i, k)] = mem.scratch[o + k]
-        mem.adjoint[b * h[STATE] + h[at.HISTORY_AT]] = fp(0.0)
+        mem.adjoint[b * h[STATE] + h[at.history]] = fp(0.0)
 
     return SimpleNamespace(step_adjoint=step_adjoint)

@@ -15,63 +15,63 @@ from typing import Any
 
 from pliant.sims.fields import CONTROL, DT, PARAMETER, STATE
 from pliant.sims.math.access import access_functions
-from pliant.sims.robot import effector_places as eff
-from pliant.sims.rod import places as at
+from pliant.sims.rod import places
 from pliant.sims.rod.contact import rod_contact_functions
 from pliant.sims.rod.energies import joint_functions
 from pliant.sims.rod.linear import tree_functions
+from pliant.sims.rod.places import Setup
 from pliant.sims.rod.self_contact import self_contact_functions
 from pliant.sims.runtime import ti
 
 
 @cache
-def assembly_functions(
-    fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_contact: bool = False
-) -> SimpleNamespace:
+def assembly_functions(setup: Setup) -> SimpleNamespace:
     """Taichi functions of one floating-point type and the kinds of shapes that may be touched, maybe with self-contact.
 
     Throughout, ``old`` and ``new`` are where the rod's state starts in the rows before and after the step, ``params``
     where its parameters start, ``work`` where its working memory starts.
     """
+    at, fp, has_effectors, has_self_contact = setup.at, setup.fp, setup.eff is not None, setup.has_self_contact
+    eff: Any = setup.eff
     vec3 = ti.types.vector(3, fp)
     vec4 = ti.types.vector(4, fp)
     joint = joint_functions(fp)
-    tree = tree_functions(fp)
+    tree = tree_functions(setup)
     access = access_functions(fp)
     load3, store3, add3 = access.load3, access.store3, access.add3
-    contact: Any = rod_contact_functions(fp, kinds) if has_effectors else None
-    self_contact: Any = self_contact_functions(fp) if has_self_contact else None
+    contact: Any = rod_contact_functions(setup) if setup.eff else None
+    self_contact: Any = self_contact_functions(setup) if setup.has_self_contact else None
 
     @ti.func
     def parent_of(mem: ti.template(), i):
         result = -1
         if i >= 0:
-            result = mem.integers[mem.integers[at.PARENT_AT] + i]
+            result = mem.integers[mem.integers[at.parents] + i]
         return result
 
     @ti.func
-    def places(mem: ti.template(), b, r_in, r_out):
+    def starts(mem: ti.template(), b, r_in, r_out):
         h = ti.static(mem.integers)
-        old = r_in * h[STATE] + h[at.STATE_AT]
-        new = r_out * h[STATE] + h[at.STATE_AT]
-        params = b * h[PARAMETER] + h[at.NODE_AT]
-        work = h[at.SYSTEM_AT] + b * h[at.COUNT] * at.WORK_RECORD
+        old = r_in * h[STATE] + h[at.state]
+        new = r_out * h[STATE] + h[at.state]
+        params = b * h[PARAMETER] + h[at.properties]
+        work = h[at.system] + b * h[at.count] * places.WORK_RECORD
         return old, new, params, work
 
     @ti.func
     def field(start, i, k):
-        return start + i * at.STATE_RECORD + k
+        return start + i * places.STATE_RECORD + k
 
     @ti.func
     def parameter(params, i, k):
-        return params + i * at.NODE_PARAMETERS + k
+        return params + i * places.NODE_PARAMETERS + k
 
     @ti.func
     def is_second_order(mem: ti.template(), r_in):
         """1 if the step from this row has a step before it to build on."""
         h = ti.static(mem.integers)
         result = 0
-        if h[at.SECOND_ORDER] != 0 and mem.frames[r_in * h[STATE] + h[at.HISTORY_AT]] > 0.5:
+        if h[at.second_order] != 0 and mem.frames[r_in * h[STATE] + h[at.history]] > 0.5:
             result = 1
         return result
 
@@ -91,14 +91,14 @@ def assembly_functions(
     def edge(mem: ti.template(), start, i):
         """Unit tangent and length of node i's edge."""
         a = ti.static(mem.frames)
-        e = load3(a, field(start, i, at.POSITION)) - load3(a, field(start, parent_of(mem, i), at.POSITION))
+        e = load3(a, field(start, i, places.POSITION)) - load3(a, field(start, parent_of(mem, i), places.POSITION))
         length = ti.sqrt(e.dot(e))
         return e / length, length
 
     @ti.func
     def director(mem: ti.template(), start, i, t):
         """First director of node i's edge, made normal to the tangent t; and its length before normalisation."""
-        m = load3(mem.frames, field(start, i, at.DIRECTOR))
+        m = load3(mem.frames, field(start, i, places.DIRECTOR))
         m -= t * t.dot(m)
         length = ti.sqrt(m.dot(m))
         return m / length, length
@@ -106,23 +106,23 @@ def assembly_functions(
     @ti.func
     def measure(mem: ti.template(), start):
         """Writes the strains of all joints into the row itself."""
-        for i in range(1, mem.integers[at.COUNT]):
+        for i in range(1, mem.integers[at.count]):
             p = parent_of(mem, i)
             if parent_of(mem, p) >= 0:
                 t, _eps = edge(mem, start, p)
                 u, _eps_f = edge(mem, start, i)
                 m1, _m = director(mem, start, p, t)
                 n1, _n = director(mem, start, i, u)
-                store3(mem.frames, field(start, i, at.STRAIN), joint.strains(t, u, m1, n1))
+                store3(mem.frames, field(start, i, places.STRAIN), joint.strains(t, u, m1, n1))
 
     @ti.func
     def scales(mem: ti.template(), b):
         """Factors of bend stiffness, twist stiffness, mass and damping in this step."""
         h = ti.static(mem.integers)
         result = vec4(1)
-        if h[at.SCALED] != 0:
+        if h[at.scaled] != 0:
             for k in ti.static(range(4)):
-                result[k] += mem.controls[b * h[CONTROL] + h[at.SCALE_AT] + k]
+                result[k] += mem.controls[b * h[CONTROL] + h[at.scale] + k]
         return result
 
     @ti.func
@@ -130,8 +130,8 @@ def assembly_functions(
         """Force on vertex i that is a control [N]."""
         h = ti.static(mem.integers)
         result = vec3(0)
-        if h[at.FORCED] != 0:
-            result = load3(mem.controls, b * h[CONTROL] + h[at.FORCE_AT] + 3 * i)
+        if h[at.forced] != 0:
+            result = load3(mem.controls, b * h[CONTROL] + h[at.vertex_force] + 3 * i)
         return result
 
     @ti.func
@@ -139,13 +139,13 @@ def assembly_functions(
         """Moments w conjugate to the strains of node i's joint (bend, bend, twist), their elastic stiffness, viscous
         share and the joint's length."""
         a = ti.static(mem.parameters)
-        length = (a[parameter(params, i, at.REST_LENGTH)] + a[parameter(params, p, at.REST_LENGTH)]) / 2
-        stiffness = load3(a, parameter(params, i, at.BEND)) / length
-        stiffness *= vec3(scale[at.BEND_SCALE], scale[at.BEND_SCALE], scale[at.TWIST_SCALE])
-        s_damping = s * scale[at.DAMPING_SCALE]
-        natural = load3(a, parameter(params, i, at.CURVATURE)) * length
-        bend = s_damping * a[parameter(params, i, at.BEND_DAMPING)]
-        viscous = vec3(bend, bend, s_damping * a[parameter(params, i, at.TWIST_DAMPING)])
+        length = (a[parameter(params, i, places.REST_LENGTH)] + a[parameter(params, p, places.REST_LENGTH)]) / 2
+        stiffness = load3(a, parameter(params, i, places.BEND)) / length
+        stiffness *= vec3(scale[places.BEND_SCALE], scale[places.BEND_SCALE], scale[places.TWIST_SCALE])
+        s_damping = s * scale[places.DAMPING_SCALE]
+        natural = load3(a, parameter(params, i, places.CURVATURE)) * length
+        bend = s_damping * a[parameter(params, i, places.BEND_DAMPING)]
+        viscous = vec3(bend, bend, s_damping * a[parameter(params, i, places.TWIST_DAMPING)])
         w = stiffness * (strain - natural + viscous * (strain - earlier))
         return w, stiffness, viscous, natural, length
 
@@ -177,9 +177,9 @@ def assembly_functions(
 
     @ti.func
     def clear(mem: ti.template(), work):
-        for i in range(mem.integers[at.COUNT]):
+        for i in range(mem.integers[at.count]):
             o = tree.entry(work, i, 0)
-            for k in range(at.SYSTEM):
+            for k in range(places.SYSTEM):
                 mem.scratch[o + k] = fp(0.0)
 
     @ti.func
@@ -188,43 +188,43 @@ def assembly_functions(
         h = ti.static(mem.integers)
         a = ti.static(mem.frames)
         s, last, before = scheme(mem, second)
-        gravity = load3(mem.parameters, b * h[PARAMETER] + h[at.WORLD_AT] + at.GRAVITY)
-        for i in range(h[at.COUNT]):
+        gravity = load3(mem.parameters, b * h[PARAMETER] + h[at.world] + places.GRAVITY)
+        for i in range(h[at.count]):
             o = tree.entry(work, i, 0)
             f = field(old, i, 0)
-            z = load3(a, field(new, i, at.POSITION))
-            x_o = load3(a, f + at.POSITION)
-            v_o = last * load3(a, f + at.VELOCITY) + before * load3(a, f + at.OLD_VELOCITY)
-            v = s * (z - last * x_o - before * load3(a, f + at.OLD_POSITION))
+            z = load3(a, field(new, i, places.POSITION))
+            x_o = load3(a, f + places.POSITION)
+            v_o = last * load3(a, f + places.VELOCITY) + before * load3(a, f + places.OLD_VELOCITY)
+            v = s * (z - last * x_o - before * load3(a, f + places.OLD_POSITION))
             speed = ti.sqrt(v.dot(v))
-            m = scale[at.MASS_SCALE] * mem.parameters[parameter(params, i, at.MASS)]
-            quadratic = mem.parameters[parameter(params, i, at.QUADRATIC_DRAG)]
-            resistance = mem.parameters[parameter(params, i, at.DRAG)] + quadratic * speed
+            m = scale[places.MASS_SCALE] * mem.parameters[parameter(params, i, places.MASS)]
+            quadratic = mem.parameters[parameter(params, i, places.QUADRATIC_DRAG)]
+            resistance = mem.parameters[parameter(params, i, places.DRAG)] + quadratic * speed
             force = m * (s * (v_o - v) + gravity) - resistance * v + applied(mem, b, i)
             if ti.static(has_effectors):
                 if tree.is_free(mem, i):
-                    for j in range(h[eff.COUNT]):
+                    for j in range(h[eff.count]):
                         push, k = contact.push(mem, b, r_out, j, x_o, z)
                         force += push
-                        add_block(mem, o + at.BLOCK, k)
+                        add_block(mem, o + places.BLOCK, k)
                         if ti.static(reverse):
                             # the force reported is minus the push; d push / dz = -k
-                            add3(mem.scratch, o + at.SEED, k @ contact.force_cotangent(mem, b, j))
+                            add3(mem.scratch, o + places.SEED, k @ contact.force_cotangent(mem, b, j))
             if ti.static(not reverse):
-                add3(mem.scratch, o + at.RIGHT, force)
+                add3(mem.scratch, o + places.RIGHT, force)
             if speed > 0:
-                add_outer(mem, o + at.BLOCK, s * quadratic / speed, v, v)
+                add_outer(mem, o + places.BLOCK, s * quadratic / speed, v, v)
             for d in ti.static(range(3)):
-                k = o + at.BLOCK + 5 * d
+                k = o + places.BLOCK + 5 * d
                 mem.scratch[k] = mem.scratch[k] + s * (m * s + resistance)
 
     @ti.func
     def stretch(mem: ti.template(), new, params, work, exact, reverse: ti.template()):
         """E = K/(2 L) (eps - L)^2 of each edge; without ``exact``, compression lends no negative stiffness."""
-        for i in range(1, mem.integers[at.COUNT]):
+        for i in range(1, mem.integers[at.count]):
             t, eps = edge(mem, new, i)
-            rest = mem.parameters[parameter(params, i, at.REST_LENGTH)]
-            rate = mem.parameters[parameter(params, i, at.STRETCH)] / rest
+            rest = mem.parameters[parameter(params, i, places.REST_LENGTH)]
+            rate = mem.parameters[parameter(params, i, places.STRETCH)] / rest
             tension = rate * (eps - rest)
             across = tension / eps
             if exact == 0:
@@ -232,14 +232,14 @@ def assembly_functions(
             o = tree.entry(work, i, 0)
             q = tree.entry(work, parent_of(mem, i), 0)
             if ti.static(not reverse):
-                add3(mem.scratch, o + at.RIGHT, -tension * t)
-                add3(mem.scratch, q + at.RIGHT, tension * t)
+                add3(mem.scratch, o + places.RIGHT, -tension * t)
+                add3(mem.scratch, q + places.RIGHT, tension * t)
             k = (rate - across) * t.outer_product(t)
             for d in ti.static(range(3)):
                 k[d, d] += across
-            add_block(mem, o + at.BLOCK, k)
-            add_block(mem, q + at.BLOCK, k)
-            add_block(mem, o + at.PARENT_BLOCK, -k)
+            add_block(mem, o + places.BLOCK, k)
+            add_block(mem, q + places.BLOCK, k)
+            add_block(mem, o + places.PARENT_BLOCK, -k)
 
     @ti.func
     def joints(mem: ti.template(), old, new, adj, params, work, second, exact, scale, reverse: ti.template()):
@@ -250,7 +250,7 @@ def assembly_functions(
         """
         a = ti.static(mem.frames)
         s, last, before = scheme(mem, second)
-        for i in range(1, mem.integers[at.COUNT]):
+        for i in range(1, mem.integers[at.count]):
             p = parent_of(mem, i)
             g = parent_of(mem, p)
             if g >= 0:
@@ -259,7 +259,7 @@ def assembly_functions(
                 m1, _m = director(mem, new, p, t)
                 n1, _n = director(mem, new, i, u)
                 f = field(old, i, 0)
-                earlier = last * load3(a, f + at.STRAIN) + before * load3(a, f + at.OLD_STRAIN)
+                earlier = last * load3(a, f + places.STRAIN) + before * load3(a, f + places.OLD_STRAIN)
                 strain = joint.strains(t, u, m1, n1)
                 w, stiffness, viscous, _natural, _length = moments(mem, params, i, p, s, strain, earlier, scale)
                 oi = tree.entry(work, i, 0)
@@ -276,11 +276,11 @@ def assembly_functions(
                             pull = -w[d]
                     by_e, by_f, turn_e, turn_f = joint.slopes(t, u, m1, eps, eps_f, unit)
                     by_p = by_e - by_f
-                    right = at.RIGHT
+                    right = places.RIGHT
                     if ti.static(reverse):
-                        right = at.SEED
-                        pull = mem.adjoint[field(adj, i, at.STRAIN) + k]
-                        kept = oi + at.DERIVATIVES + 8 * k
+                        right = places.SEED
+                        pull = mem.adjoint[field(adj, i, places.STRAIN) + k]
+                        kept = oi + places.DERIVATIVES + 8 * k
                         store3(mem.scratch, kept, by_e)
                         store3(mem.scratch, kept + 3, by_f)
                         mem.scratch[kept + 6] = turn_e
@@ -288,37 +288,37 @@ def assembly_functions(
                     add4(mem, oi + right, pull * by_f, pull * turn_f)
                     add4(mem, op + right, pull * by_p, pull * turn_e)
                     add4(mem, og + right, -pull * by_e, fp(0.0))
-                    add_outer(mem, oi + at.BLOCK, weight, by_f, by_f)
-                    add_outer(mem, op + at.BLOCK, weight, by_p, by_p)
-                    add_outer(mem, og + at.BLOCK, weight, by_e, by_e)
-                    add_outer(mem, oi + at.PARENT_BLOCK, weight, by_f, by_p)
-                    add_outer(mem, oi + at.GRAND_BLOCK, -weight, by_f, by_e)
-                    add_outer(mem, op + at.PARENT_BLOCK, -weight, by_p, by_e)
+                    add_outer(mem, oi + places.BLOCK, weight, by_f, by_f)
+                    add_outer(mem, op + places.BLOCK, weight, by_p, by_p)
+                    add_outer(mem, og + places.BLOCK, weight, by_e, by_e)
+                    add_outer(mem, oi + places.PARENT_BLOCK, weight, by_f, by_p)
+                    add_outer(mem, oi + places.GRAND_BLOCK, -weight, by_f, by_e)
+                    add_outer(mem, op + places.PARENT_BLOCK, -weight, by_p, by_e)
                     te = weight * turn_e
                     tf = weight * turn_f
-                    add_angles(mem, oi + at.BLOCK, tf * by_f, tf * by_f, tf * turn_f)
-                    add_angles(mem, op + at.BLOCK, te * by_p, te * by_p, te * turn_e)
-                    add_angles(mem, oi + at.PARENT_BLOCK, te * by_f, tf * by_p, tf * turn_e)
-                    add3(mem.scratch, oi + at.GRAND_BLOCK + 12, -tf * by_e)
-                    add3(mem.scratch, op + at.PARENT_BLOCK + 12, -te * by_e)
+                    add_angles(mem, oi + places.BLOCK, tf * by_f, tf * by_f, tf * turn_f)
+                    add_angles(mem, op + places.BLOCK, te * by_p, te * by_p, te * turn_e)
+                    add_angles(mem, oi + places.PARENT_BLOCK, te * by_f, tf * by_p, tf * turn_e)
+                    add3(mem.scratch, oi + places.GRAND_BLOCK + 12, -tf * by_e)
+                    add3(mem.scratch, op + places.PARENT_BLOCK + 12, -te * by_e)
                 if exact != 0:
                     ee, ff, ef, turn_e, turn_f, corner = joint.bends(t, u, m1, eps, eps_f, w)
                     fe = ef.transpose()
-                    add_block(mem, oi + at.BLOCK, ff)
-                    add_block(mem, op + at.BLOCK, ee - ef - fe + ff)
-                    add_block(mem, og + at.BLOCK, ee)
-                    add_block(mem, oi + at.PARENT_BLOCK, fe - ff)
-                    add_block(mem, oi + at.GRAND_BLOCK, -fe)
-                    add_block(mem, op + at.PARENT_BLOCK, fe - ee)
-                    add_angles(mem, op + at.BLOCK, turn_e - turn_f, turn_e - turn_f, corner)
-                    add_angles(mem, oi + at.PARENT_BLOCK, turn_f, vec3(0), fp(0.0))
-                    add3(mem.scratch, op + at.PARENT_BLOCK + 12, -turn_e)
+                    add_block(mem, oi + places.BLOCK, ff)
+                    add_block(mem, op + places.BLOCK, ee - ef - fe + ff)
+                    add_block(mem, og + places.BLOCK, ee)
+                    add_block(mem, oi + places.PARENT_BLOCK, fe - ff)
+                    add_block(mem, oi + places.GRAND_BLOCK, -fe)
+                    add_block(mem, op + places.PARENT_BLOCK, fe - ee)
+                    add_angles(mem, op + places.BLOCK, turn_e - turn_f, turn_e - turn_f, corner)
+                    add_angles(mem, oi + places.PARENT_BLOCK, turn_f, vec3(0), fp(0.0))
+                    add3(mem.scratch, op + places.PARENT_BLOCK + 12, -turn_e)
 
     @ti.func
     def assemble(mem: ti.template(), b, r_in, r_out, second, exact, reverse: ti.template()):
         """Fills the system at the state of row r_out; the right-hand side is minus the residual (not in reverse)."""
-        old, new, params, work = places(mem, b, r_in, r_out)
-        adj = b * mem.integers[STATE] + mem.integers[at.STATE_AT]
+        old, new, params, work = starts(mem, b, r_in, r_out)
+        adj = b * mem.integers[STATE] + mem.integers[at.state]
         clear(mem, work)
         scale = scales(mem, b)
         vertices(mem, b, r_out, old, new, params, work, second, scale, reverse)
@@ -346,7 +346,7 @@ def assembly_functions(
         store3=store3,
         add3=add3,
         parent_of=parent_of,
-        places=places,
+        starts=starts,
         field=field,
         parameter=parameter,
         is_second_order=is_second_order,

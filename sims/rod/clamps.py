@@ -7,13 +7,14 @@ from typing import Any
 from pliant.sims.fields import CONTROL, STATE, SUBSTEPS
 from pliant.sims.math.access import access_functions
 from pliant.sims.math.rotation import rotation_functions
-from pliant.sims.robot import effector_places as eff
-from pliant.sims.rod import places as at
+from pliant.sims.robot.effector_places import POSE
+from pliant.sims.rod import places
+from pliant.sims.rod.places import Setup
 from pliant.sims.runtime import ti
 
 
 @cache
-def clamp_functions(fp: Any, has_effectors: bool) -> SimpleNamespace:
+def clamp_functions(setup: Setup) -> SimpleNamespace:
     """Taichi functions of one floating-point type.
 
     ``target(mem, b, r_out, i, x, substep)``: where held node i, now at x, is at the end of the substep: with effector
@@ -21,6 +22,8 @@ def clamp_functions(fp: Any, has_effectors: bool) -> SimpleNamespace:
     ``target_adjoint(..., x_bar)``: hands the cotangent on to the pose or the control and returns that of x.
     ``held_director(mem, r_out, i)``: R m of an edge that effector k holds at both ends; ``held_director_adjoint``.
     """
+    at, fp, has_effectors = setup.at, setup.fp, setup.eff is not None
+    eff: Any = setup.eff
     vec3 = ti.types.vector(3, fp)
     rotation = rotation_functions(fp)
     access = access_functions(fp)
@@ -28,16 +31,16 @@ def clamp_functions(fp: Any, has_effectors: bool) -> SimpleNamespace:
 
     @ti.func
     def grip(mem: ti.template(), i):
-        return mem.integers[mem.integers[at.GRIP_AT] + i]
+        return mem.integers[mem.integers[at.grips] + i]
 
     @ti.func
     def turns_with_effector(mem: ti.template(), i):
         """Whether one effector holds both ends of node i's edge."""
-        return grip(mem, i) >= 0 and grip(mem, i) == grip(mem, mem.integers[mem.integers[at.PARENT_AT] + i])
+        return grip(mem, i) >= 0 and grip(mem, i) == grip(mem, mem.integers[mem.integers[at.parents] + i])
 
     @ti.func
     def pose_of(mem: ti.template(), row, i):
-        return row * mem.integers[STATE] + mem.integers[eff.STATE_AT] + grip(mem, i) * eff.POSE
+        return row * mem.integers[STATE] + mem.integers[eff.pose] + grip(mem, i) * POSE
 
     @ti.func
     def orientation(mem: ti.template(), pose):
@@ -45,11 +48,11 @@ def clamp_functions(fp: Any, has_effectors: bool) -> SimpleNamespace:
 
     @ti.func
     def local(mem: ti.template(), i):
-        return mem.integers[at.LOCAL_AT] + i * at.LOCAL_RECORD
+        return mem.integers[at.local] + i * places.LOCAL_RECORD
 
     @ti.func
     def control_of(mem: ti.template(), b, i):
-        return b * mem.integers[CONTROL] + mem.integers[at.CONTROL_AT] + 3 * (at.DRIVEN - grip(mem, i))
+        return b * mem.integers[CONTROL] + mem.integers[at.driven] + 3 * (places.DRIVEN - grip(mem, i))
 
     @ti.func
     def share(mem: ti.template(), substep):
@@ -59,7 +62,7 @@ def clamp_functions(fp: Any, has_effectors: bool) -> SimpleNamespace:
     @ti.func
     def target(mem: ti.template(), b, r_out, i, x, substep):
         result = x
-        if grip(mem, i) <= at.DRIVEN:
+        if grip(mem, i) <= places.DRIVEN:
             result += share(mem, substep) * (load3(mem.controls, control_of(mem, b, i)) - x)
         if ti.static(has_effectors):
             if grip(mem, i) >= 0:
@@ -79,7 +82,7 @@ def clamp_functions(fp: Any, has_effectors: bool) -> SimpleNamespace:
     def target_adjoint(mem: ti.template(), b, r_out, i, substep, x_bar):
         # x' = x + a (c - x);  or x' = p + R(q) r: p_bar = x'_bar, R_bar = x'_bar r'
         result = vec3(0)
-        if grip(mem, i) <= at.DRIVEN:
+        if grip(mem, i) <= places.DRIVEN:
             part = share(mem, substep)
             add3(mem.control_adjoint, control_of(mem, b, i), part * x_bar)
             result = (1 - part) * x_bar

@@ -14,9 +14,10 @@ from typing import Any
 from pliant.sims.fields import CONTROL, DT, OUTPUT, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, SUBSTEPS, TEAM
 from pliant.sims.math.access import access_functions
 from pliant.sims.math.rotation import rotation_functions
-from pliant.sims.robot import effector_places as eff
 from pliant.sims.robot.effector_kernels import P_FORCE, P_SIZE
-from pliant.sims.rod import places as at
+from pliant.sims.robot.effector_places import FORCE, POSE, TWIST
+from pliant.sims.rod import places
+from pliant.sims.rod.places import Setup
 from pliant.sims.runtime import ti
 from pliant.sims.shapes.shape_kernels import RECORD_SIZE, shape_functions
 
@@ -41,13 +42,15 @@ def onset_function(fp: Any) -> Any:
 
 
 @cache
-def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
+def rod_contact_functions(setup: Setup) -> SimpleNamespace:
     """Taichi functions of one floating-point type for effectors of the given kinds of shapes.
 
     ``push(mem, b, row, j, x_o, z)``: force of effector j (pose of frame row ``row``) on a vertex that moves from x_o to
     z [N], and minus its derivative with respect to z.  ``potential``: see there.  ``push_adjoint(mem, b, row, j, x_o,
     z, a)``: adds the cotangents of a.force to pose, twist, friction and contact stiffness, returns that of x_o.
     """
+    at, fp, kinds = setup.at, setup.fp, setup.shape_kinds
+    eff: Any = setup.eff
     vec3 = ti.types.vector(3, fp)
     mat3 = ti.types.matrix(3, 3, fp)
     rotation = rotation_functions(fp)
@@ -58,29 +61,29 @@ def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
 
     @ti.func
     def numbers(mem: ti.template()):
-        return mem.integers[at.NUMBERS_AT]
+        return mem.integers[at.numbers]
 
     @ti.func
     def look(mem: ti.template(), row, j, x_o):
         """Distance of x_o's surface from effector j, its normal, and what they come from."""
         h = ti.static(mem.integers)
-        pose = row * h[STATE] + h[eff.STATE_AT] + j * eff.POSE
+        pose = row * h[STATE] + h[eff.pose] + j * POSE
         q = load4(mem.frames, pose + 3)
         R = rotation.matrix(q)
         arm = x_o - load3(mem.frames, pose)
-        record = h[eff.RECORD_AT] + j * RECORD_SIZE
+        record = h[eff.shapes] + j * RECORD_SIZE
         phi, local_normal = shapes.distance(mem.constants, record, R.transpose() @ arm)
-        return phi - mem.constants[numbers(mem) + at.RADIUS], local_normal, q, R, arm
+        return phi - mem.constants[numbers(mem) + places.RADIUS], local_normal, q, R, arm
 
     @ti.func
     def reach(mem: ti.template(), row, j, x_o, z):
         """Whether effector j can touch at all: x_o, and with it z, against its bounding ball."""
         h = ti.static(mem.integers)
-        pose = row * h[STATE] + h[eff.STATE_AT] + j * eff.POSE
+        pose = row * h[STATE] + h[eff.pose] + j * POSE
         arm = x_o - load3(mem.frames, pose)
         move = z - x_o
-        limit = mem.constants[h[eff.RECORD_AT] + h[eff.COUNT] * RECORD_SIZE + j]
-        limit += mem.constants[numbers(mem) + at.RADIUS] + mem.constants[numbers(mem) + at.ONSET]
+        limit = mem.constants[h[eff.shapes] + h[eff.count] * RECORD_SIZE + j]
+        limit += mem.constants[numbers(mem) + places.RADIUS] + mem.constants[numbers(mem) + places.ONSET]
         limit += ti.sqrt(move.dot(move))
         return arm.dot(arm) < limit * limit
 
@@ -92,21 +95,21 @@ def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
         if reach(mem, row, j, x_o, z):
             gap, local_normal, _q, R, arm = look(mem, row, j, x_o)
             n = R @ local_normal
-            width = mem.constants[numbers(mem) + at.ONSET]
-            k = mem.parameters[b * h[PARAMETER] + h[at.WORLD_AT] + at.CONTACT_STIFFNESS]
+            width = mem.constants[numbers(mem) + places.ONSET]
+            k = mem.parameters[b * h[PARAMETER] + h[at.world] + places.CONTACT_STIFFNESS]
             value, slope = onset(gap + n.dot(z - x_o), width)
             before, _slope = onset(gap, width)
             force = k * value * n
             stiffness = -k * slope * n.outer_product(n)
-            mu = mem.parameters[b * h[PARAMETER] + h[eff.FRICTION_AT] + j]
+            mu = mem.parameters[b * h[PARAMETER] + h[eff.friction] + j]
             drag = mu * k * before
             if drag > 0:
-                twist = b * h[CONTROL] + h[eff.CONTROL_AT] + j * eff.TWIST
+                twist = b * h[CONTROL] + h[eff.twist] + j * TWIST
                 surface = load3(mem.controls, twist) + load3(mem.controls, twist + 3).cross(arm)
                 rate = 1 / mem.constants[DT]
                 u = (z - x_o) * rate - surface
                 u -= n * n.dot(u)
-                c = mem.constants[numbers(mem) + at.FRICTION_SPEED]
+                c = mem.constants[numbers(mem) + places.FRICTION_SPEED]
                 inverse = 1 / ti.sqrt(u.dot(u) + c * c)
                 e = u * inverse
                 force -= drag * e
@@ -124,20 +127,20 @@ def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
         if reach(mem, row, j, x_o, z):
             gap, local_normal, _q, R, arm = look(mem, row, j, x_o)
             n = R @ local_normal
-            width = mem.constants[numbers(mem) + at.ONSET]
-            k = mem.parameters[b * h[PARAMETER] + h[at.WORLD_AT] + at.CONTACT_STIFFNESS]
+            width = mem.constants[numbers(mem) + places.ONSET]
+            k = mem.parameters[b * h[PARAMETER] + h[at.world] + places.CONTACT_STIFFNESS]
             g = gap + n.dot(z - x_o)
             if g < -width:
                 energy = k * (g * g / 2 + width * width / 6)
             elif g < width:
                 energy = k * (width - g) ** 3 / (12 * width)
             before, _slope = onset(gap, width)
-            twist = b * h[CONTROL] + h[eff.CONTROL_AT] + j * eff.TWIST
+            twist = b * h[CONTROL] + h[eff.twist] + j * TWIST
             dt = mem.constants[DT]
             u = (z - x_o) / dt - load3(mem.controls, twist) - load3(mem.controls, twist + 3).cross(arm)
             u -= n * n.dot(u)
-            c = mem.constants[numbers(mem) + at.FRICTION_SPEED]
-            mu = mem.parameters[b * h[PARAMETER] + h[eff.FRICTION_AT] + j]
+            c = mem.constants[numbers(mem) + places.FRICTION_SPEED]
+            mu = mem.parameters[b * h[PARAMETER] + h[eff.friction] + j]
             energy += mu * k * before * dt * ti.sqrt(u.dot(u) + c * c)
         return energy
 
@@ -150,8 +153,8 @@ def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
         if reach(mem, row, j, x_o, z):
             gap, local_normal, q, R, arm = look(mem, row, j, x_o)
             n = R @ local_normal
-            width = mem.constants[numbers(mem) + at.ONSET]
-            stiffness_at = b * h[PARAMETER] + h[at.WORLD_AT] + at.CONTACT_STIFFNESS
+            width = mem.constants[numbers(mem) + places.ONSET]
+            stiffness_at = b * h[PARAMETER] + h[at.world] + places.CONTACT_STIFFNESS
             k = mem.parameters[stiffness_at]
             value, slope = onset(gap + n.dot(z - x_o), width)
             before, slope_before = onset(gap, width)
@@ -161,14 +164,14 @@ def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
                 gap_bar = k * slope * along
                 n_bar = k * value * a + gap_bar * (z - x_o)
                 x_bar = -gap_bar * n
-                friction_at = b * h[PARAMETER] + h[eff.FRICTION_AT] + j
+                friction_at = b * h[PARAMETER] + h[eff.friction] + j
                 mu = mem.parameters[friction_at]
-                twist = b * h[CONTROL] + h[eff.CONTROL_AT] + j * eff.TWIST
+                twist = b * h[CONTROL] + h[eff.twist] + j * TWIST
                 omega = load3(mem.controls, twist + 3)
                 rate = 1 / mem.constants[DT]
                 u = (z - x_o) * rate - load3(mem.controls, twist) - omega.cross(arm)
                 t = u - n * n.dot(u)
-                c = mem.constants[numbers(mem) + at.FRICTION_SPEED]
+                c = mem.constants[numbers(mem) + places.FRICTION_SPEED]
                 inverse = 1 / ti.sqrt(t.dot(t) + c * c)
                 work = a.dot(t) * inverse
                 mem.parameter_adjoint[friction_at] = mem.parameter_adjoint[friction_at] - k * before * work
@@ -182,12 +185,12 @@ def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
                 add3(mem.control_adjoint, twist, -u_bar)
                 add3(mem.control_adjoint, twist + 3, -arm.cross(u_bar))
                 mem.parameter_adjoint[stiffness_at] = mem.parameter_adjoint[stiffness_at] + k_bar
-                record = h[eff.RECORD_AT] + j * RECORD_SIZE
+                record = h[eff.shapes] + j * RECORD_SIZE
                 local = R.transpose() @ arm
                 local_bar = shapes.distance_adjoint(mem.constants, record, local, gap_bar, R.transpose() @ n_bar)
                 arm_bar += R @ local_bar
                 q_bar = rotation.matrix_adjoint(q, n_bar.outer_product(local_normal) + arm.outer_product(local_bar))
-                pose = b * h[STATE] + h[eff.STATE_AT] + j * eff.POSE
+                pose = b * h[STATE] + h[eff.pose] + j * POSE
                 add3(mem.adjoint, pose, -arm_bar)
                 for d in ti.static(range(4)):
                     mem.adjoint[pose + 3 + d] = mem.adjoint[pose + 3 + d] + q_bar[d]
@@ -198,14 +201,14 @@ def rod_contact_functions(fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
     def read_force(mem: ti.template(), b, j, force):
         """Adds the impulse that a vertex gives effector j in a substep."""
         h = ti.static(mem.integers)
-        o = h[PARTIAL_OFFSET] + b * h[TEAM] * h[PARTIAL] + h[eff.PARTIAL_AT] + j * P_SIZE + P_FORCE
+        o = h[PARTIAL_OFFSET] + b * h[TEAM] * h[PARTIAL] + h[eff.partial] + j * P_SIZE + P_FORCE
         add3(mem.scratch, o, -mem.constants[DT] * force)
 
     @ti.func
     def force_cotangent(mem: ti.template(), b, j):
         """Cotangent of the force that a vertex exerts on effector j in a substep: a step reports the mean."""
         h = ti.static(mem.integers)
-        o = b * h[OUTPUT] + h[eff.OUTPUT_AT] + j * eff.FORCE
+        o = b * h[OUTPUT] + h[eff.force] + j * FORCE
         return load3(mem.output_adjoint, o) / ti.cast(h[SUBSTEPS], fp)
 
     return SimpleNamespace(

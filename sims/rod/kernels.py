@@ -3,14 +3,15 @@
 from functools import cache
 from typing import Any
 
-from pliant.sims.failures import CROWDED, FOLDED, NOT_CONVERGED, NOT_FINITE, STATUS_SIZE, TORN
-from pliant.sims.fields import DT, RECORDS, STATE, STATUS
-from pliant.sims.part import Phases
-from pliant.sims.robot import effector_places as eff
-from pliant.sims.rod import places as at
+from pliant.sims.failures import NOT_CONVERGED, NOT_FINITE
+from pliant.sims.fields import DT, STATE
+from pliant.sims.part import Body, Stage, Stages
+from pliant.sims.reports import report_function
+from pliant.sims.rod import places
 from pliant.sims.rod.adjoint import adjoint_functions
 from pliant.sims.rod.assembly import assembly_functions
 from pliant.sims.rod.clamps import clamp_functions
+from pliant.sims.rod.places import CROWDED, FOLDED, TORN, Setup
 from pliant.sims.rod.potential import potential_functions
 from pliant.sims.rod.topology import FLAT_OPENING
 from pliant.sims.runtime import ti
@@ -20,12 +21,15 @@ PATIENCE = 6
 
 
 @cache
-def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_contact: bool = False) -> Phases:
-    """The phases of a rod that may touch effectors of the given kinds of shapes, and itself."""
-    rod = assembly_functions(fp, kinds, has_effectors, has_self_contact)
-    clamps = clamp_functions(fp, has_effectors)
-    potential = potential_functions(fp, kinds, has_effectors, has_self_contact).potential
-    step_adjoint = adjoint_functions(fp, kinds, has_effectors, has_self_contact).step_adjoint
+def rod_stages(setup: Setup) -> Stages:
+    """An implicit step of a rod, and its adjoint. One thread of each world does it."""
+    at, fp, has_effectors, has_self_contact = setup.at, setup.fp, setup.eff is not None, setup.has_self_contact
+    eff: Any = setup.eff
+    report = report_function(at.part)
+    rod = assembly_functions(setup)
+    clamps = clamp_functions(setup)
+    potential = potential_functions(setup).potential
+    step_adjoint = adjoint_functions(setup).step_adjoint
     joint, tree = rod.joint, rod.tree
     # Newton's iteration ends with a move below this share of an edge: the next would be its square. The derivative lags
     # one move behind: with friction, which turns within FRICTION_SPEED x DT, f64 needs this much to know it to 1e-6.
@@ -38,17 +42,17 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_co
         """First guess: free vertices go on at their velocity, edges carry their frames along."""
         h = ti.static(mem.integers)
         a = ti.static(mem.frames)
-        old, new, _params, _work = rod.places(mem, b, r_in, r_out)
+        old, new, _params, _work = rod.starts(mem, b, r_in, r_out)
         dt = mem.constants[DT]
-        for i in range(h[at.COUNT]):
+        for i in range(h[at.count]):
             o = rod.field(old, i, 0)
-            x = rod.load3(a, o + at.POSITION)
+            x = rod.load3(a, o + places.POSITION)
             if tree.is_free(mem, i):
-                x += dt * rod.load3(a, o + at.VELOCITY)
+                x += dt * rod.load3(a, o + places.VELOCITY)
             else:
                 x = clamps.target(mem, b, r_out, i, x, substep)
-            rod.store3(a, rod.field(new, i, at.POSITION), x)
-        for i in range(1, h[at.COUNT]):
+            rod.store3(a, rod.field(new, i, places.POSITION), x)
+        for i in range(1, h[at.count]):
             t, _eps = rod.edge(mem, old, i)
             u, _eps_new = rod.edge(mem, new, i)
             m, _m = rod.director(mem, old, i, t)
@@ -56,14 +60,14 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_co
             if ti.static(has_effectors):
                 if clamps.turns_with_effector(mem, i):
                     m = clamps.held_director(mem, r_out, i)
-            rod.store3(a, rod.field(new, i, at.DIRECTOR), m)
+            rod.store3(a, rod.field(new, i, places.DIRECTOR), m)
 
     @ti.func
     def longest(mem: ti.template(), work):
         """The longest move of a vertex in the solution of the system; -1 if one is not finite."""
         result = fp(0.0)
-        for i in range(mem.integers[at.COUNT]):
-            d = rod.load3(mem.scratch, tree.entry(work, i, at.RIGHT))
+        for i in range(mem.integers[at.count]):
+            d = rod.load3(mem.scratch, tree.entry(work, i, places.RIGHT))
             size = ti.sqrt(d.dot(d))
             if not size < fp(1e30):  # a NaN fails every comparison
                 result = fp(-1.0)
@@ -76,19 +80,19 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_co
         """Takes the solution of the system, scaled, as a step."""
         h = ti.static(mem.integers)
         a = ti.static(mem.frames)
-        for i in range(1, h[at.COUNT]):
+        for i in range(1, h[at.count]):
             p = rod.parent_of(mem, i)
             t, eps = rod.edge(mem, new, i)
-            own = tree.entry(work, i, at.RIGHT)
-            apart = rod.load3(mem.scratch, own) - rod.load3(mem.scratch, tree.entry(work, p, at.RIGHT))
+            own = tree.entry(work, i, places.RIGHT)
+            apart = rod.load3(mem.scratch, own) - rod.load3(mem.scratch, tree.entry(work, p, places.RIGHT))
             e = t * eps + scale * apart
             u = e / ti.sqrt(e.dot(e))
             m, _m = rod.director(mem, new, i, t)
             m = joint.turn(u, joint.transport(t, u, m), scale * mem.scratch[own + 3])
-            rod.store3(a, rod.field(new, i, at.DIRECTOR), m)
-        for i in range(h[at.COUNT]):
-            step = scale * rod.load3(mem.scratch, tree.entry(work, i, at.RIGHT))
-            rod.add3(a, rod.field(new, i, at.POSITION), step)
+            rod.store3(a, rod.field(new, i, places.DIRECTOR), m)
+        for i in range(h[at.count]):
+            step = scale * rod.load3(mem.scratch, tree.entry(work, i, places.RIGHT))
+            rod.add3(a, rod.field(new, i, places.POSITION), step)
 
     @ti.func
     def iterate(mem: ti.template(), b, r_in, r_out, second):
@@ -98,8 +102,8 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_co
         make it so. From the ``PATIENCE``-th iteration on, steps are halved until they lower the incremental potential.
         """
         h = ti.static(mem.integers)
-        _old, new, _params, work = rod.places(mem, b, r_in, r_out)
-        edge_length = mem.constants[h[at.NUMBERS_AT] + at.EDGE_LENGTH]
+        _old, new, _params, work = rod.starts(mem, b, r_in, r_out)
+        edge_length = mem.constants[h[at.numbers] + places.EDGE_LENGTH]
         tolerance = fp(precision) * edge_length
         cause = NOT_CONVERGED
         exact = 1
@@ -109,7 +113,7 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_co
         halvings = 0
         scale = fp(0.0)
         size = fp(0.0)
-        while count < h[at.MAX_ITERATIONS]:
+        while count < h[at.max_iterations]:
             accept = 1
             if count >= PATIENCE:
                 level = potential(mem, b, r_in, r_out, second)
@@ -125,11 +129,11 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_co
                 halvings = 0
                 scale = fp(0.0)
                 rod.assemble(mem, b, r_in, r_out, second, exact, False)
-                is_definite = rod.solve(mem, b, work, at.BLOCK)
+                is_definite = rod.solve(mem, b, work, places.BLOCK)
                 size = longest(mem, work)
                 if size < 0:
                     cause = NOT_FINITE
-                    count = h[at.MAX_ITERATIONS]
+                    count = h[at.max_iterations]
                 elif exact == 1 and is_definite == 0:
                     exact = 0
                     if count > PATIENCE:
@@ -139,7 +143,7 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_co
                     move(mem, new, work, scale)
                     if size < tolerance and (exact == 1 or size < fp(linear) * edge_length):
                         cause = 0
-                        count = h[at.MAX_ITERATIONS]
+                        count = h[at.max_iterations]
                     elif size < fp(0.1) * edge_length and is_stubborn == 0:
                         exact = 1
         return cause
@@ -149,36 +153,36 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_co
         """Velocities, strains and history of the new state."""
         h = ti.static(mem.integers)
         a = ti.static(mem.frames)
-        old, new, _params, _work = rod.places(mem, b, r_in, r_out)
+        old, new, _params, _work = rod.starts(mem, b, r_in, r_out)
         s, last, before = rod.scheme(mem, second)
         rod.measure(mem, new)
-        for i in range(h[at.COUNT]):
+        for i in range(h[at.count]):
             o = rod.field(old, i, 0)
             n = rod.field(new, i, 0)
-            x_o = rod.load3(a, o + at.POSITION)
-            z = rod.load3(a, n + at.POSITION)
-            z_o = last * x_o + before * rod.load3(a, o + at.OLD_POSITION)
-            rod.store3(a, n + at.VELOCITY, s * (z - z_o))
-            rod.store3(a, n + at.OLD_POSITION, x_o)
-            rod.store3(a, n + at.OLD_VELOCITY, rod.load3(a, o + at.VELOCITY))
-            rod.store3(a, n + at.OLD_STRAIN, rod.load3(a, o + at.STRAIN))
+            x_o = rod.load3(a, o + places.POSITION)
+            z = rod.load3(a, n + places.POSITION)
+            z_o = last * x_o + before * rod.load3(a, o + places.OLD_POSITION)
+            rod.store3(a, n + places.VELOCITY, s * (z - z_o))
+            rod.store3(a, n + places.OLD_POSITION, x_o)
+            rod.store3(a, n + places.OLD_VELOCITY, rod.load3(a, o + places.VELOCITY))
+            rod.store3(a, n + places.OLD_STRAIN, rod.load3(a, o + places.STRAIN))
             if ti.static(has_effectors):
                 if tree.is_free(mem, i):
-                    for j in range(h[eff.COUNT]):
+                    for j in range(h[eff.count]):
                         force, _k = rod.contact.push(mem, b, r_out, j, x_o, z)
                         rod.contact.read_force(mem, b, j, force)
-        mem.frames[r_out * h[STATE] + h[at.HISTORY_AT]] = fp(1.0)
+        mem.frames[r_out * h[STATE] + h[at.history]] = fp(1.0)
 
     @ti.func
     def torn(mem: ti.template(), b, r_out):
         """A node whose edge is stretched beyond all bounds, or 0."""
         h = ti.static(mem.integers)
-        _old, new, params, _work = rod.places(mem, b, r_out, r_out)
-        limit = mem.constants[h[at.NUMBERS_AT] + at.LONGEST_STRETCH]
+        _old, new, params, _work = rod.starts(mem, b, r_out, r_out)
+        limit = mem.constants[h[at.numbers] + places.LONGEST_STRETCH]
         result = 0
-        for i in range(1, h[at.COUNT]):
+        for i in range(1, h[at.count]):
             _t, eps = rod.edge(mem, new, i)
-            if eps > limit * mem.parameters[rod.parameter(params, i, at.REST_LENGTH)]:
+            if eps > limit * mem.parameters[rod.parameter(params, i, places.REST_LENGTH)]:
                 result = i
         return result
 
@@ -186,9 +190,9 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_co
     def folded(mem: ti.template(), b, r_out):
         """The vertex of a joint whose edges lie nearly on each other, or 0. There the curvature is cut off (to be
         finite), so that nothing would open the joint again."""
-        _old, new, _params, _work = rod.places(mem, b, r_out, r_out)
+        _old, new, _params, _work = rod.starts(mem, b, r_out, r_out)
         result = 0
-        for i in range(1, mem.integers[at.COUNT]):
+        for i in range(1, mem.integers[at.count]):
             p = rod.parent_of(mem, i)
             if rod.parent_of(mem, p) >= 0:
                 t, _eps = rod.edge(mem, new, p)
@@ -199,45 +203,39 @@ def rod_phases(fp: Any, kinds: tuple[int, ...], has_effectors: bool, has_self_co
         return result
 
     @ti.func
-    def step(mem: ti.template(), b, c, r_in, r_out, substep):
-        if c == 0:
-            h = ti.static(mem.integers)
-            old = r_in * h[STATE] + h[at.STATE_AT]
-            if mem.frames[r_in * h[STATE] + h[at.HISTORY_AT]] < 0.5:
-                rod.measure(mem, old)
-            second = rod.is_second_order(mem, r_in)
-            predict(mem, b, r_in, r_out, substep)
-            cause = iterate(mem, b, r_in, r_out, second)
-            conclude(mem, b, r_in, r_out, second)
-            node = 0
-            if cause != NOT_FINITE:
-                node = folded(mem, b, r_out)
-                if node > 0:
-                    cause = FOLDED
-                stretched = torn(mem, b, r_out)
-                if stretched > 0:
-                    node = stretched
-                    cause = TORN
-            if ti.static(has_self_contact):
-                if rod.self_contact.is_crowded(mem, b):
-                    cause = CROWDED
-            status = h[STATUS] + b * h[RECORDS] * STATUS_SIZE
-            if cause != 0 and h[status] == 0:
-                h[status] = substep + 1
-                h[status + 1] = node
-                h[status + 2] = cause
+    def one_step(mem: ti.template(), b, c, r_in, r_out, substep):
+        """Reports why the step failed, if it did: at a node, where one can be told."""
+        h = ti.static(mem.integers)
+        old = r_in * h[STATE] + h[at.state]
+        if mem.frames[r_in * h[STATE] + h[at.history]] < 0.5:
+            rod.measure(mem, old)
+        second = rod.is_second_order(mem, r_in)
+        predict(mem, b, r_in, r_out, substep)
+        cause = iterate(mem, b, r_in, r_out, second)
+        conclude(mem, b, r_in, r_out, second)
+        node = 0
+        if cause != NOT_FINITE:
+            node = folded(mem, b, r_out)
+            if node > 0:
+                cause = FOLDED
+            stretched = torn(mem, b, r_out)
+            if stretched > 0:
+                node = stretched
+                cause = TORN
+        if ti.static(has_self_contact):
+            if rod.self_contact.is_crowded(mem, b):
+                cause = CROWDED
+        if cause != 0:
+            report(mem, b, 0, substep, node, cause, -1)
 
     @ti.func
-    def step_back(mem: ti.template(), b, c, r_in, r_out, substep):
-        if c == 0:
+    def step(mem: ti.template(), b, c, first, stop, r_in, r_out, substep):
+        for _ in range(first, stop):
+            one_step(mem, b, c, r_in, r_out, substep)
+
+    @ti.func
+    def step_back(mem: ti.template(), b, c, first, stop, r_in, r_out, substep):
+        for _ in range(first, stop):
             step_adjoint(mem, b, r_in, r_out, substep)
 
-    @ti.func
-    def begin(mem: ti.template(), b, c, r):
-        pass
-
-    @ti.func
-    def finish(mem: ti.template(), b, c):
-        pass
-
-    return Phases(begin=begin, forward=[step], reverse=[step_back], finish=finish, finish_reverse=finish)
+    return Stages([Stage([Body(step)], [Body(step_back)])])

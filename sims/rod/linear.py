@@ -9,12 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.math.access import access_functions
-from pliant.sims.rod import places as at
+from pliant.sims.rod import places
+from pliant.sims.rod.places import Setup
 from pliant.sims.runtime import ti
 
 
 @cache
-def tree_functions(fp: Any) -> SimpleNamespace:
+def tree_functions(setup: Setup) -> SimpleNamespace:
     """Taichi functions of one floating-point type. ``work`` is where a world's working memory starts.
 
     ``entry(work, i, k)``: place of entry k of node i.  ``is_free(mem, i)``, ``turns_freely(mem, i)``: whether the
@@ -25,6 +26,7 @@ def tree_functions(fp: Any) -> SimpleNamespace:
     ``solve_again(mem, work, region, sides)``: once the region is factored, replaces three more right-hand sides by
     their solutions: entry d of node i of the three lies at sides + 12 i + 3 d.
     """
+    at, fp = setup.at, setup.fp
     access = access_functions(fp)
     # A pivot smaller than this share of its diagonal entry belongs to a motion without stiffness or inertia (a straight
     # free rod that spins about itself); that unknown is left alone.
@@ -32,11 +34,11 @@ def tree_functions(fp: Any) -> SimpleNamespace:
 
     @ti.func
     def entry(work, i, k):
-        return work + i * at.WORK_RECORD + k
+        return work + i * places.WORK_RECORD + k
 
     @ti.func
     def is_free(mem: ti.template(), i):
-        return mem.integers[mem.integers[at.GRIP_AT] + i] == at.FREE
+        return mem.integers[mem.integers[at.grips] + i] == places.FREE
 
     @ti.func
     def turns_freely(mem: ti.template(), i):
@@ -45,9 +47,9 @@ def tree_functions(fp: Any) -> SimpleNamespace:
         h = ti.static(mem.integers)
         result = i > 0
         if i > 0:
-            own = h[h[at.GRIP_AT] + i]
-            other = h[h[at.GRIP_AT] + h[h[at.PARENT_AT] + i]]
-            if own != at.FREE and (own == other or (own <= at.DRIVEN and other <= at.DRIVEN)):
+            own = h[h[at.grips] + i]
+            other = h[h[at.grips] + h[h[at.parents] + i]]
+            if own != places.FREE and (own == other or (own <= places.DRIVEN and other <= places.DRIVEN)):
                 result = False
         return result
 
@@ -69,7 +71,7 @@ def tree_functions(fp: Any) -> SimpleNamespace:
     @ti.func
     def leave_out_held(mem: ti.template(), work, region):
         h = ti.static(mem.integers)
-        for i in range(h[at.COUNT]):
+        for i in range(h[at.count]):
             o = entry(work, i, region)
             node = i
             for level in range(3):
@@ -80,9 +82,9 @@ def tree_functions(fp: Any) -> SimpleNamespace:
                         if level == 0:
                             for c in range(12):
                                 mem.scratch[place(o, d, c)] = fp(0.0)
-                            mem.scratch[o + at.RIGHT + d] = fp(0.0)
+                            mem.scratch[o + places.RIGHT + d] = fp(0.0)
                 if node >= 0:
-                    node = h[h[at.PARENT_AT] + node]
+                    node = h[h[at.parents] + node]
 
     @ti.func
     def eliminate(mem: ti.template(), o, op, og, blocks):
@@ -93,19 +95,19 @@ def tree_functions(fp: Any) -> SimpleNamespace:
         is_definite = 1
         for r in range(4):
             pivot = a[place(o, r, r)]
-            size = a[o + at.SIZES + r]
+            size = a[o + places.SIZES + r]
             inverse = fp(0.0)
             if ti.abs(pivot) > fp(singular) * size:
                 inverse = 1 / pivot
                 if pivot < 0:
                     is_definite = 0
-            right = a[o + at.RIGHT + r] * inverse
+            right = a[o + places.RIGHT + r] * inverse
             for q in range(r + 1, 4):
                 factor = a[place(o, r, q)]
                 for c in range(q, 4 * blocks):
                     k = place(o, q, c)
                     a[k] = a[k] - factor * inverse * a[place(o, r, c)]
-                a[o + at.RIGHT + q] = a[o + at.RIGHT + q] - factor * right
+                a[o + places.RIGHT + q] = a[o + places.RIGHT + q] - factor * right
             for q in range(4, 4 * blocks):
                 factor = a[place(o, r, q)] * inverse
                 target = op
@@ -116,31 +118,31 @@ def tree_functions(fp: Any) -> SimpleNamespace:
                 for c in range(first, 4 * blocks):
                     k = place(target, q - first, c - first)
                     a[k] = a[k] - factor * a[place(o, r, c)]
-                a[target + at.RIGHT + q - first] = a[target + at.RIGHT + q - first] - a[place(o, r, q)] * right
+                a[target + places.RIGHT + q - first] = a[target + places.RIGHT + q - first] - a[place(o, r, q)] * right
             for c in range(r + 1, 4 * blocks):
                 a[place(o, r, c)] = a[place(o, r, c)] * inverse
-            a[o + at.RIGHT + r] = right
+            a[o + places.RIGHT + r] = right
         return is_definite
 
     @ti.func
     def solve(mem: ti.template(), work, region):
         h = ti.static(mem.integers)
         a = ti.static(mem.scratch)
-        n = h[at.COUNT]
+        n = h[at.count]
         leave_out_held(mem, work, region)
         for i in range(n):
             o = entry(work, i, region)
             for r in range(4):
-                a[o + at.SIZES + r] = ti.abs(a[place(o, r, r)])
+                a[o + places.SIZES + r] = ti.abs(a[place(o, r, r)])
         is_definite = 1
         for k in range(n):
             i = n - 1 - k
-            p = h[h[at.PARENT_AT] + i]
+            p = h[h[at.parents] + i]
             g = -1
             blocks = 1
             if p >= 0:
                 blocks = 2
-                g = h[h[at.PARENT_AT] + p]
+                g = h[h[at.parents] + p]
                 if g >= 0:
                     blocks = 3
             o = entry(work, i, region)
@@ -150,42 +152,42 @@ def tree_functions(fp: Any) -> SimpleNamespace:
                 is_definite = 0
         for i in range(n):
             o = entry(work, i, region)
-            p = h[h[at.PARENT_AT] + i]
+            p = h[h[at.parents] + i]
             g = -1
             if p >= 0:
-                g = h[h[at.PARENT_AT] + p]
+                g = h[h[at.parents] + p]
             for s in range(4):
                 r = 3 - s
-                total = a[o + at.RIGHT + r]
+                total = a[o + places.RIGHT + r]
                 for c in range(r + 1, 4):
-                    total -= a[place(o, r, c)] * a[o + at.RIGHT + c]
+                    total -= a[place(o, r, c)] * a[o + places.RIGHT + c]
                 if p >= 0:
-                    op = entry(work, p, region + at.RIGHT)
+                    op = entry(work, p, region + places.RIGHT)
                     for c in range(4):
                         total -= a[place(o, r, 4 + c)] * a[op + c]
                 if g >= 0:
-                    og = entry(work, g, region + at.RIGHT)
+                    og = entry(work, g, region + places.RIGHT)
                     for c in range(4):
                         total -= a[place(o, r, 8 + c)] * a[og + c]
-                a[o + at.RIGHT + r] = total
+                a[o + places.RIGHT + r] = total
         return is_definite
 
     @ti.func
     def solve_again(mem: ti.template(), work, region, sides):
         h = ti.static(mem.integers)
         a = ti.static(mem.scratch)
-        n = h[at.COUNT]
+        n = h[at.count]
         for k in range(n):
             i = n - 1 - k
             o = entry(work, i, region)
-            p = h[h[at.PARENT_AT] + i]
+            p = h[h[at.parents] + i]
             g = -1
             if p >= 0:
-                g = h[h[at.PARENT_AT] + p]
+                g = h[h[at.parents] + p]
             for r in range(4):
                 pivot = a[place(o, r, r)]
                 inverse = fp(0.0)
-                if ti.abs(pivot) > fp(singular) * a[o + at.SIZES + r]:
+                if ti.abs(pivot) > fp(singular) * a[o + places.SIZES + r]:
                     inverse = 1 / pivot
                 own = access.load3(a, sides + 12 * i + 3 * r)
                 if inverse != 0 and own.dot(own) != 0:  # a unit force leaves what lies beyond its vertex at rest so far
@@ -200,10 +202,10 @@ def tree_functions(fp: Any) -> SimpleNamespace:
                 access.store3(a, sides + 12 * i + 3 * r, own * inverse)
         for i in range(n):
             o = entry(work, i, region)
-            p = h[h[at.PARENT_AT] + i]
+            p = h[h[at.parents] + i]
             g = -1
             if p >= 0:
-                g = h[h[at.PARENT_AT] + p]
+                g = h[h[at.parents] + p]
             for s in range(4):
                 r = 3 - s
                 total = access.load3(a, sides + 12 * i + 3 * r)

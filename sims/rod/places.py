@@ -1,4 +1,4 @@
-"""Where the rod solver keeps things: header entries, records of a node's state, parameters and working memory.
+"""Where the rod solver keeps things: records of a node's state, parameters and working memory.
 
 Everything is counted by node. Node i is a vertex; with i > 0 it also stands for the edge that joins it to its parent,
 and, if the parent has a parent, for the joint between the parent's edge and its own.
@@ -6,31 +6,33 @@ and, if the parent has a parent, for the joint between the parent's edge and its
 
 from __future__ import annotations
 
-from pliant.sims.fields import ROD_HEADER
+from dataclasses import dataclass
+from typing import Any
 
-(
-    COUNT,
-    STATE_AT,
-    HISTORY_AT,
-    NODE_AT,
-    WORLD_AT,
-    CONTROL_AT,
-    PARENT_AT,
-    GRIP_AT,
-    LOCAL_AT,
-    NUMBERS_AT,
-    SYSTEM_AT,
-    MAX_ITERATIONS,
-    SECOND_ORDER,
-    SCALED,
-    SCALE_AT,
-    FORCED,
-    FORCE_AT,
-    SELF_RADIUS_AT,
-    SELF_PAIRS_AT,
-    SELF_WORK_AT,
-    SELF_CAPACITY,
-) = range(ROD_HEADER, ROD_HEADER + 21)
+from pliant.sims.fields import Entries
+
+TORN, CROWDED, FOLDED = 20, 21, 22
+"""Codes of the failures of a rod."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the compiled functions of a rod depend on.
+
+    Attributes:
+        at: where the rod keeps things, see ``RodPart.needs``.
+        fp: the floating-point type.
+        eff: where the effectors keep things, or None.
+        shape_kinds: kinds of the effectors' shapes.
+        has_self_contact: whether the rod touches itself.
+    """
+
+    at: Entries
+    fp: Any
+    eff: Entries | None = None
+    shape_kinds: tuple[int, ...] = ()
+    has_self_contact: bool = False
+
 
 # A node's state: position, velocity, first director of its edge; the same of the step before; strains of its joint
 # (two curvatures and the twist) now and before.
@@ -42,7 +44,7 @@ REST_LENGTH, MASS, STRETCH, BEND, TWIST, CURVATURE, NATURAL_TWIST = 0, 1, 2, 3, 
 BEND_DAMPING, TWIST_DAMPING, DRAG, QUADRATIC_DRAG = 9, 10, 11, 12
 NODE_PARAMETERS = 13
 # Parameters of the whole world: gravity, stiffness of contact, stiffness and friction of self-contact.
-GRAVITY, CONTACT_STIFFNESS, SELF_STIFFNESS, SELF_FRICTION, WORLD_PARAMETERS = 0, 3, 4, 5, 6
+GRAVITY, CONTACT_STIFFNESS, SELF_STIFFNESS, SELF_FRICTION = 0, 3, 4, 5
 
 # Factors of all parameters of a kind, less one: a control, if the scene is scaled.
 BEND_SCALE, TWIST_SCALE, MASS_SCALE, DAMPING_SCALE, SCALES = 0, 1, 2, 3, 4
@@ -53,7 +55,7 @@ BEND_SCALE, TWIST_SCALE, MASS_SCALE, DAMPING_SCALE, SCALES = 0, 1, 2, 3, 4
 RADIUS, ONSET, FRICTION_SPEED, EDGE_LENGTH, LONGEST_STRETCH, SELF_ONSET, NUMBERS = range(7)
 LOCAL_RECORD = 6  # position and director in the frame of the effector
 
-# How a node is held (``GRIP_AT``): by effector k >= 0, free, or driven by the control number DRIVEN - grip.
+# How a node is held (``grips``): by effector k >= 0, free, or driven by the control number DRIVEN - grip.
 FREE, DRIVEN = -1, -2
 
 # Working memory of a node: blocks of the linear system with itself, its parent and its grandparent, right-hand side,
@@ -63,8 +65,8 @@ BLOCK, PARENT_BLOCK, GRAND_BLOCK, RIGHT, SIZES, SYSTEM = 0, 16, 32, 48, 52, 56
 FACTORS, DERIVATIVES, SEED, COTANGENT, WORK_RECORD = 56, 112, 136, 140, 161
 MULTIPLIER = FACTORS + RIGHT
 
-# Pairs of edges in contact (``SELF_PAIRS_AT``, integers of each world): how many, 1 if there was no room for more, then
-# the two nodes of each. Their floats (``SELF_WORK_AT``, of each world): a record a pair (places s and t of the nearest
+# Pairs of edges in contact (``pairs``, integers of each world): how many, 1 if there was no room for more, then
+# the two nodes of each. Their floats (``self_work``, of each world): a record a pair (places s and t of the nearest
 # points, distance less radii, normal, force, stiffness), the answers of the tree to a unit force on each pair along
 # each axis (12 floats a node), the dense system of the pairs (three rows a pair) and its right-hand side.
 PAIR_COUNT, PAIRS_LOST, PAIR_HEADER = 0, 1, 2

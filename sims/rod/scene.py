@@ -11,6 +11,7 @@ from pliant.sims.inputs import flag, real, real_array, sequence_of, shown, whole
 from pliant.sims.part import Part
 from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.effector_part import EffectorPart
+from pliant.sims.rod.places import DRIVEN, FREE
 from pliant.sims.rod.rod import Grip, Rod, SelfContact
 from pliant.sims.rod.solver import RodPart
 
@@ -42,8 +43,6 @@ class RodScene:
     grip_of: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        from pliant.sims.rod.places import DRIVEN, FREE
-
         if not isinstance(self.rod, Rod):
             raise ValueError(f"rod={shown(self.rod)} must be a Rod")
         sequence_of("grips", self.grips, Grip, "Grip")
@@ -94,7 +93,6 @@ class RodScene:
 
     def parts(self, *, dt: float, soft_contact: bool) -> list[Part]:
         """The scene as the World takes it: effectors, if there are any, and the rod."""
-        if not self.effectors:
-            return [RodPart(self, (), soft_contact)]
-        effectors = EffectorPart(self.effectors, soft_contact=soft_contact)
-        return [effectors, RodPart(self, effectors.shape_kinds, soft_contact)]
+        effectors = EffectorPart(self.effectors, soft_contact=soft_contact) if self.effectors else None
+        rod = RodPart(self, effectors, soft_contact)
+        return [effectors, rod] if effectors else [rod]

@@ -17,19 +17,19 @@ What is not smooth: a nearest point that reaches an end of its edge, centre line
 
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
 
 from pliant.sims.fields import DT, PARAMETER
 from pliant.sims.math.access import access_functions
-from pliant.sims.rod import places as at
+from pliant.sims.rod import places
 from pliant.sims.rod.contact import onset_function
 from pliant.sims.rod.linear import dense_solver, tree_functions
+from pliant.sims.rod.places import Setup
 from pliant.sims.rod.segments import segment_functions
 from pliant.sims.runtime import ti
 
 
 @cache
-def self_contact_functions(fp: Any) -> SimpleNamespace:
+def self_contact_functions(setup: Setup) -> SimpleNamespace:
     """Taichi functions of one floating-point type; ``old`` and ``new`` are where the rod's state starts in its rows
     before and after the step, ``work`` where its working memory starts.
 
@@ -41,6 +41,7 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
     l.force to stiffness and friction, and to those of the old positions.
     ``is_crowded(mem, b)``.
     """
+    at, fp = setup.at, setup.fp
     vec3 = ti.types.vector(3, fp)
     vec4 = ti.types.vector(4, fp)
     mat3 = ti.types.matrix(3, 3, fp)
@@ -49,51 +50,51 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
     load3, store3, add, add3 = access.load3, access.store3, access.add, access.add3
     onset = onset_function(fp)
     segments = segment_functions(fp)
-    tree = tree_functions(fp)
+    tree = tree_functions(setup)
     dense = dense_solver(fp)
 
     @ti.func
     def position(mem: ti.template(), start, i):
-        return load3(mem.frames, start + i * at.STATE_RECORD + at.POSITION)
+        return load3(mem.frames, start + i * places.STATE_RECORD + places.POSITION)
 
     @ti.func
     def header(mem: ti.template(), b):
         h = ti.static(mem.integers)
-        return h[at.SELF_PAIRS_AT] + b * (at.PAIR_HEADER + 2 * h[at.SELF_CAPACITY])
+        return h[at.pairs] + b * (places.PAIR_HEADER + 2 * h[at.self_capacity])
 
     @ti.func
     def record(mem: ti.template(), b, pair):
         h = ti.static(mem.integers)
-        room = h[at.SELF_CAPACITY]
-        one = room * (at.PAIR_RECORD + 12 * h[at.COUNT]) + 3 * room * (3 * room + 1)
-        return h[at.SELF_WORK_AT] + b * one + pair * at.PAIR_RECORD
+        room = h[at.self_capacity]
+        one = room * (places.PAIR_RECORD + 12 * h[at.count]) + 3 * room * (3 * room + 1)
+        return h[at.self_work] + b * one + pair * places.PAIR_RECORD
 
     @ti.func
     def answers(mem: ti.template(), b, pair):
         """Where the answers of the tree to unit forces on a pair are."""
         h = ti.static(mem.integers)
-        return record(mem, b, h[at.SELF_CAPACITY]) + 12 * h[at.COUNT] * pair
+        return record(mem, b, h[at.self_capacity]) + 12 * h[at.count] * pair
 
     @ti.func
     def laws(mem: ti.template(), b):
         """Where stiffness and friction are, their values and the friction speed."""
         h = ti.static(mem.integers)
-        k = b * h[PARAMETER] + h[at.WORLD_AT] + at.SELF_STIFFNESS
-        mu = b * h[PARAMETER] + h[at.WORLD_AT] + at.SELF_FRICTION
-        c = mem.constants[h[at.NUMBERS_AT] + at.FRICTION_SPEED]
+        k = b * h[PARAMETER] + h[at.world] + places.SELF_STIFFNESS
+        mu = b * h[PARAMETER] + h[at.world] + places.SELF_FRICTION
+        c = mem.constants[h[at.numbers] + places.FRICTION_SPEED]
         return k, mu, mem.parameters[k], mem.parameters[mu], c
 
     @ti.func
     def width_of(mem: ti.template(), i, j):
         """Width of the onset between two edges, and the sum of their radii."""
         h = ti.static(mem.integers)
-        radii = mem.constants[h[at.SELF_RADIUS_AT] + i] + mem.constants[h[at.SELF_RADIUS_AT] + j]
-        return mem.constants[h[at.NUMBERS_AT] + at.SELF_ONSET] * radii / 2, radii
+        radii = mem.constants[h[at.self_radii] + i] + mem.constants[h[at.self_radii] + j]
+        return mem.constants[h[at.numbers] + places.SELF_ONSET] * radii / 2, radii
 
     @ti.func
     def nodes_of(mem: ti.template(), i, j):
         h = ti.static(mem.integers)
-        return ivec4(h[h[at.PARENT_AT] + i], i, h[h[at.PARENT_AT] + j], j)
+        return ivec4(h[h[at.parents] + i], i, h[h[at.parents] + j], j)
 
     @ti.func
     def weights_of(s, t):
@@ -102,10 +103,10 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
     @ti.func
     def pair_of(mem: ti.template(), b, pair):
         """Vertices of a listed pair and their weights."""
-        o = header(mem, b) + at.PAIR_HEADER + 2 * pair
+        o = header(mem, b) + places.PAIR_HEADER + 2 * pair
         r = record(mem, b, pair)
         nodes = nodes_of(mem, mem.integers[o], mem.integers[o + 1])
-        return nodes, weights_of(mem.scratch[r + at.PLACE_S], mem.scratch[r + at.PLACE_T])
+        return nodes, weights_of(mem.scratch[r + places.PLACE_S], mem.scratch[r + places.PLACE_T])
 
     @ti.func
     def moved(mem: ti.template(), old, new, nodes, weights):
@@ -165,32 +166,32 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
             q = moved(mem, old, new, nodes, weights_of(s, t))
             if ti.min(gap, gap + n.dot(q)) < width:
                 o = header(mem, b)
-                pair = h[o + at.PAIR_COUNT]
-                if pair < h[at.SELF_CAPACITY]:
-                    h[o + at.PAIR_COUNT] = pair + 1
-                    h[o + at.PAIR_HEADER + 2 * pair] = i
-                    h[o + at.PAIR_HEADER + 2 * pair + 1] = j
+                pair = h[o + places.PAIR_COUNT]
+                if pair < h[at.self_capacity]:
+                    h[o + places.PAIR_COUNT] = pair + 1
+                    h[o + places.PAIR_HEADER + 2 * pair] = i
+                    h[o + places.PAIR_HEADER + 2 * pair + 1] = j
                     _k, _mu, k, mu, slow = laws(mem, b)
                     force, stiffness = force_of(mem, k, mu, slow, width, gap, n, q)
                     r = record(mem, b, pair)
-                    mem.scratch[r + at.PLACE_S] = s
-                    mem.scratch[r + at.PLACE_T] = t
-                    mem.scratch[r + at.PAIR_GAP] = gap
-                    store3(mem.scratch, r + at.PAIR_NORMAL, n)
-                    store3(mem.scratch, r + at.PAIR_FORCE, force)
+                    mem.scratch[r + places.PLACE_S] = s
+                    mem.scratch[r + places.PLACE_T] = t
+                    mem.scratch[r + places.PAIR_GAP] = gap
+                    store3(mem.scratch, r + places.PAIR_NORMAL, n)
+                    store3(mem.scratch, r + places.PAIR_FORCE, force)
                     for p in ti.static(range(3)):
                         for d in ti.static(range(3)):
-                            mem.scratch[r + at.PAIR_STIFFNESS + 3 * p + d] = stiffness[p, d]
+                            mem.scratch[r + places.PAIR_STIFFNESS + 3 * p + d] = stiffness[p, d]
                 else:
-                    h[o + at.PAIRS_LOST] = 1
+                    h[o + places.PAIRS_LOST] = 1
 
     @ti.func
     def collect(mem: ti.template(), b, old, new):
         h = ti.static(mem.integers)
-        n = h[at.COUNT]
+        n = h[at.count]
         o = header(mem, b)
-        h[o + at.PAIR_COUNT] = 0
-        h[o + at.PAIRS_LOST] = 0
+        h[o + places.PAIR_COUNT] = 0
+        h[o + places.PAIRS_LOST] = 0
         reach = fp(0.0)
         for i in range(n):
             move = position(mem, new, i) - position(mem, old, i)
@@ -203,11 +204,11 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
 
     @ti.func
     def push(mem: ti.template(), b, work):
-        for pair in range(mem.integers[header(mem, b) + at.PAIR_COUNT]):
+        for pair in range(mem.integers[header(mem, b) + places.PAIR_COUNT]):
             nodes, weights = pair_of(mem, b, pair)
-            force = load3(mem.scratch, record(mem, b, pair) + at.PAIR_FORCE)
+            force = load3(mem.scratch, record(mem, b, pair) + places.PAIR_FORCE)
             for k in ti.static(range(4)):
-                add3(mem.scratch, tree.entry(work, nodes[k], at.RIGHT), weights[k] * force)
+                add3(mem.scratch, tree.entry(work, nodes[k], places.RIGHT), weights[k] * force)
 
     @ti.func
     def potential(mem: ti.template(), b, old, new):
@@ -217,13 +218,13 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
         _k, _mu, k, mu, c = laws(mem, b)
         dt = mem.constants[DT]
         o = header(mem, b)
-        for pair in range(h[o + at.PAIR_COUNT]):
+        for pair in range(h[o + places.PAIR_COUNT]):
             nodes, weights = pair_of(mem, b, pair)
-            listed = o + at.PAIR_HEADER + 2 * pair
+            listed = o + places.PAIR_HEADER + 2 * pair
             width, _radii = width_of(mem, h[listed], h[listed + 1])
             r = record(mem, b, pair)
-            gap = mem.scratch[r + at.PAIR_GAP]
-            n = load3(mem.scratch, r + at.PAIR_NORMAL)
+            gap = mem.scratch[r + places.PAIR_GAP]
+            n = load3(mem.scratch, r + places.PAIR_NORMAL)
             q = moved(mem, old, new, nodes, weights)
             g = gap + n.dot(q)
             if g < -width:
@@ -237,7 +238,7 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
 
     @ti.func
     def stiffness_of(mem: ti.template(), b, pair):
-        r = record(mem, b, pair) + at.PAIR_STIFFNESS
+        r = record(mem, b, pair) + places.PAIR_STIFFNESS
         result = mat3(0)
         for p in ti.static(range(3)):
             for d in ti.static(range(3)):
@@ -248,8 +249,8 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
     def solve(mem: ti.template(), b, work, region):
         h = ti.static(mem.integers)
         a = ti.static(mem.scratch)
-        count = h[header(mem, b) + at.PAIR_COUNT]
-        entries = 12 * h[at.COUNT]
+        count = h[header(mem, b) + places.PAIR_COUNT]
+        entries = 12 * h[at.count]
         for pair in range(count):
             nodes, weights = pair_of(mem, b, pair)
             o = answers(mem, b, pair)
@@ -259,7 +260,7 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
                 for d in ti.static(range(3)):
                     a[o + 12 * nodes[k] + 4 * d] = weights[k]
             tree.solve_again(mem, work, region, o)
-        matrix = answers(mem, b, h[at.SELF_CAPACITY])
+        matrix = answers(mem, b, h[at.self_capacity])
         size = 3 * count
         for pair in range(count):
             nodes, weights = pair_of(mem, b, pair)
@@ -277,7 +278,7 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
                         a[matrix + (3 * pair + r) * (size + 1) + 3 * other + c] = KS[r, c]
             q = vec3(0)
             for k in ti.static(range(4)):
-                q += weights[k] * load3(a, tree.entry(work, nodes[k], region + at.RIGHT))
+                q += weights[k] * load3(a, tree.entry(work, nodes[k], region + places.RIGHT))
             right = K @ q
             for r in ti.static(range(3)):
                 add(a, matrix + (3 * pair + r) * (size + 1) + 3 * pair + r, fp(1.0))
@@ -288,9 +289,9 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
             y = vec3(0)
             for d in ti.static(range(3)):
                 y[d] = a[matrix + (3 * pair + d) * (size + 1) + size]
-            for i in range(h[at.COUNT]):
+            for i in range(h[at.count]):
                 for d in ti.static(range(4)):
-                    add(a, tree.entry(work, i, region + at.RIGHT) + d, -load3(a, o + 12 * i + 3 * d).dot(y))
+                    add(a, tree.entry(work, i, region + places.RIGHT) + d, -load3(a, o + 12 * i + 3 * d).dot(y))
 
     @ti.func
     def push_adjoint(mem: ti.template(), b, old, new, work):
@@ -304,19 +305,19 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
         k_at, mu_at, k, mu, c = laws(mem, b)
         bars = ti.static(mem.parameter_adjoint)
         rate = 1 / mem.constants[DT]
-        for pair in range(h[header(mem, b) + at.PAIR_COUNT]):
+        for pair in range(h[header(mem, b) + places.PAIR_COUNT]):
             nodes, weights = pair_of(mem, b, pair)
             r_at = record(mem, b, pair)
-            s = mem.scratch[r_at + at.PLACE_S]
-            t = mem.scratch[r_at + at.PLACE_T]
-            gap = mem.scratch[r_at + at.PAIR_GAP]
-            n = load3(mem.scratch, r_at + at.PAIR_NORMAL)
-            force = load3(mem.scratch, r_at + at.PAIR_FORCE)
+            s = mem.scratch[r_at + places.PLACE_S]
+            t = mem.scratch[r_at + places.PLACE_T]
+            gap = mem.scratch[r_at + places.PAIR_GAP]
+            n = load3(mem.scratch, r_at + places.PAIR_NORMAL)
+            force = load3(mem.scratch, r_at + places.PAIR_FORCE)
             width, radii = width_of(mem, nodes[1], nodes[3])
             q = moved(mem, old, new, nodes, weights)
             l = vec3(0)
             for v in ti.static(range(4)):
-                l += weights[v] * load3(mem.scratch, tree.entry(work, nodes[v], at.MULTIPLIER))
+                l += weights[v] * load3(mem.scratch, tree.entry(work, nodes[v], places.MULTIPLIER))
             taken = stiffness_of(mem, b, pair) @ l
             value, slope = onset(gap + n.dot(q), width)
             before, slope_before = onset(gap, width)
@@ -339,7 +340,7 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
             t_bar = -w_bar.dot(edge_f)
             for v in ti.static(range(4)):
                 moves = position(mem, new, nodes[v]) - position(mem, old, nodes[v])
-                multiplier = load3(mem.scratch, tree.entry(work, nodes[v], at.MULTIPLIER))
+                multiplier = load3(mem.scratch, tree.entry(work, nodes[v], places.MULTIPLIER))
                 weight_bar = multiplier.dot(force) + q_bar.dot(moves)
                 sign = ti.static((-1.0, 1.0, 1.0, -1.0)[v])  # of the weight's derivative by s or t
                 if ti.static(v < 2):
@@ -351,7 +352,7 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
             f_bar -= t * w_bar
             r_bar += w_bar
             for v in ti.static(range(4)):
-                add3(mem.scratch, tree.entry(work, nodes[v], at.SEED), -weights[v] * taken)
+                add3(mem.scratch, tree.entry(work, nodes[v], places.SEED), -weights[v] * taken)
                 x_bar = -weights[v] * q_bar
                 if ti.static(v == 0):
                     x_bar += r_bar - e_bar
@@ -361,12 +362,12 @@ def self_contact_functions(fp: Any) -> SimpleNamespace:
                     x_bar -= r_bar + f_bar
                 else:
                     x_bar += f_bar
-                add3(mem.scratch, tree.entry(work, nodes[v], at.COTANGENT) + at.POSITION, x_bar)
+                add3(mem.scratch, tree.entry(work, nodes[v], places.COTANGENT) + places.POSITION, x_bar)
 
     @ti.func
     def is_crowded(mem: ti.template(), b):
         """Whether the last list had no room for a pair."""
-        return mem.integers[header(mem, b) + at.PAIRS_LOST] == 1
+        return mem.integers[header(mem, b) + places.PAIRS_LOST] == 1
 
     return SimpleNamespace(
         collect=collect,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from pliant.sims.fields import Field, Needs, Places
-from pliant.sims.part import Part, Phases
-from pliant.sims.rod import places as at
+from pliant.sims.failures import CAUSES, NOT_CONVERGED, Cause
+from pliant.sims.fields import Needs, Quantity, Record, numbers
+from pliant.sims.part import Part, Stages
+from pliant.sims.robot.effector_part import EffectorPart
+from pliant.sims.rod import places
+from pliant.sims.rod.places import CROWDED, FOLDED, TORN, Setup
 from pliant.sims.rod.rod import Wiring
 from pliant.sims.rod.topology import FLAT_FOLD, check_folds, check_natural_folds, edges
 
@@ -26,156 +30,120 @@ LONGEST_STRETCH = 2.0
 
 
 class RodPart(Part):
-    """The rod of a scene as a part of its World. One thread steps it: the work is linear in its vertices."""
+    """The rod of a scene as a part of its World. One thread steps it: the work is linear in its vertices.
 
-    elements = 0
+    Args:
+        scene: the rod, and what is around it.
+        effectors: the part of the effectors, if there are any.
+        soft_contact: contact sets in over a wide layer.
+    """
+
     element_name = "vertex"
+    causes = CAUSES | {
+        NOT_CONVERGED: Cause("the implicit step did not converge; the substep is too large or a clamp tears the rod"),
+        TORN: Cause("a clamp or a force tears the rod: an edge is more than twice its rest length", "position"),
+        CROWDED: Cause("the rod is crumpled: more pairs of its edges are in contact than there is room for"),
+        FOLDED: Cause(
+            "the rod is folded: two edges lie on each other, more than 178 degrees apart in direction", "position"
+        ),
+    }
 
-    def __init__(self, scene: Wiring, shape_kinds: tuple[int, ...], soft_contact: bool) -> None:
-        self.scene, self.rod, self.soft_contact = scene, scene.rod, soft_contact
-        self.shape_kinds = shape_kinds
-        self.key: tuple[Any, ...] = ("rod", shape_kinds, bool(scene.effectors), scene.self_contact is not None)
+    def __init__(self, scene: Wiring, effectors: EffectorPart | None, soft_contact: bool) -> None:
+        self.scene, self.rod, self.effectors, self.soft_contact = scene, scene.rod, effectors, soft_contact
+        shape_kinds = effectors.shape_kinds if effectors else None
+        self.key: tuple[Any, ...] = ("rod", shape_kinds, scene.self_contact is not None)
         self.count = len(self.rod)
         self.capacity = PAIRS * self.count
-        self.state_size = self.count * at.STATE_RECORD + 1
-        self.parameter_size = self.count * at.NODE_PARAMETERS + at.WORLD_PARAMETERS
-        self.control_size = 3 * scene.driven_count + (at.SCALES if scene.scaled else 0)
-        self.control_size += 3 * self.count if scene.forced else 0
         self._check_stretch(self.rod.position[None], self.rod.column("rest_length")[None])
 
-    def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
-        """Take the stretches that start at these offsets of each row."""
-        n = self.count
-
-        def state_field(name: str, offset: int) -> Field:
-            return Field(name, state + offset, (3,), n, at.STATE_RECORD)
-
-        def node_field(name: str, offset: int, shape: tuple[int, ...] = ()) -> Field:
-            return Field(name, parameter + offset, shape, n, at.NODE_PARAMETERS)
-
-        self.state_fields = [
-            state_field("position", at.POSITION),
-            state_field("velocity", at.VELOCITY),
-            state_field("director", at.DIRECTOR),
-        ]
-        self.world_at = parameter + n * at.NODE_PARAMETERS
-        self.parameter_fields = [
-            node_field("rest_length", at.REST_LENGTH),
-            node_field("mass", at.MASS),
-            node_field("stretch_stiffness", at.STRETCH),
-            node_field("bend_stiffness", at.BEND, (2,)),
-            node_field("twist_stiffness", at.TWIST),
-            node_field("natural_curvature", at.CURVATURE, (2,)),
-            node_field("natural_twist", at.NATURAL_TWIST),
-            node_field("bend_damping", at.BEND_DAMPING),
-            node_field("twist_damping", at.TWIST_DAMPING),
-            node_field("drag", at.DRAG),
-            node_field("quadratic_drag", at.QUADRATIC_DRAG),
-            Field("gravity", self.world_at + at.GRAVITY, (3,)),
-        ]
-        if self.scene.effectors:
-            self.parameter_fields.append(Field("contact_stiffness", self.world_at + at.CONTACT_STIFFNESS, ()))
-        if self.scene.self_contact is not None:
-            self.parameter_fields += [
-                Field("self_contact_stiffness", self.world_at + at.SELF_STIFFNESS, ()),
-                Field("self_friction", self.world_at + at.SELF_FRICTION, ()),
-            ]
-        self.control_fields = []
-        self.scale_at = control + 3 * self.scene.driven_count
-        if self.scene.driven_count:
-            self.control_fields.append(Field("driven_position", control, (3,), self.scene.driven_count, 3))
-        if self.scene.scaled:
-            self.control_fields.append(Field("parameter_scale", self.scale_at, (at.SCALES,)))
-        self.force_at = self.scale_at + (at.SCALES if self.scene.scaled else 0)
-        if self.scene.forced:
-            self.control_fields.append(Field("vertex_force", self.force_at, (3,), n, 3))
-        self.state_at, self.parameter_at, self.control_at = state, parameter, control
-
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
-        """The tree and its grips; where grips hold their vertices; the linear system."""
-        local = np.zeros((self.count, at.LOCAL_RECORD))
+        """Vertices and edges, the tree and its grips, where grips hold their vertices, the linear system."""
+        scene, n = self.scene, self.count
+        touch = scene.self_contact
+        local = np.zeros((n, places.LOCAL_RECORD))
         directors = self.rod.directors()
-        for v, k in enumerate(self.scene.grip_of):
+        for v, k in enumerate(scene.grip_of):
             if k >= 0:
-                pose = self.scene.effectors[k].pose
+                pose = scene.effectors[k].pose
                 R = rotation_matrix(pose[3:])
                 local[v] = np.concatenate([R.T @ (self.rod.position[v] - pose[:3]), R.T @ directors[v]])
         length = float(edges(self.rod.position, self.rod.tree)[1][1:].mean())
         onset = ONSET[self.soft_contact] * self.rod.radius
-        numbers = [self.rod.radius, onset, FRICTION_SPEED, length, LONGEST_STRETCH, ONSET[self.soft_contact]]
-        needs = Needs(
-            constants=np.concatenate([local.ravel(), numbers]),
-            integers={"parents": self.rod.tree, "grips": self.scene.grip_of},
-            scratch={"system": batch * self.count * at.WORK_RECORD},
+        values = [self.rod.radius, onset, FRICTION_SPEED, length, LONGEST_STRETCH, ONSET[self.soft_contact]]
+        controls = {
+            "driven": [Record("driven", [Quantity("driven_position", (3,), "m")], scene.driven_count)],
+            "scale": [numbers("scale", places.SCALES, title="parameter_scale")],
+            "vertex_force": [Record("vertex_force", [Quantity("vertex_force", (3,), "N")], n)],
+        }
+        offered = {"driven": scene.driven_count > 0, "scale": scene.scaled, "vertex_force": scene.forced}
+        work = places.self_contact_work(n, self.capacity)
+        return Needs(
+            state=[
+                Record("state", _state_quantities(), n),
+                Record("history", [Quantity("has_history", is_shown=False)]),
+            ],
+            parameters=[
+                Record("properties", _node_quantities(), n),
+                Record("world", _world_quantities(bool(scene.effectors), touch is not None)),
+            ],
+            controls=[record for name, records in controls.items() if offered[name] for record in records],
+            counts={
+                "count": n,
+                "max_iterations": scene.iterations,
+                "second_order": int(scene.integrator == "bdf2"),
+                "scaled": int(scene.scaled),
+                "forced": int(scene.forced),
+                "self_capacity": self.capacity,
+            }
+            | {name: 0 for name, is_there in offered.items() if not is_there},
+            constants={
+                "local": local.ravel(),
+                "numbers": np.array(values),
+                "self_radii": np.zeros(0) if touch is None else touch.radii(self.rod),
+            },
+            integers={
+                "parents": self.rod.tree,
+                "grips": scene.grip_of,
+                "pairs": 0 if touch is None else batch * (places.PAIR_HEADER + 2 * self.capacity),
+            },
+            scratch={
+                "system": batch * n * places.WORK_RECORD,
+                "self_work": 0 if touch is None else batch * work,
+            },
         )
-        if self.scene.self_contact is not None:
-            needs.constants = np.concatenate([needs.constants, self.scene.self_contact.radii(self.rod)])
-            needs.integers["pairs"] = batch * (at.PAIR_HEADER + 2 * self.capacity)
-            needs.scratch["self_contact"] = batch * at.self_contact_work(self.count, self.capacity)
-        return needs
 
-    def initial_state(self) -> np.ndarray:
-        """State row, shape (state_size,): at rest, with twist-free frames."""
-        rows = np.zeros((self.count, at.STATE_RECORD))
-        rows[:, at.POSITION : at.POSITION + 3] = self.rod.position
-        rows[:, at.DIRECTOR : at.DIRECTOR + 3] = self.rod.directors()
-        return np.concatenate([rows.ravel(), [0.0]])
+    def initial(self) -> Mapping[str, Any]:
+        """At rest, with twist-free frames; the parameters of the rod."""
+        rod, touch = self.rod, self.scene.self_contact
+        natural = rod.natural_strains()
+        names = ["rest_length", "mass", "stretch_stiffness", "bend_stiffness", "twist_stiffness"]
+        names += ["bend_damping", "twist_damping", "drag", "quadratic_drag"]
+        return {
+            "position": rod.position,
+            "director": rod.directors(),
+            **{name: rod.column(name) for name in names},
+            "natural_curvature": natural[:, :2],
+            "natural_twist": natural[:, 2],
+            "gravity": self.scene.gravity,
+            "contact_stiffness": self.scene.contact_stiffness,
+            "self_contact_stiffness": 0.0 if touch is None else touch.stiffness,
+            "self_friction": 0.0 if touch is None else touch.friction,
+        }
 
-    def initial_parameters(self) -> np.ndarray:
-        """Parameter row, shape (parameter_size,)."""
-        rod = self.rod
-        rows = np.zeros((self.count, at.NODE_PARAMETERS))
-        for place, name in (
-            (at.REST_LENGTH, "rest_length"),
-            (at.MASS, "mass"),
-            (at.STRETCH, "stretch_stiffness"),
-            (at.TWIST, "twist_stiffness"),
-            (at.BEND_DAMPING, "bend_damping"),
-            (at.TWIST_DAMPING, "twist_damping"),
-            (at.DRAG, "drag"),
-            (at.QUADRATIC_DRAG, "quadratic_drag"),
-        ):
-            rows[:, place] = rod.column(name)
-        rows[:, at.BEND : at.BEND + 2] = rod.column("bend_stiffness")
-        rows[:, at.CURVATURE : at.CURVATURE + 3] = rod.natural_strains()
-        touch = self.scene.self_contact
-        own = [0.0, 0.0] if touch is None else [touch.stiffness, touch.friction]
-        return np.concatenate([rows.ravel(), self.scene.gravity, [self.scene.contact_stiffness], own])
-
-    def write_header(self, header: np.ndarray, places: Places) -> None:
-        """Fill this part's stretch of the integer header."""
-        numbers_at = places.constants + self.count * at.LOCAL_RECORD
-        if self.scene.self_contact is not None:
-            header[at.SELF_RADIUS_AT] = numbers_at + at.NUMBERS
-            header[at.SELF_PAIRS_AT] = places.integers["pairs"]
-            header[at.SELF_WORK_AT] = places.scratch["self_contact"]
-            header[at.SELF_CAPACITY] = self.capacity
-        for place, value in (
-            (at.COUNT, self.count),
-            (at.STATE_AT, self.state_at),
-            (at.HISTORY_AT, self.state_at + self.count * at.STATE_RECORD),
-            (at.NODE_AT, self.parameter_at),
-            (at.WORLD_AT, self.world_at),
-            (at.CONTROL_AT, self.control_at),
-            (at.PARENT_AT, places.integers["parents"]),
-            (at.GRIP_AT, places.integers["grips"]),
-            (at.LOCAL_AT, places.constants),
-            (at.NUMBERS_AT, numbers_at),
-            (at.SYSTEM_AT, places.scratch["system"]),
-            (at.MAX_ITERATIONS, self.scene.iterations),
-            (at.SECOND_ORDER, int(self.scene.integrator == "bdf2")),
-            (at.SCALED, int(self.scene.scaled)),
-            (at.SCALE_AT, self.scale_at),
-            (at.FORCED, int(self.scene.forced)),
-            (at.FORCE_AT, self.force_at),
-        ):
-            header[place] = value
-
-    def phases(self, dim: int, fp: Any) -> Phases:
+    def stages(self, dim: int, fp: Any, device: bool) -> Stages:
         """One implicit step, and its adjoint."""
-        from pliant.sims.rod.kernels import rod_phases
+        from pliant.sims.rod.kernels import rod_stages
 
-        return rod_phases(fp, *self.key[1:])
+        effectors = self.effectors
+        return rod_stages(
+            Setup(
+                at=self.at,
+                fp=fp,
+                eff=effectors.at if effectors else None,
+                shape_kinds=effectors.shape_kinds if effectors else (),
+                has_self_contact=self.scene.self_contact is not None,
+            )
+        )
 
     def check_state(self, name: str, values: np.ndarray) -> None:
         """Edges have a length, directors too."""
@@ -217,6 +185,44 @@ class RodPart(Part):
                 f"position: vertices {int(self.rod.tree[i + 1])} and {i + 1} are {lengths[b, i]:.3g} m apart; the edge "
                 f"between them has rest length {rest[b, i]:.3g} m and may stretch {LONGEST_STRETCH:g}-fold"
             )
+
+
+def _state_quantities() -> list[Quantity]:
+    """Of a node, in the order of ``places``."""
+    hidden = ["old_position", "old_velocity", "strain", "old_strain"]
+    return [
+        Quantity("position", (3,), "m"),
+        Quantity("velocity", (3,), "m/s"),
+        Quantity("director", (3,)),
+        *(Quantity(name, (3,), is_shown=False) for name in hidden),
+    ]
+
+
+def _node_quantities() -> list[Quantity]:
+    """Parameters of a node, in the order of ``places``."""
+    return [
+        Quantity("rest_length", (), "m"),
+        Quantity("mass", (), "kg"),
+        Quantity("stretch_stiffness", (), "N"),
+        Quantity("bend_stiffness", (2,), "N m^2"),
+        Quantity("twist_stiffness", (), "N m^2"),
+        Quantity("natural_curvature", (2,), "1/m"),
+        Quantity("natural_twist", (), "rad/m"),
+        Quantity("bend_damping", (), "s"),
+        Quantity("twist_damping", (), "s"),
+        Quantity("drag", (), "N s/m"),
+        Quantity("quadratic_drag", (), "N s^2/m^2"),
+    ]
+
+
+def _world_quantities(touches_effectors: bool, touches_itself: bool) -> list[Quantity]:
+    """Parameters of the whole world, in the order of ``places``."""
+    return [
+        Quantity("gravity", (3,), "m/s^2"),
+        Quantity("contact_stiffness", (), "N/m", touches_effectors),
+        Quantity("self_contact_stiffness", (), "N/m", touches_itself),
+        Quantity("self_friction", (), "", touches_itself),
+    ]
 
 
 def rotation_matrix(q: np.ndarray) -> np.ndarray:

@@ -325,8 +325,8 @@ def test_gradient_while_what_is_injected_touches(name: str, action: list[float],
         rows = task.rows("cube")
         assert np.linalg.norm((rollout.state("position")[0, rows] - task.scene.position[rows]).mean(axis=0)) > 1e-4
     else:
-        assert np.linalg.norm(rollout.world.effector_force[0, task.cone_number]) > 1e-3
-    assert 100 < rollout.world.active_particles().sum() < len(task.scene.position)
+        assert np.linalg.norm(rollout.world.output("effector_force")[0, task.cone_number]) > 1e-3
+    assert 100 < rollout.world.derived("active").sum() < len(task.scene.position)
     analytic = (rollout.backward(None, None).actions[0] * direction).sum()
     numeric = (run(actions + h * direction) - run(actions - h * direction)) / (2 * h)
     rollout.close()

@@ -38,7 +38,7 @@ def gradient(world, controls):
     for c in controls:
         world.step(c)
     cotangents = {name: rng.standard_normal(world.state(name).shape) for name in world.state_names}
-    return reverse(world, cotangents, rng.standard_normal((len(controls), *world.effector_force.shape)))
+    return reverse(world, cotangents, rng.standard_normal((len(controls), *world.output("effector_force").shape)))
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["horizon known", "horizon unknown"])

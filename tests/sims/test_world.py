@@ -23,7 +23,7 @@ def rollout(world, controls):
     forces = []
     for c in controls:
         world.step(c)
-        forces.append(world.effector_force)
+        forces.append(world.output("effector_force"))
     found = {**states(world), "effector_force": np.array(forces)}
     if world.differentiable:
         rng = np.random.default_rng(7)
@@ -61,7 +61,7 @@ def plane():
 def test_gradients_of_several_steps(plane):
     world, controls = plane
     rng = np.random.default_rng(0)
-    cotangent = rng.standard_normal((STEPS, 1, world.effector_count, 3))
+    cotangent = rng.standard_normal((STEPS, 1, world.count("effector_position"), 3))
 
     def forward(x):
         world.reset()
@@ -70,7 +70,7 @@ def test_gradients_of_several_steps(plane):
         total = 0.0
         for c, force in zip(x["controls"], cotangent, strict=True):
             world.step(c)
-            total += np.vdot(force, world.effector_force)
+            total += np.vdot(force, world.output("effector_force"))
         return {"position": world.state("position"), "work": np.array(total)}
 
     def adjoint(x, c):
@@ -122,14 +122,14 @@ def test_loaded_states_are_those_of_the_rollout_and_stepping_goes_on(plane):
     seen = []
     for c in controls:
         world.step(c)
-        seen.append({**states(world), "force": world.effector_force})
+        seen.append({**states(world), "force": world.output("effector_force")})
     world.begin_adjoint()
     for t in reversed(range(STEPS)):
         world.load_step(t)
-        assert_same({**states(world), "force": world.effector_force}, seen[t])
+        assert_same({**states(world), "force": world.output("effector_force")}, seen[t])
         world.step_adjoint(t)
     world.end_adjoint()
-    assert_same({**states(world), "force": world.effector_force}, seen[-1])
+    assert_same({**states(world), "force": world.output("effector_force")}, seen[-1])
     world.step(controls[0])
     after = states(world)
     rollout(world, [*controls, controls[0]])
@@ -239,7 +239,11 @@ def test_a_scene_names_what_it_has():
     )
     assert world.parameter_names == ("youngs_modulus", "poissons_ratio", "density", "gravity", "wall_friction")
     assert world.state_names == ("position", "velocity", "affine_velocity", "deformation_gradient")
-    assert (world.control_size, world.effector_count, world.effector_force.shape) == (0, 0, (1, 0, 3))
+    assert (world.control_size, world.count("effector_position"), world.output("effector_force").shape) == (
+        0,
+        0,
+        (1, 0, 3),
+    )
     world.step(np.zeros((1, 0)))
     np.testing.assert_allclose(world.state("velocity")[0, 0], [0, -9.81 * 2e-4], rtol=1e-9)
     world.close()

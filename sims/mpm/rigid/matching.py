@@ -34,38 +34,40 @@ The means within xi, rho and v* - V contribute nothing, as the factors beside th
 
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
 
-from pliant.sims.fields import CELL, DT, PARAMETER, STATE, TEAM
+from pliant.sims.fields import DT, PARAMETER, STATE
 from pliant.sims.math.products import product_functions
 from pliant.sims.math.svd import svd_functions
-from pliant.sims.mpm import places as at
+from pliant.sims.mpm import places
 from pliant.sims.mpm.laws.yielding import BULK, law_size
+from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.rigid.bodies import ROW
 from pliant.sims.mpm.stencil import FLOAT_MASK, stencil_functions
+from pliant.sims.part import Body, Stage
 from pliant.sims.runtime import ti
 
 
 @cache
-def rigid_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
-    """For a scene of the materials ``kinds``: ``project(mem, b, k, r_out)`` and ``project_adjoint(mem, b, k, r_in,
-    r_out)`` of body k, the phases ``match`` and ``match_adjoint`` of all, ``count(mem)`` of bodies and
+def rigid_functions(setup: Setup) -> SimpleNamespace:
+    """Functions of body k: ``project(mem, b, k, r_out)`` and ``project_adjoint(mem, b, k, r_in, r_out)``.
+
     ``velocity_before(mem, row, place)``: v* of the rigid particle ``place``, of the substep that led to ``row``.
 
     What the reverse sweep needs of the moved particles, v* and axial(C*), stands in the row behind the particles'
     records; x* follows from it.
     """
+    at, dim, fp, kinds = setup.at, setup.dim, setup.fp, setup.kinds
     wide = ti.f64
     turns = 1 if dim == 2 else 3
-    kept_size = at.rigid_record_size(dim)
+    kept_size = places.rigid_record_size(dim)
     vec = ti.types.vector(dim, wide)
     mat = ti.types.matrix(dim, dim, wide)
     spin = ti.types.vector(turns, wide)
-    stencil = stencil_functions(dim, fp, False)
+    stencil = stencil_functions(setup)
     load_vec, store_vec, store_mat = stencil.load_vec, stencil.store_vec, stencil.store_mat
     products = product_functions(dim, wide)
     svd = svd_functions(dim, wide).svd
-    record, parameters = at.record_size(dim), at.parameter_size(dim, law_size(kinds) > BULK)
+    record, parameters = places.record_size(dim), places.parameter_size(dim, law_size(kinds) > BULK)
     V_AT, C_AT = dim, 2 * dim
 
     # ------------------------------------------------------------------ vectors and rotations
@@ -138,24 +140,20 @@ def rigid_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespac
     # ------------------------------------------------------------------ particles
 
     @ti.func
-    def count(mem: ti.template()):
-        return mem.integers[at.RIGID_COUNT]
-
-    @ti.func
     def body(mem: ti.template(), k):
         """First particle, number of particles and first place of body k."""
-        o = mem.integers[at.RIGID_AT] + ROW * k
+        o = mem.integers[at.rigid_table] + ROW * k
         return mem.integers[o], mem.integers[o + 1], mem.integers[o + 2]
 
     @ti.func
     def state_of(mem: ti.template(), row, p):
         h = ti.static(mem.integers)
-        return (row * h[STATE] + h[at.STATE_AT] + p * record) & FLOAT_MASK
+        return (row * h[STATE] + h[at.state] + p * record) & FLOAT_MASK
 
     @ti.func
     def kept_of(mem: ti.template(), row, place):
         h = ti.static(mem.integers)
-        return (row * h[STATE] + h[at.STATE_AT] + h[at.COUNT] * record + place * kept_size) & FLOAT_MASK
+        return (row * h[STATE] + h[at.state] + h[at.count] * record + place * kept_size) & FLOAT_MASK
 
     @ti.func
     def velocity_before(mem: ti.template(), row, place):
@@ -171,14 +169,14 @@ def rigid_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespac
 
     @ti.func
     def rest(mem: ti.template(), place):
-        return wide_vec(mem.constants, mem.integers[at.RIGID_REST_AT] + place * dim)
+        return wide_vec(mem.constants, mem.integers[at.rigid_rest] + place * dim)
 
     @ti.func
     def mass_of(mem: ti.template(), b, p):
         """Volume and mass, and where the density stands."""
         h = ti.static(mem.integers)
-        q = b * h[PARAMETER] + h[at.PARTICLE_AT] + p * parameters + at.DENSITY
-        volume = ti.cast(mem.constants[h[at.VOLUME_AT] + p], wide)
+        q = b * h[PARAMETER] + h[at.properties] + p * parameters + places.DENSITY
+        volume = ti.cast(mem.constants[h[at.volumes] + p], wide)
         return volume, volume * ti.cast(mem.parameters[q], wide), q
 
     @ti.func
@@ -201,7 +199,7 @@ def rigid_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespac
     @ti.func
     def affine_moment(mem: ti.template()):
         """D"""
-        cell = ti.cast(mem.constants[CELL], wide)
+        cell = ti.cast(mem.constants[at.cell], wide)
         return cell * cell * wide(0.25)
 
     @ti.func
@@ -318,24 +316,22 @@ def rigid_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespac
             m_bar += L_bar.dot(cross(xi, dv) + D * spun) + rho.dot(stencil.apply(S_bar, rho))
             mem.parameter_adjoint[q] = mem.parameter_adjoint[q] + ti.cast(volume * m_bar / M, fp)
 
-    @ti.func
-    def match(mem: ti.template(), b, c, r_in, r_out, substep):
-        """Phase of a team: each body by one member."""
-        for k in range(count(mem)):
-            if k % mem.integers[TEAM] == c:
-                project(mem, b, k, r_out)
+    return SimpleNamespace(project=project, project_adjoint=project_adjoint, velocity_before=velocity_before)
+
+
+@cache
+def rigid_stage(setup: Setup) -> Stage:
+    """Shapes of the rigid bodies, after their particles have moved each for itself."""
+    rigid = rigid_functions(setup)
 
     @ti.func
-    def match_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
-        for k in range(count(mem)):
-            if k % mem.integers[TEAM] == c:
-                project_adjoint(mem, b, k, r_in, r_out)
+    def match(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        for k in range(first, stop):
+            rigid.project(mem, b, k, row_out)
 
-    return SimpleNamespace(
-        count=count,
-        project=project,
-        project_adjoint=project_adjoint,
-        match=match,
-        match_adjoint=match_adjoint,
-        velocity_before=velocity_before,
-    )
+    @ti.func
+    def match_adjoint(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        for k in range(first, stop):
+            rigid.project_adjoint(mem, b, k, row_in, row_out)
+
+    return Stage([Body(match, setup.at.rigid_count)], [Body(match_adjoint, setup.at.rigid_count)])

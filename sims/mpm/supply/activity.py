@@ -5,45 +5,48 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.fields import STATE
-from pliant.sims.mpm import places as at
+from pliant.sims.mpm import places
+from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.stencil import stencil_functions
-from pliant.sims.mpm.supply import places as inj
+from pliant.sims.mpm.supply import places as supply
 from pliant.sims.runtime import ti
 
 
 @cache
-def activity_functions(dim: int, fp: Any) -> SimpleNamespace:
+def activity_functions(setup: Setup) -> SimpleNamespace:
     """Who takes part in the motion, decided from the state of a row r = frame * batch + world alone.
 
     ``is_active(mem, r, p)``: particle p neither waits nor lies in a drain.  ``is_emitted(mem, r_in, r_out, p)``: it
     waits at r_in and no longer at r_out.
     """
-    record = at.record_size(dim)
+    at, dim = setup.at, setup.dim
+    inj: Any = setup.inj
+    record = places.record_size(dim)
 
     @ti.func
     def injected_at(mem: ti.template(), r, j):
         """Where the injected quanta of injector j stand in row r; the remainder follows."""
         h = ti.static(mem.integers)
-        return r * h[STATE] + h[inj.STATE_AT] + 2 * j
+        return r * h[STATE] + h[inj.injected] + 2 * j
 
     @ti.func
     def waits(mem: ti.template(), r, e):
         """Whether the particle of entry e of the pools waits: comparisons only, so that all phases agree."""
         h = ti.static(mem.integers)
-        i = injected_at(mem, r, h[h[inj.OWNER_AT] + e])
-        k = h[inj.POOL_AT] + e * inj.POOL_SIZE
-        ahead = mem.frames[i] > mem.constants[k + inj.QUANTA]
-        if mem.frames[i] == mem.constants[k + inj.QUANTA]:
-            ahead = mem.frames[i + 1] > mem.constants[k + inj.REMAINDER]
+        i = injected_at(mem, r, h[h[inj.owners] + e])
+        k = h[inj.pool] + e * supply.POOL_SIZE
+        ahead = mem.frames[i] > mem.constants[k + supply.QUANTA]
+        if mem.frames[i] == mem.constants[k + supply.QUANTA]:
+            ahead = mem.frames[i + 1] > mem.constants[k + supply.REMAINDER]
         return not ahead
 
     @ti.func
     def is_drained(mem: ti.template(), r, p):
         h = ti.static(mem.integers)
         drained = False
-        x = r * h[STATE] + h[at.STATE_AT] + p * record
-        for k in range(h[inj.DRAINS]):
-            o = h[inj.DRAIN_AT] + k * 2 * dim
+        x = r * h[STATE] + h[at.state] + p * record
+        for k in range(h[inj.drain_count]):
+            o = h[inj.drains] + k * 2 * dim
             inside = True
             for d in ti.static(range(dim)):
                 if mem.frames[x + d] <= mem.constants[o + d] or mem.frames[x + d] >= mem.constants[o + dim + d]:
@@ -54,17 +57,17 @@ def activity_functions(dim: int, fp: Any) -> SimpleNamespace:
 
     @ti.func
     def is_active(mem: ti.template(), r, p):
-        e = mem.integers[mem.integers[inj.ENTRY_AT] + p]
+        e = mem.integers[mem.integers[inj.entries] + p]
         active = True
         if e >= 0:
             active = not waits(mem, r, e)
-        if active and e != inj.RIGID:
+        if active and e != supply.RIGID:
             active = not is_drained(mem, r, p)
         return active
 
     @ti.func
     def is_emitted(mem: ti.template(), r_in, r_out, p):
-        e = mem.integers[mem.integers[inj.ENTRY_AT] + p]
+        e = mem.integers[mem.integers[inj.entries] + p]
         emitted = False
         if e >= 0:
             emitted = waits(mem, r_in, e) and not waits(mem, r_out, e)
@@ -74,19 +77,20 @@ def activity_functions(dim: int, fp: Any) -> SimpleNamespace:
 
 
 @cache
-def rest_functions(dim: int, fp: Any) -> SimpleNamespace:
+def rest_functions(setup: Setup) -> SimpleNamespace:
     """``rest`` and ``rest_adjoint`` of a particle that takes no part: it keeps place and deformation and rests. Whoever
     is emitted is left to the injector, forward and back."""
-    activity, stencil = activity_functions(dim, fp), stencil_functions(dim, fp, False)
-    record = at.record_size(dim)
+    at, dim, fp = setup.at, setup.dim, setup.fp
+    activity, stencil = activity_functions(setup), stencil_functions(setup)
+    record = places.record_size(dim)
     MOTION, F_AT = dim, 2 * dim + dim * dim  # velocity and affine velocity lie side by side
 
     @ti.func
     def rest(mem: ti.template(), r_in, r_out, p):
         if not activity.is_emitted(mem, r_in, r_out, p):
             h = ti.static(mem.integers)
-            i = r_in * h[STATE] + h[at.STATE_AT] + p * record
-            o = r_out * h[STATE] + h[at.STATE_AT] + p * record
+            i = r_in * h[STATE] + h[at.state] + p * record
+            o = r_out * h[STATE] + h[at.state] + p * record
             stencil.store_vec(mem.frames, o, stencil.load_vec(mem.frames, i))
             for k in range(MOTION, F_AT):
                 mem.frames[o + k] = fp(0.0)
@@ -96,7 +100,7 @@ def rest_functions(dim: int, fp: Any) -> SimpleNamespace:
     def rest_adjoint(mem: ti.template(), b, r_in, r_out, p):
         """x_bar = x'_bar, F_bar = F'_bar, v_bar = 0, C_bar = 0; all 0 if emitted."""
         h = ti.static(mem.integers)
-        a = b * h[STATE] + h[at.STATE_AT] + p * record
+        a = b * h[STATE] + h[at.state] + p * record
         is_new = activity.is_emitted(mem, r_in, r_out, p)
         for k in range(record):
             if is_new or (k >= MOTION and k < F_AT):
@@ -105,9 +109,9 @@ def rest_functions(dim: int, fp: Any) -> SimpleNamespace:
     return SimpleNamespace(rest=rest, rest_adjoint=rest_adjoint)
 
 
-def supplied_transfers(dim: int, fp: Any, transfers: SimpleNamespace) -> SimpleNamespace:
+def supplied_transfers(setup: Setup, transfers: SimpleNamespace) -> SimpleNamespace:
     """The transfers of a scene with injectors or drains: particles that take no part leave the grid alone."""
-    activity, resting = activity_functions(dim, fp), rest_functions(dim, fp)
+    activity, resting = activity_functions(setup), rest_functions(setup)
 
     @ti.func
     def scatter(mem: ti.template(), b, n0, r_in, r_out, p):
@@ -122,20 +126,20 @@ def supplied_transfers(dim: int, fp: Any, transfers: SimpleNamespace) -> SimpleN
             resting.rest(mem, r_in, r_out, p)
 
     @ti.func
-    def scatter_adjoint(mem: ti.template(), b, n0, r_in, p):
+    def gather_adjoint(mem: ti.template(), b, n0, r_in, p):
         if activity.is_active(mem, r_in, p):
-            transfers.scatter_adjoint(mem, b, n0, r_in, p)
+            transfers.gather_adjoint(mem, b, n0, r_in, p)
 
     @ti.func
-    def gather_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, p):
+    def scatter_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, p):
         if activity.is_active(mem, r_in, p):
-            transfers.gather_adjoint(mem, b, c, n0, r_in, r_out, p)
+            transfers.scatter_adjoint(mem, b, c, n0, r_in, r_out, p)
         else:
             resting.rest_adjoint(mem, b, r_in, r_out, p)
 
     return SimpleNamespace(
         scatter=scatter,
         gather=gather,
-        scatter_adjoint=scatter_adjoint,
         gather_adjoint=gather_adjoint,
+        scatter_adjoint=scatter_adjoint,
     )

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from pliant.sims.fields import Field, Needs, Places
+from pliant.sims.fields import Needs, Quantity, Record, numbers
 from pliant.sims.inputs import shown
+from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.supply.nozzles import Injector
-from pliant.sims.mpm.supply.places import (
-    COUNT,
-    DRAIN_AT,
-    DRAINS,
-    EFFECTOR_AT,
-    ENTRY_AT,
-    FLOW_AT,
-    INJECTOR_AT,
-    INJECTOR_SIZE,
-    NO_POOL,
-    OWNER_AT,
-    P_SIZE,
-    PARTIAL_AT,
-    PARTICLE_AT,
-    POOL,
-    POOL_AT,
-    POOL_SIZE,
-    RIGID,
-    STATE_AT,
-)
-from pliant.sims.part import Part, Passes, Phases
+from pliant.sims.mpm.supply.places import NO_POOL, P_SIZE, RIGID
+from pliant.sims.part import Part, Read, Stages
 
 
 def injected_volume(world: Any) -> np.ndarray:
@@ -40,9 +23,21 @@ def injected_volume(world: Any) -> np.ndarray:
 
 
 class InjectorPart(Part):
-    """The injectors and drains of a scene as a part of a World."""
+    """The injectors and drains of a scene as a part of a World.
+
+    Args:
+        scene: with injectors or drains.
+        dt: duration of a substep [s].
+
+    Attributes:
+        setup: of the scene's bodies, given (dim, fp, device); the scene sets it.
+
+    Raises:
+        ValueError: what an injector lets in could cross more than a cell in a substep.
+    """
 
     key: tuple[Any, ...] = ("injectors",)
+    setup: Callable[[int, Any, bool], Setup]
 
     def __init__(self, scene: Any, dt: float) -> None:
         self.scene = scene
@@ -56,7 +51,6 @@ class InjectorPart(Part):
                     f"injector {injector.name!r}: max_flow={shown(injector.max_flow)} would cross more than a cell in "
                     f"dt={dt!r} s; through this opening it may be at most {fastest:.3g} m^{self.dim}/s"
                 )
-        self.state_size, self.control_size, self.partial_size = 2 * self.count, self.count, P_SIZE * self.count
         pools = [scene.group(injector.body) for injector in self.injectors]
         none = np.zeros(0, np.int32)
         self.particles = np.concatenate([none, *(np.arange(pool.start, pool.stop, dtype=np.int32) for pool in pools)])
@@ -79,20 +73,6 @@ class InjectorPart(Part):
             ranks.append(np.stack([whole, rest], 1))
         return np.concatenate(ranks)
 
-    def lay_out(self, state: int, parameter: int, control: int, output: int) -> None:
-        """Take the stretches that start at these offsets of each row."""
-        self.state_at, self.control_at = state, control
-        if self.count:
-            self.state_fields = [
-                Field("injected_quanta", state, (), self.count, 2),
-                Field("injected_remainder", state + 1, (), self.count, 2),
-            ]
-            self.control_fields = [Field("injector_flow", control, (self.count,))]
-
-    def initial_state(self) -> np.ndarray:
-        """Nothing is injected yet, shape (2 * count,)."""
-        return np.zeros(self.state_size)
-
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
         """Records of injectors, pools and drains; which particle is which."""
         d, scene = self.dim, self.scene
@@ -110,43 +90,38 @@ class InjectorPart(Part):
         )
         entries[self.particles] = np.arange(len(self.particles))
         names = [effector.name for effector in scene.effectors]
-        effectors = np.array([names.index(injector.effector) for injector in self.injectors], np.int32)
+        none, volume = np.zeros(0), f"m^{d}"
+        injected = [Quantity("injected_quanta"), Quantity("injected_remainder", (), volume)]
         return Needs(
-            constants=np.concatenate([*injectors, pool.ravel(), *drains]),
-            integers={"effectors": effectors, "entries": entries, "particles": self.particles, "owners": self.owner},
+            state=[Record("injected", injected, self.count)] if self.count else [],
+            controls=[numbers("flow", self.count, f"{volume}/s", "injector_flow")] if self.count else [],
+            counts={"count": self.count, "pool_size": len(self.particles), "drain_count": len(scene.drains)}
+            | ({} if self.count else {"injected": 0, "flow": 0}),
+            constants={
+                "injectors": np.concatenate([none, *injectors]),
+                "pool": pool.ravel(),
+                "drains": np.concatenate([none, *drains]),
+            },
+            integers={
+                "effectors": np.array([names.index(injector.effector) for injector in self.injectors], np.int32),
+                "entries": entries,
+                "particles": self.particles,
+                "owners": self.owner,
+            },
+            partial={"partial": P_SIZE * self.count},
         )
 
-    def write_header(self, header: np.ndarray, places: Places) -> None:
-        """Fill this part's stretch of the integer header."""
-        pool_at = places.constants + self.count * INJECTOR_SIZE
-        for at, value in (
-            (COUNT, self.count),
-            (POOL, len(self.particles)),
-            (STATE_AT, self.state_at),
-            (FLOW_AT, self.control_at),
-            (INJECTOR_AT, places.constants),
-            (POOL_AT, pool_at),
-            (EFFECTOR_AT, places.integers["effectors"]),
-            (ENTRY_AT, places.integers["entries"]),
-            (PARTICLE_AT, places.integers["particles"]),
-            (OWNER_AT, places.integers["owners"]),
-            (DRAINS, len(self.scene.drains)),
-            (DRAIN_AT, pool_at + len(self.particles) * POOL_SIZE),
-            (PARTIAL_AT, places.partial),
-        ):
-            header[at] = value
+    def initial(self) -> Mapping[str, Any]:
+        """Nothing is injected yet."""
+        return {}
 
-    def phases(self, dim: int, fp: Any) -> Phases:
-        """Flow, emission, and back."""
-        from pliant.sims.mpm.supply.kernels import injector_functions
+    def stages(self, dim: int, fp: Any, device: bool) -> Stages:
+        """Flow, and emission when all else has moved."""
+        if not self.count:
+            return Stages([])
+        from pliant.sims.mpm.supply.kernels import injector_stages
 
-        return injector_functions(dim, fp, False).phases
-
-    def passes(self, dim: int, fp: Any) -> Passes:
-        """The same with a thread for each particle of a pool."""
-        from pliant.sims.mpm.supply.kernels import injector_functions
-
-        return injector_functions(dim, fp, True).passes
+        return injector_stages(self.setup(dim, fp, device))
 
     def check_state(self, name: str, values: np.ndarray) -> None:
         """Quanta are counts; remainders are shares of a quantum."""
@@ -157,10 +132,10 @@ class InjectorPart(Part):
                 f"injected_remainder must lie in 0..{self.quanta.tolist()} [m^{self.dim}], a quantum of each injector"
             )
 
-    def check_controls(self, controls: np.ndarray) -> None:
+    def check_controls(self, values: dict[str, np.ndarray]) -> None:
         """Flows lie between 0 and ``max_flow``."""
         for j, injector in enumerate(self.injectors):
-            flow = controls[:, self.control_at + j]
+            flow = values["injector_flow"][:, j]
             if flow.min() < 0 or flow.max() > injector.max_flow * (1 + 1e-6):
                 worst = float(flow.min() if flow.min() < 0 else flow.max())
                 raise ValueError(
@@ -168,18 +143,24 @@ class InjectorPart(Part):
                     f"m^{self.dim}/s"
                 )
 
-    def idle(self, state: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which particles wait in a pool and which lie in a drain, (B, N) booleans each: as the kernels decide it."""
+    def waiting(self, read: Read) -> np.ndarray:
+        """Which particles wait in a pool, (B, N) booleans: as the kernels decide it."""
+        position = read("position")
         waiting = np.zeros(position.shape[:2], bool)
-        own = state[:, self.state_at : self.state_at + self.state_size].reshape(len(state), self.count, 2)
-        whole, rest = own[:, self.owner, 0], own[:, self.owner, 1]
-        quanta, remainder = self.ranks.astype(state.dtype).T
-        waiting[:, self.particles] = ~((whole > quanta) | ((whole == quanta) & (rest > remainder)))
-        drained = np.zeros_like(waiting)
+        if self.count:
+            whole, rest = read("injected_quanta")[:, self.owner], read("injected_remainder")[:, self.owner]
+            quanta, remainder = self.ranks.astype(position.dtype).T
+            waiting[:, self.particles] = ~((whole > quanta) | ((whole == quanta) & (rest > remainder)))
+        return waiting
+
+    def drained(self, read: Read) -> np.ndarray:
+        """Which particles lie in a drain, (B, N) booleans."""
+        position = read("position")
+        drained = np.zeros(position.shape[:2], bool)
         for drain in self.scene.drains:
-            low, high = np.asarray(drain.low, state.dtype), np.asarray(drain.high, state.dtype)
+            low, high = np.asarray(drain.low, position.dtype), np.asarray(drain.high, position.dtype)
             drained |= ((position > low) & (position < high)).all(-1)
         for body in self.scene.bodies:
             if body.material == "rigid":
                 drained[:, self.scene.group(body.name)] = False
-        return waiting, drained & ~waiting
+        return drained & ~self.waiting(read)

@@ -27,6 +27,9 @@ from pliant.sims.mpm.bodies import Body, Matter
 from pliant.sims.mpm.laws.laws import ELASTIC
 from pliant.sims.world import World
 
+PARTED, COLLAPSED = 21, 22
+"""Codes of the failures."""
+
 REACH = 1.5
 """Spacings within which two particles of the scene are neighbours; the spacing is the edge of a particle's volume."""
 
@@ -105,7 +108,7 @@ def _scene_of(world: World) -> Matter:
 
 def _largest(world: World, scene: Matter, measure, *, nothing: float) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
     """The largest value of ``measure(position, pairs)`` over the active neighbours of each elastic body."""
-    pairs, position, active = neighbours(scene), world.state("position").astype(float), world.active_particles()
+    pairs, position, active = neighbours(scene), world.state("position").astype(float), world.derived("active")
     largest = {}
     for body in scene.bodies:
         if body.material in ELASTIC:

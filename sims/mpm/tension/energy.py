@@ -52,9 +52,6 @@ SHARE = 0.813
 REACH = 3
 """How many cells D f(c_s) reaches beyond the particles' stencils."""
 
-STAGES = 5
-"""Phases from the colours of the particles to the potential, between scattering and the update of the nodes."""
-
 STIFFNESS = 20.0
 """Least bulk modulus of a liquid in units of gamma / cell. Of a drop at 10 particles are flung off."""
 

@@ -17,9 +17,10 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.fields import CELL, DT, INVERSE_CELL, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, TEAM, TWIN
-from pliant.sims.mpm import places as at
+from pliant.sims.fields import DT, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, TEAM, TWIN
+from pliant.sims.mpm import places
 from pliant.sims.mpm.laws.yielding import LIQUID
+from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.supply.activity import activity_functions
 from pliant.sims.mpm.tension.energy import EPSILON, REACH, SHARE, field_count
@@ -30,20 +31,23 @@ CURVATURE, SMOOTH, PHASE, TURN, WORK, OTHER, UNIT = range(7)
 
 
 @cache
-def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: bool, atomic: bool) -> SimpleNamespace:
+def tension_functions(setup: Setup) -> SimpleNamespace:
     """Functions of a particle and of a node; ``atomic``: threads share colours and partial sums (a GPU).
 
     ``scatter(mem, b, place, r, p)`` adds particle p to the colours from ``place`` on; ``pull(mem, b, r, p)`` adds to
-    its position's cotangent. ``stages`` and ``stages_adjoint`` are functions (mem, b, c, low, high, wide_low,
+    its position's cotangent. ``functions`` and ``functions_adjoint`` are functions (mem, b, c, low, high, wide_low,
     wide_high, node, n) of the nodes in the grown box, given the box, the grown box and the index n of the node;
     ``impulse(mem, b, low, high, node)`` is what a node of the box takes in a substep.
     """
+    at, dim, fp, kinds = setup.at, setup.dim, setup.fp, setup.kinds
+    inj: Any = setup.inj
+    has_supply = inj is not None
     vec = ti.types.vector(dim, fp)
     ivec = ti.types.vector(dim, ti.i32)
-    stencil = stencil_functions(dim, fp, atomic)
-    activity = activity_functions(dim, fp)
+    stencil = stencil_functions(setup)
+    activity: Any = activity_functions(setup) if setup.inj else None
     add, holds, index, step_node = stencil.add, stencil.holds, stencil.index, stencil.step_node
-    record, sums = at.record_size(dim), at.world_sums(dim)
+    record, sums = places.record_size(dim), places.world_sums(dim)
     last = dim - 1
     only_liquid = kinds == (LIQUID,)
 
@@ -51,18 +55,18 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
     def colour_at(mem: ti.template(), b, c):
         """First node of member c's copy of the colours; copy 0 holds their sum once they are collected."""
         h = ti.static(mem.integers)
-        return h[at.COLOUR_AT] + (b * h[TEAM] + c) * h[at.NODES]
+        return h[at.colour] + (b * h[TEAM] + c) * h[at.nodes]
 
     @ti.func
     def field_at(mem: ti.template(), b, k):
         h = ti.static(mem.integers)
-        return h[at.FIELDS_AT] + (b * ti.static(field_count(dim)) + k) * h[at.NODES]
+        return h[at.fields] + (b * ti.static(field_count(dim)) + k) * h[at.nodes]
 
     @ti.func
     def partial_at(mem: ti.template(), b, c):
         """Where member c sums up the cotangent of the surface tension."""
         h = ti.static(mem.integers)
-        return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT] + sums + h[at.GROUPS]
+        return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.partial] + sums + h[at.groups]
 
     @ti.func
     def grown(mem: ti.template(), low, high):
@@ -70,7 +74,7 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
         wide_low, wide_high = low, high
         for d in ti.static(range(dim)):
             wide_low[d] = ti.max(low[d] - REACH, 0)
-            wide_high[d] = ti.min(high[d] + REACH, mem.integers[at.EXTENT + d] - 1)
+            wide_high[d] = ti.min(high[d] + REACH, mem.integers[at.extent + d] - 1)
         return wide_low, wide_high
 
     # ------------------------------------------------------------------ operators
@@ -110,7 +114,7 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
         """D along axis d of a scalar, 0 outside the box, at a node inside."""
         step = 1
         for e in ti.static(range(d + 1, dim)):
-            step *= mem.integers[at.EXTENT + e]
+            step *= mem.integers[at.extent + e]
         total = fp(0.0)
         if node[d] < high[d]:
             total += fp(0.5) * mem.scratch[place + n + step]
@@ -132,27 +136,27 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
         total = fp(0.0)
         place = field_at(mem, b, UNIT)
         for d in ti.static(range(dim)):
-            total += difference(mem, place + d * mem.integers[at.NODES], low, high, node, n, d)
+            total += difference(mem, place + d * mem.integers[at.nodes], low, high, node, n, d)
         return total
 
     @ti.func
     def store_vector(mem: ti.template(), b, n, v):
         place = field_at(mem, b, UNIT) + n
         for d in ti.static(range(dim)):
-            mem.scratch[place + d * mem.integers[at.NODES]] = v[d]
+            mem.scratch[place + d * mem.integers[at.nodes]] = v[d]
 
     @ti.func
     def scale(mem: ti.template()):
         """a over the surface tension: dt cell^(dim - 2) / share."""
         a = mem.constants[DT] * fp(1.0 / SHARE)
         if ti.static(dim == 3):
-            a *= mem.constants[CELL]
+            a *= mem.constants[at.cell]
         return a
 
     @ti.func
     def tension(mem: ti.template(), b):
         h = ti.static(mem.integers)
-        return mem.parameters[b * h[PARAMETER] + h[at.SURFACE_AT]]
+        return mem.parameters[b * h[PARAMETER] + h[at.surface_tension]]
 
     @ti.func
     def impulse(mem: ti.template(), b, low, high, node):
@@ -197,7 +201,7 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
     def momentum_cotangent(mem: ti.template(), b, n):
         """p"""
         h = ti.static(mem.integers)
-        return stencil.narrow(mem.grid[b * h[TEAM] * h[at.NODES] + n + h[TWIN]])
+        return stencil.narrow(mem.grid[h[at.grid] + b * h[TEAM] * h[at.nodes] + n + h[TWIN]])
 
     @ti.func
     def force_adjoint(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
@@ -257,7 +261,7 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
     def is_liquid(mem: ti.template(), r, p):
         counts = True
         if ti.static(not only_liquid):
-            counts = mem.integers[mem.integers[at.INFO_AT] + 2 * p] == LIQUID
+            counts = mem.integers[mem.integers[at.info] + 2 * p] == LIQUID
         if ti.static(has_supply):
             if counts:
                 counts = activity.is_active(mem, r, p)
@@ -266,16 +270,16 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
     @ti.func
     def fraction(mem: ti.template(), p):
         """Volume of particle p in cells."""
-        share = mem.constants[mem.integers[at.VOLUME_AT] + p]
+        share = mem.constants[mem.integers[at.volumes] + p]
         for _ in ti.static(range(dim)):
-            share *= mem.constants[INVERSE_CELL]
+            share *= mem.constants[at.inverse_cell]
         return share
 
     @ti.func
     def scatter(mem: ti.template(), b, place, r, p):
         if is_liquid(mem, r, p):
             h = ti.static(mem.integers)
-            first, f = stencil.locate(mem, r * h[STATE] + h[at.STATE_AT] + p * record)
+            first, f = stencil.locate(mem, r * h[STATE] + h[at.state] + p * record)
             stride_i, stride_j = stencil.strides(mem)
             w = stencil.weights(f)
             share = fraction(mem, p)
@@ -296,7 +300,7 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
         """x_bar += volume / cell^(dim + 1) sum c_bar_i grad w_i"""
         if is_liquid(mem, r, p):
             h = ti.static(mem.integers)
-            first, f = stencil.locate(mem, r * h[STATE] + h[at.STATE_AT] + p * record)
+            first, f = stencil.locate(mem, r * h[STATE] + h[at.state] + p * record)
             stride_i, stride_j = stencil.strides(mem)
             w, dw = stencil.weights(f), stencil.weight_slopes(f)
             place = field_at(mem, b, OTHER)
@@ -318,8 +322,8 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
                     along[last] += w[i, 0] * row_last
                     n = step_node(n, stride_j)
                 plane = step_node(plane, stride_i)
-            share = fraction(mem, p) * mem.constants[INVERSE_CELL]
-            a = b * h[STATE] + h[at.STATE_AT] + p * record
+            share = fraction(mem, p) * mem.constants[at.inverse_cell]
+            a = b * h[STATE] + h[at.state] + p * record
             for d in ti.static(range(dim)):
                 mem.adjoint[a + d] = mem.adjoint[a + d] + share * along[d]
 
@@ -331,6 +335,6 @@ def tension_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_supply: boo
         impulse=impulse,
         scatter=scatter,
         pull=pull,
-        stages=[smooth_colour, normal, curvature, smooth_curvature],
-        stages_adjoint=[force_adjoint, spread, smooth_spread, normal_adjoint, phase_adjoint, colour_adjoint],
+        functions=[smooth_colour, normal, curvature, smooth_curvature],
+        functions_adjoint=[force_adjoint, spread, smooth_spread, normal_adjoint, phase_adjoint, colour_adjoint],
     )

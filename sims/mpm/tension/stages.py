@@ -1,160 +1,97 @@
-"""Where the stages of surface tension come between the phases, and the passes, of the material point method."""
+"""The stages of surface tension between those of the material point method."""
 
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.fields import PARAMETER, TEAM
-from pliant.sims.mpm import places as at
-from pliant.sims.part import Pass, Passes, Phases
+from pliant.sims.fields import TEAM
+from pliant.sims.mpm.boxes import box_functions
+from pliant.sims.mpm.places import Setup
+from pliant.sims.mpm.stencil import stencil_functions
+from pliant.sims.mpm.tension.kernels import tension_functions
+from pliant.sims.part import Body, Stage
 from pliant.sims.runtime import ti
 
 
-def tense_phases(dim: int, fp: Any, tension: SimpleNamespace, tools: SimpleNamespace, phases: Phases) -> Phases:
-    """The phases of a team, with those of surface tension between them.
+@cache
+def tension_stages(setup: Setup) -> SimpleNamespace:
+    """``colour``: particles to the colours of nodes, and back; ``potential``: from these to what pulls at the nodes.
 
-    phases: without rigid bodies' ones first in forward, last in reverse.  tools: ``kernels.py``'s own functions of
-    shares, boxes and rows.
+    The adjoint of the colours adds to the particles' positions, after that of the momenta has set them: the stage
+    stands before that of the momenta.
     """
-
-    def over_nodes(stage: Any) -> Any:
-        @ti.func
-        def phase(mem: ti.template(), b, c, r_in, r_out, substep):
-            h = ti.static(mem.integers)
-            low, high = tools.whole_box(mem, b)
-            wide_low, wide_high = tension.grown(mem, low, high)
-            count = tools.row_count(wide_low, wide_high)
-            for row in range(count * c // h[TEAM], count * (c + 1) // h[TEAM]):
-                node = tools.row_node(wide_low, wide_high, row)
-                for k in range(wide_low[dim - 1], wide_high[dim - 1] + 1):
-                    node[dim - 1] = k
-                    stage(mem, b, c, low, high, wide_low, wide_high, node, tension.index(mem, node))
-
-        return phase
-
-    def then_colours(before: Any) -> Any:
-        @ti.func
-        def phase(mem: ti.template(), b, c, r_in, r_out, substep):
-            before(mem, b, c, r_in, r_out, substep)
-            low, high = tools.box(mem, b, c)
-            place = tension.colour_at(mem, b, c)
-            for row in range(tools.row_count(low, high)):
-                first = place + tension.index(mem, tools.row_node(low, high, row))
-                for n in range(first, first + (high[dim - 1] - low[dim - 1] + 1)):
-                    mem.scratch[n] = fp(0.0)
-            for i in range(tools.share(mem, c), tools.share(mem, c + 1)):
-                tension.scatter(mem, b, place, r_in, tools.ordered(mem, b, i))
-
-        return phase
+    at, fp, device = setup.at, setup.fp, setup.device
+    tension: Any = tension_functions(setup)
+    boxes: Any = box_functions(setup)
+    holds = stencil_functions(setup).holds
 
     @ti.func
-    def collect_colours(mem: ti.template(), b, c, r_in, r_out, substep):
+    def wide(mem: ti.template(), b, c):
+        """The box of all members, grown by what the differences reach."""
+        low, high = boxes.whole(mem, b, c)
+        wide_low, wide_high = tension.grown(mem, low, high)
+        return wide_low, wide_high
+
+    @ti.func
+    def count_wide(mem: ti.template(), b, c):
+        low, high = wide(mem, b, c)
+        return boxes.volume(low, high)
+
+    def over_wide_box(function: Any) -> Body:
+        @ti.func
+        def visit(mem: ti.template(), b, c, row_in, wide_low, wide_high, node, n):
+            low, high = boxes.whole(mem, b, c)
+            function(mem, b, c, low, high, wide_low, wide_high, node, tension.index(mem, node))
+
+        return Body(boxes.over(wide, visit), count_wide, threads=boxes.threads)
+
+    @ti.func
+    def only_one(mem: ti.template(), row_in):
+        return 0, 1
+
+    @ti.func
+    def copy_at(mem: ti.template(), b, c, k):
+        return tension.colour_at(mem, b, c)
+
+    @ti.func
+    def scatter(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        for i in range(first, stop):
+            tension.scatter(mem, b, tension.colour_at(mem, b, c), row_in, boxes.ordered(mem, b, i))
+
+    @ti.func
+    def pull(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        for i in range(first, stop):
+            tension.pull(mem, b, row_in, boxes.ordered(mem, b, i))
+
+    @ti.func
+    def collect(mem: ti.template(), b, c, row_in, low, high, node, n):
         """The members' copies are added up in the first; nothing to do for a team of one."""
-        h = ti.static(mem.integers)
-        if h[TEAM] > 1:
-            low, high = tools.whole_box(mem, b)
-            count = tools.row_count(low, high)
-            for row in range(count * c // h[TEAM], count * (c + 1) // h[TEAM]):
-                node = tools.row_node(low, high, row)
-                for k in range(low[dim - 1], high[dim - 1] + 1):
-                    node[dim - 1] = k
-                    n = tension.index(mem, node)
-                    total = fp(0.0)
-                    for m in range(h[TEAM]):
-                        one_low, one_high = tools.box(mem, b, m)
-                        if tools.holds(one_low, one_high, node):
-                            total += mem.scratch[tension.colour_at(mem, b, m) + n]
-                    mem.scratch[tension.colour_at(mem, b, 0) + n] = total
-
-    gathers_adjoint = phases.reverse[-1]
+        k = tension.index(mem, node)
+        total = fp(0.0)
+        for m in range(mem.integers[TEAM]):
+            one_low, one_high = boxes.own(mem, b, m)
+            if holds(one_low, one_high, node):
+                total += mem.scratch[tension.colour_at(mem, b, m) + k]
+        mem.scratch[tension.colour_at(mem, b, 0) + k] = total
 
     @ti.func
-    def gathers_and_pulls_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
-        gathers_adjoint(mem, b, c, r_in, r_out, substep)
-        for i in range(tools.share(mem, c), tools.share(mem, c + 1)):
-            tension.pull(mem, b, r_in, tools.ordered(mem, b, i))
+    def count_shared(mem: ti.template(), b, c):
+        n = 0
+        if mem.integers[TEAM] > 1:
+            n = boxes.count_whole(mem, b, c)
+        return n
 
-    @ti.func
-    def begin(mem: ti.template(), b, c, r):
-        phases.begin(mem, b, c, r)
-        mem.scratch[tension.partial_at(mem, b, c)] = fp(0.0)
-
-    @ti.func
-    def finish_reverse(mem: ti.template(), b, c):
-        phases.finish_reverse(mem, b, c)
-        if c == 0:
-            h = ti.static(mem.integers)
-            i = b * h[PARAMETER] + h[at.SURFACE_AT]
-            for m in range(h[TEAM]):
-                mem.parameter_adjoint[i] = mem.parameter_adjoint[i] + mem.scratch[tension.partial_at(mem, b, m)]
-
-    chain = [collect_colours, *(over_nodes(stage) for stage in tension.stages)]
-    *rigid, scatters_adjoint, update_grid_adjoint, _ = phases.reverse
-    return Phases(
-        begin=begin,
-        forward=[then_colours(phases.forward[0]), *chain, *phases.forward[1:]],
-        reverse=[
-            *rigid,
-            then_colours(scatters_adjoint),
-            *chain,
-            update_grid_adjoint,
-            *(over_nodes(stage) for stage in tension.stages_adjoint),
-            gathers_and_pulls_adjoint,
-        ],
-        finish=phases.finish,
-        finish_reverse=finish_reverse,
-    )
-
-
-def tense_passes(dim: int, fp: Any, tension: SimpleNamespace, tools: SimpleNamespace, passes: Passes) -> Passes:
-    """``tense_phases`` for a device of very many threads; ``tools``: ``passes.py``'s own functions."""
-
-    def over_nodes(visit: Any) -> Pass:
-        @ti.func
-        def body(mem: ti.template(), b, i, r_in, r_out, substep):
-            low, extent, volume = tools.box(mem, b)
-            high = low + extent - 1
-            if volume > 0:
-                wide_low, wide_high = tension.grown(mem, low, high)
-                wide_extent = wide_high - wide_low + 1
-                wide_volume = 1
-                for d in ti.static(range(dim)):
-                    wide_volume *= wide_extent[d]
-                stride = tools.node_threads(mem)
-                for m in range((wide_volume - i + stride - 1) // stride):
-                    node = tools.node_of(wide_low, wide_extent, i + m * stride)
-                    visit(mem, b, 0, low, high, wide_low, wide_high, node, tension.index(mem, node))
-
-        return Pass(tools.node_threads, body)
-
-    @ti.func
-    def clear(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
-        mem.scratch[tension.colour_at(mem, b, 0) + n] = fp(0.0)
-
-    @ti.func
-    def colour(mem: ti.template(), b, i, r_in, r_out, substep):
-        tension.scatter(mem, b, tension.colour_at(mem, b, 0), r_in, tools.ordered(mem, b, i))
-
-    @ti.func
-    def pull(mem: ti.template(), b, i, r_in, r_out, substep):
-        tension.pull(mem, b, r_in, tools.ordered(mem, b, i))
-
-    @ti.func
-    def begin_world(mem: ti.template(), b, i, r_in, r_out, substep):
-        mem.scratch[tension.partial_at(mem, b, 0)] = fp(0.0)
-
-    colours = [over_nodes(clear), Pass(tools.particles, colour)]
-    # an empty list where teams collect their colours, so that phases of other parts meet the same ones
-    chain: list[list[Pass]] = [[], *([over_nodes(stage)] for stage in tension.stages)]
-    *rigid, scatters_adjoint, update_adjoint, gathers_adjoint = passes.reverse
-    return passes._replace(
-        begin=[*passes.begin, Pass(tools.worlds, begin_world)],
-        forward=[[*passes.forward[0], *colours], *chain, *passes.forward[1:]],
-        reverse=[
-            *rigid,
-            [*scatters_adjoint, *colours],
-            *chain,
-            update_adjoint,
-            *([over_nodes(stage)] for stage in tension.stages_adjoint),
-            [*gathers_adjoint, Pass(tools.particles, pull)],
-        ],
+    clear = boxes.clearing("scratch", copy_at, only_one, fp(0.0))
+    colours = [
+        Body(clear, boxes.count_own, alone=True, waits=False, threads=boxes.threads),
+        Body(scatter, at.count),
+    ]
+    if not device:
+        colours.append(Body(boxes.over(boxes.whole, collect), count_shared))
+    return SimpleNamespace(
+        colour=Stage(colours, [Body(pull, at.count)]),
+        potential=Stage(
+            [over_wide_box(function) for function in tension.functions],
+            [over_wide_box(function) for function in tension.functions_adjoint],
+        ),
     )

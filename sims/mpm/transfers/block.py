@@ -12,8 +12,9 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from pliant.sims.fields import DT
-from pliant.sims.mpm import places as at
+from pliant.sims.mpm import places
 from pliant.sims.mpm.laws.laws import in_stretches
+from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.transfers.point import point_functions
 from pliant.sims.runtime import ti
@@ -48,16 +49,17 @@ class Own(NamedTuple):
 
 
 @cache
-def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool) -> SimpleNamespace:
+def block_functions(setup: Setup) -> SimpleNamespace:
     """``respond``, which works out what a block brings to the grid, and access to the numbers of one particle.
 
     numbers: what all vectors of an ``Own`` start with; own_of(vectors, kind) makes it of them.
     """
+    at, fp, kinds, has_muscles = setup.at, setup.fp, setup.kinds, setup.has_muscles
     dim = 3
     members = ti.types.vector(BLOCK, ti.i32)
     vec, mat = ti.types.vector(dim, fp), ti.types.matrix(dim, dim, fp)
-    point = point_functions(dim, fp, kinds, has_muscles, False)
-    stencil = stencil_functions(dim, fp, False)
+    point = point_functions(setup)
+    stencil = stencil_functions(setup)
     apply, locate = stencil.apply, stencil.locate
     decomposes = in_stretches(kinds)  # then the arithmetic of a particle branches, and is no work for vectors
     law_size = len(point.own_constants)
@@ -77,10 +79,10 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool) -> Simpl
         return Own(*(vectors[end - len(part) : end] for end, part in zip(ends, starts, strict=True)))
 
     @ti.func
-    def places(mem: ti.template()):
+    def room(mem: ti.template()):
         """``BLOCK``, but LLVM knows that it is a multiple of it only: so it neither unrolls a loop of this length nor
         makes a second one for what vectors leave over."""
-        return (mem.integers[at.WIDTH] - 2) * BLOCK
+        return (mem.integers[at.width] - 2) * BLOCK
 
     @ti.func
     def put_vec(a: ti.template(), l, v):
@@ -138,7 +140,7 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool) -> Simpl
             put_vec(own.v, l, stencil.load_vec(mem.frames, o + V_AT))
             C, before = stencil.load_mat(mem.frames, o + C_AT), stencil.load_mat(mem.frames, o + F_AT)
             F = point.trial(C, before, mem.constants[DT])
-            kind[l] = h[h[at.INFO_AT] + 2 * p]
+            kind[l] = h[h[at.info] + 2 * p]
             U, sigma, V = point.axes(kind[l], F)  # here, since there is no logarithm of a vector
             put_mat(own.C, l, C)
             put_mat(own.before, l, before)
@@ -147,10 +149,10 @@ def block_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool) -> Simpl
             if ti.static(decomposes):
                 put_mat(own.U, l, U)
                 put_mat(own.V, l, V)
-            own.volume[0][l] = mem.constants[h[at.VOLUME_AT] + p]
-            own.mass[0][l] = own.volume[0][l] * mem.parameters[q + at.DENSITY]
-            own.young[0][l] = mem.parameters[q + at.YOUNG]
-            own.poisson[0][l] = mem.parameters[q + at.POISSON]
+            own.volume[0][l] = mem.constants[h[at.volumes] + p]
+            own.mass[0][l] = own.volume[0][l] * mem.parameters[q + places.DENSITY]
+            own.young[0][l] = mem.parameters[q + places.YOUNG]
+            own.poisson[0][l] = mem.parameters[q + places.POISSON]
             for k in ti.static(range(law_size)):
                 own.law[k][l] = mem.parameters[q + point.own_constants[k][1]]
             if ti.static(has_muscles):

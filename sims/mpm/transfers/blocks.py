@@ -9,9 +9,9 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.fields import CELL, LANES, TWIN
-from pliant.sims.mpm import places as at
+from pliant.sims.fields import LANES, TWIN
 from pliant.sims.mpm.laws.yielding import law_size as size_of_law
+from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.supply.activity import activity_functions
 from pliant.sims.mpm.transfers.block import BLOCK, block_functions
@@ -20,30 +20,33 @@ from pliant.sims.runtime import ti
 
 
 @cache
-def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool, has_supply: bool) -> SimpleNamespace:
-    """``scatter`` (with its adjoint), ``gather`` and ``gather_adjoint``, as in ``transfer_functions``, of the
+def block_transfer_functions(setup: Setup) -> SimpleNamespace:
+    """``scatter`` (with its adjoint), ``gather`` and ``scatter_adjoint``, as in ``transfer_functions``, of the
     particles begin to stop - 1 in the order of world b. In a scene with injectors or drains, those that take no part
     are left alone.
     """
+    at, fp, kinds, has_muscles = setup.at, setup.fp, setup.kinds, setup.has_muscles
+    inj: Any = setup.inj
+    has_supply = inj is not None
     dim = 3
-    activity: Any = activity_functions(dim, fp) if has_supply else None
+    activity: Any = activity_functions(setup) if setup.inj else None
     lanes = ti.types.vector(BLOCK, fp)
     members = ti.types.vector(BLOCK, ti.i32)
     vec, mat = ti.types.vector(dim, fp), ti.types.matrix(dim, dim, fp)
     v4 = ti.types.vector(LANES, fp)
     law_vec = ti.types.vector(size_of_law(kinds), fp)
-    point = point_functions(dim, fp, kinds, has_muscles, False)
-    stencil = stencil_functions(dim, fp, False)
+    point = point_functions(setup)
+    stencil = stencil_functions(setup)
     apply, locate, strides = stencil.apply, stencil.locate, stencil.strides
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
     rows, step_node = stencil.rows, stencil.step_node
-    block = block_functions(fp, kinds, has_muscles)
+    block = block_functions(setup)
     put_vec, put_mat, take_vec, take_mat = block.put_vec, block.put_mat, block.take_vec, block.take_mat
     take_column = block.take_column
 
     @ti.func
     def ordered(mem: ti.template(), b, i):
-        return mem.integers[mem.integers[at.ORDER_AT] + b * mem.integers[at.COUNT] + i]
+        return mem.integers[mem.integers[at.order] + b * mem.integers[at.count] + i]
 
     @ti.func
     def next_block(mem: ti.template(), b, r, begin, stop, who: ti.template()):
@@ -85,7 +88,7 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
 
     @ti.func
     def bring(
-        mem: ti.template(), first, places, f: ti.template(), start: ti.template(),
+        mem: ti.template(), first, room, f: ti.template(), start: ti.template(),
         A: ti.template(), mass: ti.template(),
     ):  # fmt: skip
         """Adds w (start + A offset) and w mass to the nodes from ``first`` on. Places without a particle add none."""
@@ -97,7 +100,7 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
             for j in range(rows(mem, 1)):
                 alpha_j, beta_j, gamma_j = parabola(j)
                 total = [v4(0.0) for _ in ti.static(range(3))]
-                for l in range(places):
+                for l in range(room):
                     away_i, away_j = f[0][l] - gamma_i, f[1][l] - gamma_j
                     w_ij = (alpha_i + beta_i * away_i * away_i) * (alpha_j + beta_j * away_j * away_j)
                     w_k = three(f[2][l])
@@ -119,7 +122,7 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
         """Particles to the nodes and, in the reverse sweep, their cotangents to the nodes' cotangents; ``half`` is 1
         where the particles are left out, else 0. One piece of code for both, for the time to compile."""
         twin = mem.integers[TWIN]
-        places = block.places(mem)
+        room = block.room(mem)
         i_next = begin
         while i_next < stop:
             who = members(0)
@@ -145,12 +148,12 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                     put_vec(f, l, f_l)
                     put_vec(start, l, brought - apply(A_l, f_l))
                     put_mat(A, l, A_l)
-                bring(mem, step_node(n0 + part * twin, first), places, f, start, A, mass)
+                bring(mem, step_node(n0 + part * twin, first), room, f, start, A, mass)
 
     @ti.func
     def gather(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop, substep):
         stride_i, stride_j = strides(mem)
-        places = block.places(mem)
+        room = block.room(mem)
         i_next = begin
         while i_next < stop:
             who = members(0)
@@ -173,7 +176,7 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                     for k in ti.static(range(3)):
                         u[3 * j + k] = mem.grid[n + k]
                     n = step_node(n, stride_j)
-                for l in range(places):
+                for l in range(room):
                     away = f[0][l] - gamma
                     w_i = alpha + beta * away * away
                     w_j = three(f[1][l])
@@ -202,10 +205,10 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                 )  # fmt: skip
 
     @ti.func
-    def gather_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop):
+    def scatter_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop):
         twin = mem.integers[TWIN]
         stride_i, stride_j = strides(mem)
-        places = block.places(mem)
+        room = block.room(mem)
         i_next = begin
         while i_next < stop:
             who = members(0)
@@ -214,7 +217,7 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
             kind = members(0)
             vectors = [lanes(number) for number in ti.static(block.numbers)]
             own = ti.static(block.own_of(vectors))
-            busy = block.respond(mem, b, r_in, who, kind, own, count, places)
+            busy = block.respond(mem, b, r_in, who, kind, own, count, room)
             D = [lanes(0.0) for _ in ti.static(range(dim * dim))]
             x_bar = [lanes(0.0) for _ in ti.static(range(dim))]
             start_bar = [lanes(0.0) for _ in ti.static(range(dim))]
@@ -230,7 +233,7 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                 put_vec(x_bar, l, stencil.load_vec(mem.adjoint, a))
                 put_mat(F_bar, l, stencil.load_mat(mem.adjoint, a + F_AT))
                 put_vec(v_next, l, point.velocity_met(mem, r_out, who[l]))
-            for l in range(places):
+            for l in range(room):
                 put_vec(start_bar, l, take_vec(start_bar, l) - apply(take_mat(D, l), take_vec(own.f, l)))
             along = [lanes(0.0) for _ in ti.static(range(dim))]
             sum_m = lanes(0.0)
@@ -247,7 +250,7 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                         u[3 * j + k] = mem.grid[n + k]
                         q[3 * j + k] = mem.grid[n + twin + k]
                     n = step_node(n, stride_j)
-                for l in range(places):
+                for l in range(room):
                     away, f_j, f_k = own.f[0][l] - gamma, own.f[1][l], own.f[2][l]
                     w_i, dw_i = alpha + beta * away * away, fp(2.0) * beta * away
                     w_j, w_k = three(f_j), three(f_k)
@@ -305,7 +308,7 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                 C_l, f_l, q_l = take_mat(own.C, l), take_vec(own.f, l), take_vec(sum_q, l)
                 law_l, once, twice = block.law_at(own, l)
                 signal_l, strength_l, fibre_l = block.muscle_at(own, l)
-                A_bar = mem.constants[CELL] * point.about(
+                A_bar = mem.constants[at.cell] * point.about(
                     q_l, f_l, take_column(Q, l, 0), take_column(Q, l, 1), take_column(Q, l, 2)
                 )
                 C_bar_l, F_bar_l, law_bar_l, tension_l, fibre_bar_l = point.stress_adjoint(
@@ -351,4 +354,4 @@ def block_transfer_functions(fp: Any, kinds: tuple[int, ...], has_muscles: bool,
                     tension[l], fibre_bar_l,
                 )  # fmt: skip
 
-    return SimpleNamespace(scatter=scatter, gather=gather, gather_adjoint=gather_adjoint)
+    return SimpleNamespace(scatter=scatter, gather=gather, scatter_adjoint=scatter_adjoint)

@@ -12,24 +12,25 @@ at once in ``blocks.py``.
 
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
 
 from pliant.sims.fields import LANES, TWIN
+from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.transfers.point import point_functions
 from pliant.sims.runtime import ti
 
 
 @cache
-def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, atomic: bool) -> SimpleNamespace:
-    """``scatter``, ``gather`` and, for the reverse sweep, ``scatter_adjoint`` (adjoint of ``gather``) and
-    ``gather_adjoint`` (adjoint of ``scatter`` and of the positions in ``gather``).
+def transfer_functions(setup: Setup) -> SimpleNamespace:
+    """``scatter``, ``gather`` and, for the reverse sweep, ``gather_adjoint`` (adjoint of ``gather``) and
+    ``scatter_adjoint`` (adjoint of ``scatter`` and of the positions in ``gather``).
 
     Rows r are (frame * batch + world); n0 is the first node of the world's (or the member's) grid.
     """
+    dim, fp = setup.dim, setup.fp
     vec = ti.types.vector(dim, fp)
-    point = point_functions(dim, fp, kinds, has_muscles, atomic)
-    stencil = stencil_functions(dim, fp, atomic)
+    point = point_functions(setup)
+    stencil = stencil_functions(setup)
     add, apply, column, locate = stencil.add, stencil.apply, stencil.column, stencil.locate
     strides, weights, widen, narrow = stencil.strides, stencil.weights, stencil.widen, stencil.narrow
     add_narrow, rows, step_node = stencil.add_narrow, stencil.rows, stencil.step_node
@@ -105,7 +106,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
         point.receive(mem, b, c, r_in, r_out, p, f, v, C_i, C_j, C_l, substep)
 
     @ti.func
-    def scatter_adjoint(mem: ti.template(), b, n0, r_in, p):
+    def gather_adjoint(mem: ti.template(), b, n0, r_in, p):
         """Adjoint of ``gather`` at the nodes: u_bar_i += w q with q = v'_bar + dt x'_bar + (4 / cell^2) C'_bar d."""
         first, f = locate(mem, point.state_of(mem, r_in, p))
         stride_i, stride_j = strides(mem)
@@ -128,7 +129,7 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
             plane = step_node(plane, stride_i)
 
     @ti.func
-    def gather_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, p):
+    def scatter_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, p):
         """Cotangent of particle p at this frame from that of the next (in place), nodes' velocities u and the
         cotangents (q, m_bar) of their momenta and masses; see ``send_adjoint``."""
         mass, momentum, A, stored, U, sigma, V = point.resend(mem, b, r_in, p)
@@ -202,6 +203,6 @@ def transfer_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: b
     return SimpleNamespace(
         scatter=scatter,
         gather=gather,
-        scatter_adjoint=scatter_adjoint,
         gather_adjoint=gather_adjoint,
+        scatter_adjoint=scatter_adjoint,
     )

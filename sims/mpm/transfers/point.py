@@ -9,65 +9,65 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.failures import LEFT_DOMAIN, NOT_FINITE, STATUS_SIZE, TOO_FAST
+from pliant.sims.failures import LEFT_DOMAIN, NOT_FINITE, TOO_FAST
 from pliant.sims.fields import (
-    CELL,
     CONTROL,
     DT,
-    INVERSE_CELL,
     PARAMETER,
     PARTIAL,
     PARTIAL_OFFSET,
-    RECORDS,
     STATE,
-    STATUS,
     TEAM,
 )
 from pliant.sims.math.products import product_functions
-from pliant.sims.mpm import places as at
+from pliant.sims.mpm import places
 from pliant.sims.mpm.laws.laws import RIGID, material_functions
 from pliant.sims.mpm.laws.yielding import BULK, LAMBDA, MU, VISCOPLASTIC, VON_MISES, YIELD, law_size
+from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.rigid.matching import rigid_functions
 from pliant.sims.mpm.stencil import FLOAT_MASK, stencil_functions
+from pliant.sims.reports import report_function
 from pliant.sims.runtime import ti
 
 
 @cache
-def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool, atomic: bool) -> SimpleNamespace:
+def point_functions(setup: Setup) -> SimpleNamespace:
     """``send`` and ``receive``, what comes before the transfer to the grid and after that from it; ``receive_adjoint``,
     ``resend`` and ``send_adjoint`` for the reverse sweep.
 
     Rows r are (frame * batch + world). A and D (the affine velocity's cotangent) are scaled to offsets in cells.
     """
+    at, dim, fp, kinds, has_muscles = setup.at, setup.dim, setup.fp, setup.kinds, setup.has_muscles
     vec, mat = ti.types.vector(dim, fp), ti.types.matrix(dim, dim, fp)
     material = material_functions(dim, fp, kinds)
     products = product_functions(dim, fp)
-    stencil = stencil_functions(dim, fp, atomic)
+    report = report_function(at.part)
+    stencil = stencil_functions(setup)
     load_vec, load_mat, store_vec, store_mat = stencil.load_vec, stencil.load_mat, stencil.store_vec, stencil.store_mat
     add, apply, apply_transposed, one_plus = stencil.add, stencil.apply, stencil.apply_transposed, stencil.one_plus
     multiply, multiply_transposed = products.multiply, products.multiply_transposed
     law_vec = ti.types.vector(law_size(kinds), fp)
     flow_constants = law_size(kinds) - BULK  # none: -1 or 0
-    record, parameters = at.record_size(dim), at.parameter_size(dim, flow_constants > 0)
+    record, parameters = places.record_size(dim), places.parameter_size(dim, flow_constants > 0)
     # Constants of the law that are parameters themselves: where in the law, where in the particle's parameters.
-    own_constants = [(BULK + k, at.FIBRE + dim + k) for k in range(flow_constants)]
+    own_constants = [(BULK + k, places.FIBRE + dim + k) for k in range(flow_constants)]
     if {VON_MISES, VISCOPLASTIC} & set(kinds):
-        own_constants.append((YIELD, at.YIELD))
-    last, sums = dim - 1, at.world_sums(dim)
+        own_constants.append((YIELD, places.YIELD))
+    last, sums = dim - 1, places.world_sums(dim)
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
     has_rigid = RIGID in kinds
-    rigid: Any = rigid_functions(dim, fp, kinds) if has_rigid else None
+    rigid: Any = rigid_functions(setup) if has_rigid else None
 
     @ti.func
     def state_of(mem: ti.template(), row, p):
         """Where particle p's state starts in a row of frames (or its cotangent, in a world's row)."""
         h = ti.static(mem.integers)
-        return (row * h[STATE] + h[at.STATE_AT] + p * record) & FLOAT_MASK
+        return (row * h[STATE] + h[at.state] + p * record) & FLOAT_MASK
 
     @ti.func
     def parameters_of(mem: ti.template(), b, p):
         h = ti.static(mem.integers)
-        return (b * h[PARAMETER] + h[at.PARTICLE_AT] + p * parameters) & FLOAT_MASK
+        return (b * h[PARAMETER] + h[at.properties] + p * parameters) & FLOAT_MASK
 
     @ti.func
     def law_of(young, nu):
@@ -81,7 +81,7 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
     @ti.func
     def constants_of(mem: ti.template(), q):
         """Constants of the law of the particle whose parameters start at q."""
-        law, _once, _twice = law_of(mem.parameters[q + at.YOUNG], mem.parameters[q + at.POISSON])
+        law, _once, _twice = law_of(mem.parameters[q + places.YOUNG], mem.parameters[q + places.POISSON])
         for k in ti.static(range(len(own_constants))):
             law[own_constants[k][0]] = mem.parameters[q + own_constants[k][1]]
         return law
@@ -90,10 +90,10 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
     def control_of(mem: ti.template(), b, p):
         """Index of the control that drives particle p's muscle, or -1."""
         h = ti.static(mem.integers)
-        group = h[h[at.INFO_AT] + 2 * p + 1]
+        group = h[h[at.info] + 2 * p + 1]
         control = -1
         if group >= 0:
-            control = b * h[CONTROL] + h[at.ACTIVATION_AT] + group
+            control = b * h[CONTROL] + h[at.activation] + group
         return control
 
     @ti.func
@@ -104,8 +104,8 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
             control = control_of(mem, b, p)
             if control >= 0:
                 q = parameters_of(mem, b, p)
-                signal, strength = mem.controls[control], mem.parameters[q + at.STRENGTH]
-                fibre = load_vec(mem.parameters, q + at.FIBRE)
+                signal, strength = mem.controls[control], mem.parameters[q + places.STRENGTH]
+                fibre = load_vec(mem.parameters, q + places.FIBRE)
         return signal, strength, fibre
 
     @ti.func
@@ -120,8 +120,8 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
         if ti.static(has_muscles):
             pulled = apply(stored, fibre)
             stress += power * pulled.outer_product(pulled)
-        scale = fp(-4.0) * mem.constants[DT] * volume * mem.constants[INVERSE_CELL]
-        return scale * stress + (mem.constants[CELL] * mass) * C
+        scale = fp(-4.0) * mem.constants[DT] * volume * mem.constants[at.inverse_cell]
+        return scale * stress + (mem.constants[at.cell] * mass) * C
 
     @ti.func
     def send(mem: ti.template(), b, r_in, r_out, p):
@@ -137,9 +137,9 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
         h = ti.static(mem.integers)
         i_in = state_of(mem, r_in, p)
         q = parameters_of(mem, b, p)
-        volume = mem.constants[h[at.VOLUME_AT] + p]
-        mass = volume * mem.parameters[q + at.DENSITY]
-        kind = h[h[at.INFO_AT] + 2 * p]
+        volume = mem.constants[h[at.volumes] + p]
+        mass = volume * mem.parameters[q + places.DENSITY]
+        kind = h[h[at.info] + 2 * p]
         law = constants_of(mem, q)
         C = load_mat(mem.frames, i_in + C_AT)
         F = trial(C, load_mat(mem.frames, i_in + F_AT), mem.constants[DT])
@@ -163,11 +163,10 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
     @ti.func
     def receive(mem: ti.template(), b, c, r_in, r_out, p, f, v, C_i, C_j, C_l, substep):
         """Particle p, at f in its stencil, to the next frame: from v = sum w u and C_k = sum w u offset_k."""
-        h = ti.static(mem.integers)
-        cell = mem.constants[CELL]
+        cell = mem.constants[at.cell]
         dt = mem.constants[DT]
         o = state_of(mem, r_out, p)
-        C = (fp(4.0) * mem.constants[INVERSE_CELL]) * about(v, f, C_i, C_j, C_l)
+        C = (fp(4.0) * mem.constants[at.inverse_cell]) * about(v, f, C_i, C_j, C_l)
         x_new = load_vec(mem.frames, state_of(mem, r_in, p)) + dt * v
         store_vec(mem.frames, o, x_new)
         store_vec(mem.frames, o + V_AT, v)
@@ -181,23 +180,19 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
         if cause != NOT_FINITE and not stencil.is_inside(mem, x_new):
             cause = LEFT_DOMAIN
         if cause != 0:
-            status = h[STATUS] + (b * h[RECORDS] + c) * STATUS_SIZE
-            if h[status] == 0:
-                h[status] = substep + 1
-                h[status + 1] = p
-                h[status + 2] = cause
+            report(mem, b, c, substep, p, cause, -1)
 
     @ti.func
     def receive_adjoint(mem: ti.template(), b, p):
         """v'_bar + dt x'_bar and D = (4 / cell^2) C'_bar of particle p."""
         a = state_of(mem, b, p)
-        D = (fp(4.0) * mem.constants[INVERSE_CELL]) * load_mat(mem.adjoint, a + C_AT)
+        D = (fp(4.0) * mem.constants[at.inverse_cell]) * load_mat(mem.adjoint, a + C_AT)
         return load_vec(mem.adjoint, a + V_AT) + mem.constants[DT] * load_vec(mem.adjoint, a), D
 
     @ti.func
     def motion_adjoint(mem: ti.template(), D, A, x_bar, v_next, along, sum_q):
         """x_bar"""
-        inverse = mem.constants[INVERSE_CELL]
+        inverse = mem.constants[at.inverse_cell]
         return x_bar + inverse * (along - apply_transposed(D, v_next) - apply_transposed(A, sum_q))
 
     @ti.func
@@ -206,7 +201,7 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
         fibre, A_bar, stored_bar,
     ):  # fmt: skip
         """C_bar, the cotangent of F before, law_bar, and of a muscle the cotangents of its power and fibre."""
-        dt, inverse = mem.constants[DT], mem.constants[INVERSE_CELL]
+        dt, inverse = mem.constants[DT], mem.constants[at.inverse_cell]
         tau_bar = (fp(-4.0) * dt * volume * inverse * inverse) * A_bar
         all_bar = stored_bar
         tension, fibre_bar = fp(0.0), vec(0.0)
@@ -242,7 +237,7 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
         """sum w u of particle p: its next velocity, before shape matching."""
         v_next = load_vec(mem.frames, state_of(mem, r_out, p) + V_AT)
         if ti.static(has_rigid):
-            place = mem.integers[mem.integers[at.RIGID_PLACE_AT] + p]
+            place = mem.integers[mem.integers[at.rigid_places] + p]
             if place >= 0:
                 v_next = rigid.velocity_before(mem, r_out, place)
         return v_next
@@ -255,20 +250,20 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
         h = ti.static(mem.integers)
         own = ti.static(mem.parameter_adjoint)
         q = parameters_of(mem, b, p)
-        own[q + at.DENSITY] = own[q + at.DENSITY] + density_bar
-        own[q + at.YOUNG] = own[q + at.YOUNG] + young_bar
-        own[q + at.POISSON] = own[q + at.POISSON] + nu_bar
+        own[q + places.DENSITY] = own[q + places.DENSITY] + density_bar
+        own[q + places.YOUNG] = own[q + places.YOUNG] + young_bar
+        own[q + places.POISSON] = own[q + places.POISSON] + nu_bar
         for k in ti.static(range(len(own_constants))):
             o = q + own_constants[k][1]
             own[o] = own[o] + law_bar[own_constants[k][0]]
         if ti.static(has_muscles):
             control = control_of(mem, b, p)
             if control >= 0:
-                own[q + at.STRENGTH] = own[q + at.STRENGTH] + signal * tension
+                own[q + places.STRENGTH] = own[q + places.STRENGTH] + signal * tension
                 for d in ti.static(range(dim)):
-                    own[q + at.FIBRE + d] = own[q + at.FIBRE + d] + fibre_bar[d]
-                partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.PARTIAL_AT] + sums
-                add(mem.scratch, partial + h[h[at.INFO_AT] + 2 * p + 1], strength * tension)
+                    own[q + places.FIBRE + d] = own[q + places.FIBRE + d] + fibre_bar[d]
+                partial = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.partial] + sums
+                add(mem.scratch, partial + h[h[at.info] + 2 * p + 1], strength * tension)
 
     @ti.func
     def send_adjoint(
@@ -293,16 +288,16 @@ def point_functions(dim: int, fp: Any, kinds: tuple[int, ...], has_muscles: bool
         i_in = state_of(mem, r_in, p)
         a = state_of(mem, b, p)
         q = parameters_of(mem, b, p)
-        volume = mem.constants[h[at.VOLUME_AT] + p]
-        young, nu = mem.parameters[q + at.YOUNG], mem.parameters[q + at.POISSON]
+        volume = mem.constants[h[at.volumes] + p]
+        young, nu = mem.parameters[q + places.YOUNG], mem.parameters[q + places.POISSON]
         law = constants_of(mem, q)
         _law, once, twice = law_of(young, nu)
         C, before = load_mat(mem.frames, i_in + C_AT), load_mat(mem.frames, i_in + F_AT)
         _arriving, D = receive_adjoint(mem, b, p)
-        A_bar = mem.constants[CELL] * about(sum_q, f, q_i, q_j, q_l)
+        A_bar = mem.constants[at.cell] * about(sum_q, f, q_i, q_j, q_l)
         signal, strength, fibre = muscle_of(mem, b, p)
         C_bar, F_bar, law_bar, tension, fibre_bar = stress_adjoint(
-            mem, h[h[at.INFO_AT] + 2 * p], C, before, trial(C, before, mem.constants[DT]), U, sigma, V, stored, law,
+            mem, h[h[at.info] + 2 * p], C, before, trial(C, before, mem.constants[DT]), U, sigma, V, stored, law,
             mass, volume, signal, strength, fibre, A_bar, load_mat(mem.adjoint, a + F_AT),
         )  # fmt: skip
         x_bar = motion_adjoint(

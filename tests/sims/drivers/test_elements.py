@@ -17,7 +17,7 @@ def rollout(world, controls):
     forces = []
     for c in controls:
         world.step(c)
-        forces.append(world.effector_force)
+        forces.append(world.output("effector_force"))
     rng = np.random.default_rng(7)
     found = {**states(world), "effector_force": np.array(forces)}
     cotangents = {name: rng.standard_normal(found[name].shape) for name in world.state_names}

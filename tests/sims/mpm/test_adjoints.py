@@ -309,14 +309,14 @@ class Bench:
 
     def partials(self):
         """The partial sums of the effectors (M, 18) and of the grid (3 dim + 1,)."""
-        h, scratch, m = self.header, self.memory.scratch.view(), self.world.effector_count
+        h, scratch, m = self.header, self.memory.scratch.view(), self.world.count("effector_position")
         o, g = h[PARTIAL_OFFSET] + h[eff.PARTIAL_AT], h[PARTIAL_OFFSET] + h[at.PARTIAL_AT]
         return scratch[o : o + m * P_SIZE].reshape(m, P_SIZE).copy(), scratch[g : g + 3 * self.dim + 1].copy()
 
     def check(self, j, laws, soft, **options):
         """Check the functions of effector j (-1: of nodes) against differences, effectors under contact ``laws``."""
         w, h = self.world, self.header
-        h[h[eff.KIND_AT] : h[eff.KIND_AT] + w.effector_count] = laws
+        h[h[eff.KIND_AT] : h[eff.KIND_AT] + w.count("effector_position")] = laws
         h[eff.SOFT] = int(soft)
         forward_kernel, adjoint_kernel, _ = self.kernels
 
@@ -377,7 +377,7 @@ def bench(request, ball_file):
 @pytest.mark.parametrize("soft", [True, False], ids=["soft", "hard"])
 @pytest.mark.parametrize("law", CONTACT_KINDS)
 def test_touch_adjoint(bench, law, soft):
-    for j in range(bench.world.effector_count):
+    for j in range(bench.world.count("effector_position")):
         found = bench.check(j, CONTACT_KINDS[law], soft, wrt=CONTACT_INPUTS, trials=1, steps=(1e-3, 1e-4, 1e-5))
         assert any(c.output == "force" and c.analytic for c in found), f"effector {j} touches nothing"
 
@@ -387,12 +387,12 @@ def test_touch_adjoint(bench, law, soft):
 def test_velocity_adjoint(bench, soft, wall):
     h = bench.header
     h[h[at.WALL_KIND_AT] : h[at.WALL_KIND_AT] + 2 * bench.dim] = CONTACT_KINDS[wall]
-    bench.check(-1, np.arange(bench.world.effector_count) % 3, soft, trials=1, steps=(1e-3, 1e-4, 1e-5))
+    bench.check(-1, np.arange(bench.world.count("effector_position")) % 3, soft, trials=1, steps=(1e-3, 1e-4, 1e-5))
 
 
 def test_integrate_adjoint(bench):
     w, memory, poses = bench.world, bench.memory, bench.kernels[2]
-    size = 7 * w.effector_count
+    size = 7 * w.count("effector_position")
     start = bench.header[eff.STATE_AT]
     row = memory.sizes.state
 
@@ -440,7 +440,7 @@ def test_a_whole_substep(dim, soft):
         for name in w.parameter_names:
             w.set_parameter(name, x[name])
         w.step(x["controls"])
-        return {**states(w), "force": w.effector_force}
+        return {**states(w), "force": w.output("effector_force")}
 
     def adjoint(x, c):
         forward(x)

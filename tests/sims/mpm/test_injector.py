@@ -59,7 +59,7 @@ def test_an_emitted_particle_follows_the_ballistic_path(dim):
     flow = 0.7 * VOLUME[dim] / dt  # half a particle is let in after one substep, which so emits one
     v_n, omega = np.array([0.4, -0.3, 0.2 * (dim == 3)]), np.array([2.0 * (dim == 3), -1.0 * (dim == 3), 3.0])
     world.step(controls_of(world, flow, [*v_n, *omega]))
-    active = world.active_particles()
+    active = world.derived("active")
     assert active.sum() == 1 and active[0, 0]
     w, *xyz = world.state("effector_orientation")[0, 0]
     v = np.array(xyz)
@@ -83,7 +83,7 @@ def test_an_emitted_particle_follows_the_ballistic_path(dim):
         x = x + dt * u
     np.testing.assert_allclose(world.state("position")[0, 0], x, rtol=1e-12)
     np.testing.assert_allclose(world.state("velocity")[0, 0], u, rtol=1e-11)
-    waiting, drained = world.idle_particles()
+    waiting, drained = world.derived("waiting"), world.derived("drained")
     assert waiting.sum() == 19 and not drained.any()
     np.testing.assert_array_equal(world.state("position")[waiting], 0.5)
     np.testing.assert_array_equal(world.state("velocity")[waiting], 0.0)
@@ -98,7 +98,7 @@ def test_the_substep_of_an_emission_makes_no_difference():
     for flow in VOLUME[2] / (2 * world.dt) * np.linspace(0.15, 0.6, 23):  # let in in the 2nd to the 7th substep
         world.reset()
         world.step(controls_of(world, flow))
-        assert world.active_particles().all()
+        assert world.derived("active").all()
         flown = world.time_step - 0.5 * VOLUME[2] / flow
         speed = flow / injector.area(2)
         y = start - flown * speed + g * flown * (flown + world.dt) / 2
@@ -113,7 +113,7 @@ def test_particles_of_a_jet_lie_evenly():
     injector = world.scene.injectors[0]
     for _ in range(6):
         world.step(controls_of(world, 0.37 * VOLUME[2] / world.dt, [0.6, 0.2]))
-    active = world.active_particles()[0]
+    active = world.derived("active")[0]
     assert 10 < active.sum() < 20
     flown = world.state("effector_position")[0, 0, 1] - world.state("position")[0, active, 1]
     spacing = VOLUME[2] / injector.area(2)
@@ -151,7 +151,7 @@ def test_what_is_let_in_is_the_flow_to_one_particle(precision):
         flow = most * 0.008 * np.array([1 + np.sin(k), 0.5 + 0.5 * np.cos(2 * k)])
         world.step(controls_of(world, flow[:, None]))
         total += flow * world.time_step
-        active, (waiting, drained) = world.active_particles(), world.idle_particles()
+        active, waiting, drained = (world.derived(name) for name in ("active", "waiting", "drained"))
         np.testing.assert_array_equal(active.astype(int) + waiting + drained, 1)
         let_in = (~waiting * volume).sum(1)
         assert (np.abs(let_in - total) <= volume.max()).all()
@@ -174,7 +174,7 @@ def test_a_slow_flow_is_not_lost_in_single_precision():
     for _ in range(2):
         world.step(controls_of(world, flow))
     assert injected_volume(world)[0, 0] / VOLUME[2] - 3600 == pytest.approx(4.0, rel=1e-4)
-    assert world.active_particles().sum() == 3604
+    assert world.derived("active").sum() == 3604
     world.close()
 
 
@@ -187,7 +187,7 @@ def test_the_grid_bears_the_mass_of_active_particles(dim):
                   drains=scene.drains)  # fmt: skip
     world = faucet(dim, scene=scene, substeps=1)
     for _ in range(3):
-        active = world.active_particles()
+        active = world.derived("active")
         world._memory.grid.fill(0)
         world.step(controls_of(world, 3.2 * VOLUME[dim] / world.dt))
         mass = world._memory.grid.view().reshape(-1, 4)[:, 3].sum()
@@ -205,11 +205,11 @@ def test_what_enters_a_drain_stays_there():
     falling = Body("soft", CELL * (6 + 2 * rng.random((30, dim))), VOLUME[dim], velocity=(0.0, -2.0))
     drain = Drain((0.0, 0.0), (1.0, 5.5 * CELL))
     world = World(Scene(dim, (GRID,) * dim, CELL, [falling], drains=[drain]), substeps=4, dt=4e-4, precision="f64")
-    assert world.control_size == 0 and world.active_particles().all()
+    assert world.control_size == 0 and world.derived("active").all()
     kept = {}
     for _ in range(80):
         world.step(np.zeros((1, 0)))
-        for p in np.flatnonzero(world.idle_particles()[1][0]):
+        for p in np.flatnonzero(world.derived("drained")[0]):
             x = world.state("position")[0, p]
             if p in kept:
                 np.testing.assert_array_equal(x, kept[p])
@@ -300,6 +300,6 @@ def test_an_empty_pool_lets_nothing_in():
     world = faucet(2)
     for _ in range(6):
         world.step(controls_of(world, VOLUME[2] / world.dt))
-    assert world.active_particles().all()
+    assert world.derived("active").all()
     assert injected_volume(world)[0, 0] == pytest.approx(30 * VOLUME[2])
     world.close()

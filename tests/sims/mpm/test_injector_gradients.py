@@ -83,7 +83,7 @@ def run(world, x, steps):
     forces = []
     for c in x["controls"]:
         world.step(c)
-        forces.append(world.effector_force)
+        forces.append(world.output("effector_force"))
     assert len(forces) == steps
     return {**states(world), "force": np.array(forces)}
 
@@ -126,9 +126,9 @@ def test_the_substep_of_an_emission(dim):
     world = supplied_world(dim, substeps=1)
     controls = controls_of(world, 1)
     controls[..., world.control_layout["injector_flow"]] *= 8
-    before = world.active_particles()
+    before = world.derived("active")
     world.step(controls[0])
-    new = world.active_particles() & ~before
+    new = world.derived("active") & ~before
     assert all(new[0, world.scene.group(name)].sum() >= 2 for name in ("water", "oil", "milk"))
     found = check_world(world, 1, controls, trials=1)
     decisive = [c for c in found if c.input in ("controls", "injected_remainder", "effector_orientation")
@@ -142,13 +142,13 @@ def test_a_window_with_injection_contact_and_drainage(dim):
     """In two worlds of different flows."""
     world = supplied_world(dim, batch=2)
     controls = controls_of(world, STEPS)
-    begun = world.active_particles()
+    begun = world.derived("active")
     for c in controls:
         world.step(c)
-    waiting, drained = world.idle_particles()
+    waiting, drained = world.derived("waiting"), world.derived("drained")
     let_in = (~waiting & ~begun).sum(1)
     assert let_in.min() >= 6 and waiting.any() and (drained & begun)[:, :24].any(1).all() and let_in[0] != let_in[1]
-    assert np.abs(world.effector_force).max() > 0
+    assert np.abs(world.output("effector_force")).max() > 0
     check_world(world, STEPS, controls, trials=1)
     world.close()
 
@@ -159,11 +159,11 @@ def rollout(world, controls):
     forces = []
     for c in controls:
         world.step(c)
-        forces.append(world.effector_force)
+        forces.append(world.output("effector_force"))
     found = {**states(world), "effector_force": np.array(forces), "volume": injected_volume(world)}
     rng = np.random.default_rng(7)
     cotangents = {name: rng.standard_normal(found[name].shape) for name in world.state_names}
-    waiting, drained = world.idle_particles()
+    waiting, drained = world.derived("waiting"), world.derived("drained")
     bars = reverse(world, cotangents, rng.standard_normal(found["effector_force"].shape))
     return {**found, "waiting": 1.0 * waiting, "drained": 1.0 * drained, **{f"{n}_bar": bar for n, bar in bars.items()}}
 

@@ -137,7 +137,7 @@ def test_impulses_on_an_effector_are_the_change_of_momentum(dim, soft):
     for _ in range(40):
         world.step(idle(world))
         momenta.append(momentum(world))
-        impulses.append(world.effector_force[0, 0, :dim].astype(float) * world.time_step)
+        impulses.append(world.output("effector_force")[0, 0, :dim].astype(float) * world.time_step)
     assert np.abs(impulses).max() > 2 * abs(weight).max() * world.time_step  # it did land
     assert np.abs(impulses)[:, 0].max() > 0  # and rubbed
     error = np.diff(momenta, axis=0) - weight * world.time_step + impulses
@@ -153,6 +153,6 @@ def test_a_body_at_rest_presses_with_its_weight(dim, soft):
     forces = []
     for _ in range(50):
         world.step(idle(world))
-        forces.append(world.effector_force[0, 0, :dim])
+        forces.append(world.output("effector_force")[0, 0, :dim])
     weight = masses(world).sum() * GRAVITY
     np.testing.assert_allclose(np.mean(forces, axis=0) / weight, [0.0] * (dim - 1) + [-1.0], rtol=0, atol=0.02)

@@ -187,7 +187,7 @@ def test_a_grip_holds_and_lifts_a_body_by_friction():
     assert abs(held - closed) < 0.01 * cell
     assert move(250, 0.1) - held == pytest.approx(0.1, abs=0.01 * cell)
     weight = masses(world).sum() * GRAVITY
-    assert -world.effector_force[0, :, 1].sum() == pytest.approx(weight, rel=0.02)
+    assert -world.output("effector_force")[0, :, 1].sum() == pytest.approx(weight, rel=0.02)
 
 
 def test_soft_and_rigid_bodies_push_each_other():

@@ -79,7 +79,7 @@ def test_project_adjoint(dim, number):
         return {name: field.of(after)[0, own].copy() for name, field in fields.items()}
 
     def density(x):
-        every = np.full(world.particle_count, 1e3)
+        every = np.full(world.count("position"), 1e3)
         every[own] = x["density"]
         return every
 
@@ -111,7 +111,7 @@ def rollout(world, controls):
     forces = []
     for c in controls:
         world.step(c)
-        forces.append(world.effector_force)
+        forces.append(world.output("effector_force"))
     rng = np.random.default_rng(7)
     found = {**states(world), "effector_force": np.array(forces)}
     cotangents = {n: np.tile(rng.standard_normal(found[n][:1].shape), (world.batch, *[1] * (found[n].ndim - 1)))
@@ -161,7 +161,7 @@ def test_a_whole_step(dim, team, monkeypatch):
         for name in w.parameter_names:
             w.set_parameter(name, x[name])
         w.step(x["controls"])
-        return {**states(w), "force": w.effector_force}
+        return {**states(w), "force": w.output("effector_force")}
 
     def adjoint(x, c):
         forward(x)

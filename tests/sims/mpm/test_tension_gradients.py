@@ -145,7 +145,7 @@ def test_a_team_of_two_agrees_with_one_thread_and_with_itself(dim, monkeypatch):
     alone = wet_world(dim, mixed=dim == 2)
     monkeypatch.setattr(world_module, "MEMBER_ELEMENTS", 1)
     team = wet_world(dim, mixed=dim == 2)
-    assert alone._team == 1 and team._team == min(thread_count(), team.particle_count)
+    assert alone._team == 1 and team._team == min(thread_count(), team.count("position"))
     together = rollout(team)
     assert_close(together, rollout(alone))
     assert_close(rollout(team), together, forward=0, backward=0)

@@ -41,7 +41,7 @@ def share_below(effector, *, soft_contact, material="liquid", steps=30):
     force = 0.0
     for _ in range(steps):
         world.step(np.zeros((1, world.control_size)))
-        force = max(force, float(np.abs(world.effector_force[0, 0, 2])))
+        force = max(force, float(np.abs(world.output("effector_force")[0, 0, 2])))
     height = world.state("position")[0, :, 2]
     world.close()
     return (height < effector.pose[2] - CELL).mean(), force

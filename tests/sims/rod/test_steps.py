@@ -24,10 +24,10 @@ def check_steps(world, steps, *, skip=(), at_steps=STEPS, **options):
     def adjoint(x, c):
         roll_out(world, x)
         force = c.pop("force")
-        return reverse(world, c, force if world.effector_count else None)
+        return reverse(world, c, force if world.count("effector_position") else None)
 
     wrt = [name for name in point if point[name].size and name not in skip]
-    outputs = [*world.state_names, *(["force"] if world.effector_count else [])]
+    outputs = [*world.state_names, *(["force"] if world.count("effector_position") else [])]
     return check_adjoint(
         forward, adjoint, point, outputs=outputs, wrt=wrt, steps=at_steps, directions=moves(point), trials=1, **options
     )

@@ -158,7 +158,7 @@ def test_a_substep_with_containers(dim, fixed, soft, thin_walls):
         for name in w.parameter_names:
             w.set_parameter(name, x[name])
         w.step(x["controls"])
-        return {**states(w), "force": w.effector_force}
+        return {**states(w), "force": w.output("effector_force")}
 
     def adjoint(x, c):
         forward(x)
@@ -286,7 +286,7 @@ def test_a_tilting_glass_carries_its_content():
         assert shape.signed_distance(x).min() > -0.5 * CELL
     assert (shape.cavity.signed_distance(x) < 0.5 * CELL).all()
     assert world.state("position")[0].mean(0)[1] - before[1] == pytest.approx(0.2, abs=0.07)
-    assert np.abs(world.effector_force[0, 0]).max() > 0
+    assert np.abs(world.output("effector_force")[0, 0]).max() > 0
     world.close()
 
 

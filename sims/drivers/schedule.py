@@ -1,0 +1,88 @@
+"""The stages of all parts as one flat list, for either driver."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from pliant.sims.fields import STATE, Entries
+from pliant.sims.part import Body, Loop, Part, Stage
+from pliant.sims.runtime import quick_build, ti
+
+
+class Item(NamedTuple):
+    """A body or a loop, for the substeps that are multiples of ``every``; if not ``is_due``, for the others."""
+
+    work: Body | Loop
+    every: int = 1
+    is_due: bool = True
+
+
+class Schedule(NamedTuple):
+    """What a launch does: ``begin``, then ``forward`` or ``reverse`` in each substep, then a finish."""
+
+    begin: list[Body]
+    forward: list[Item]
+    reverse: list[Item]
+    finish: list[Body]
+    finish_adjoint: list[Body]
+
+
+_made: dict[Any, SimpleNamespace] = {}
+
+
+def compiled(kind: str, dim: int, fp: Any, parts: Sequence[Part], make: Callable[[], SimpleNamespace]) -> Any:
+    """What ``make`` gives, made once for parts of the same keys, rates and entries."""
+    key = (kind, dim, fp, tuple((part.key, part.every, part.at) for part in parts))
+    with quick_build():
+        if key not in _made:
+            _made[key] = make()
+    return _made[key]
+
+
+def make_schedule(dim: int, fp: Any, parts: Sequence[Part], *, device: bool) -> Schedule:
+    """The stages of the parts one after the other, then their late ones; in reverse, from the last to the first."""
+    offered = [(part, part.stages(dim, fp, device)) for part in parts]
+    order: list[tuple[Part, Stage]] = [(part, stage) for part, own in offered for stage in own.substep]
+    order += [(part, stage) for part, own in offered for stage in own.late]
+    held = [Item(hold(part.at), part.every, False) for part in parts if part.every > 1]
+    return Schedule(
+        begin=[body for _, own in offered for body in own.begin],
+        forward=[*held, *(Item(work, part.every) for part, stage in order for work in stage.forward)],
+        reverse=[Item(work, part.every) for part, stage in reversed(order) for work in stage.adjoint],
+        finish=[body for _, own in offered for body in own.finish],
+        finish_adjoint=[body for _, own in offered for body in own.finish_adjoint],
+    )
+
+
+@cache
+def hold(at: Entries) -> Body:
+    """What a part does in a substep in which it takes no step: its state stays. The adjoint stays too."""
+
+    @ti.func
+    def run(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        h = ti.static(mem.integers)
+        for k in range(first, stop):
+            mem.frames[row_out * h[STATE] + h[at.row_at] + k] = mem.frames[row_in * h[STATE] + h[at.row_at] + k]
+
+    return Body(run, at.row_size)
+
+
+def element_count(body: Body) -> Any:
+    """A Taichi function (memory, b, c): how many elements a body works on."""
+    return _counter(body.count)
+
+
+@cache
+def _counter(count: Any) -> Any:
+    @ti.func
+    def constant(mem: ti.template(), b, c):
+        return 1
+
+    @ti.func
+    def entry(mem: ti.template(), b, c):
+        return mem.integers[count]
+
+    if count is None:
+        return constant
+    return entry if isinstance(count, int) else count
