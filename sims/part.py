@@ -6,7 +6,7 @@ what it keeps there (`Needs`). Likewise for parameters (quantities with a gradie
 outputs (what is read out of a step, such as contact forces).
 
 A part offers *stages*: pairs of what happens in a substep and its adjoint. The stages of all parts stand in one flat
-list; the World runs it from first to last, and in the reverse sweep from last to first. What a stage does are *bodies*:
+list; the World runs it from first to last, and in the reverse sweep from last to first. What a stage does are *passes*:
 Taichi functions that work on a range of elements. A team of CPU threads gets a share each, a GPU one element a thread.
 """
 
@@ -22,7 +22,7 @@ from pliant.sims.failures import CAUSES, NOT_CONVERGED, Cause
 from pliant.sims.fields import Entries, Field, Needs
 
 
-class Body(NamedTuple):
+class Pass(NamedTuple):
     """Work on elements, shared out among the threads of a world.
 
     Attributes:
@@ -32,8 +32,8 @@ class Body(NamedTuple):
         count: how many elements: a header entry, a Taichi function (memory, b, c), or None for one.
         alone: each member of a team does all elements, of a copy of its own.
         waits: a barrier follows; not needed where only the same member reads what was written.
-        threads: on a device, how many threads of a world share the elements; like ``count`` but without b and c. None:
-            as many as there are elements, which must then be the same in each world.
+        threads: on a device, how many threads of a world share the elements, the same in each world; like ``count``. None:
+            as many as there are elements.
     """
 
     run: Any
@@ -44,17 +44,17 @@ class Body(NamedTuple):
 
 
 class Loop(NamedTuple):
-    """Bodies that are repeated until a condition holds, which is looked at before each round.
+    """Passes that are repeated until a condition holds, which is looked at before each round.
 
     Attributes:
-        bodies: of one round, one after the other.
+        passes: of one round, one after the other.
         until: Taichi function (memory, b): whether world b is done.
         most: header entry: rounds after which a world that is not done has failed.
         code: of that failure, see ``Part.causes``.
         part: number of the part that it belongs to (``Entries.part``).
     """
 
-    bodies: Sequence[Body]
+    passes: Sequence[Pass]
     until: Any
     most: int
     part: int
@@ -64,12 +64,12 @@ class Loop(NamedTuple):
 class Stage(NamedTuple):
     """What happens in a substep, and its adjoint, which takes the state's cotangent back through it.
 
-    Each is a sequence of bodies and loops. The adjoint may begin by computing again what ``forward`` has left in
+    Each is a sequence of passes and loops. The adjoint may begin by computing again what ``forward`` has left in
     scratch memory and later stages have overwritten. It finds ``row_in`` and ``row_out`` as they were.
     """
 
-    forward: Sequence[Body | Loop]
-    adjoint: Sequence[Body | Loop]
+    forward: Sequence[Pass | Loop]
+    adjoint: Sequence[Pass | Loop]
 
 
 class Stages(NamedTuple):
@@ -84,9 +84,9 @@ class Stages(NamedTuple):
 
     substep: Sequence[Stage]
     late: Sequence[Stage] = ()
-    begin: Sequence[Body] = ()
-    finish: Sequence[Body] = ()
-    finish_adjoint: Sequence[Body] = ()
+    begin: Sequence[Pass] = ()
+    finish: Sequence[Pass] = ()
+    finish_adjoint: Sequence[Pass] = ()
 
 
 Read = Callable[[str], np.ndarray]

@@ -21,11 +21,11 @@ import numpy as np
 from pliant.envs import features as f
 from pliant.envs.base import TaskEnv, TaskVectorEnv
 from pliant.envs.task import Observed, Score, Task, Term
-from pliant.sims.fields import CONTROL, DT, FREE_HEADER, STATE, Field
-from pliant.sims.mpm import places as mpm
+from pliant.sims.accessors import accessors
+from pliant.sims.fields import DT, Needs, numbers
 from pliant.sims.mpm.bodies import Body
 from pliant.sims.mpm.scene import Scene
-from pliant.sims.part import Part, Phases
+from pliant.sims.part import Part, Pass, Stage, Stages
 from pliant.sims.runtime import ti
 
 ID = "test/PointMass-v0"
@@ -35,63 +35,46 @@ POSITION, VELOCITY, ACTION = 1.0, 0.1, 0.3  # weights of the cost
 START, START_SPEED = 0.5, 0.1  # each coordinate starts within these bounds [m], [m/s]
 CELL, CELLS = 1.0, 32  # no action drives the particle to the walls within an episode [m]
 MIDDLE = CELL * CELLS / 2
-FORCE_AT = FREE_HEADER  # header entry: where the force stands among the controls
 
 
 class Push(Part):
     """v' += dt PUSH a, after the particle has its new velocity from the grid."""
 
     key = ("push",)
-    control_size = 2
 
-    def lay_out(self, state, parameter, control, output):
-        self.control_fields = [Field("push", control, (2,))]
+    def __init__(self, bodies):
+        self.bodies = bodies
 
-    def initial_state(self):
-        return np.zeros(0)
+    def needs(self, *, batch, team, differentiable):
+        return Needs(controls=[numbers("push", 2)])
 
-    def write_header(self, header, places):
-        header[FORCE_AT] = self.control_fields[0].offset
+    def initial(self):
+        return {}
 
-    def phases(self, dim, fp):
-        @ti.func
-        def push(mem: ti.template(), b, c, r_in, r_out, substep):
-            h = ti.static(mem.integers)
-            if c == 0:
-                for i in ti.static(range(dim)):
-                    acceleration = PUSH * mem.controls[b * h[CONTROL] + h[FORCE_AT] + i]
-                    mem.frames[r_out * h[STATE] + h[mpm.STATE_AT] + dim + i] += mem.constants[DT] * acceleration
+    def stages(self, dim, fp, device):
+        my, particles = accessors(self, fp, device), accessors(self.bodies, fp, device)
 
         @ti.func
-        def push_adjoint(mem: ti.template(), b, c, r_in, r_out, substep):
+        def push(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+            for i in range(first, stop):
+                v = particles.velocity.load(mem, row_out, i)
+                particles.velocity.store(mem, row_out, i, v + mem.constants[DT] * PUSH * my.push.load(mem, b, 0))
+
+        @ti.func
+        def push_adjoint(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
             # a_bar += dt PUSH v'_bar; the cotangent of the velocity passes through
-            h = ti.static(mem.integers)
-            if c == 0:
-                for i in ti.static(range(dim)):
-                    v_bar = mem.adjoint[b * h[STATE] + h[mpm.STATE_AT] + dim + i]
-                    mem.control_adjoint[b * h[CONTROL] + h[FORCE_AT] + i] += mem.constants[DT] * PUSH * v_bar
+            for i in range(first, stop):
+                my.push.add_bar(mem, b, 0, mem.constants[DT] * PUSH * particles.velocity.load_bar(mem, b, i))
 
-        @ti.func
-        def nothing(mem: ti.template(), b, c, r_in, r_out, substep):
-            pass
-
-        @ti.func
-        def begin(mem: ti.template(), b, c, r):
-            pass
-
-        @ti.func
-        def finish(mem: ti.template(), b, c):
-            pass
-
-        # the particle takes its velocity from the grid in the third phase
-        return Phases(begin, [nothing, nothing, nothing, push], [push_adjoint], finish, finish)
+        return Stages([], late=[Stage([Pass(push)], [Pass(push_adjoint)])])
 
 
 class PushedScene(Scene):
     """A scene of the material point method and the force on its particle."""
 
     def parts(self, *, dt, soft_contact):
-        return [Push(), *super().parts(dt=dt, soft_contact=soft_contact)]
+        own = super().parts(dt=dt, soft_contact=soft_contact)
+        return [Push(own[-1]), *own]
 
 
 class PointMass(Task):

@@ -1,8 +1,8 @@
-"""Kernels that step all worlds on devices of very many threads (GPUs): a launch a body, over batch x elements.
+"""Kernels that step all worlds on devices of very many threads (GPUs): a launch a pass, over batch x elements.
 
 The counterpart of ``team.py``, with the same calls. There a few threads share a world and meet at barriers; here every
 particle and every node is a thread of its own, launches follow each other in stream order, and what threads share
-(nodes, boxes, sums) they update atomically, so that sums are equal from run to run to rounding only. Each body is a
+(nodes, boxes, sums) they update atomically, so that sums are equal from run to run to rounding only. Each pass is a
 kernel of its own: several in one kernel do not compile for Vulkan. Teams have one member.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from pliant.sims.drivers.schedule import Item, Schedule, compiled, element_count, make_schedule
 from pliant.sims.fields import LANES, LOOPING, Memory
-from pliant.sims.part import Body, Loop, Part
+from pliant.sims.part import Loop, Part, Pass
 from pliant.sims.reports import report_function
 from pliant.sims.runtime import ti
 
@@ -29,7 +29,7 @@ def element_drivers(dim: int, fp: Any, parts: Sequence[Part]) -> SimpleNamespace
 
 
 class _Kernels:
-    """Kernels of bodies and loops; one for each, wherever it stands in the schedule."""
+    """Kernels of passes and loops; one for each, wherever it stands in the schedule."""
 
     def __init__(self, fp: Any) -> None:
         self._fp = fp
@@ -38,16 +38,16 @@ class _Kernels:
         self._ints = ti.types.ndarray(ti.i32, 1)
         self._made: dict[Any, Run] = {}
 
-    def of(self, item: Body | Loop, is_in_loop: bool = False) -> Run:
-        """Launches a body or a loop; bodies in a loop leave out the worlds that are done."""
+    def of(self, item: Pass | Loop, is_in_loop: bool = False) -> Run:
+        """Launches a pass or a loop; passes in a loop leave out the worlds that are done."""
         key = (id(item), is_in_loop)
         if key not in self._made:
-            self._made[key] = self._of_loop(item) if isinstance(item, Loop) else self._of_body(item, is_in_loop)
+            self._made[key] = self._of_loop(item) if isinstance(item, Loop) else self._of_pass(item, is_in_loop)
         return self._made[key]
 
-    def _of_body(self, body: Body, is_in_loop: bool) -> Run:
+    def _of_pass(self, one: Pass, is_in_loop: bool) -> Run:
         floats, nodes, ints = self._floats, self._nodes, self._ints
-        count, threads = element_count(body), element_count(body._replace(count=body.threads or body.count))
+        count, threads = element_count(one), element_count(one._replace(count=one.threads or one.count))
 
         @ti.kernel
         def run(
@@ -93,7 +93,7 @@ class _Kernels:
                 if goes_on:
                     k = t - b * n
                     while k < count(mem, b, 0):
-                        body.run(mem, b, 0, k, k + 1, frame_in * batch + b, frame_out * batch + b, substep)
+                        one.run(mem, b, 0, k, k + 1, frame_in * batch + b, frame_out * batch + b, substep)
                         k += n
 
         def launch(memory: Memory, batch: int, frame_in: int, frame_out: int, substep: int) -> None:
@@ -103,7 +103,7 @@ class _Kernels:
 
     def _of_loop(self, loop: Loop) -> Run:
         floats, nodes, ints = self._floats, self._nodes, self._ints
-        bodies = [self.of(body, True) for body in loop.bodies]
+        passes = [self.of(one, True) for one in loop.passes]
         report = report_function(loop.part)
 
         @ti.kernel
@@ -163,8 +163,8 @@ class _Kernels:
             mark(*memory, batch, substep, int(most == 0))
             while rounds < most and left(memory.integers, batch):
                 for _ in range(min(LOOK, most - rounds)):
-                    for body in bodies:
-                        body(memory, batch, frame_in, frame_out, substep)
+                    for one in passes:
+                        one(memory, batch, frame_in, frame_out, substep)
                     rounds += 1
                     mark(*memory, batch, substep, int(rounds == most))
 
@@ -173,11 +173,11 @@ class _Kernels:
 
 def _make_drivers(fp: Any, schedule: Schedule) -> SimpleNamespace:
     kernels = _Kernels(fp)
-    begin = [kernels.of(body) for body in schedule.begin]
+    begin = [kernels.of(one) for one in schedule.begin]
     forward_items = [_at_its_rate(item, kernels) for item in schedule.forward]
     reverse_items = [_at_its_rate(item, kernels) for item in schedule.reverse]
-    finish = [kernels.of(body) for body in schedule.finish]
-    finish_adjoint = [kernels.of(body) for body in schedule.finish_adjoint]
+    finish = [kernels.of(one) for one in schedule.finish]
+    finish_adjoint = [kernels.of(one) for one in schedule.finish_adjoint]
 
     def forward(
         frames: Any,

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from pliant.sims.fields import STATE, Entries
-from pliant.sims.part import Body, Loop, Part, Stage
+from pliant.sims.part import Loop, Part, Pass, Stage
 from pliant.sims.runtime import quick_build, ti
 
 
 class Item(NamedTuple):
-    """A body or a loop, for the substeps that are multiples of ``every``; if not ``is_due``, for the others."""
+    """A pass or a loop, for the substeps that are multiples of ``every``; if not ``is_due``, for the others."""
 
-    work: Body | Loop
+    work: Pass | Loop
     every: int = 1
     is_due: bool = True
 
@@ -21,11 +21,11 @@ class Item(NamedTuple):
 class Schedule(NamedTuple):
     """What a launch does: ``begin``, then ``forward`` or ``reverse`` in each substep, then a finish."""
 
-    begin: list[Body]
+    begin: list[Pass]
     forward: list[Item]
     reverse: list[Item]
-    finish: list[Body]
-    finish_adjoint: list[Body]
+    finish: list[Pass]
+    finish_adjoint: list[Pass]
 
 
 _made: dict[Any, SimpleNamespace] = {}
@@ -47,16 +47,16 @@ def make_schedule(dim: int, fp: Any, parts: Sequence[Part], *, device: bool) -> 
     order += [(part, stage) for part, own in offered for stage in own.late]
     held = [Item(hold(part.at), part.every, False) for part in parts if part.every > 1]
     return Schedule(
-        begin=[body for _, own in offered for body in own.begin],
+        begin=[one for _, own in offered for one in own.begin],
         forward=[*held, *(Item(work, part.every) for part, stage in order for work in stage.forward)],
         reverse=[Item(work, part.every) for part, stage in reversed(order) for work in stage.adjoint],
-        finish=[body for _, own in offered for body in own.finish],
-        finish_adjoint=[body for _, own in offered for body in own.finish_adjoint],
+        finish=[one for _, own in offered for one in own.finish],
+        finish_adjoint=[one for _, own in offered for one in own.finish_adjoint],
     )
 
 
 @cache
-def hold(at: Entries) -> Body:
+def hold(at: Entries) -> Pass:
     """What a part does in a substep in which it takes no step: its state stays. The adjoint stays too."""
 
     @ti.func
@@ -65,12 +65,12 @@ def hold(at: Entries) -> Body:
         for k in range(first, stop):
             mem.frames[row_out * h[STATE] + h[at.row_at] + k] = mem.frames[row_in * h[STATE] + h[at.row_at] + k]
 
-    return Body(run, at.row_size)
+    return Pass(run, at.row_size)
 
 
-def element_count(body: Body) -> Any:
-    """A Taichi function (memory, b, c): how many elements a body works on."""
-    return _counter(body.count)
+def element_count(one: Pass) -> Any:
+    """A Taichi function (memory, b, c): how many elements a pass works on."""
+    return _counter(one.count)
 
 
 @cache

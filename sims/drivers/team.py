@@ -1,7 +1,7 @@
 """Kernels that step all worlds through the substeps of one environment step, forward and reverse, on a CPU.
 
-One launch does all substeps. A world belongs to a team of ``team`` threads that meet at a barrier after every body that
-asks for one; a team of one needs none. The barrier spins on an atomic counter, so all members must be running at once:
+One launch does all substeps. A world belongs to a team of ``team`` threads that meet at a barrier after every pass that
+asks for it; a team of one needs none. The barrier spins on an atomic counter, so all members must be running at once:
 batch * team never exceeds the threads that taichi has. Taichi hands a CPU task at least 512 iterations of an outermost
 loop, hence TASK.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from pliant.sims.drivers.schedule import Item, Schedule, compiled, element_count, make_schedule
 from pliant.sims.fields import BARRIER, LANES, TEAM, Memory
 from pliant.sims.memory import CACHE_LINE
-from pliant.sims.part import Body, Loop, Part
+from pliant.sims.part import Loop, Part, Pass
 from pliant.sims.reports import report_function
 from pliant.sims.runtime import ti
 
@@ -35,26 +35,26 @@ def barrier(integers: ti.template(), b, turn):
             pass
 
 
-def _run(item: Body | Loop) -> Any:
-    """A function (mem, b, c, row_in, row_out, substep, turn) that runs a body or a loop; returns the barrier's turn."""
-    return _run_loop(item) if isinstance(item, Loop) else _run_body(item)
+def _run(item: Pass | Loop) -> Any:
+    """A function (mem, b, c, row_in, row_out, substep, turn) that runs a pass or a loop; returns the barrier's turn."""
+    return _run_loop(item) if isinstance(item, Loop) else _run_pass(item)
 
 
-def _run_body(body: Body) -> Any:
-    count = element_count(body)
+def _run_pass(one: Pass) -> Any:
+    count = element_count(one)
 
     @ti.func
     def run(mem: ti.template(), b, c, row_in, row_out, substep, turn):
         h = ti.static(mem.integers)
         n = count(mem, b, c)
-        if ti.static(body.alone):
-            body.run(mem, b, c, 0, n, row_in, row_out, substep)
+        if ti.static(one.alone):
+            one.run(mem, b, c, 0, n, row_in, row_out, substep)
         else:
             first = ti.cast(ti.cast(n, ti.i64) * c // h[TEAM], ti.i32)
             stop = ti.cast(ti.cast(n, ti.i64) * (c + 1) // h[TEAM], ti.i32)
-            body.run(mem, b, c, first, stop, row_in, row_out, substep)
+            one.run(mem, b, c, first, stop, row_in, row_out, substep)
         next_turn = turn
-        if ti.static(body.waits):
+        if ti.static(one.waits):
             barrier(h, b, turn)
             next_turn += h[TEAM]
         return next_turn
@@ -63,7 +63,7 @@ def _run_body(body: Body) -> Any:
 
 
 def _run_loop(loop: Loop) -> Any:
-    inner = [_run_body(body) for body in loop.bodies]
+    inner = [_run_pass(one) for one in loop.passes]
     report = report_function(loop.part)
 
     @ti.func
@@ -106,11 +106,11 @@ def _run_item(item: Item) -> Any:
 
 
 def _make_drivers(fp: Any, schedule: Schedule) -> SimpleNamespace:
-    begin = [_run(body) for body in schedule.begin]
+    begin = [_run(one) for one in schedule.begin]
     forward_items = [_run_item(item) for item in schedule.forward]
     reverse_items = [_run_item(item) for item in schedule.reverse]
-    finish = [_run(body) for body in schedule.finish]
-    finish_adjoint = [_run(body) for body in schedule.finish_adjoint]
+    finish = [_run(one) for one in schedule.finish]
+    finish_adjoint = [_run(one) for one in schedule.finish_adjoint]
     floats = ti.types.ndarray(fp, 1)
     nodes = ti.types.ndarray(ti.types.vector(LANES, fp), 1)
     ints = ti.types.ndarray(ti.i32, 1)

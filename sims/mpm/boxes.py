@@ -12,7 +12,7 @@ from pliant.sims.mpm import places
 from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.supply.activity import activity_functions
-from pliant.sims.part import Body
+from pliant.sims.part import Pass
 from pliant.sims.runtime import ti
 
 NODE_THREADS = 1 << 15
@@ -189,9 +189,9 @@ def box_functions(setup: Setup) -> SimpleNamespace:
 
         return run
 
-    find = [Body(grow, at.count, waits=False)]
+    find = [Pass(grow, at.count, waits=False)]
     if device:
-        find.insert(0, Body(reset))
+        find.insert(0, Pass(reset))
     return SimpleNamespace(
         ordered=ordered,
         base_of_particle=base_of_particle,

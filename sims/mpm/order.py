@@ -8,12 +8,12 @@ from pliant.sims.mpm import places
 from pliant.sims.mpm.boxes import box_functions
 from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.stencil import stencil_functions
-from pliant.sims.part import Body
+from pliant.sims.part import Pass
 from pliant.sims.runtime import ti
 
 
 @cache
-def order_bodies(setup: Setup) -> list[Body]:
+def order_bodies(setup: Setup) -> list[Pass]:
     """What comes before the first substep: partial sums are emptied, particles are sorted.
 
     One member sorts them, by a stable counting sort. On a device all threads do: there the cells come in the order in
@@ -109,17 +109,17 @@ def order_bodies(setup: Setup) -> list[Body]:
             cell = h[at.cells] + b * h[at.nodes] + index(mem, base_of_particle(mem, row_in, p))
             h[h[at.order] + b * h[at.count] + ti.atomic_add(h[cell], 1)] = p
 
-    start = Body(empty_sums, alone=True, waits=False)
+    start = Pass(empty_sums, alone=True, waits=False)
     if not setup.device:
-        return [start, Body(sort)]
+        return [start, Pass(sort)]
     nodes = {"count": boxes.count_whole, "threads": boxes.threads}
     return [
         start,
-        Body(boxes.reset),
-        Body(take_as_they_come, at.count),
-        Body(grow_around_all, at.count),
-        Body(boxes.over(boxes.whole, empty_cell), **nodes),
-        Body(count_particles, at.count),
-        Body(boxes.over(boxes.whole, claim_places), **nodes),
-        Body(place_particles, at.count),
+        Pass(boxes.reset),
+        Pass(take_as_they_come, at.count),
+        Pass(grow_around_all, at.count),
+        Pass(boxes.over(boxes.whole, empty_cell), **nodes),
+        Pass(count_particles, at.count),
+        Pass(boxes.over(boxes.whole, claim_places), **nodes),
+        Pass(place_particles, at.count),
     ]

@@ -36,7 +36,7 @@ from pliant.sims.mpm.tension.kernels import tension_functions
 from pliant.sims.mpm.tension.stages import tension_stages
 from pliant.sims.mpm.transfers.blocks import block_transfer_functions
 from pliant.sims.mpm.transfers.one import transfer_functions
-from pliant.sims.part import Body, Stage, Stages
+from pliant.sims.part import Pass, Stage, Stages
 from pliant.sims.runtime import ti
 
 
@@ -65,7 +65,7 @@ def mpm_stages(setup: Setup) -> Stages:
             *([rigid_stage(setup)] if RIGID in setup.kinds else []),
         ],
         begin=order_bodies(setup),
-        finish_adjoint=[Body(_sum_up(setup))],
+        finish_adjoint=[Pass(_sum_up(setup))],
     )
 
 
@@ -167,8 +167,8 @@ def _grid_bodies(setup: Setup) -> SimpleNamespace:
 
     nodes = {"count": boxes.count_whole, "threads": boxes.threads}
     return SimpleNamespace(
-        update=Body(update, **nodes),
-        update_adjoint=Body(boxes.over(boxes.whole, update_node_adjoint), **nodes),
+        update=Pass(update, **nodes),
+        update_adjoint=Pass(boxes.over(boxes.whole, update_node_adjoint), **nodes),
     )
 
 
@@ -263,17 +263,17 @@ def _particle_bodies(setup: Setup) -> SimpleNamespace:
             for i in range(first, stop):
                 transfers.scatter_adjoint(mem, b, c, n0, row_in, row_out, ordered(mem, b, i))
 
-    def clearing(copies: Any) -> list[Body]:
+    def clearing(copies: Any) -> list[Pass]:
         run = boxes.clearing("grid", copy_at, copies, v4(0.0))
-        return [Body(run, boxes.count_own, alone=True, waits=False, threads=boxes.threads)]
+        return [Pass(run, boxes.count_own, alone=True, waits=False, threads=boxes.threads)]
 
     return SimpleNamespace(
         clear=clearing(only_nodes),
         clear_both=clearing(nodes_and_cotangents),
-        scatter=Body(scatter, at.count),
-        gather=Body(gather, at.count),
-        gather_adjoint=Body(gather_adjoint, at.count),
-        scatter_adjoint=Body(scatter_adjoint, at.count),
+        scatter=Pass(scatter, at.count),
+        gather=Pass(gather, at.count),
+        gather_adjoint=Pass(gather_adjoint, at.count),
+        scatter_adjoint=Pass(scatter_adjoint, at.count),
     )
 
 

@@ -8,7 +8,7 @@ from pliant.sims.contact import contact_functions
 from pliant.sims.fields import CONTROL, DT, OUTPUT, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, SUBSTEPS, TEAM, Entries
 from pliant.sims.math.access import access_functions
 from pliant.sims.math.rotation import rotation_functions
-from pliant.sims.part import Body, Stage, Stages
+from pliant.sims.part import Pass, Stage, Stages
 from pliant.sims.robot.effector_places import (
     FORCE,
     P_FORCE,
@@ -268,8 +268,8 @@ def effector_stages(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], dev
     """Poses are integrated first, and their cotangents last, when the nodes in contact have left their shares."""
     own = effector_functions(eff, dim, fp, kinds, device)
     return Stages(
-        substep=[Stage([Body(own.integrate, eff.count)], [Body(own.integrate_adjoint, eff.count)])],
-        begin=[Body(own.clear_partials, eff.count, alone=True)],
-        finish=[Body(own.read_force, eff.count)],
-        finish_adjoint=[Body(own.gather_parameters, eff.count)],
+        substep=[Stage([Pass(own.integrate, eff.count)], [Pass(own.integrate_adjoint, eff.count)])],
+        begin=[Pass(own.clear_partials, eff.count, alone=True)],
+        finish=[Pass(own.read_force, eff.count)],
+        finish_adjoint=[Pass(own.gather_parameters, eff.count)],
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from pliant.sims.failures import NOT_CONVERGED, NOT_FINITE
 from pliant.sims.fields import DT, STATE
-from pliant.sims.part import Body, Stage, Stages
+from pliant.sims.part import Pass, Stage, Stages
 from pliant.sims.reports import report_function
 from pliant.sims.rod import places
 from pliant.sims.rod.adjoint import adjoint_functions
@@ -238,4 +238,4 @@ def rod_stages(setup: Setup) -> Stages:
         for _ in range(first, stop):
             step_adjoint(mem, b, r_in, r_out, substep)
 
-    return Stages([Stage([Body(step)], [Body(step_back)])])
+    return Stages([Stage([Pass(step)], [Pass(step_back)])])

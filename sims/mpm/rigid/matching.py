@@ -43,7 +43,7 @@ from pliant.sims.mpm.laws.yielding import BULK, law_size
 from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.rigid.bodies import ROW
 from pliant.sims.mpm.stencil import FLOAT_MASK, stencil_functions
-from pliant.sims.part import Body, Stage
+from pliant.sims.part import Pass, Stage
 from pliant.sims.runtime import ti
 
 
@@ -238,7 +238,7 @@ def rigid_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def project(mem: ti.template(), b, k, r_out):
-        """Body k of the next frame is put back into its shape."""
+        """Pass k of the next frame is put back into its shape."""
         first, n, place = body(mem, k)
         M, c, V, X0 = means(mem, b, k, r_out, r_out, False)
         B, S, L = moments(mem, b, k, r_out, r_out, M, c, V, X0, False)
@@ -334,4 +334,4 @@ def rigid_stage(setup: Setup) -> Stage:
         for k in range(first, stop):
             rigid.project_adjoint(mem, b, k, row_in, row_out)
 
-    return Stage([Body(match, setup.at.rigid_count)], [Body(match_adjoint, setup.at.rigid_count)])
+    return Stage([Pass(match, setup.at.rigid_count)], [Pass(match_adjoint, setup.at.rigid_count)])

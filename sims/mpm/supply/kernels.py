@@ -12,7 +12,7 @@ from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.supply import places as supply
 from pliant.sims.mpm.supply.activity import activity_functions
-from pliant.sims.part import Body, Stage, Stages
+from pliant.sims.part import Pass, Stage, Stages
 from pliant.sims.reports import report_function
 from pliant.sims.robot.effector_places import POSE, TWIST
 from pliant.sims.runtime import ti
@@ -227,7 +227,7 @@ def injector_stages(setup: Setup) -> Stages:
     # taken from it before those of the particles that moved are worked out. Its poses' are complete before the
     # effectors take them to the beginning of the substep.
     return Stages(
-        substep=[Stage([Body(flows)], [Body(flows_adjoint)])],
-        late=[Stage([Body(emissions, inj.pool_size)], [Body(emissions_adjoint, inj.pool_size)])],
-        begin=[Body(empty_sums, inj.count, alone=True)],
+        substep=[Stage([Pass(flows)], [Pass(flows_adjoint)])],
+        late=[Stage([Pass(emissions, inj.pool_size)], [Pass(emissions_adjoint, inj.pool_size)])],
+        begin=[Pass(empty_sums, inj.count, alone=True)],
     )

@@ -9,7 +9,7 @@ from pliant.sims.mpm.boxes import box_functions
 from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.tension.kernels import tension_functions
-from pliant.sims.part import Body, Stage
+from pliant.sims.part import Pass, Stage
 from pliant.sims.runtime import ti
 
 
@@ -37,13 +37,13 @@ def tension_stages(setup: Setup) -> SimpleNamespace:
         low, high = wide(mem, b, c)
         return boxes.volume(low, high)
 
-    def over_wide_box(function: Any) -> Body:
+    def over_wide_box(function: Any) -> Pass:
         @ti.func
         def visit(mem: ti.template(), b, c, row_in, wide_low, wide_high, node, n):
             low, high = boxes.whole(mem, b, c)
             function(mem, b, c, low, high, wide_low, wide_high, node, tension.index(mem, node))
 
-        return Body(boxes.over(wide, visit), count_wide, threads=boxes.threads)
+        return Pass(boxes.over(wide, visit), count_wide, threads=boxes.threads)
 
     @ti.func
     def only_one(mem: ti.template(), row_in):
@@ -83,13 +83,13 @@ def tension_stages(setup: Setup) -> SimpleNamespace:
 
     clear = boxes.clearing("scratch", copy_at, only_one, fp(0.0))
     colours = [
-        Body(clear, boxes.count_own, alone=True, waits=False, threads=boxes.threads),
-        Body(scatter, at.count),
+        Pass(clear, boxes.count_own, alone=True, waits=False, threads=boxes.threads),
+        Pass(scatter, at.count),
     ]
     if not device:
-        colours.append(Body(boxes.over(boxes.whole, collect), count_shared))
+        colours.append(Pass(boxes.over(boxes.whole, collect), count_shared))
     return SimpleNamespace(
-        colour=Stage(colours, [Body(pull, at.count)]),
+        colour=Stage(colours, [Pass(pull, at.count)]),
         potential=Stage(
             [over_wide_box(function) for function in tension.functions],
             [over_wide_box(function) for function in tension.functions_adjoint],

@@ -9,24 +9,14 @@ from small_scenes import CELL, GRID, random_controls, reverse, small_scene, smal
 
 from pliant.sims.contact import CONTACT_KINDS
 from pliant.sims.fields import PARTIAL_OFFSET, Memory
-from pliant.sims.mpm import places as at
 from pliant.sims.mpm.bodies import Walls
 from pliant.sims.mpm.grid import grid_functions
 from pliant.sims.mpm.laws.laws import MATERIALS, material_functions
-from pliant.sims.robot import effector_places as eff
 from pliant.sims.robot.effector import Effector
-from pliant.sims.robot.effector_kernels import (
-    P_FORCE,
-    P_FRICTION,
-    P_POSE,
-    P_SIZE,
-    P_SOFTNESS,
-    P_TWIST,
-    effector_functions,
-)
+from pliant.sims.robot.effector_kernels import effector_functions
+from pliant.sims.robot.effector_places import P_FORCE, P_FRICTION, P_POSE, P_SIZE, P_SOFTNESS, P_TWIST
 from pliant.sims.runtime import ti
 from pliant.sims.shapes.containers import Cup
-from pliant.sims.shapes.shape_kernels import KINDS
 from pliant.sims.shapes.shapes import Box, Capsule, Cylinder, HalfSpace, Mesh, Sphere, Torus
 
 FLOATS = ti.types.ndarray(ti.f64, 1)
@@ -172,14 +162,13 @@ def memory_of(*arrays):
 
 
 @functools.cache
-def node_kernels(dim, shape_kinds):
+def node_kernels(setup):
     """The functions of a node and of effector j (j = -1: of the node with all effectors and walls) on a World's arrays.
 
     World 0, member 0, frames 0 and 1; nodes (K, dim) with values (K, dim + 1): velocity or momentum, and mass.
     """
-    grid = grid_functions(dim, ti.f64, shape_kinds, False)
-    effector = effector_functions(dim, ti.f64, shape_kinds, False)
-    integrate, integrate_adjoint = effector.phases.forward[0], effector.phases.reverse[-1]
+    dim, at, eff = setup.dim, setup.at, setup.eff
+    grid, effector = grid_functions(setup), effector_functions(eff, dim, ti.f64, setup.shape_kinds, False)
 
     @ti.func
     def row(a: ti.template(), k):
@@ -195,6 +184,10 @@ def node_kernels(dim, shape_kinds):
             n[d] = a[k, d]
         return n
 
+    @ti.func
+    def place(mem: ti.template(), a: ti.template(), k):
+        return node(a, k) * mem.constants[at.cell]
+
     @ti.kernel
     def forward(
         f0: FLOATS, f1: FLOATS, f2: FLOATS, f3: FLOATS, f4: FLOATS, f5: FLOATS, f6: FLOATS, f7: FLOATS, f8: FLOATS,
@@ -207,7 +200,7 @@ def node_kernels(dim, shape_kinds):
             if j < 0:
                 u = grid.velocity(mem, 0, 0, 0, node(nodes, k), row(values, k), values[k, dim])
             else:
-                u = effector.touch(mem, 0, 0, 0, j, node(nodes, k), row(values, k), values[k, dim], True)
+                u = effector.touch(mem, 0, 0, 0, j, place(mem, nodes, k), row(values, k), values[k, dim], True)
             for d in ti.static(range(dim)):
                 out[k, d] = u[d]
 
@@ -228,7 +221,7 @@ def node_kernels(dim, shape_kinds):
                 u_bar = a
                 mass_bar = b
             else:
-                a, b = effector.touch_adjoint(mem, 0, 0, 0, j, node(nodes, k), u, mass, c, force_scale)
+                a, b = effector.touch_adjoint(mem, 0, 0, 0, j, place(mem, nodes, k), u, mass, c, force_scale)
                 u_bar = a
                 mass_bar = b
             for d in ti.static(range(dim)):
@@ -243,9 +236,9 @@ def node_kernels(dim, shape_kinds):
         mem = ti.static(memory_of(f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, integers))
         for _ in range(1):
             if reverse == 0:
-                integrate(mem, 0, 0, 0, 1, 0)
+                effector.integrate(mem, 0, 0, 0, mem.integers[eff.count], 0, 1, 0)
             else:
-                integrate_adjoint(mem, 0, 0, 0, 1, 0)
+                effector.integrate_adjoint(mem, 0, 0, 0, mem.integers[eff.count], 0, 1, 0)
 
     return forward, adjoint, poses
 
@@ -278,7 +271,8 @@ class Bench:
         self.world = w = small_world(dim, scene=scene)
         self.memory = memory = w._memory
         self.header = memory.integers.view()
-        self.kernels = node_kernels(dim, KINDS)
+        self.setup = w._parts[-1].setup(dim, ti.f64, False)
+        self.kernels = node_kernels(self.setup)
         self.arrays = [getattr(memory, "live" if name == "frames" else name).device_array for name in ARRAYS]
         self.names = ("gravity", "wall_friction", "damping", "effector_friction", "effector_softness")
         near, corners = (
@@ -310,14 +304,14 @@ class Bench:
     def partials(self):
         """The partial sums of the effectors (M, 18) and of the grid (3 dim + 1,)."""
         h, scratch, m = self.header, self.memory.scratch.view(), self.world.count("effector_position")
-        o, g = h[PARTIAL_OFFSET] + h[eff.PARTIAL_AT], h[PARTIAL_OFFSET] + h[at.PARTIAL_AT]
+        o, g = (h[PARTIAL_OFFSET] + h[at.partial] for at in (self.setup.eff, self.setup.at))
         return scratch[o : o + m * P_SIZE].reshape(m, P_SIZE).copy(), scratch[g : g + 3 * self.dim + 1].copy()
 
     def check(self, j, laws, soft, **options):
         """Check the functions of effector j (-1: of nodes) against differences, effectors under contact ``laws``."""
-        w, h = self.world, self.header
-        h[h[eff.KIND_AT] : h[eff.KIND_AT] + w.count("effector_position")] = laws
-        h[eff.SOFT] = int(soft)
+        w, h, eff = self.world, self.header, self.setup.eff
+        h[h[eff.kinds] : h[eff.kinds] + w.count("effector_position")] = laws
+        h[eff.soft] = int(soft)
         forward_kernel, adjoint_kernel, _ = self.kernels
 
         def forward(x):
@@ -385,15 +379,15 @@ def test_touch_adjoint(bench, law, soft):
 @pytest.mark.parametrize("wall", CONTACT_KINDS)
 @pytest.mark.parametrize("soft", [True, False], ids=["soft", "hard"])
 def test_velocity_adjoint(bench, soft, wall):
-    h = bench.header
-    h[h[at.WALL_KIND_AT] : h[at.WALL_KIND_AT] + 2 * bench.dim] = CONTACT_KINDS[wall]
+    h, first = bench.header, bench.header[bench.setup.at.wall_kinds]
+    h[first : first + 2 * bench.dim] = CONTACT_KINDS[wall]
     bench.check(-1, np.arange(bench.world.count("effector_position")) % 3, soft, trials=1, steps=(1e-3, 1e-4, 1e-5))
 
 
 def test_integrate_adjoint(bench):
     w, memory, poses = bench.world, bench.memory, bench.kernels[2]
     size = 7 * w.count("effector_position")
-    start = bench.header[eff.STATE_AT]
+    start = bench.header[bench.setup.eff.pose]
     row = memory.sizes.state
 
     def forward(x):
@@ -424,8 +418,7 @@ def test_integrate_adjoint(bench):
 @pytest.mark.parametrize("soft", [True, False], ids=["soft", "hard"])
 @pytest.mark.parametrize("dim", DIMS)
 def test_a_whole_substep(dim, soft):
-    """scatter_adjoint, velocity_adjoint and gather_adjoint by way of scatters_adjoint, update_grid_adjoint and
-    gathers_adjoint: every state, parameter and control against every state and the force."""
+    """All stages and their adjoints: every state, parameter and control against every state and the force."""
     w = small_world(dim, substeps=1, soft_contact=soft)
     rng = np.random.default_rng(5)
     w.set_state("affine_velocity", 5.0 * rng.standard_normal(w.state("affine_velocity").shape))

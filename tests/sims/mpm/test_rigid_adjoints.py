@@ -34,9 +34,9 @@ def memory_of(*arrays):
 
 
 @functools.cache
-def rigid_kernels(dim, kinds):
+def rigid_kernels(setup):
     """Shape matching of body k of world 0, from row 0 to row 1, and its adjoint, on the arrays of a World."""
-    rigid = rigid_functions(dim, ti.f64, kinds)
+    rigid = rigid_functions(setup)
 
     @ti.kernel
     def project(f0: FLOATS, f1: FLOATS, f2: FLOATS, f3: FLOATS, f4: FLOATS, integers: INTEGERS, k: ti.i32):
@@ -58,7 +58,7 @@ def rigid_kernels(dim, kinds):
 def test_project_adjoint(dim, number):
     """Moved positions, velocities, velocity gradients and densities against all that shape matching writes."""
     world = small_world(dim, scene=rigid_scene(dim))
-    memory, kernels = world._memory, rigid_kernels(dim, world._parts[-1].kinds)
+    memory, kernels = world._memory, rigid_kernels(world._parts[-1].setup(dim, ti.f64, False))
     arrays = [getattr(memory, "live" if name == "frames" else name).device_array for name in ARRAYS]
     fields = {name: world._state_fields[name] for name in ("position", "velocity", "affine_velocity")}
     own = world.scene.group(world.scene.bodies[2 * number].name)

@@ -12,6 +12,7 @@ from pliant.sims.robot.effector import Effector
 from pliant.sims.rod.clamps import clamp_functions
 from pliant.sims.rod.contact import rod_contact_functions
 from pliant.sims.rod.energies import joint_functions
+from pliant.sims.rod.places import Setup
 from pliant.sims.rod.rod import Grip, Rod
 from pliant.sims.rod.scene import RodScene
 from pliant.sims.runtime import ti
@@ -166,15 +167,14 @@ def memory_of(*arrays):
 
 
 @functools.cache
-def world_kernels(shape_kinds):
+def world_kernels(setup):
     """On the arrays of a World, world 0 and frame 0.
 
     ``push``: force of effector j on a vertex that moves from x[0] to x[1], its potential; what ``push_adjoint`` and the
     stiffness make of the cotangent a.  ``hold``: where held node i goes from x in a substep, and its director; what
     their adjoints make of both cotangents a.
     """
-    contact = rod_contact_functions(ti.f64, shape_kinds)
-    clamps = clamp_functions(ti.f64, True)
+    contact, clamps = rod_contact_functions(setup), clamp_functions(setup)
 
     @ti.func
     def row(a: ti.template(), k):
@@ -221,8 +221,8 @@ class OnWorld:
 
     def __init__(self, world):
         self.world, self.memory = world, world._memory
-        kinds = world._parts[-1].shape_kinds
-        self.push, self.hold = world_kernels(kinds)
+        effectors, rod = world._parts
+        self.push, self.hold = world_kernels(Setup(rod.at, ti.f64, effectors.at, effectors.shape_kinds))
         self.arrays = [getattr(self.memory, "live" if name == "frames" else name).device_array for name in ARRAYS]
 
     def point(self, x):

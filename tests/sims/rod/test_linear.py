@@ -5,20 +5,22 @@ import functools
 import numpy as np
 import pytest
 
-from pliant.sims.fields import Memory
+from pliant.sims.fields import Entries, Memory
 from pliant.sims.rod import places as at
 from pliant.sims.rod.linear import tree_functions
+from pliant.sims.rod.places import Setup
 from pliant.sims.runtime import ti
 
 FLOATS = ti.types.ndarray(ti.f64, 1)
 INTEGERS = ti.types.ndarray(ti.i32, 1)
 TREE = np.array((-1, 0, 1, 2, 3, 4, 3, 6, 2, 8))
 FREE, DRIVEN = at.FREE, at.DRIVEN
+ENTRIES = Entries(0, {"count": 1, "parents": 2, "grips": 3})
 
 
 @functools.cache
 def tree_kernel():
-    tree = tree_functions(ti.f64)
+    tree = tree_functions(Setup(ENTRIES, ti.f64))
 
     @ti.kernel
     def solve(scratch: FLOATS, integers: INTEGERS, definite: INTEGERS):
@@ -40,7 +42,7 @@ def solve_tree(parents, grips, matrix, right):
             scratch[i, place : place + 16] = blocks[i, j].ravel()
         scratch[i, at.RIGHT : at.RIGHT + 4] = right[4 * i : 4 * i + 4]
     integers = np.zeros(128 + 2 * n, np.int32)
-    integers[[at.COUNT, at.PARENT_AT, at.GRIP_AT]] = n, 128, 128 + n
+    integers[[ENTRIES.count, ENTRIES.parents, ENTRIES.grips]] = n, 128, 128 + n
     integers[128 : 128 + n], integers[128 + n :] = parents, grips
     definite, flat = np.zeros(1, np.int32), scratch.ravel()
     tree_kernel()(flat, integers, definite)
