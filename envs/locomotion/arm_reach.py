@@ -40,11 +40,12 @@ class Config:
 class ArmReach(Task):
     """
     ## Description
-    A soft arm (a neo-Hookean cylinder, 24 cm long, 6 cm thick) hangs from the ceiling, which clamps its upper end.
-    Four muscles run along it, one in each quadrant of its section. They follow their excitation, the action, with a
-    delay: da/dt = (u - a) / `activation_time` for the activation a. The goal is to bring the tip to a point drawn from
-    the seed and to hold it there. The Young's moduli of three equal segments are design parameters:
-    `segment_youngs_modulus` can be set, has a gradient, and so can be optimised together with the motion.
+    A soft arm (a neo-Hookean cylinder, 24 cm long, 6 cm thick) hangs from the ceiling, which clamps its upper end. Four
+    muscles run along it, one in each quadrant of its section. They follow their excitation, the action, with a delay:
+    da/dt = (u - a) / `activation_time` for the activation a. The goal is to bring the tip to a point drawn from the
+    seed and to hold it there. The Young's moduli of three equal segments are design parameters:
+    `segment_youngs_modulus` can be set, has a gradient, and so can be optimised together with the motion. After the
+    soft arm of ChainQueen (Hu et al. 2019), in SI units.
 
     ## Action Space
     `Box(-1, 1, (4,), float32)`

@@ -39,7 +39,8 @@ class Crawler3D(Task):
     ## Description
     A soft slab (24 x 18 x 6 cm, neo-Hookean) stands on four legs of 9 cm on a floor with friction. Each leg has a
     muscle along its front half and one along its rear half. They follow their excitation, the action, with a delay:
-    da/dt = (u - a) / `activation_time` for the activation a. The goal is to run along +x as far as possible.
+    da/dt = (u - a) / `activation_time` for the activation a. The goal is to run along +x as far as possible. After the
+    soft robots on legs of ChainQueen (Hu et al. 2019) and DiffTaichi (Hu et al. 2020), in SI units.
 
     ## Action Space
     `Box(-1, 1, (8,), float32)`; legs 0 to 3 are rear right, rear left, front right, front left.

@@ -39,7 +39,7 @@ class FingerReach(Task):
     A two-dimensional soft finger (20 cm long, 5 cm wide, neo-Hookean) hangs from the ceiling, which clamps its upper
     end. Two muscles run along its left and right half. They follow their excitation, the action, with a delay:
     da/dt = (u - a) / `activation_time` for the activation a. The goal is to bring the tip to a point drawn from the
-    seed, and to keep it there.
+    seed, and to keep it there. After the soft fingers of ChainQueen (Hu et al. 2019), in SI units.
 
     ## Action Space
     `Box(-1, 1, (2,), float32)`

@@ -36,10 +36,10 @@ class Config:
 class Walker2D(Task):
     """
     ## Description
-    A two-dimensional soft body (a bar of 42 cm on four legs of 9 cm, neo-Hookean) stands on a floor with friction.
-    Each leg has a muscle along its front half and one along its rear half. They follow their excitation, the action,
-    with a delay: da/dt = (u - a) / `activation_time` for the activation a. The goal is to run to the right as far as
-    possible.
+    A two-dimensional soft body (a bar of 42 cm on four legs of 9 cm, neo-Hookean) stands on a floor with friction. Each
+    leg has a muscle along its front half and one along its rear half. They follow their excitation, the action, with a
+    delay: da/dt = (u - a) / `activation_time` for the activation a. The goal is to run to the right as far as possible.
+    After the soft robots on legs of ChainQueen (Hu et al. 2019) and DiffTaichi (Hu et al. 2020), in SI units.
 
     ## Action Space
     `Box(-1, 1, (8,), float32)`

@@ -61,8 +61,8 @@ class CableReplay(Task):
     """
     ## Description
     Two arms have moved the ends of a cable, and how it swung has been recorded. The simulated cable starts as the real
-    one did, and its two vertices at either end follow the recording; the goal is that the others do, too. The
-    cable's parameters are the controls, in each step anew.
+    one did, and its two vertices at either end follow the recording; the goal is that the others do, too. The cable's
+    parameters are the controls, in each step anew. After the predictions of DEFORM (Chen et al. 2024).
 
     ## Action Space
     `Box(-1, 1, (4,), float32)`; an action a changes a parameter of the whole cable by the factor 1 + 0.5 a.

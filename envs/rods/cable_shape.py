@@ -44,9 +44,10 @@ class Config(WireConfig):
 class CableShape(Task):
     """
     ## Description
-    Two grippers hold the ends of a cable (1 m long, 1 cm thick, 60 g; 13 vertices) that hangs between them. The goal
-    is to bring it to a target shape and to keep it there. The grippers move and turn freely, and turning them about the
-    cable twists it. There is nothing to touch; the floor in pictures is 0.6 m below the grippers' start.
+    Two grippers hold the ends of a cable (1 m long, 1 cm thick, 60 g; 13 vertices) that hangs between them. The goal is
+    to bring it to a target shape and to keep it there. The grippers move and turn freely, and turning them about the
+    cable twists it. There is nothing to touch; the floor in pictures is 0.6 m below the grippers' start. After the
+    shape matching of DEFORM (Chen et al. 2024).
 
     ## Action Space
     `Box(-1, 1, (12,), float32)`
