@@ -126,13 +126,14 @@ def page(entry: Entry) -> str:
     ]
     words = names(entry)
     for title, text in sections.items():
-        lines += ["", f"## {title}", "", *text]
+        linked = [line.replace("(`pliant.envs.base.TaskEnv`)", "([api.md](../api.md#keywords))") for line in text]
+        lines += ["", f"## {title}", "", *linked]
         if title == "Observation Space":
             lines += ["", "Features in this order, with their sizes: " + ", ".join(words["observation"]) + "."]
         elif title == "Rewards":
             lines += ["", 'Names in `info["reward_terms"]`: ' + ", ".join(words["rewards"]) + "."]
         elif title == "Arguments":
-            lines += ["", *arguments(found["arguments"]), "", "The common ones are in [api.md](../api.md#keywords)."]
+            lines += ["", *arguments(found["arguments"])]
         elif title == "Episode End":
             lines += ["", "## Gradients", "", *gradients(words)]
     return "\n".join(lines) + "\n"

@@ -27,14 +27,14 @@ STRETCH = (0.98, 1.06)  # length of the arm at the target, relative to rest
 @dataclass(frozen=True)
 class Config:
     youngs_modulus: float = 1.5e5  # of every segment; a design parameter of each [Pa]
-    poissons_ratio: float = 0.3
-    density: float = 1000.0  # [kg/m^3]
+    poissons_ratio: float = 0.3  # of the arm
+    density: float = 1000.0  # of the arm [kg/m^3]
     muscle_strength: float = 2e4  # stress at full activation [Pa]
     activation_time: float = 0.05  # time constant of the muscles; 0: they obey at once [s]
     damping: float = 10.0  # of all motion, what air and material take from it [1/s]
     target_speed: float = 0.0  # 0: the target stands still [m/s]
-    speed_weight: float = 0.2
-    action_weight: float = 0.01
+    speed_weight: float = 0.2  # weight of *tip_speed*
+    action_weight: float = 0.01  # weight of *action_cost*
 
 
 class ArmReach(Task):

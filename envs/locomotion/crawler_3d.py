@@ -24,14 +24,14 @@ DISTANCE = 0.8  # travelled for a score of 1 [m]
 
 @dataclass(frozen=True)
 class Config:
-    youngs_modulus: float = 7e4  # [Pa]
-    poissons_ratio: float = 0.3
-    density: float = 1000.0  # [kg/m^3]
+    youngs_modulus: float = 7e4  # of the body [Pa]
+    poissons_ratio: float = 0.3  # of the body
+    density: float = 1000.0  # of the body [kg/m^3]
     muscle_strength: float = 1.35e4  # stress at full activation [Pa]
     activation_time: float = 0.035  # time constant of the muscles; 0: they obey at once [s]
     friction: float = 0.8  # of the floor
-    drift_weight: float = 0.2
-    action_weight: float = 0.01
+    drift_weight: float = 0.2  # weight of *drift*
+    action_weight: float = 0.01  # weight of *action_cost*
 
 
 class Crawler3D(Task):

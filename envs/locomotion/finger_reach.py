@@ -24,13 +24,13 @@ STRETCH = (0.98, 1.08)  # length of the finger at the target, relative to rest
 
 @dataclass(frozen=True)
 class Config:
-    youngs_modulus: float = 1e5  # [Pa]
-    poissons_ratio: float = 0.3
-    density: float = 1000.0  # [kg/m^2]
+    youngs_modulus: float = 1e5  # of the finger [Pa]
+    poissons_ratio: float = 0.3  # of the finger
+    density: float = 1000.0  # of the finger [kg/m^2]
     muscle_strength: float = 1e4  # stress at full activation [Pa]
     activation_time: float = 0.05  # time constant of the muscles; 0: they obey at once [s]
     damping: float = 10.0  # of all motion, what air and material take from it [1/s]
-    action_weight: float = 0.01
+    action_weight: float = 0.01  # weight of *action_cost*
 
 
 class FingerReach(Task):

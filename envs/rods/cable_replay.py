@@ -46,13 +46,13 @@ SMOOTHING = 0.002  # of distances in the reward [m]
 @dataclass(frozen=True)
 class Config:
     drag: float = 0.2  # per mass [1/s]
-    shape_weight: float = 1.0
-    effort_weight: float = 0.01
+    shape_weight: float = 1.0  # weight of *shape*
+    effort_weight: float = 0.01  # weight of *action_cost*
     object: str = field(default="dlo2", metadata={"allowed": tuple(BENDING)})
     split: str = field(default="train", metadata={"allowed": ("train", "eval")})
     targets: str = field(default="auto", metadata={"allowed": TARGETS})
     residual: bool = field(default=False, metadata={"allowed": (False, True)})
-    linear_density: float = DENSITY  # [kg/m]
+    linear_density: float = DENSITY  # mass per length [kg/m]
     wire: str = ""  # fitted parameters: a JSON file, or a known wire
     recordings: str = ""  # of that wire: a folder, a file or a known wire
 

@@ -37,8 +37,8 @@ SMOOTHING = 0.005  # of distances in the reward [m]
 
 @dataclass(frozen=True)
 class Config(WireConfig):
-    shape_weight: float = 1.0
-    effort_weight: float = 0.02
+    shape_weight: float = 1.0  # weight of *shape*
+    effort_weight: float = 0.02  # weight of *action_cost*
 
 
 class CableShape(Task):

@@ -39,11 +39,11 @@ ALONG_X = np.array([np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0])  # turns z to x
 class Config(CableConfig):
     bend_stiffness: float = 6e-3  # [N m^2]
     twist_stiffness: float = 4e-3  # [N m^2]
-    friction: float = 0.3
-    way_weight: float = 1.0
-    aside_weight: float = 0.5
-    collision_weight: float = 0.1
-    effort_weight: float = 0.02
+    friction: float = 0.3  # coefficient of friction of the ring
+    way_weight: float = 1.0  # weight of *way*
+    aside_weight: float = 0.5  # weight of *aside*
+    collision_weight: float = 0.1  # weight of *collision*
+    effort_weight: float = 0.02  # weight of *action_cost*
 
 
 class ThreadInsertion(Task):

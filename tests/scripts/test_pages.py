@@ -11,6 +11,7 @@ import pliant.envs
 from pliant.envs import ENTRIES
 from pliant.scripts import gallery, pages
 from pliant.scripts.flags import parse
+from pliant.scripts.list import describe, own_arguments
 from pliant.scripts.main import COMMANDS, main
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -44,6 +45,25 @@ def test_there_is_one_page_and_one_picture_for_each_environment_and_no_other():
 def test_every_environment_names_the_paper_it_comes_from():
     for entry in ENTRIES:
         assert "arxiv.org" in (ENVIRONMENTS / f"{pages.file_name(entry)}.md").read_text(encoding="utf-8"), entry.id
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.id for entry in ENTRIES])
+def test_every_argument_and_reward_term_is_explained(entry):
+    found = describe(entry.id)
+    assert [
+        argument["name"] for argument in found["arguments"] if not (argument["meaning"] or argument["allowed"])
+    ] == []
+    rewards = " ".join(pages.split(found["documentation"])["Rewards"])
+    terms = [name.strip("`") for name in pages.names(entry)["rewards"]]
+    assert [name for name in terms if f"*{name}*" not in rewards and "and so on" not in rewards] == []
+
+
+def test_a_unit_alone_leaves_the_meaning_to_the_class_above():
+    from pliant.envs.dough.writer import Writer
+
+    notes = {argument["name"]: argument for argument in own_arguments(Writer)}
+    assert notes["yield_stress"]["default"] == 100.0 and notes["yield_stress"]["unit"] == "Pa"
+    assert notes["yield_stress"]["meaning"] == "von Mises stress at which the dough flows"
 
 
 @pytest.mark.parametrize("name", ["FingerReach", "CableShape"])
