@@ -116,6 +116,11 @@ def test_program_of_the_documents_runs(program, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_every_program_is_linked_from_a_document():
+    text = "".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    assert [program.name for program in PROGRAMS if f"examples/{program.name})" not in text] == []
+
+
 def short_path(document: Path) -> str:
     return str(document.relative_to(ROOT))
 
