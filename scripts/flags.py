@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass
@@ -59,11 +60,14 @@ def field_notes(kind: type) -> dict[str, str]:
 
 
 def all_notes(kind: type) -> dict[str, str]:
-    """`field_notes` of a dataclass and of those that it inherits from."""
+    """`field_notes` of a dataclass and of those that it inherits from, whose notes stand where its own say nothing, or
+    nothing but the unit."""
     notes: dict[str, str] = {}
     for owner in reversed(kind.__mro__):
         if is_dataclass(owner):
-            notes |= {name: note for name, note in field_notes(owner).items() if note or name not in notes}
+            for name, note in field_notes(owner).items():
+                if name not in notes or re.sub(r"\[[^\[\]]*\]", "", note).strip():
+                    notes[name] = note
     return notes
 
 

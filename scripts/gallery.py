@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from pliant.scripts.errors import CommandError
-from pliant.scripts.options import output_file
+from pliant.scripts.options import check_range, output_file
 
 if TYPE_CHECKING:
     import numpy as np
 
-COLUMNS = 3
 GAP = 6  # white pixels between tiles
 SAMPLES = 2  # pictures are drawn this many times finer on each axis and averaged
 STEPS = 25  # of the episode that leads to a picture
@@ -24,6 +23,7 @@ ITERATIONS = 4  # of the gradient, each moving the actions by a root mean square
 STRIDE = 0.4
 MARGIN = 0.3  # around a body seen close up, in parts of its extent
 SIZES = (64, 1024)
+MOST_COLUMNS = 16
 
 
 @dataclass
@@ -33,6 +33,7 @@ class Arguments:
 
     Examples:
       pliant gallery --out gallery.png
+      pliant gallery --out gallery.png --columns 7 --size 160
       pliant gallery runs/torus runs/rope --out stills.png --size 128
     """
 
@@ -42,13 +43,15 @@ class Arguments:
     """Image to write (.png); an earlier one is replaced."""
     size: int = 360
     """Width and height of each picture in pixels."""
+    columns: int = 3
+    """Pictures, or runs, in a row."""
 
 
 def run(arguments: Arguments) -> int:
     """Draw, tile and write."""
     out = output_file(arguments.out, ".png")
-    if not SIZES[0] <= arguments.size <= SIZES[1]:
-        raise CommandError(f"size={arguments.size} is out of range; it must be from {SIZES[0]} to {SIZES[1]}")
+    check_range("size", arguments.size, *SIZES)
+    check_range("columns", arguments.columns, 1, MOST_COLUMNS)
     import imageio.v3 as imageio
 
     from pliant.envs import ENTRIES
@@ -61,15 +64,20 @@ def run(arguments: Arguments) -> int:
     for entry in () if arguments.runs else ENTRIES:
         print(entry.id, flush=True)
         pictures[entry.id] = portrait(entry.id, arguments.size)
-    image = tiled(captioned(pictures))
+    image = tiled(captioned(pictures), arguments.columns)
     with replacing(out) as temporary:
         imageio.imwrite(temporary, image, optimize=True)
     print(out)
     return 0
 
 
-def portrait(env_id: str, size: int) -> np.ndarray:
+def portrait(env_id: str, size: int, **options: Any) -> np.ndarray:
     """The end of the best short episode that a few gradient steps find from sinusoidal actions.
+
+    Args:
+        env_id: which environment.
+        size: width and height of the picture [pixels].
+        options: keywords of the environment.
 
     Returns:
         uint8 of shape (size, size, 3).
@@ -78,7 +86,7 @@ def portrait(env_id: str, size: int) -> np.ndarray:
 
     from pliant.scripts.registry import make
 
-    env = make(env_id, render_mode="rgb_array", differentiable=True)
+    env = make(env_id, render_mode="rgb_array", differentiable=True, **options)
     try:
         count = env.action_space.shape[0]
         phase = np.arange(STEPS)[:, None] / STEPS + np.arange(count) / count
@@ -152,12 +160,12 @@ def captioned(pictures: dict[str, np.ndarray]) -> list[np.ndarray]:
         return list(pictures.values())
 
 
-def tiled(tiles: Sequence[np.ndarray]) -> np.ndarray:
-    """Tiles of one shape (h, w, 3), uint8, in rows of ``COLUMNS`` on white with a gap between them."""
+def tiled(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Tiles of one shape (h, w, 3), uint8, in rows of at most ``columns`` on white with a gap between them."""
     import numpy as np
 
     height, width, _ = tiles[0].shape
-    columns = min(COLUMNS, len(tiles))
+    columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
     image = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8)
     for number, tile in enumerate(tiles):

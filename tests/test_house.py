@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("sims", "envs", "policies", "scripts")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PROGRAMS = sorted((ROOT / "docs" / "examples").glob("*.py"))
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+REPOSITORY = re.compile(r"https://github\.com/pliant-sim/pliant/(?:raw|blob|tree)/main/")
 
 
 def modules(room: str) -> list[Path]:
@@ -113,6 +117,10 @@ def test_readme_has_the_demo_command_near_the_top():
     assert README.splitlines().index(command) < 30
 
 
+def test_readme_is_short():
+    assert len(README.splitlines()) <= 200
+
+
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_example_of_the_readme_runs(number, tmp_path):
     """Each example is a program of its own; one that begins with ``# name.py`` is saved under that name."""
@@ -122,6 +130,101 @@ def test_example_of_the_readme_runs(number, tmp_path):
     run = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert run.stdout
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
+def test_program_of_the_documents_runs(program, tmp_path):
+    run = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_program_is_linked_from_a_document():
+    text = "".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    assert [program.name for program in PROGRAMS if f"examples/{program.name})" not in text] == []
+
+
+def short_path(document: Path) -> str:
+    return str(document.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=short_path)
+def test_code_in_documents_is_part_of_a_program_that_runs(document):
+    """Blocks of Python are consecutive lines of a program in docs/examples; docs/wires.md runs in a test of its own."""
+    if document.name == "wires.md" and document.parent.name == "docs":
+        return  # tests/scripts/test_wires_page.py
+    programs = [f"\n{program.read_text(encoding='utf-8')}" for program in PROGRAMS]
+    for block in re.findall(r"^```python\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        indented = [textwrap.indent(block, " " * depth) for depth in (0, 4, 8)]
+        assert any(f"\n{text}" in program for text in indented for program in programs), block
+
+
+def test_the_ten_lines_of_the_readme_are_a_whole_program():
+    (block,) = EXAMPLES
+    assert len(block.strip().splitlines()) <= 12
+    program = (ROOT / "docs" / "examples" / "gradients.py").read_text(encoding="utf-8")
+    assert program.split("\n\n", 1)[1] == block  # after its docstring
+
+
+def headings(document: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a document."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def dead_links(document: Path) -> list[str]:
+    """Links to files of this repository, relative or at its address, that lead nowhere."""
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    dead = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        if REPOSITORY.match(path):
+            target = ROOT / REPOSITORY.sub("", path)
+        elif re.match(r"[a-z]+:", path):
+            continue
+        else:
+            target = (document.parent / path) if path else document
+        if not target.exists() or (anchor and (target.suffix != ".md" or anchor not in headings(target))):
+            dead.append(link)
+    return dead
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=short_path)
+def test_links_of_documents_lead_somewhere(document):
+    assert dead_links(document) == []
+
+
+def test_a_dead_link_is_found(tmp_path):
+    (tmp_path / "there.md").write_text("# A title, here\n")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](there.md) [b](there.md#a-title-here) [c](there.md#none) [d](gone.md) ![e](gone.png) `[f](gone)`"
+    )
+    assert dead_links(page) == ["there.md#none", "gone.md", "gone.png"]
+    page.write_text("[a](https://github.com/pliant-sim/pliant/blob/main/README.md) [b](https://example.org)")
+    assert dead_links(page) == []
+
+
+def test_every_page_is_linked_from_the_readme_or_from_a_page_that_is():
+    seen, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        document = waiting.pop()
+        seen.add(document)
+        for link in re.findall(r"\]\(([^)\s#]+\.md)[^)]*\)", document.read_text(encoding="utf-8")):
+            target = (document.parent / link).resolve()
+            if target.exists() and target not in seen:
+                waiting.append(target)
+    assert set(DOCUMENTS) <= seen
+
+
+def test_readme_names_every_environment():
+    from pliant.envs import ENTRIES
+
+    table = README[README.index("| family |") : README.index("## The command line")]
+    named = re.findall(r"\[(\w+)\]\(docs/environments/\w+\.md\)", table)
+    assert named == [entry.id.removeprefix("pliant/").removesuffix("-v0") for entry in ENTRIES]
 
 
 def test_citation_and_changelog_carry_the_version():

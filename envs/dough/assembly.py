@@ -31,7 +31,7 @@ class Config(DoughConfig):
     yield_stress: float = 400.0  # [Pa]
     tool_friction: float = 1.5
     table_friction: float = 0.9
-    base_weight: float = 1.0
+    base_weight: float = 1.0  # weight of *base*
 
 
 class Assembly(DoughTask):

@@ -29,15 +29,15 @@ ALONG_Y = (np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0)  # turns a tool's own z axis to
 class DoughConfig:
     """The numbers of a dough task; tasks override the defaults."""
 
-    youngs_modulus: float = 5e3  # [Pa]
-    poissons_ratio: float = 0.2
-    density: float = 300.0  # [kg/m^3]
-    yield_stress: float = 200.0  # [Pa]
-    tool_friction: float = 0.9
-    table_friction: float = 0.2
-    density_weight: float = 1.0
-    outside_weight: float = 1.0
-    contact_weight: float = 0.1
+    youngs_modulus: float = 5e3  # of the dough [Pa]
+    poissons_ratio: float = 0.2  # of the dough
+    density: float = 300.0  # of the dough [kg/m^3]
+    yield_stress: float = 200.0  # von Mises stress at which the dough flows [Pa]
+    tool_friction: float = 0.9  # coefficient of friction of the tools
+    table_friction: float = 0.2  # coefficient of friction of the table
+    density_weight: float = 1.0  # weight of *density*
+    outside_weight: float = 1.0  # weight of *outside*
+    contact_weight: float = 0.1  # weight of *contact*
 
 
 class DoughTask(Task):

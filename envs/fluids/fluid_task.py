@@ -38,14 +38,11 @@ MAP_CELLS = 3  # of an observed map along the longer side of the tank
 
 @dataclass(frozen=True)
 class FluidConfig:
-    """The numbers of a fluid task; tasks add their own and override the defaults.
+    """The numbers of a fluid task; tasks add their own and override the defaults."""
 
-    sound_speed: of the weakly compressible liquids [m/s], some ten times the fastest flow.
-    """
-
-    sound_speed: float = 2.0
-    tank_friction: float = 0.0
-    tool_friction: float = 0.5
+    sound_speed: float = 2.0  # of the weakly compressible liquids, some ten times the fastest flow [m/s]
+    tank_friction: float = 0.0  # coefficient of friction of the tank's walls
+    tool_friction: float = 0.5  # coefficient of friction of tools and containers
 
 
 class FluidTask(Task):

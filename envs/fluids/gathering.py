@@ -26,11 +26,11 @@ NEAR, SOFTNESS = 0.004, 0.001  # distance from the paddle within which floats co
 class GatheringConfig(FluidConfig):
     """The numbers of a gathering task; ``float_modulus`` is that of the floats' skin (`pliant.sims.mpm.scene.Body`)."""
 
-    viscosity: float = 0.001  # [Pa s]
-    float_density: float = 500.0  # [kg/m^3]
-    float_modulus: float = 2000.0  # [Pa]
-    distance_weight: float = 1.0
-    touch_weight: float = 2.0
+    viscosity: float = 0.001  # of the water [Pa s]
+    float_density: float = 500.0  # of the floats [kg/m^3]
+    float_modulus: float = 2000.0  # Young's modulus of the floats' skin [Pa]
+    distance_weight: float = 1.0  # weight of *distance*
+    touch_weight: float = 2.0  # weight of *touched*
 
 
 class GatheringTask(FluidTask):

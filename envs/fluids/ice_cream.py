@@ -48,11 +48,11 @@ class IceCreamConfig(FluidConfig):
     """The numbers of both tasks: the paste's flow law and the weights of the reward."""
 
     tank_friction: float = 0.5
-    yield_stress: float = 150.0  # [Pa]
-    consistency: float = 2.0  # [Pa s^n]
-    flow_index: float = 0.8
-    matched_weight: float = 1.0
-    density_weight: float = 1.0
+    yield_stress: float = 150.0  # stress at which the paste flows [Pa]
+    consistency: float = 2.0  # of the Herschel-Bulkley law [Pa s^n]
+    flow_index: float = 0.8  # of the Herschel-Bulkley law; below 1 the paste thins as it is sheared
+    matched_weight: float = 1.0  # weight of *matched*
+    density_weight: float = 1.0  # weight of *density*
 
 
 @functools.cache

@@ -28,9 +28,9 @@ BLUR = 0.01  # how far from its place milk may be and still count by 0.6 [m]
 
 @dataclass(frozen=True)
 class Config(FluidConfig):
-    milk_viscosity: float = 0.5  # [Pa s]
-    coffee_viscosity: float = 0.05  # [Pa s]
-    matched_weight: float = 1.0
+    milk_viscosity: float = 0.5  # of the milk [Pa s]
+    coffee_viscosity: float = 0.05  # of the coffee [Pa s]
+    matched_weight: float = 1.0  # weight of *matched*
 
 
 class LatteArt(FluidTask):

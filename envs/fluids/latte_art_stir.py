@@ -27,10 +27,10 @@ WIDTH = 0.024  # of the vortex pair that draws the pattern [m]
 
 @dataclass(frozen=True)
 class Config(FluidConfig):
-    milk_viscosity: float = 0.5  # [Pa s]
-    coffee_viscosity: float = 0.05  # [Pa s]
-    matched_weight: float = 1.0
-    density_weight: float = 0.5
+    milk_viscosity: float = 0.5  # of the milk [Pa s]
+    coffee_viscosity: float = 0.05  # of the coffee [Pa s]
+    matched_weight: float = 1.0  # weight of *matched*
+    density_weight: float = 0.5  # weight of *density*
 
 
 class LatteArtStir(FluidTask):

@@ -25,10 +25,10 @@ SEGREGATION = 5.0  # about what it is at the start
 
 @dataclass(frozen=True)
 class Config(FluidConfig):
-    milk_viscosity: float = 0.05  # [Pa s]
-    coffee_viscosity: float = 0.01  # [Pa s]
-    segregation_weight: float = 1.0
-    spread_weight: float = 1.0
+    milk_viscosity: float = 0.05  # of the milk [Pa s]
+    coffee_viscosity: float = 0.01  # of the coffee [Pa s]
+    segregation_weight: float = 1.0  # weight of *segregation*, in fifths
+    spread_weight: float = 1.0  # weight of *spread*
 
 
 class Mixing(FluidTask):

@@ -25,13 +25,13 @@ SOFTNESS = 0.002  # of the border between in and out of the glass [m]
 @dataclass(frozen=True)
 class Config(FluidConfig):
     sound_speed: float = 2.5  # [m/s]
-    milk_viscosity: float = 2.0  # [Pa s]
+    milk_viscosity: float = 2.0  # of the milk [Pa s]
     tool_friction: float = 0.1
-    milk_density: float = 1030.0  # [kg/m^3]
-    water_viscosity: float = 0.001  # [Pa s]
-    keep_weight: float = 2.0
-    pour_weight: float = 1.0
-    attraction_weight: float = 0.3
+    milk_density: float = 1030.0  # of the milk [kg/m^3]
+    water_viscosity: float = 0.001  # of the water [Pa s]
+    keep_weight: float = 2.0  # weight of *milk_in_glass*
+    pour_weight: float = 1.0  # weight of *water_in_glass*
+    attraction_weight: float = 0.3  # weight of *water_to_side* and *milk_spilt*
 
 
 class Pouring(FluidTask):

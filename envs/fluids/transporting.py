@@ -32,10 +32,10 @@ AHEAD, SIDEWAYS = (0.045, 0.06), 0.012  # way of the cube along x and at most al
 class Config(FluidConfig):
     sound_speed: float = 5.0
     tank_friction: float = 0.15
-    cube_density: float = 1500.0  # [kg/m^3]
-    water_viscosity: float = 0.001  # [Pa s]
-    place_weight: float = 1.0
-    aim_weight: float = 0.2
+    cube_density: float = 1500.0  # of the cube [kg/m^3]
+    water_viscosity: float = 0.001  # of the water [Pa s]
+    place_weight: float = 1.0  # weight of *distance*
+    aim_weight: float = 0.2  # weight of *aim*
 
 
 class Transporting(FluidTask):

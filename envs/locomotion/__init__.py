@@ -1,0 +1,1 @@
+"""Soft robots: bodies of soft matter with muscles that reach for a point or run."""

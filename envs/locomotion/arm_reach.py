@@ -28,24 +28,25 @@ STRETCH = (0.98, 1.06)  # length of the arm at the target, relative to rest
 @dataclass(frozen=True)
 class Config:
     youngs_modulus: float = 1.5e5  # of every segment; a design parameter of each [Pa]
-    poissons_ratio: float = 0.3
-    density: float = 1000.0  # [kg/m^3]
+    poissons_ratio: float = 0.3  # of the arm
+    density: float = 1000.0  # of the arm [kg/m^3]
     muscle_strength: float = 2e4  # stress at full activation [Pa]
     activation_time: float = 0.05  # time constant of the muscles; 0: they obey at once [s]
     damping: float = 10.0  # of all motion, what air and material take from it [1/s]
     target_speed: float = 0.0  # 0: the target stands still [m/s]
-    speed_weight: float = 0.2
-    action_weight: float = 0.01
+    speed_weight: float = 0.2  # weight of *tip_speed*
+    action_weight: float = 0.01  # weight of *action_cost*
 
 
 class ArmReach(Task):
     """
     ## Description
-    A soft arm (a neo-Hookean cylinder, 24 cm long, 6 cm thick) hangs from the ceiling, which clamps its upper end.
-    Four muscles run along it, one in each quadrant of its section. They follow their excitation, the action, with a
-    delay: da/dt = (u - a) / `activation_time` for the activation a. The goal is to bring the tip to a point drawn from
-    the seed and to hold it there. The Young's moduli of three equal segments are design parameters:
-    `segment_youngs_modulus` can be set, has a gradient, and so can be optimised together with the motion.
+    A soft arm (a neo-Hookean cylinder, 24 cm long, 6 cm thick) hangs from the ceiling, which clamps its upper end. Four
+    muscles run along it, one in each quadrant of its section. They follow their excitation, the action, with a delay:
+    da/dt = (u - a) / `activation_time` for the activation a. The goal is to bring the tip to a point drawn from the
+    seed and to hold it there. The Young's moduli of three equal segments are design parameters:
+    `segment_youngs_modulus` can be set, has a gradient, and so can be optimised together with the motion. After the
+    soft arm of ChainQueen (Hu et al. 2019), in SI units.
 
     ## Action Space
     `Box(-1, 1, (4,), float32)`

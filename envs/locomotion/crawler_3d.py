@@ -25,14 +25,14 @@ DISTANCE = 0.8  # travelled for a score of 1 [m]
 
 @dataclass(frozen=True)
 class Config:
-    youngs_modulus: float = 7e4  # [Pa]
-    poissons_ratio: float = 0.3
-    density: float = 1000.0  # [kg/m^3]
+    youngs_modulus: float = 7e4  # of the body [Pa]
+    poissons_ratio: float = 0.3  # of the body
+    density: float = 1000.0  # of the body [kg/m^3]
     muscle_strength: float = 1.35e4  # stress at full activation [Pa]
     activation_time: float = 0.035  # time constant of the muscles; 0: they obey at once [s]
     friction: float = 0.8  # of the floor
-    drift_weight: float = 0.2
-    action_weight: float = 0.01
+    drift_weight: float = 0.2  # weight of *drift*
+    action_weight: float = 0.01  # weight of *action_cost*
 
 
 class Crawler3D(Task):
@@ -40,7 +40,8 @@ class Crawler3D(Task):
     ## Description
     A soft slab (24 x 18 x 6 cm, neo-Hookean) stands on four legs of 9 cm on a floor with friction. Each leg has a
     muscle along its front half and one along its rear half. They follow their excitation, the action, with a delay:
-    da/dt = (u - a) / `activation_time` for the activation a. The goal is to run along +x as far as possible.
+    da/dt = (u - a) / `activation_time` for the activation a. The goal is to run along +x as far as possible. After the
+    soft robots on legs of ChainQueen (Hu et al. 2019) and DiffTaichi (Hu et al. 2020), in SI units.
 
     ## Action Space
     `Box(-1, 1, (8,), float32)`; legs 0 to 3 are rear right, rear left, front right, front left.

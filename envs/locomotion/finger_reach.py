@@ -25,13 +25,13 @@ STRETCH = (0.98, 1.08)  # length of the finger at the target, relative to rest
 
 @dataclass(frozen=True)
 class Config:
-    youngs_modulus: float = 1e5  # [Pa]
-    poissons_ratio: float = 0.3
-    density: float = 1000.0  # [kg/m^2]
+    youngs_modulus: float = 1e5  # of the finger [Pa]
+    poissons_ratio: float = 0.3  # of the finger
+    density: float = 1000.0  # of the finger [kg/m^2]
     muscle_strength: float = 1e4  # stress at full activation [Pa]
     activation_time: float = 0.05  # time constant of the muscles; 0: they obey at once [s]
     damping: float = 10.0  # of all motion, what air and material take from it [1/s]
-    action_weight: float = 0.01
+    action_weight: float = 0.01  # weight of *action_cost*
 
 
 class FingerReach(Task):
@@ -40,7 +40,7 @@ class FingerReach(Task):
     A two-dimensional soft finger (20 cm long, 5 cm wide, neo-Hookean) hangs from the ceiling, which clamps its upper
     end. Two muscles run along its left and right half. They follow their excitation, the action, with a delay:
     da/dt = (u - a) / `activation_time` for the activation a. The goal is to bring the tip to a point drawn from the
-    seed, and to keep it there.
+    seed, and to keep it there. After the soft fingers of ChainQueen (Hu et al. 2019), in SI units.
 
     ## Action Space
     `Box(-1, 1, (2,), float32)`

@@ -25,22 +25,22 @@ DISTANCE = 0.7  # travelled for a score of 1 [m]
 
 @dataclass(frozen=True)
 class Config:
-    youngs_modulus: float = 7e4  # [Pa]
-    poissons_ratio: float = 0.3
-    density: float = 1000.0  # [kg/m^2]
+    youngs_modulus: float = 7e4  # of the body [Pa]
+    poissons_ratio: float = 0.3  # of the body
+    density: float = 1000.0  # of the body [kg/m^2]
     muscle_strength: float = 1.1e4  # stress at full activation [Pa]
     activation_time: float = 0.04  # time constant of the muscles; 0: they obey at once [s]
     friction: float = 0.8  # of the floor
-    action_weight: float = 0.01
+    action_weight: float = 0.01  # weight of *action_cost*
 
 
 class Walker2D(Task):
     """
     ## Description
-    A two-dimensional soft body (a bar of 42 cm on four legs of 9 cm, neo-Hookean) stands on a floor with friction.
-    Each leg has a muscle along its front half and one along its rear half. They follow their excitation, the action,
-    with a delay: da/dt = (u - a) / `activation_time` for the activation a. The goal is to run to the right as far as
-    possible.
+    A two-dimensional soft body (a bar of 42 cm on four legs of 9 cm, neo-Hookean) stands on a floor with friction. Each
+    leg has a muscle along its front half and one along its rear half. They follow their excitation, the action, with a
+    delay: da/dt = (u - a) / `activation_time` for the activation a. The goal is to run to the right as far as possible.
+    After the soft robots on legs of ChainQueen (Hu et al. 2019) and DiffTaichi (Hu et al. 2020), in SI units.
 
     ## Action Space
     `Box(-1, 1, (8,), float32)`

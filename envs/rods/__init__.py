@@ -1,1 +1,3 @@
-"""Recordings of real wires, the protocol that predictions of them are scored by, and fitted parameters."""
+"""Cables and wire harnesses: rods that grippers hold; recordings of real wires, how predictions of them are scored, and
+parameters fitted to them.
+"""

@@ -50,7 +50,7 @@ class BranchedCableShape(CableShape):
     ## Description
     Two grippers hold the ends of a wire harness: a cable (0.96 m; 13 vertices) with branches of four and of three edges
     of 7 cm, which hang free. The goal is to bring it to a target shape and to keep it there. There is nothing to touch;
-    the floor in pictures is 0.6 m below the grippers' start.
+    the floor in pictures is 0.6 m below the grippers' start. After the shape matching of DEFT (Chen et al. 2025).
 
     ## Action Space
     `Box(-1, 1, (12,), float32)`

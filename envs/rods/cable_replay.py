@@ -45,13 +45,13 @@ SMOOTHING = 0.002  # of distances in the reward [m]
 @dataclass(frozen=True)
 class Config:
     drag: float = 0.2  # per mass [1/s]
-    shape_weight: float = 1.0
-    effort_weight: float = 0.01
+    shape_weight: float = 1.0  # weight of *shape*
+    effort_weight: float = 0.01  # weight of *action_cost*
     object: str = field(default="dlo2", metadata={"allowed": tuple(BENDING)})
     split: str = field(default="train", metadata={"allowed": ("train", "eval")})
     targets: str = field(default="auto", metadata={"allowed": TARGETS})
     residual: bool = field(default=False, metadata={"allowed": (False, True)})
-    linear_density: float = DENSITY  # [kg/m]
+    linear_density: float = DENSITY  # mass per length [kg/m]
     wire: str = ""  # fitted parameters: a JSON file, or a known wire
     recordings: str = ""  # of that wire: a folder, a file or a known wire
 
@@ -60,8 +60,8 @@ class CableReplay(Task):
     """
     ## Description
     Two arms have moved the ends of a cable, and how it swung has been recorded. The simulated cable starts as the real
-    one did, and its two vertices at either end follow the recording; the goal is that the others do, too. The
-    cable's parameters are the controls, in each step anew.
+    one did, and its two vertices at either end follow the recording; the goal is that the others do, too. The cable's
+    parameters are the controls, in each step anew. After the predictions of DEFORM (Chen et al. 2024).
 
     ## Action Space
     `Box(-1, 1, (4,), float32)`; an action a changes a parameter of the whole cable by the factor 1 + 0.5 a.

@@ -37,16 +37,17 @@ SMOOTHING = 0.005  # of distances in the reward [m]
 
 @dataclass(frozen=True)
 class Config(WireConfig):
-    shape_weight: float = 1.0
-    effort_weight: float = 0.02
+    shape_weight: float = 1.0  # weight of *shape*
+    effort_weight: float = 0.02  # weight of *action_cost*
 
 
 class CableShape(Task):
     """
     ## Description
-    Two grippers hold the ends of a cable (1 m long, 1 cm thick, 60 g; 13 vertices) that hangs between them. The goal
-    is to bring it to a target shape and to keep it there. The grippers move and turn freely, and turning them about the
-    cable twists it. There is nothing to touch; the floor in pictures is 0.6 m below the grippers' start.
+    Two grippers hold the ends of a cable (1 m long, 1 cm thick, 60 g; 13 vertices) that hangs between them. The goal is
+    to bring it to a target shape and to keep it there. The grippers move and turn freely, and turning them about the
+    cable twists it. There is nothing to touch; the floor in pictures is 0.6 m below the grippers' start. After the
+    shape matching of DEFORM (Chen et al. 2024).
 
     ## Action Space
     `Box(-1, 1, (12,), float32)`

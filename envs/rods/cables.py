@@ -25,9 +25,9 @@ GRIPPER_COLOR = (0.30, 0.33, 0.38)
 class CableConfig:
     """Numbers of a cable, near those fitted to measured ones; a field of each task's ``Config``."""
 
-    bend_stiffness: float = 2e-3  # [N m^2]
-    twist_stiffness: float = 1.5e-3  # [N m^2]
-    linear_density: float = 0.06  # [kg/m]
+    bend_stiffness: float = 2e-3  # of the cable, about both axes [N m^2]
+    twist_stiffness: float = 1.5e-3  # of the cable [N m^2]
+    linear_density: float = 0.06  # mass per length [kg/m]
     relaxation_time: float = 0.08  # of bending and twisting [s]
     drag: float = 0.2  # per mass [1/s]
     self_contact: bool = field(default=False, metadata={"allowed": (False, True)})  # or the cable passes through itself

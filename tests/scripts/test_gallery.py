@@ -51,8 +51,9 @@ def test_stills_of_a_run_are_the_optimised_half_of_its_video(tmp_path, capsys):
 
 def test_tiles_stand_in_rows_on_white():
     tiles = [np.full((5, 7, 3), shade, np.uint8) for shade in range(4)]
-    image = gallery.tiled(tiles)
+    image = gallery.tiled(tiles, 3)
     assert image.shape == (2 * 5 + gallery.GAP, 3 * 7 + 2 * gallery.GAP, 3)
+    assert gallery.tiled(tiles, 9).shape == (5, 4 * 7 + 3 * gallery.GAP, 3)
     assert (image[:5, :7] == 0).all() and (image[-5:, :7] == 3).all() and (image[-5:, 7:] == 255).all()
 
 
@@ -60,6 +61,7 @@ def test_tiles_stand_in_rows_on_white():
     ("flags", "words"),
     [
         (["--size", "8"], "size=8 is out of range; it must be from 64 to 1024"),
+        (["--columns", "0"], "columns=0 is out of range; it must be from 1 to 16"),
         (["--out", "gallery.jpg"], "must end in .png"),
         (["--out", "nowhere/gallery.png"], "lies in a folder that does not exist"),
     ],

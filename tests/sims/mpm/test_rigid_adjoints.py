@@ -60,7 +60,7 @@ def test_project_adjoint(dim, number):
     world = small_world(dim, scene=rigid_scene(dim))
     memory, kernels = world._memory, rigid_kernels(world._parts[-1].setup(dim, ti.f64, False))
     arrays = [getattr(memory, "live" if name == "frames" else name).device_array for name in ARRAYS]
-    fields = {name: world._state_fields[name] for name in ("position", "velocity", "affine_velocity")}
+    fields = {name: world._fields["state"][name] for name in ("position", "velocity", "affine_velocity")}
     own = world.scene.group(world.scene.bodies[2 * number].name)
     initial = {name: world.state(name)[0, own] for name in fields}
     rng = np.random.default_rng(dim)
