@@ -2,13 +2,13 @@
 
 The counterpart of ``drivers.py``, with the same calls. There a few threads share a world and meet at barriers; here
 every particle and every node is a thread of its own, passes follow each other in stream order, and what threads share
-(nodes, boxes, sums) they update atomically, so that sums are equal from run to run to rounding only. A substep is one
-call from Python: each pass is an outermost loop of the same kernel. Teams have one member.
-
-Checked on the CPU only, where the same kernels run and agree with ``drivers.py`` to rounding; no GPU was at hand.
+(nodes, boxes, sums) they update atomically, so that sums are equal from run to run to rounding only. Each pass is a
+kernel of its own: taichi's compiler for Vulkan carries values from one outermost loop of a kernel to the next where it
+must not, and fails. Teams have one member.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import chain, zip_longest
 from types import SimpleNamespace
 from typing import Any
@@ -68,12 +68,11 @@ def serial_passes(phases: Phases) -> Passes:
 
 
 def _make_drivers(fp: Any, parts: list[Passes]) -> SimpleNamespace:
-    begins = list(chain(*(part.begin for part in parts)))
-    begin = _make_kernel(fp, begins, True)
-    forward_substep = _make_kernel(fp, _side_by_side([part.forward for part in parts]), True)
-    reverse_substep = _make_kernel(fp, _side_by_side([part.reverse for part in parts]), False)
-    finish = _make_kernel(fp, list(chain(*(part.finish for part in parts))), True)
-    finish_reverse = _make_kernel(fp, list(chain(*(part.finish_reverse for part in parts))), False)
+    begin = _in_order(fp, list(chain(*(part.begin for part in parts))), True)
+    forward_substep = _in_order(fp, _side_by_side([part.forward for part in parts]), True)
+    reverse_substep = _in_order(fp, _side_by_side([part.reverse for part in parts]), False)
+    finish = _in_order(fp, list(chain(*(part.finish for part in parts))), True)
+    finish_reverse = _in_order(fp, list(chain(*(part.finish_reverse for part in parts))), False)
 
     def forward(
         frames: Any,
@@ -132,8 +131,20 @@ def _side_by_side(lists: list[list[list[Pass]]]) -> list[Pass]:
     return [one for phases in zip_longest(*lists, fillvalue=()) for phase in phases for one in phase]
 
 
-def _make_kernel(fp: Any, passes: list[Pass], wraps: bool) -> Any:
-    """A kernel that runs ``passes`` one after the other; ``wraps``: frames are counted modulo their number."""
+def _in_order(fp: Any, passes: list[Pass], wraps: bool) -> Callable[..., None]:
+    """A function that launches ``passes`` one after the other."""
+    kernels = [_make_kernel(fp, one, wraps) for one in passes]
+
+    def launch(*arguments: Any) -> None:
+        for kernel in kernels:
+            kernel(*arguments)
+
+    return launch
+
+
+@cache
+def _make_kernel(fp: Any, one: Pass, wraps: bool) -> Any:
+    """The kernel of a pass; ``wraps``: frames are counted modulo their number."""
     floats = ti.types.ndarray(fp, 1)
     nodes = ti.types.ndarray(ti.types.vector(LANES, fp), 1)
     ints = ti.types.ndarray(ti.i32, 1)
@@ -172,15 +183,14 @@ def _make_kernel(fp: Any, passes: list[Pass], wraps: bool) -> Any:
                 integers,
             )
         )
-        for one in ti.static(passes):
-            for t in range(batch * one.count(mem)):
-                n = one.count(mem)
-                b = t // n
-                frame_in = frame
-                frame_out = frame + 1
-                if ti.static(wraps):
-                    frame_in = frame_in % integers[FRAMES]
-                    frame_out = frame_out % integers[FRAMES]
-                one.body(mem, b, t - b * n, frame_in * batch + b, frame_out * batch + b, substep)
+        for t in range(batch * one.count(mem)):
+            n = one.count(mem)
+            b = t // n
+            frame_in = frame
+            frame_out = frame + 1
+            if ti.static(wraps):
+                frame_in = frame_in % integers[FRAMES]
+                frame_out = frame_out % integers[FRAMES]
+            one.body(mem, b, t - b * n, frame_in * batch + b, frame_out * batch + b, substep)
 
     return run
