@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.math.access import access_functions
+from pliant.sims.math.elementary import exp
 from pliant.sims.math.rotation import rotation_functions
 from pliant.sims.robot import effector as eff
 from pliant.sims.robot.contact import contact_functions
@@ -72,7 +73,7 @@ def effector_functions(dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) 
         if phi <= 0.0:
             s = fp(1.0)
         elif soft != 0 and softness * phi < REACH:
-            s = ti.exp(-softness * phi)
+            s = exp(-softness * phi)
         return s
 
     @ti.func
