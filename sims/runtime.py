@@ -119,6 +119,7 @@ SINGLE_ONLY = ("vulkan", "metal")
 
 _chosen: str | None = None  # the device of this process
 _threads = 1  # CPU threads that taichi gets or has got
+_is_software = False  # whether it is a Vulkan device that only imitates one
 _started_in: int | None = None  # the process that has initialised taichi
 
 
@@ -224,7 +225,7 @@ def start(device: str = "auto", *, threads: int | None = None) -> str:
 
 def _initialise(device: str) -> None:
     """Start taichi on a device, or say that it cannot be."""
-    global _started_in
+    global _started_in, _is_software
     arch = _arch(device)
     # Measured: the control-flow pass doubles to quadruples compile times and leaves the speed as it is; level 1 (common
     # subexpressions) takes another 1.7 to 3 times for kernels that are 5 to 10 % faster.
@@ -239,6 +240,7 @@ def _initialise(device: str) -> None:
                     "libvulkan1 bring one for any CPU); use device='cpu' or 'auto'"
                 )
             ti._lib.core.set_vulkan_visible_device(str(best.index))  # taichi's own choice may be another
+            _is_software = not best.is_hardware
         if device != "cpu" and not ti.lang.misc.is_arch_supported(arch):
             raise ValueError(f"device={device!r} is not available on this machine; use device='cpu' or 'auto'")
         _started_in = os.getpid()  # before it does: what comes of a fork in between is of no use either
@@ -248,6 +250,16 @@ def _initialise(device: str) -> None:
         except BaseException:
             _started_in = None
             raise
+
+
+def check_divergent_loops(what: str) -> None:
+    """Raise ``ValueError`` where ``what`` comes out wrong, as its kernels have atomic updates in loops of more rounds
+    in some threads than in others: Mesa's software device for Vulkan loses some of them."""
+    if _is_software:
+        raise ValueError(
+            f"{what} cannot be made on device='vulkan' of this machine, a software device, which loses some atomic "
+            "updates; use device='cpu', or a Vulkan device of hardware"
+        )
 
 
 def _arch(device: str) -> Any:

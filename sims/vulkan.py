@@ -1,4 +1,4 @@
-"""Which Vulkan devices this machine has, asked of the loader itself: taichi does not tell one of hardware from software.
+"""Which Vulkan devices this machine has, asked of the loader: taichi does not tell hardware from software.
 
 A few calls of Vulkan 1.0 through ctypes: a package of bindings, or the program ``vulkaninfo``, would have to be
 installed for them, and the driver brings neither.
@@ -91,9 +91,7 @@ def _instance(loader: Any) -> Iterator[ctypes.c_void_p | None]:
     """A Vulkan instance in here, or None where no driver answers."""
     instance = ctypes.c_void_p()
     extensions = (ctypes.c_char_p * 1)(_PORTABILITY)
-    info = _InstanceInfo(
-        type=_INSTANCE_INFO, flags=_ENUMERATE_PORTABILITY, extension_count=1, extensions=extensions
-    )
+    info = _InstanceInfo(type=_INSTANCE_INFO, flags=_ENUMERATE_PORTABILITY, extension_count=1, extensions=extensions)
     created = loader.vkCreateInstance(ctypes.byref(info), None, ctypes.byref(instance))
     if created < 0:  # a loader that does not know the extension
         info = _InstanceInfo(type=_INSTANCE_INFO)

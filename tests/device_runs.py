@@ -58,10 +58,14 @@ def scene_run(name, device, steps, precision):
     from rod_scenes import branched_scene, random_point, rod_world
     from small_scenes import small_world
 
+    from pliant.sims.mpm import passes
+
+    if name.endswith("in rounds") and device != "cpu":
+        passes.NODE_THREADS = 24  # each of them visits several nodes
     if name == "rod":
-        world, start = rod_world(branched_scene("gripped"), device=device, precision=precision), random_point
+        world, start = rod_world(branched_scene("driven"), device=device, precision=precision), random_point
     else:
-        world, start = small_world(int(name[-1]), batch=2, device=device, precision=precision), own_point
+        world, start = small_world(int(name[5]), batch=2, device=device, precision=precision), own_point
     return world_run(world, start(world, steps), steps)
 
 

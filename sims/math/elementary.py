@@ -73,7 +73,7 @@ def atan2(y, x):
 
 @ti.func
 def shader_log(x):
-    """x = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)); log(1 + f) = f - f^2/2 + s (f^2/2 + R(s)), s = f / (2 + f)."""
+    """x = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)); log(1 + f) = f - f^2/2 + s (f^2/2 + R), s = f / (2 + f)."""
     result = ti.log(x)  # of what is not a positive number
     if 0.0 < x <= LARGEST:
         bits = ti.bit_cast(x, ti.i32)

@@ -3,6 +3,9 @@
 The same functions of a particle and of a node as in ``kernels.py``, in their atomic variants. Each world has one grid
 and one bounding box; node passes visit the nodes in the box. Particles of a cell stand together in the order, the cells
 in the order in which threads came to claim their stretches.
+
+Loops with atomic updates inside have as many rounds in each thread: Mesa's software device for Vulkan loses updates of
+threads whose loops last longer than others'.
 """
 
 from functools import cache
@@ -171,10 +174,11 @@ def mpm_passes(
         cells = mem.integers[at.CELLS_AT] + b * mem.integers[at.NODES]
         low, extent, volume = box(mem, b)
         stride = node_threads(mem)
-        for m in range((volume - i + stride - 1) // stride):
-            n = cells + index(mem, node_of(low, extent, i + m * stride))
-            if mem.integers[n] > 0:
-                mem.integers[n] = ti.atomic_add(mem.integers[claimed(mem, b)], mem.integers[n])
+        for m in range((volume + stride - 1) // stride):
+            if i + m * stride < volume:
+                n = cells + index(mem, node_of(low, extent, i + m * stride))
+                if mem.integers[n] > 0:
+                    mem.integers[n] = ti.atomic_add(mem.integers[claimed(mem, b)], mem.integers[n])
 
     @ti.func
     def place_particle(mem: ti.template(), b, i, r_in, r_out, substep):
@@ -202,17 +206,18 @@ def mpm_passes(
         n0 = b * mem.integers[at.NODES]
         low, extent, volume = box(mem, b)
         stride = node_threads(mem)
-        for m in range((volume - i + stride - 1) // stride):
-            node = node_of(low, extent, i + m * stride)
-            n = n0 + index(mem, node)
-            total = mem.grid[n]
-            mass = total[LANES - 1]
-            if ti.static(has_tension):
-                total += stencil.widen(tension.impulse(mem, b, low, low + extent - 1, node), fp(0.0))
-            u = vec(0.0)
-            if mass > 0.0:
-                u = grid.velocity(mem, b, 0, r_in, node, stencil.narrow(total), mass)
-            mem.grid[n] = stencil.widen(u, mass)
+        for m in range((volume + stride - 1) // stride):
+            if i + m * stride < volume:
+                node = node_of(low, extent, i + m * stride)
+                n = n0 + index(mem, node)
+                total = mem.grid[n]
+                mass = total[LANES - 1]
+                if ti.static(has_tension):
+                    total += stencil.widen(tension.impulse(mem, b, low, low + extent - 1, node), fp(0.0))
+                u = vec(0.0)
+                if mass > 0.0:
+                    u = grid.velocity(mem, b, 0, r_in, node, stencil.narrow(total), mass)
+                mem.grid[n] = stencil.widen(u, mass)
 
     @ti.func
     def gather(mem: ti.template(), b, i, r_in, r_out, substep):
@@ -254,22 +259,30 @@ def mpm_passes(
         n0 = b * mem.integers[at.NODES]
         low, extent, volume = box(mem, b)
         stride = node_threads(mem)
-        for m in range((volume - i + stride - 1) // stride):
-            node = node_of(low, extent, i + m * stride)
-            n = n0 + index(mem, node)
-            total = mem.grid[n]
-            mass = total[LANES - 1]
-            if ti.static(has_tension):
-                total += stencil.widen(tension.impulse(mem, b, low, low + extent - 1, node), fp(0.0))
-            u = vec(0.0)
-            momentum_bar = vec(0.0)
-            mass_bar = fp(0.0)
-            if mass > 0.0:
-                u, momentum_bar, mass_bar = grid.velocity_adjoint(
-                    mem, b, 0, r_in, node, stencil.narrow(total), mass, stencil.narrow(mem.grid[n + mem.integers[TWIN]])
-                )
-            mem.grid[n] = stencil.widen(u, mass)
-            mem.grid[n + mem.integers[TWIN]] = stencil.widen(momentum_bar, mass_bar)
+        for m in range((volume + stride - 1) // stride):
+            if i + m * stride < volume:
+                node = node_of(low, extent, i + m * stride)
+                n = n0 + index(mem, node)
+                total = mem.grid[n]
+                mass = total[LANES - 1]
+                if ti.static(has_tension):
+                    total += stencil.widen(tension.impulse(mem, b, low, low + extent - 1, node), fp(0.0))
+                u = vec(0.0)
+                momentum_bar = vec(0.0)
+                mass_bar = fp(0.0)
+                if mass > 0.0:
+                    u, momentum_bar, mass_bar = grid.velocity_adjoint(
+                        mem,
+                        b,
+                        0,
+                        r_in,
+                        node,
+                        stencil.narrow(total),
+                        mass,
+                        stencil.narrow(mem.grid[n + mem.integers[TWIN]]),
+                    )
+                mem.grid[n] = stencil.widen(u, mass)
+                mem.grid[n + mem.integers[TWIN]] = stencil.widen(momentum_bar, mass_bar)
 
     @ti.func
     def gather_adjoint(mem: ti.template(), b, i, r_in, r_out, substep):

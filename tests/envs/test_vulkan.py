@@ -35,7 +35,8 @@ def limit(name):
     "name",
     [
         "scene2",  # elastic, plastic, muscles, effectors, walls; two worlds
-        "rod",  # branched, gripped, in contact
+        "scene2 in rounds",  # the same where a thread visits several nodes
+        "rod",  # branched, driven
         "pliant/Crawler3D-v0",
         "pliant/Pouring-v0",  # liquids in a moving container
         "pliant/IceCreamStatic-v0",  # an injector
