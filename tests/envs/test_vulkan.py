@@ -1,7 +1,8 @@
 """``device="vulkan"``: one environment or scene of each solver, and all environments (slow), as on the CPU.
 
-Both compute in float32, in another order and by other elementary functions. What differs by more than rounding differs
-by a fault: quantities are compared on the scale of their largest entry.
+Both compute in float32, in another order and by other elementary functions. Quantities are compared on the scale of
+their largest entry. Where they differ by more than the tolerances, rounding alone must be as large: float32 and float64
+on the CPU differ by a third of it, at least.
 """
 
 import numpy as np
@@ -13,6 +14,8 @@ from pliant.sims import vulkan
 
 FORWARD, BACKWARD = 1e-5, 1e-4
 """Largest differences, of rewards, observations and states, and of gradients."""
+SUM = 3.0
+"""Two results in float32 differ by up to twice their own distance from float64, and these are two samples of it."""
 
 needs_vulkan = pytest.mark.skipif(
     not vulkan.devices(), reason="no Vulkan device answers (Debian's mesa-vulkan-drivers and libvulkan1 bring one)"
@@ -26,39 +29,34 @@ def differences(found, expected):
     return {name: np.abs(found[name] - expected[name]).max(initial=0.0) / scales[name] for name in expected}
 
 
-def limit(name):
-    return BACKWARD if name.endswith("_bar") else FORWARD
+def check(name, steps, file):
+    """That a run on the Vulkan device agrees with that on the CPU, to rounding."""
+    expected = run(name, "cpu", steps)
+    errors = differences(run_elsewhere(name, "vulkan", steps, file), expected)
+    large = {key: error for key, error in errors.items() if not error <= (BACKWARD if "_bar" in key else FORWARD)}
+    if large:
+        rounding = differences(expected, run(name, "cpu", steps, "f64"))
+        large = {key: (error, rounding[key]) for key, error in large.items() if not error <= SUM * rounding[key]}
+    assert not large
 
 
 @needs_vulkan
 @pytest.mark.parametrize(
     "name",
     [
-        "scene2",  # elastic, plastic, muscles, effectors, walls; two worlds
-        "scene2 in rounds",  # the same where a thread visits several nodes
+        "scene2 in rounds",  # elastic, plastic, muscles, effectors, walls; two worlds, a thread visits several nodes
+        "scene3",
         "rod",  # branched, driven
-        "pliant/Crawler3D-v0",
         "pliant/Pouring-v0",  # liquids in a moving container
         "pliant/IceCreamStatic-v0",  # an injector
     ],
 )
 def test_a_solver_agrees_with_the_cpu(name, tmp_path):
-    found, expected = run_elsewhere(name, "vulkan", 1, tmp_path / "found.npz"), run(name, "cpu", 1)
-    wrong = {key: error for key, error in differences(found, expected).items() if not error <= limit(key)}
-    assert not wrong
+    check(name, 1, tmp_path / "found.npz")
 
 
 @needs_vulkan
 @pytest.mark.slow
 @pytest.mark.parametrize("env_id", [entry.id for entry in ENTRIES])
 def test_every_environment_agrees_with_the_cpu(env_id, tmp_path):
-    """To rounding: as well as above, or at least as well as float32 and float64 do on the CPU."""
-    found = run_elsewhere(env_id, "vulkan", 3, tmp_path / "found.npz")
-    expected, exact = run(env_id, "cpu", 3), run(env_id, "cpu", 3, "f64")
-    rounding = differences(expected, exact)
-    wrong = {
-        key: (error, rounding[key])
-        for key, error in differences(found, expected).items()
-        if not error <= max(limit(key), rounding[key])
-    }
-    assert not wrong
+    check(env_id, 3, tmp_path / "found.npz")
