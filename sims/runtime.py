@@ -239,7 +239,7 @@ def _initialise(device: str) -> None:
                     "device='vulkan' is not available: no Vulkan driver answers (Debian's mesa-vulkan-drivers and "
                     "libvulkan1 bring one for any CPU); use device='cpu' or 'auto'"
                 )
-            ti._lib.core.set_vulkan_visible_device(str(best.index))  # taichi's own choice may be another
+            ti._lib.core.set_vulkan_visible_device(str(best.number))  # taichi's own choice may be another
             _is_software = not best.is_hardware
         if device != "cpu" and not ti.lang.misc.is_arch_supported(arch):
             raise ValueError(f"device={device!r} is not available on this machine; use device='cpu' or 'auto'")
@@ -288,8 +288,8 @@ def _vulkan_device() -> vulkan.Device | None:
     found = vulkan.devices()
     if not found:
         return None
-    index = visible_device_setting(len(found))
-    return next((device for device in found if device.index == index), found[0])
+    number = visible_device_setting(len(found))
+    return next((device for device in found if device.number == number), found[0])
 
 
 def _pick_device(precision: str) -> str:

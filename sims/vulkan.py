@@ -9,11 +9,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 OTHER, INTEGRATED, DISCRETE, VIRTUAL, SOFTWARE = range(5)  # VkPhysicalDeviceType
-KINDS = ("of another kind", "integrated", "discrete", "virtual", "software")
 PREFERENCE = (DISCRETE, INTEGRATED, VIRTUAL, OTHER, SOFTWARE)
 
 _INSTANCE_INFO = 1  # VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO
@@ -26,9 +26,9 @@ _PROPERTIES_SIZE = 4096  # more than any version's VkPhysicalDeviceProperties (8
 
 
 class Device(NamedTuple):
-    """A device as the loader lists it: its index there, its name, and its kind (one of the types above)."""
+    """A device as the loader lists it: its number there, its name, and its kind (one of the types above)."""
 
-    index: int
+    number: int
     name: str
     kind: int
 
@@ -64,7 +64,7 @@ def devices() -> list[Device]:
         count = ctypes.c_uint32(_MOST_DEVICES)
         if loader.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), handles) < 0:
             return []
-        found = [_describe(loader, index, handles[index]) for index in range(count.value)]
+        found = [_describe(loader, number, handles[number] or 0) for number in range(count.value)]
     return sorted(found, key=lambda device: PREFERENCE.index(device.kind))
 
 
@@ -73,9 +73,9 @@ def _loader() -> Any:
     if os.name == "nt":
         names = ["vulkan-1.dll"]
     elif sys.platform == "darwin":  # taichi brings a driver that is its own loader
-        import taichi
-
-        names = ["libvulkan.1.dylib", str(Path(taichi.__file__).parent / "_lib" / "runtime" / "libMoltenVK.dylib")]
+        taichi = find_spec("taichi")
+        folder = Path(taichi.origin).parent if taichi and taichi.origin else Path()
+        names = ["libvulkan.1.dylib", str(folder / "_lib" / "runtime" / "libMoltenVK.dylib")]
     else:
         names = ["libvulkan.so.1", "libvulkan.so"]
     for name in names:
@@ -105,9 +105,9 @@ def _instance(loader: Any) -> Iterator[ctypes.c_void_p | None]:
         loader.vkDestroyInstance(instance, None)
 
 
-def _describe(loader: Any, index: int, handle: int) -> Device:
+def _describe(loader: Any, number: int, handle: int) -> Device:
     properties = ctypes.create_string_buffer(_PROPERTIES_SIZE)
     loader.vkGetPhysicalDeviceProperties(ctypes.c_void_p(handle), properties)
     kind = int.from_bytes(properties.raw[4 * _TYPE_WORD : 4 * _TYPE_WORD + 4], sys.byteorder)
     name = properties.raw[_NAME_AT : _NAME_AT + _NAME_SIZE].split(b"\0")[0].decode("utf-8", "replace")
-    return Device(index, name, kind if kind in PREFERENCE else OTHER)
+    return Device(number, name, kind if kind in PREFERENCE else OTHER)
