@@ -40,8 +40,9 @@ class TaskEnv(DifferentiableFace, gym.Env):
         render_mode: None or "rgb_array".
         max_episode_steps: truncate episodes earlier or later than the task does.
         differentiable: record steps, so that `backward` and its kin work.
-        device: "auto", "cpu", "cuda" ("vulkan" and "metal" are passed on).
-        precision: "f32" or "f64".
+        device: "auto", "cpu", "cuda" or "vulkan" ("metal" is passed on); "auto" takes CUDA, else a Vulkan device of
+            hardware, else the CPU.
+        precision: "f32", or "f64" (not on "vulkan").
         resolution: "small" or "full".
         soft_contact: smooth contact of manipulators; for gradients and reinforcement learning alike.
         memory: what checkpoints of the reverse sweep may use, for example "2GiB".

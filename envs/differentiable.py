@@ -15,6 +15,7 @@ from pliant.envs.rollout import Gradient, Outcome, Rollout
 from pliant.envs.snapshots import Snapshot, take
 from pliant.envs.task import Task, make_config
 from pliant.sims.inputs import flag, numbers, shown, whole, word
+from pliant.sims.runtime import choose
 
 if TYPE_CHECKING:
     from pliant.envs.pictures import Pictures
@@ -65,6 +66,7 @@ class DifferentiableFace(CopiedEnv):
         word("on_divergence", on_divergence, ON_DIVERGENCE)
         if differentiable and on_divergence == "truncate":
             raise ValueError("on_divergence='truncate' does not go with differentiable=True: a tape has no gaps")
+        choose(device, precision=precision)  # before a scene with meshes has its kernels take what "auto" gives
         self.task = kind(
             resolution=resolution, arm=arm, horizon=_longer_horizon(kind.horizon, max_episode_steps), **config
         )

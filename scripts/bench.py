@@ -47,7 +47,7 @@ class Arguments:
     precision: Literal["f32", "f64"] = "f32"
     """Floating-point type of the simulation."""
     device: Literal["auto", "cpu", "cuda", "vulkan", "metal"] = "auto"
-    """Where the simulation runs."""
+    """Where the simulation runs; "auto": CUDA, else a Vulkan device of hardware, else the CPU."""
     repeats: int = 5
     """Timed repeats per scene; the median counts."""
     cold_start: bool = True

@@ -30,7 +30,7 @@ class EnvironmentOptions:
     precision: Literal["f32", "f64"] = "f32"
     """Floating-point type of the simulation."""
     device: Literal["auto", "cpu", "cuda", "vulkan", "metal"] = "auto"
-    """Where the simulation runs."""
+    """Where the simulation runs; "auto": CUDA, else a Vulkan device of hardware, else the CPU."""
     hard_contact: bool = False
     """Contact acts only on touch, instead of fading in over a short distance."""
     memory: str = "2GiB"

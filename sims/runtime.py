@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from pliant.sims import vulkan
 from pliant.sims.inputs import word
-from pliant.sims.settings import offline_cache_setting, thread_setting
+from pliant.sims.settings import offline_cache_setting, thread_setting, visible_device_setting
 
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "False")
 # Where sys.stdout is a wrapper as taichi is imported (rich's progress bars in a terminal, a notebook) taichi takes the
@@ -113,9 +114,12 @@ def is_known() -> bool:
 
 DEVICES = ("auto", "cpu", "cuda", "vulkan", "metal")
 PRECISIONS = ("f32", "f64")
+SINGLE_ONLY = ("vulkan", "metal")
+"""Devices without "f64": shaders have logarithms, sines and powers of single precision only."""
 
 _chosen: str | None = None  # the device of this process
 _threads = 1  # CPU threads that taichi gets or has got
+_is_software = False  # whether it is a Vulkan device that only imitates one
 _started_in: int | None = None  # the process that has initialised taichi
 
 
@@ -154,22 +158,26 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def choose(device: str = "auto", *, threads: int | None = None) -> str:
+def choose(device: str = "auto", *, threads: int | None = None, precision: str = "f32") -> str:
     """Settle the device of this process and return it ("cpu", "cuda", ...).
 
-    ``device="auto"`` takes whatever has been chosen already, else CUDA where a driver and a card answer, else the CPU.
-    ``threads`` (or the variable ``PLIANT_THREADS``) bounds the CPU threads and counts only on the first call.
+    ``device="auto"`` takes whatever has been chosen already, else CUDA where a driver and a card answer, else a Vulkan
+    device of hardware where ``precision`` allows it, else the CPU. ``"vulkan"`` takes software, too, where there is
+    nothing better. ``threads`` (or the variable ``PLIANT_THREADS``) bounds the CPU threads and counts only on the first
+    call.
 
     Raises:
-        ValueError: the device is unknown, absent, or another one than that of the process; ``threads`` or an
-            environment variable is out of range.
+        ValueError: the device is unknown, absent, or another one than that of the process; it has not the
+            ``precision``; ``threads`` or an environment variable is out of range.
         RuntimeError: the device is not the CPU, and taichi has started in the process that this one was forked from.
     """
     global _chosen, _threads
     word("device", device, DEVICES)
+    float_type(precision)
     with _lock:
+        _check_precision(device, precision)
         if _chosen is None:
-            wanted = _pick_device() if device == "auto" else device
+            wanted = _pick_device(precision) if device == "auto" else device
             if wanted == "cuda" and not _has_cuda():
                 raise ValueError(
                     "device='cuda' is not available: no CUDA driver or card answers; use device='cpu' or 'auto'"
@@ -185,9 +193,18 @@ def choose(device: str = "auto", *, threads: int | None = None) -> str:
             raise ValueError(
                 f"device={device!r} contradicts {_chosen!r}, the device of this process; use one device per process"
             )
+        _check_precision(_chosen, precision)
     if _chosen != "cpu":
         check_process()
     return _chosen
+
+
+def _check_precision(device: str, precision: str) -> None:
+    if precision == "f64" and device in SINGLE_ONLY:
+        raise ValueError(
+            f"precision={precision!r} is not available on device={device!r}, which computes logarithms, sines and "
+            "powers in single precision only; use precision='f32', or device='cpu' or 'cuda' (one per process)"
+        )
 
 
 def start(device: str = "auto", *, threads: int | None = None) -> str:
@@ -208,13 +225,22 @@ def start(device: str = "auto", *, threads: int | None = None) -> str:
 
 def _initialise(device: str) -> None:
     """Start taichi on a device, or say that it cannot be."""
-    global _started_in
+    global _started_in, _is_software
     arch = _arch(device)
     # Measured: the control-flow pass doubles to quadruples compile times and leaves the speed as it is; level 1 (common
     # subexpressions) takes another 1.7 to 3 times for kernels that are 5 to 10 % faster.
     options: dict[str, Any] = {"log_level": ti.ERROR, "cfg_optimization": False, "opt_level": 0}
     options |= {"offline_cache": offline_cache_setting(), "cpu_max_num_threads": _threads}
     with redirect_stdout(StringIO()):  # taichi prints its banner whatever the log level
+        if device == "vulkan":
+            best = _vulkan_device()
+            if best is None:
+                raise ValueError(
+                    "device='vulkan' is not available: no Vulkan driver answers (Debian's mesa-vulkan-drivers and "
+                    "libvulkan1 bring one for any CPU); use device='cpu' or 'auto'"
+                )
+            ti._lib.core.set_vulkan_visible_device(str(best.number))  # taichi's own choice may be another
+            _is_software = not best.is_hardware
         if device != "cpu" and not ti.lang.misc.is_arch_supported(arch):
             raise ValueError(f"device={device!r} is not available on this machine; use device='cpu' or 'auto'")
         _started_in = os.getpid()  # before it does: what comes of a fork in between is of no use either
@@ -224,6 +250,16 @@ def _initialise(device: str) -> None:
         except BaseException:
             _started_in = None
             raise
+
+
+def check_divergent_loops(what: str) -> None:
+    """Raise ``ValueError`` where ``what`` comes out wrong, as its kernels have atomic updates in loops of more rounds
+    in some threads than in others: Mesa's software device for Vulkan loses some of them."""
+    if _is_software:
+        raise ValueError(
+            f"{what} cannot be made on device='vulkan' of this machine, a software device, which loses some atomic "
+            "updates; use device='cpu', or a Vulkan device of hardware"
+        )
 
 
 def _arch(device: str) -> Any:
@@ -247,8 +283,20 @@ def _has_cuda() -> bool:
         return False
 
 
-def _pick_device() -> str:
-    return "cuda" if _has_cuda() else "cpu"
+def _vulkan_device() -> vulkan.Device | None:
+    """The Vulkan device to use: the best, or the one that the variable ``TI_VISIBLE_DEVICE`` names."""
+    found = vulkan.devices()
+    if not found:
+        return None
+    number = visible_device_setting(len(found))
+    return next((device for device in found if device.number == number), found[0])
+
+
+def _pick_device(precision: str) -> str:
+    if _has_cuda():
+        return "cuda"
+    device = _vulkan_device() if precision == "f32" else None
+    return "vulkan" if device is not None and device.is_hardware else "cpu"
 
 
 def thread_count() -> int:

@@ -1,4 +1,4 @@
-"""What environment variables set: the number of CPU threads and taichi's cache of compiled kernels."""
+"""What environment variables set: the number of CPU threads, taichi's cache of compiled kernels, the Vulkan device."""
 
 from __future__ import annotations
 
@@ -44,6 +44,23 @@ def offline_cache_setting() -> bool:
     if given not in ("0", "1"):
         raise ValueError(f"the environment variable PLIANT_OFFLINE_CACHE={given!r} must be 0 or 1, or unset")
     return given == "1"
+
+
+def visible_device_setting(count: int) -> int | None:
+    """Which of ``count`` Vulkan devices the variable ``TI_VISIBLE_DEVICE`` names; None where it is unset.
+
+    Raises:
+        ValueError: it is no number of a device.
+    """
+    given = os.environ.get("TI_VISIBLE_DEVICE")
+    if given is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", given) or int(given) >= count:
+        raise ValueError(
+            f"the environment variable TI_VISIBLE_DEVICE={given!r} must be an integer from 0 to {count - 1}, "
+            "the number of a Vulkan device, or unset"
+        )
+    return int(given)
 
 
 def _processors() -> int:

@@ -31,7 +31,8 @@ class World(WorldState):
         batch: number of worlds B.
         substeps: k, substeps a step.
         dt: duration of a substep [s]; checked against the elastic wave speed.
-        device, precision: see ``runtime``.
+        device: "auto", "cpu", "cuda", "vulkan" or "metal"; see ``runtime.choose``.
+        precision: "f32", or "f64" (not on "vulkan" and "metal").
         soft_contact: effectors act through a soft layer (True) or inside their shape only.
         differentiable: record steps so that the reverse sweep can follow.
         memory: budget of the recording ("2GiB").
@@ -65,7 +66,7 @@ class World(WorldState):
         self.scene, self.substeps, self.dt = scene, whole("substeps", substeps, 1), float(dt)
         self.dim, budget = scene.dim, parse_memory(memory)
         parts = scene.parts(dt=self.dt, soft_contact=soft_contact)
-        self.device = choose(device)
+        self.device = choose(device, precision=precision)
         on_cpu = self.device == "cpu"
         elements = sum(part.elements for part in parts)
         # CPU threads: as many a world as the machine has to spare and the elements can feed

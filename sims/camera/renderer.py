@@ -15,7 +15,7 @@ from pliant.sims.camera.camera import Camera
 from pliant.sims.camera.chains import draw_chain_surfaces, draw_chains
 from pliant.sims.camera.image import draw_image
 from pliant.sims.camera.meshes import Meshes, TriangleMesh
-from pliant.sims.runtime import exclusive, start, ti
+from pliant.sims.runtime import check_divergent_loops, exclusive, start, ti
 from pliant.sims.shapes.shapes import pack_shapes
 
 SHADOW_SIZE = 256  # edge of the shadow map, pixels
@@ -50,14 +50,14 @@ class _Stage:
         self.albedo, self.color, self.picture = (Array(3 * pixels, np.float32).device_array for _ in range(3))
         self.image = np.zeros(3 * pixels, np.uint8)
         self.drawn_for = b""
-        self._busy = _tile_marks(width, height, tiles.SHIFT)
-        self._busy.fill(1)
+        self.all_tiles = _tile_marks(width, height, tiles.SHIFT)
+        self.all_tiles.fill(1)
 
     def update(self, view: np.ndarray, width: int, height: int, look: np.ndarray) -> None:
         wanted = view.tobytes() + look[shading.STAGE : shading.FLOOR + 3].tobytes()
         if wanted != self.drawn_for:
             shading.draw_stage(view, width, height, look, self.depth, self.albedo, self.color, self.picture)
-            draw_image(width, height, 1, self._busy.device_array, self.picture, self.image)
+            draw_image(width, height, 1, self.all_tiles.device_array, self.picture, self.image)
             # The floor of a two-dimensional scene lies before its wall.
             ledge = float(look[shading.WALL]) if look[shading.STAGE] > 1.5 else 0.1 * rays.FAR
             self.footprint = Footprint(view, width, height, self._depth.view(), ledge)
@@ -102,7 +102,8 @@ class Renderer:
         ):
             if int(value) != value or not low <= value <= high:
                 raise ValueError(f"{name}={value!r} must be an integer from {low} to {high}")
-        start()
+        self._on_cpu = start() == "cpu"
+        check_divergent_loops("pictures")
         self.width, self.height, self.samples = int(width), int(height), int(samples)
         self._fine_size = (self.width * self.samples, self.height * self.samples)
         self._scene = _Layer(*self._fine_size)
@@ -202,7 +203,9 @@ class Renderer:
         shading.draw_light_depth(SHADOW_SIZE * SHADOW_SIZE, self._shadow_keys, self._shadow_depth)
         self._shade(view, look, light_view, goals, ghost is not None)
         image = self._stage.image.copy() if self.samples == 1 else np.empty(self.height * self.width * 3, np.uint8)
-        draw_image(self.width, self.height, self.samples, self._scene.tiles.device_array, self._picture, image)
+        # Other devices are not sent first what a kernel only writes: there it writes all of the image.
+        tiles_drawn = self._scene.tiles if self._on_cpu else self._stage.all_tiles
+        draw_image(self.width, self.height, self.samples, tiles_drawn.device_array, self._picture, image)
         return image.reshape(self.height, self.width, 3)
 
     def _draw_first(

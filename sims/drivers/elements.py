@@ -91,10 +91,16 @@ class _Kernels:
                 if ti.static(is_in_loop):
                     goes_on = integers[integers[LOOPING] + b] == 1
                 if goes_on:
-                    k = t - b * n
-                    while k < count(mem, b, 0):
+                    if ti.static(one.threads is None):
+                        k = t - b * n
                         one.run(mem, b, 0, k, k + 1, frame_in * batch + b, frame_out * batch + b, substep)
-                        k += n
+                    else:
+                        total = count(mem, b, 0)
+                        # as many rounds in each thread: Mesa's software device loses atomic updates where they differ
+                        for turn in range((total + n - 1) // n):
+                            k = t - b * n + turn * n
+                            if k < total:
+                                one.run(mem, b, 0, k, k + 1, frame_in * batch + b, frame_out * batch + b, substep)
 
         def launch(memory: Memory, batch: int, frame_in: int, frame_out: int, substep: int) -> None:
             run(*memory, batch, frame_in, frame_out, substep)

@@ -7,6 +7,7 @@ from typing import Any
 from pliant.sims.contact import contact_functions
 from pliant.sims.fields import CONTROL, DT, OUTPUT, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, SUBSTEPS, TEAM, Entries
 from pliant.sims.math.access import access_functions
+from pliant.sims.math.elementary import exp
 from pliant.sims.math.rotation import rotation_functions
 from pliant.sims.part import Pass, Stage, Stages
 from pliant.sims.robot.effector_places import (
@@ -69,7 +70,7 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
         if phi <= 0.0:
             s = fp(1.0)
         elif soft != 0 and softness * phi < REACH:
-            s = ti.exp(-softness * phi)
+            s = exp(-softness * phi)
         return s
 
     @ti.func

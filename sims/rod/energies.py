@@ -16,6 +16,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.math.elementary import atan2, sin_cos
 from pliant.sims.runtime import ti
 
 # A joint that is folded by more than this (chi -> 0) has no finite curvature.
@@ -43,7 +44,8 @@ def joint_functions(fp: Any) -> SimpleNamespace:
 
     @ti.func
     def turn(t, m, angle):
-        return ti.cos(angle) * m + ti.sin(angle) * t.cross(m)
+        sine, cosine = sin_cos(angle)
+        return cosine * m + sine * t.cross(m)
 
     @ti.func
     def curvature_binormal(t, u):
@@ -54,7 +56,7 @@ def joint_functions(fp: Any) -> SimpleNamespace:
     def strains(t, u, m1, n1):
         kb, _chi = curvature_binormal(t, u)
         carried = transport(t, u, m1)
-        tau = ti.atan2(carried.cross(n1).dot(u), carried.dot(n1))
+        tau = atan2(carried.cross(n1).dot(u), carried.dot(n1))
         return vec3(kb.dot(t.cross(m1)), -kb.dot(m1), tau)
 
     @ti.func

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.inputs import shown
-from pliant.sims.runtime import start
+from pliant.sims.runtime import check_divergent_loops, start
 from pliant.sims.shapes.mesh_distance import mesh_signed_distance
 from pliant.sims.shapes.mesh_kernels import crossing_kernel
 
@@ -201,6 +201,7 @@ def _orient(vertices: np.ndarray, faces: np.ndarray, part: np.ndarray, where: st
 def _crossings(corners: np.ndarray, faces: np.ndarray, part: np.ndarray) -> np.ndarray:
     """For each pair of parts the number of a face, counted from one, of the one that crosses the other; 0: none."""
     start()
+    check_divergent_loops("meshes of several parts")
     count = int(part.max()) + 1
     table = np.zeros((count, count), np.int32)
     boxes = np.stack([corners.min(axis=1), corners.max(axis=1)], axis=1)

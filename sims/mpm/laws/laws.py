@@ -21,6 +21,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.math.elementary import exp, log
 from pliant.sims.math.isotropic import isotropic_functions
 from pliant.sims.math.products import product_functions
 from pliant.sims.math.svd import svd_functions
@@ -82,6 +83,13 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
         return p
 
     @ti.func
+    def logarithms(s):
+        e = s
+        for i in ti.static(range(dim)):
+            e[i] = log(s[i])
+        return e
+
+    @ti.func
     def deviator(e):
         """Norm and direction of the deviatoric log strain (zero where it has none)."""
         e_dev = e - e.sum() / dim
@@ -109,7 +117,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
                     t[i] = fp(2.0) * law[MU] * (s[i] - fp(1.0)) * s[i] + law[LAMBDA] * (J - fp(1.0)) * J
         if ti.static(in_log_strain):
             if kind != FIXED_COROTATED:
-                e = ti.log(s)
+                e = logarithms(s)
                 trace = e.sum()
                 if ti.static(len(yields) > 0):
                     if kind != HENCKY:
@@ -117,7 +125,8 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
                         has_yielded, r = limit.reach(kind, norm, trace, law, dt)
                         if has_yielded:
                             e = n * r + trace / dim
-                            g = ti.exp(e)
+                            for i in ti.static(range(dim)):
+                                g[i] = exp(e[i])
                 if bears(kind, trace):
                     t = fp(2.0) * law[MU] * e + law[LAMBDA] * trace
         return t, g
@@ -141,7 +150,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
                 law_bar[LAMBDA] += t_bar.sum() * (J - fp(1.0)) * J
         if ti.static(in_log_strain):
             if kind != FIXED_COROTATED:
-                e = ti.log(s)
+                e = logarithms(s)
                 trace = e.sum()
                 bearing = ti.select(bears(kind, trace), fp(1.0), fp(0.0))
                 slope = mat(0.0)  # d e_new_i / d e_j
@@ -164,7 +173,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
                                         * (ti.static(1.0 if i == j else 0.0) - fp(1.0) / dim - n[i] * n[j])
                                         + n[i] * (by_norm * n[j] + by_trace)
                                     )
-                                g_i = ti.exp(e[i])
+                                g_i = exp(e[i])
                                 for j in ti.static(range(dim)):
                                     slope_g[i, j] = g_i * slope[i, j] / s[j]
                                 along += n[i] * (bearing * fp(2.0) * law[MU] * t_bar[i] + g_bar[i] * g_i)
@@ -186,7 +195,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
         U, s, V = F, vec(0.0), F
         if ti.static(has_direct):
             if kind == NEO_HOOKEAN:
-                s[0] = ti.log(F.determinant())
+                s[0] = log(F.determinant())
         if ti.static(has_liquid):
             if kind == LIQUID:
                 s[0] = F.determinant()

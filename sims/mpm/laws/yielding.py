@@ -19,6 +19,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from pliant.sims.math.elementary import log, sin_cos
 from pliant.sims.runtime import ti
 
 VON_MISES, VISCOPLASTIC, SAND, LIQUID = 3, 4, 5, 6
@@ -54,7 +55,7 @@ def yield_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespac
     @ti.func
     def slope(phi):
         """alpha and its derivative by the friction angle."""
-        sine, cosine = ti.sin(phi), ti.cos(phi)
+        sine, cosine = sin_cos(phi)
         alpha, derivative = sine / fp(root2), cosine / fp(root2)
         if ti.static(dim == 3):
             factor = fp(2.0 * (2.0 / 3.0) ** 0.5)
@@ -104,7 +105,7 @@ def yield_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespac
                 by_law[YIELD] = fp(shear) * scale * (fp(1.0) - k / W)
                 by_law[VISCOSITY] = scale * w * (fp(1.0) - k / W)
                 by_law[MU] = scale * (k / W * (fp(root2) * norm - high) - (tau + k * w) / mu)
-                by_law[INDEX] = scale * k / W * mu * high * ti.log(w) * power * power
+                by_law[INDEX] = scale * k / W * mu * high * log(w) * power * power
         if ti.static(slides):
             if kind == SAND and trace < 0.0:
                 alpha, alpha_slope = slope(law[FRICTION])
