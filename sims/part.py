@@ -32,7 +32,7 @@ class Pass(NamedTuple):
         count: how many elements: a header entry, a Taichi function (memory, b, c), or None for one.
         alone: each member of a team does all elements, of a copy of its own.
         waits: a barrier follows; not needed where only the same member reads what was written.
-        threads: on a device, how many threads of a world share the elements; like ``count``, but the same in each world.
+        threads: on a device, how many threads of a world share the elements; as ``count``, but the same in each world.
             None: as many as there are elements.
     """
 
