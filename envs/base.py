@@ -20,7 +20,8 @@ from gymnasium.vector.utils import batch_space
 
 from pliant.envs.checks import check_actions, check_mask, check_options, check_seed, check_seeds
 from pliant.envs.differentiable import RESET_OPTIONS, DifferentiableFace
-from pliant.envs.rollout import OBSERVATION_LIMIT, Gradient, Outcome, Rollout
+from pliant.envs.outcomes import OBSERVATION_LIMIT, Gradient, Outcome
+from pliant.envs.rollout import Rollout
 from pliant.envs.snapshots import put
 from pliant.envs.task import Task
 from pliant.sims.inputs import flag, whole, word

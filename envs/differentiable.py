@@ -11,7 +11,8 @@ import numpy as np
 from pliant.envs.checks import check_actions, check_discount, check_options
 from pliant.envs.copying import CopiedEnv
 from pliant.envs.infos import info_of
-from pliant.envs.rollout import Gradient, Outcome, Rollout
+from pliant.envs.outcomes import Gradient, Outcome
+from pliant.envs.rollout import Rollout
 from pliant.envs.snapshots import Snapshot, take
 from pliant.envs.task import Task, make_config
 from pliant.sims.inputs import flag, numbers, shown, whole, word
@@ -205,7 +206,7 @@ class DifferentiableFace(CopiedEnv):
         self.check_open()
         weights = self._lead(reward_weights, "reward_weights")
         cotangents = self._lead(observation_cotangents, "observation_cotangents")
-        return self._drop_all(self._rollout.backward(weights, cotangents))
+        return self._drop_all(self._rollout.tape.backward(weights, cotangents))
 
     def backward_step(self, reward_weight: Any = 1.0, observation_cotangent: np.ndarray | None = None) -> np.ndarray:
         """Go back one step, the last first, and return the gradient with respect to its action, shape (A,).
@@ -219,7 +220,7 @@ class DifferentiableFace(CopiedEnv):
         """
         self.check_open()
         cotangent = self._lead(observation_cotangent, "observation_cotangent")
-        return self._drop(self._rollout.backward_step(reward_weight, cotangent))
+        return self._drop(self._rollout.tape.backward_step(reward_weight, cotangent))
 
     def backward_end(self, observation_cotangent: np.ndarray | None = None) -> Gradient:
         """The gradient after the last `backward_step`.
@@ -228,12 +229,12 @@ class DifferentiableFace(CopiedEnv):
         """
         self.check_open()
         cotangent = self._lead(observation_cotangent, "observation_cotangent")
-        return self._drop_all(self._rollout.backward_end(cotangent))
+        return self._drop_all(self._rollout.tape.backward_end(cotangent))
 
     def backward_stop(self) -> None:
         """Give up a sweep that `backward_step` has begun; steps may be taken again, or gone back from the last one."""
         self.check_open()
-        self._rollout.backward_stop()
+        self._rollout.tape.backward_stop()
 
     def begin_window(self) -> None:
         """Forget the steps recorded, and a sweep under way, and go on from the current state in the same episode.
@@ -302,11 +303,10 @@ class DifferentiableFace(CopiedEnv):
             discount: factor per step.
             options: of the reset.
         """
-        if not self.differentiable:
-            raise RuntimeError("this environment records nothing; make it with differentiable=True")
+        self._rollout.tape.check_records()
         value = self.evaluate(actions, seed=seed, discount=discount, options=options)
-        weights = discount ** np.arange(self._rollout.recorded_steps)
-        return value, self._drop_all(self._rollout.backward(weights, None))
+        weights = discount ** np.arange(self._rollout.tape.recorded_steps)
+        return value, self._drop_all(self._rollout.tape.backward(weights, None))
 
     def _start_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """What options of a reset say of "state" and of "parameters", with the axis of worlds."""

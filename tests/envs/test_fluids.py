@@ -327,7 +327,7 @@ def test_gradient_while_what_is_injected_touches(name: str, action: list[float],
     else:
         assert np.linalg.norm(rollout.world.effector_force[0, task.cone_number]) > 1e-3
     assert 100 < rollout.world.active_particles().sum() < len(task.scene.position)
-    analytic = (rollout.backward(None, None).actions[0] * direction).sum()
+    analytic = (rollout.tape.backward(None, None).actions[0] * direction).sum()
     numeric = (run(actions + h * direction) - run(actions - h * direction)) / (2 * h)
     rollout.close()
     assert np.isclose(analytic, numeric, rtol=1e-4)
@@ -387,7 +387,7 @@ def test_gradient_where_the_workspace_ends() -> None:
         return sum(float(rollout.step(action[None]).reward[0]) for action in actions)
 
     run(actions, np.zeros(3))
-    gradient = rollout.backward(None, None)
+    gradient = rollout.tape.backward(None, None)
     assert not gradient.actions[0, 3, 0] and gradient.actions[0, 4, 0]
     rng, h = np.random.default_rng(3), 1e-6
     direction, away = rng.normal(size=actions.shape), rng.normal(size=3) * [0.01, 0.01, 0.0]

@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import pliant.envs
 from pliant.envs.base import TaskEnv, TaskVectorEnv
-from pliant.envs.rollout import OBSERVATION_LIMIT
+from pliant.envs.outcomes import OBSERVATION_LIMIT
 
 ID = "pliant/FingerReach-v0"
 
