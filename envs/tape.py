@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
+from weakref import WeakMethod
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Tape:
 
     Args:
         task, world, actuator, parameters: those of the rollout.
-        view: gives the view after environment step t of the recording; 0 is its start.
+        view: the rollout's method that gives the view after environment step t of the recording; 0 is its start.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Tape:
         self.records = world.differentiable
         self.observation_size = sum(part.feature.size for part in task.observation)
         self._task, self._world, self._actuator, self._parameters = task, world, actuator, parameters
-        self._view = view
+        self._view_method = WeakMethod(view)  # with a circle of references, memory would wait for the collector
         self._none = np.zeros((world.batch, task.action_size))
         self._earlier: list[np.ndarray] = []  # the last actions before the recording, where it began within an episode
         self._actions: list[np.ndarray] = []  # of each step, clipped, (B, A)
@@ -193,6 +194,11 @@ class Tape:
         if self._sweep is not None:
             self._world.end_adjoint()
             self._sweep = None
+
+    def _view(self, step: int) -> View:
+        view = self._view_method()
+        assert view is not None  # whoever has the tape has it from the rollout
+        return view(step)
 
     def _as_cotangent(self, cotangent: Any) -> np.ndarray | None:
         if cotangent is None:
