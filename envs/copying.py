@@ -15,7 +15,7 @@ from pliant.sims.copying import MadeAnew
 if TYPE_CHECKING:
     from pliant.envs.rollout import Rollout
 
-REMADE = ("task", "_rollout", "_pictures", "_made_from")
+REMADE = ("task", "_options", "_rollout", "_pictures", "_made_from")
 """Attributes that the constructor makes, or that are made when they are needed."""
 
 

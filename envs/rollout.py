@@ -11,6 +11,7 @@ import numpy as np
 from pliant.envs.actuation import make_actuator
 from pliant.envs.checks import broadcast, check_actions
 from pliant.envs.features.words import View
+from pliant.envs.options import Options
 from pliant.envs.outcomes import OBSERVATION_LIMIT, Gradient, Outcome
 from pliant.envs.parameters import Parameters
 from pliant.envs.scoring import Scorer
@@ -28,9 +29,7 @@ class Rollout:
     Args:
         task: the task.
         batch: B.
-        differentiable: record what the reverse sweep needs.
-        device, precision, soft_contact, memory: as in `pliant.sims.world.World`.
-        parameters: overrides of physical or design parameters by name.
+        options: how they are simulated, and what is overridden.
 
     Attributes:
         world: the simulation.
@@ -42,29 +41,19 @@ class Rollout:
         goal: the goal's arrays by name, shape (B, ...) each; empty before the first reset.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        *,
-        batch: int,
-        differentiable: bool = False,
-        device: str = "auto",
-        precision: str = "f32",
-        soft_contact: bool = True,
-        memory: str = "2GiB",
-        parameters: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.task, self.batch, self.differentiable = task, batch, differentiable
+    def __init__(self, task: Task, *, batch: int, options: Options | None = None) -> None:
+        options = options or Options()
+        self.task, self.batch, self.differentiable = task, batch, options.differentiable
         self.world = World(
             task.scene,
             batch=batch,
             substeps=task.substeps[task.resolution],
             dt=task.dt,
-            device=device,
-            precision=precision,
-            soft_contact=soft_contact,
-            differentiable=differentiable,
-            memory=memory,
+            device=options.device,
+            precision=options.precision,
+            soft_contact=options.soft_contact,
+            differentiable=options.differentiable,
+            memory=options.memory,
             horizon=task.horizon,
         )
         self.actuator = make_actuator(task, self.world)
@@ -75,7 +64,7 @@ class Rollout:
         self.elapsed = np.zeros(batch, int)
         self.goal: dict[str, np.ndarray] = {}
         self._goal_pattern: dict[str, np.ndarray] = {}
-        for name, value in (parameters or {}).items():
+        for name, value in (options.parameters or {}).items():
             self.set_parameter(name, value)
 
     def close(self) -> None:
