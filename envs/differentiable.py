@@ -10,6 +10,7 @@ import numpy as np
 
 from pliant.envs.checks import check_actions, check_discount, check_options
 from pliant.envs.copying import CopiedEnv
+from pliant.envs.features.words import View
 from pliant.envs.infos import info_of
 from pliant.envs.options import Options, split_keywords
 from pliant.envs.outcomes import Gradient, Outcome
@@ -138,6 +139,16 @@ class DifferentiableFace(CopiedEnv):
         """A copy of a state array, shape (N, ...), in the vector environment (B, N, ...)."""
         word("state name", name, self.state_names)
         return np.array(self._drop(self._rollout.state(name)))
+
+    def view(self) -> View:
+        """What features read now, axis 0 the world: for ``feature.value(env.view())``, and to check a feature there.
+
+        Good until the next step or reset.
+        """
+        self.check_open()
+        if self._last is None:
+            raise RuntimeError("call reset() first")
+        return self._rollout.view()
 
     @property
     def parameter_names(self) -> list[str]:
