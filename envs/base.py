@@ -236,7 +236,7 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         if again.all():
             outcome = stepped = self._restart(again)
         else:
-            # what becomes of the others in this step is of no account
+            # worlds that this step only resets may fail in it: nobody sees what they do
             tolerated = np.ones_like(again) if self._options.may_diverge else again
             stepped = self._rollout.step(
                 np.where(again[:, None], 0.0, actions), may_fail=tolerated if tolerated.any() else None
