@@ -307,6 +307,11 @@ def _value(feature: Feature, view: View) -> np.ndarray:
             f"feature {feature.name!r} needs {error}, which the view does not have; its goal has "
             f"{', '.join(view.goal) or 'nothing'}: hand it to random_view in goal, or take the view of an environment"
         ) from error
+    except IndexError as error:
+        raise ValueError(
+            f"feature {feature.name!r} reads rows that the view does not have: {error}; random_view takes the numbers "
+            "of particles, effectors and actions"
+        ) from error
     wanted = (view.batch, feature.size)
     if not isinstance(value, np.ndarray) or value.shape != wanted or value.dtype != np.float64:
         found = f"shape {value.shape} and type {value.dtype}" if isinstance(value, np.ndarray) else shown(value)

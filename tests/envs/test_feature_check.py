@@ -130,6 +130,7 @@ WRONG: list[tuple[Any, str]] = [
     (Feature(lambda v: 0.0), "value of feature 'odd' is 0.0"),
     (Feature(lambda v: np.full((v.batch, 1), np.inf)), "value of feature 'odd'.*finite"),
     (Feature(lambda v: v.goal["target"]), "needs 'target'.*goal has nothing"),
+    (f.Rows("far", "position", [3, 77], 3), "'far' reads rows.*77 is out of bounds.*numbers of particles"),
     (Feature(lambda v: v.array("charm")), "no array 'charm', only position.*arrays"),
     (Feature(lambda v: np.full((v.batch, 1), float(next(COUNT)))), "another value when it is asked again"),
     (Feature(over_all_worlds), "depends on 'position' of another"),
