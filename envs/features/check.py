@@ -246,7 +246,8 @@ def check_feature(
     """Check a feature of one's own: its shape, and its adjoint against central differences in float64.
 
     The adjoint is compared for every array that ``value`` reads and for every one that ``adjoint`` gives a cotangent.
-    A view at a kink of the feature (a distance of 0, the edge of a clip) fails: take another one there.
+    A right adjoint fails at a kink of the feature (a distance of 0, the edge of a clip), and where the value hardly
+    changes at all, so that differences are rounding errors. Take another view then.
 
     Args:
         feature: what is checked.
