@@ -20,11 +20,12 @@ from gymnasium.vector.utils import batch_space
 
 from pliant.envs.checks import check_actions, check_mask, check_options, check_seed, check_seeds
 from pliant.envs.differentiable import RESET_OPTIONS, DifferentiableFace
-from pliant.envs.rollout import OBSERVATION_LIMIT, Gradient, Outcome, Rollout
+from pliant.envs.options import takes_options
+from pliant.envs.outcomes import OBSERVATION_LIMIT, Gradient, Outcome
+from pliant.envs.rollout import Rollout
 from pliant.envs.snapshots import put
 from pliant.envs.task import Task
-from pliant.sims.inputs import flag, whole, word
-from pliant.sims.robot.kinematics_urdf import AnyArm
+from pliant.sims.inputs import whole, word
 
 __all__ = ["Gradient", "TaskEnv", "TaskVectorEnv"]
 
@@ -37,22 +38,7 @@ class TaskEnv(DifferentiableFace, gym.Env):
 
     Args:
         task: the task class, or where it is, "module:Class".
-        render_mode: None or "rgb_array".
-        max_episode_steps: truncate episodes earlier or later than the task does.
-        differentiable: record steps, so that `backward` and its kin work.
-        device: "auto", "cpu", "cuda" or "vulkan" ("metal" is passed on); "auto" takes CUDA, else a Vulkan device of
-            hardware, else the CPU.
-        precision: "f32", or "f64" (not on "vulkan").
-        resolution: "small" or "full".
-        soft_contact: smooth contact of manipulators; for gradients and reinforcement learning alike.
-        memory: what checkpoints of the reverse sweep may use, for example "2GiB".
-        parameters: physical or design parameters to override, by name.
-        arm: "none", or the robot arm that holds each end effector: "panda", "iiwa", the path of a URDF file, or a
-            `pliant.sims.robot.kinematics_urdf.Model`. Actions are then the joints' velocities, an action of 1 a tenth
-            of the limit, and the joint angles end the observation.
-        terminate_on_success: terminate the episode when the score reaches the task's ``success_score``.
-        on_divergence: "raise" `SimulationDiverged`, or "truncate" the episode: then the info has an entry "diverged",
-            and in the step that fails the world stands still: observation and reward are those of where it was.
+        render_mode, ...: the fields of `pliant.envs.options.Options`, which says what each does.
         config: the task's own numbers, the fields of its ``Config``.
 
     Raises:
@@ -62,43 +48,11 @@ class TaskEnv(DifferentiableFace, gym.Env):
     _single = True
     metadata = {"render_modes": ["rgb_array"], "render_fps": 50}
 
-    def __init__(
-        self,
-        task: str | type[Task],
-        *,
-        render_mode: str | None = None,
-        max_episode_steps: int | None = None,
-        differentiable: bool = False,
-        device: str = "auto",
-        precision: str = "f32",
-        resolution: str = "small",
-        soft_contact: bool = True,
-        memory: str = "2GiB",
-        parameters: Mapping[str, Any] | None = None,
-        arm: AnyArm = "none",
-        terminate_on_success: bool = False,
-        on_divergence: str = "raise",
-        **config: Any,
-    ) -> None:
-        if max_episode_steps is None:
-            max_episode_steps = _asked_of_gymnasium(sys._getframe(1))
-        self.build(
-            task,
-            1,
-            render_mode=render_mode,
-            max_episode_steps=max_episode_steps,
-            differentiable=differentiable,
-            device=device,
-            precision=precision,
-            resolution=resolution,
-            soft_contact=soft_contact,
-            memory=memory,
-            parameters=parameters,
-            arm=arm,
-            terminate_on_success=terminate_on_success,
-            on_divergence=on_divergence,
-            config=config,
-        )
+    @takes_options
+    def __init__(self, task: str | type[Task], **keywords: Any) -> None:
+        if keywords.get("max_episode_steps") is None:
+            keywords["max_episode_steps"] = _asked_of_gymnasium(sys._getframe(1))
+        self.build(task, 1, keywords)
         self.action_space = _action_space(self.task)
         self.observation_space = _observation_space(self._rollout)
 
@@ -141,7 +95,7 @@ class TaskEnv(DifferentiableFace, gym.Env):
         if self._last is None or self._done[0]:
             raise ResetNeeded("the episode is over or has not begun: call reset() before step()")
         actions = check_actions(action, (self.task.action_size,))[None]
-        outcome = self._rollout.step(actions, may_fail=np.ones(1, bool) if self._may_diverge else None)
+        outcome = self._rollout.step(actions, may_fail=np.ones(1, bool) if self._options.may_diverge else None)
         self._last = outcome
         terminated, truncated = self._ends(outcome)
         self._done = terminated | truncated
@@ -174,56 +128,20 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
     _single = False
     metadata = {"render_modes": ["rgb_array"], "render_fps": 50, "autoreset_mode": AutoresetMode.NEXT_STEP}
 
+    @takes_options
     def __init__(
         self,
         task: str | type[Task],
         num_envs: int = 1,
         *,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-        render_mode: str | None = None,
-        max_episode_steps: int | None = None,
-        differentiable: bool = False,
-        device: str = "auto",
-        precision: str = "f32",
-        resolution: str = "small",
-        soft_contact: bool = True,
-        memory: str = "2GiB",
-        parameters: Mapping[str, Any] | None = None,
-        arm: AnyArm = "none",
-        terminate_on_success: bool = False,
-        on_divergence: str = "raise",
-        **config: Any,
+        **keywords: Any,
     ) -> None:
         if not isinstance(autoreset_mode, AutoresetMode):
             word("autoreset_mode", autoreset_mode, [mode.value for mode in AutoresetMode])
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.num_envs = whole("num_envs", num_envs, 1, MOST_WORLDS)
-        if (
-            flag("differentiable", differentiable)
-            and flag("terminate_on_success", terminate_on_success)
-            and num_envs > 1
-        ):
-            raise ValueError(
-                "terminate_on_success=True does not go with differentiable=True here: one tape serves the batch, and "
-                "its worlds end together"
-            )
-        self.build(
-            task,
-            self.num_envs,
-            render_mode=render_mode,
-            max_episode_steps=max_episode_steps,
-            differentiable=differentiable,
-            device=device,
-            precision=precision,
-            resolution=resolution,
-            soft_contact=soft_contact,
-            memory=memory,
-            parameters=parameters,
-            arm=arm,
-            terminate_on_success=terminate_on_success,
-            on_divergence=on_divergence,
-            config=config,
-        )
+        self.build(task, self.num_envs, keywords)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}  # this environment's, not the class's
         self.single_action_space = _action_space(self.task)
         self.single_observation_space = _observation_space(self._rollout)
@@ -318,8 +236,8 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         if again.all():
             outcome = stepped = self._restart(again)
         else:
-            # what becomes of the others in this step is of no account
-            tolerated = np.ones_like(again) if self._may_diverge else again
+            # worlds that this step only resets may fail in it: nobody sees what they do
+            tolerated = np.ones_like(again) if self._options.may_diverge else again
             stepped = self._rollout.step(
                 np.where(again[:, None], 0.0, actions), may_fail=tolerated if tolerated.any() else None
             )

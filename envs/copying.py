@@ -15,7 +15,7 @@ from pliant.sims.copying import MadeAnew
 if TYPE_CHECKING:
     from pliant.envs.rollout import Rollout
 
-REMADE = ("task", "_rollout", "_pictures", "_made_from")
+REMADE = ("task", "_options", "_rollout", "_pictures", "_made_from")
 """Attributes that the constructor makes, or that are made when they are needed."""
 
 
@@ -38,8 +38,7 @@ class CopiedEnv(MadeAnew):
             RuntimeError: the environment is closed, or a backward sweep is under way.
         """
         self.check_open()  # type: ignore[attr-defined]
-        if self._rollout._sweep is not None:
-            raise RuntimeError("a backward sweep is under way; finish it with backward_end(), or reset, before copying")
+        self._rollout.tape.check_no_sweep()
         return {
             "attributes": {name: value for name, value in vars(self).items() if name not in REMADE},
             "world": self._rollout.world.__getstate__(),

@@ -10,22 +10,20 @@ import numpy as np
 
 from pliant.envs.checks import check_actions, check_discount, check_options
 from pliant.envs.copying import CopiedEnv
+from pliant.envs.features.words import View
 from pliant.envs.infos import info_of
-from pliant.envs.rollout import Gradient, Outcome, Rollout
+from pliant.envs.options import Options, split_keywords
+from pliant.envs.outcomes import Gradient, Outcome
+from pliant.envs.rollout import Rollout
 from pliant.envs.snapshots import Snapshot, take
 from pliant.envs.task import Task, make_config
-from pliant.sims.inputs import flag, numbers, shown, whole, word
+from pliant.sims.inputs import numbers, shown, word
 from pliant.sims.runtime import choose
 
 if TYPE_CHECKING:
     from pliant.envs.pictures import Pictures
-    from pliant.sims.robot.kinematics_urdf import AnyArm
 
 RESET_OPTIONS = ("state", "parameters")
-LONGEST = 100_000
-"""Steps of the longest episode: goals may have a row for each."""
-ON_DIVERGENCE = ("raise", "truncate")
-RENDER_MODES = ("rgb_array",)
 
 
 class DifferentiableFace(CopiedEnv):
@@ -35,63 +33,37 @@ class DifferentiableFace(CopiedEnv):
     metadata: dict[str, Any]
     render_mode: str | None
 
-    def build(
-        self,
-        task: str | type[Task],
-        batch: int,
-        *,
-        render_mode: str | None,
-        max_episode_steps: int | None,
-        differentiable: bool,
-        device: str,
-        precision: str,
-        resolution: str,
-        soft_contact: bool,
-        memory: str,
-        parameters: Mapping[str, Any] | None,
-        arm: AnyArm,
-        terminate_on_success: bool,
-        on_divergence: str,
-        config: Mapping[str, Any],
-    ) -> None:
+    def build(self, task: str | type[Task], batch: int, keywords: Mapping[str, Any]) -> None:
+        """Make the task and its worlds from the keywords of a constructor: fields of `Options`, and the task's own.
+
+        Raises:
+            ValueError: a keyword is unknown or out of range.
+        """
         kind = load_task(task)
+        common, config = split_keywords(keywords)
         make_config(kind.Config, config)  # a wrong keyword is reported before anything is built
-        if render_mode is not None:
-            word("render_mode", render_mode, RENDER_MODES)
-        flag("differentiable", differentiable)
-        flag("soft_contact", soft_contact)
-        flag("terminate_on_success", terminate_on_success)
-        if parameters is not None and not isinstance(parameters, Mapping):
-            raise ValueError(f"parameters={shown(parameters)} must be a dict of values by name")
-        word("on_divergence", on_divergence, ON_DIVERGENCE)
-        if differentiable and on_divergence == "truncate":
-            raise ValueError("on_divergence='truncate' does not go with differentiable=True: a tape has no gaps")
-        choose(device, precision=precision)  # before a scene with meshes has its kernels take what "auto" gives
-        self.task = kind(
-            resolution=resolution, arm=arm, horizon=_longer_horizon(kind.horizon, max_episode_steps), **config
-        )
-        self.render_mode = render_mode
-        self._horizon = self.task.horizon if max_episode_steps is None else int(max_episode_steps)
-        self._ends_on_success = bool(terminate_on_success)
-        if self._ends_on_success and self.task.score.relative_to is not None:
+        self._options = options = Options(**common)
+        if batch > 1 and options.differentiable and options.terminate_on_success:
+            raise ValueError(
+                "terminate_on_success=True does not go with differentiable=True here: one tape serves the batch, and "
+                "its worlds end together"
+            )
+        # before a scene with meshes has its kernels take what "auto" gives
+        choose(options.device, precision=options.precision)
+        steps = options.max_episode_steps
+        longer = None if steps is None else max(kind.horizon, steps)  # a task is never shortened
+        self.task = kind(resolution=options.resolution, arm=options.arm, horizon=longer, **config)
+        if options.terminate_on_success and self.task.score.relative_to is not None:
             raise ValueError(
                 f"terminate_on_success=True does not fit {kind.__name__}: its score is a mean over the whole episode"
             )
-        self._may_diverge = on_divergence == "truncate"
+        self.render_mode = options.render_mode
+        self._horizon = self.task.horizon if steps is None else steps
         self._done = np.zeros(batch, bool)  # worlds whose episode is over
         self._closed = False
         self._pictures: Pictures | None = None
         self._last: Outcome | None = None
-        self._rollout = Rollout(
-            self.task,
-            batch=batch,
-            differentiable=bool(differentiable),
-            device=device,
-            precision=precision,
-            soft_contact=bool(soft_contact),
-            memory=memory,
-            parameters=parameters,
-        )
+        self._rollout = Rollout(self.task, batch=batch, options=options)
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": max(1, round(1.0 / kind.step_time))}
 
     def _lead(self, values: Any, name: str) -> np.ndarray | None:
@@ -130,12 +102,12 @@ class DifferentiableFace(CopiedEnv):
     def _ends(self, outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
         """Which episodes the step that led to ``outcome`` has terminated and which it has truncated, (B,) each."""
         begun = self._rollout.elapsed > 0
-        terminated = begun & self._is_success(outcome) if self._ends_on_success else np.zeros_like(begun)
+        terminated = begun & self._is_success(outcome) if self._options.terminate_on_success else np.zeros_like(begun)
         return terminated, (self._rollout.elapsed >= self._horizon) | outcome.diverged
 
     def _info(self, outcome: Outcome, world: int, *, is_start: bool = False) -> dict[str, Any]:
         success = self._is_success(outcome)
-        return info_of(outcome, world, success=success, shows_divergence=self._may_diverge, is_start=is_start)
+        return info_of(outcome, world, success=success, shows_divergence=self._options.may_diverge, is_start=is_start)
 
     @property
     def differentiable(self) -> bool:
@@ -170,6 +142,16 @@ class DifferentiableFace(CopiedEnv):
         """A copy of a state array, shape (N, ...), in the vector environment (B, N, ...)."""
         word("state name", name, self.state_names)
         return np.array(self._drop(self._rollout.state(name)))
+
+    def view(self) -> View:
+        """What features read now, axis 0 the world: for ``feature.value(env.view())``, and to check a feature there.
+
+        Good until the next step or reset.
+        """
+        self.check_open()
+        if self._last is None:
+            raise RuntimeError("call reset() first")
+        return self._rollout.view()
 
     @property
     def parameter_names(self) -> list[str]:
@@ -207,7 +189,7 @@ class DifferentiableFace(CopiedEnv):
         self.check_open()
         weights = self._lead(reward_weights, "reward_weights")
         cotangents = self._lead(observation_cotangents, "observation_cotangents")
-        return self._drop_all(self._rollout.backward(weights, cotangents))
+        return self._drop_all(self._rollout.tape.backward(weights, cotangents))
 
     def backward_step(self, reward_weight: Any = 1.0, observation_cotangent: np.ndarray | None = None) -> np.ndarray:
         """Go back one step, the last first, and return the gradient with respect to its action, shape (A,).
@@ -221,7 +203,7 @@ class DifferentiableFace(CopiedEnv):
         """
         self.check_open()
         cotangent = self._lead(observation_cotangent, "observation_cotangent")
-        return self._drop(self._rollout.backward_step(reward_weight, cotangent))
+        return self._drop(self._rollout.tape.backward_step(reward_weight, cotangent))
 
     def backward_end(self, observation_cotangent: np.ndarray | None = None) -> Gradient:
         """The gradient after the last `backward_step`.
@@ -230,12 +212,12 @@ class DifferentiableFace(CopiedEnv):
         """
         self.check_open()
         cotangent = self._lead(observation_cotangent, "observation_cotangent")
-        return self._drop_all(self._rollout.backward_end(cotangent))
+        return self._drop_all(self._rollout.tape.backward_end(cotangent))
 
     def backward_stop(self) -> None:
         """Give up a sweep that `backward_step` has begun; steps may be taken again, or gone back from the last one."""
         self.check_open()
-        self._rollout.backward_stop()
+        self._rollout.tape.backward_stop()
 
     def begin_window(self) -> None:
         """Forget the steps recorded, and a sweep under way, and go on from the current state in the same episode.
@@ -304,11 +286,10 @@ class DifferentiableFace(CopiedEnv):
             discount: factor per step.
             options: of the reset.
         """
-        if not self.differentiable:
-            raise RuntimeError("this environment records nothing; make it with differentiable=True")
+        self._rollout.tape.check_records()
         value = self.evaluate(actions, seed=seed, discount=discount, options=options)
-        weights = discount ** np.arange(self._rollout.recorded_steps)
-        return value, self._drop_all(self._rollout.backward(weights, None))
+        weights = discount ** np.arange(self._rollout.tape.recorded_steps)
+        return value, self._drop_all(self._rollout.tape.backward(weights, None))
 
     def _start_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """What options of a reset say of "state" and of "parameters", with the axis of worlds."""
@@ -333,15 +314,6 @@ class DifferentiableFace(CopiedEnv):
             self._closed = True
             self._pictures = None
             self._rollout.close()
-
-
-def _longer_horizon(usual: int, asked: Any) -> int:
-    """Steps of a task whose episodes are to have ``asked`` steps, or its usual ones: it is never shortened.
-
-    Raises:
-        ValueError: it is no number of steps.
-    """
-    return usual if asked is None else max(usual, whole("max_episode_steps", asked, 1, LONGEST))
 
 
 def load_task(task: str | type[Task]) -> type[Task]:

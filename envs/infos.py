@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from pliant.envs.rollout import Outcome
+    from pliant.envs.outcomes import Outcome
 
 
 def info_of(

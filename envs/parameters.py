@@ -75,6 +75,16 @@ class Parameters:
         """The World's parameters that episodes have changed, by name, (B, ...)."""
         return {name: self._world.parameter(name) for name in self._usual}
 
+    def adjoint(self) -> dict[str, np.ndarray]:
+        """Gradients with respect to all parameters at the end of a reverse sweep, by name, (B, ...)."""
+        world = self._world
+        found = {name: np.array(world.parameter_adjoint(name)) for name in world.parameter_names}
+        for name, design in self._designs.items():
+            by_particle = found[design.parameter]
+            groups = [by_particle[:, design.groups == k].sum(axis=1) for k in range(design.count)]
+            found[name] = np.stack(groups, axis=1)
+        return found
+
     def _arrays(self, values: Mapping[str, Any], worlds: np.ndarray) -> dict[str, np.ndarray]:
         """Arrays (B, ...) of the World's parameters in episodes of the worlds of the mask with these ``values``."""
         arrays: dict[str, np.ndarray] = {}

@@ -51,10 +51,10 @@ def spread(count: int, samples: int) -> np.ndarray:
 
 
 def agitation(scene: Scene, rng: np.random.Generator, scale: float) -> np.ndarray:
-    """Random velocities [m/s] of standard deviation ``scale``, shape (N, dim); a rigid body has one, a pool none.
+    """Random velocities [m/s] of standard deviation ``scale``, shape (N, dim).
 
-    What does not move at all is at the kink of every contact that it can open and of friction that it can overcome:
-    there the return has no derivative.
+    A rigid body has one velocity as a whole; particles that wait in a pool have none. Matter exactly at rest would be
+    at the kink of contact that opens and of friction that starts to slide, where the return has no derivative.
     """
     velocity = rng.normal(scale=scale, size=scene.position.shape)
     waiting = {injector.body for injector in scene.injectors}

@@ -1,79 +1,24 @@
-"""A batch of worlds doing one task, forward and reverse; everything of an environment that is not Gymnasium."""
+"""A batch of worlds doing one task, stepped forward; everything of an environment that is not Gymnasium."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial, wraps
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from pliant.envs.actuation import make_actuator
 from pliant.envs.checks import broadcast, check_actions
-from pliant.envs.features.words import Sink, View
+from pliant.envs.features.words import View
+from pliant.envs.options import Options
+from pliant.envs.outcomes import Outcome
 from pliant.envs.parameters import Parameters
 from pliant.envs.scoring import Scorer
+from pliant.envs.tape import Tape
 from pliant.envs.task import Task
-from pliant.sims.checks import check_gradient
-from pliant.sims.failures import SimulationDiverged
 from pliant.sims.inputs import shown
 from pliant.sims.world import World
-
-OBSERVATION_LIMIT = 10.0
-"""Observations are clipped to [-OBSERVATION_LIMIT, OBSERVATION_LIMIT]; usual values lie within [-1, 1]."""
-
-
-@dataclass
-class Gradient:
-    """Derivatives of a weighted sum of rewards and observations of an episode.
-
-    In the vector environment every array has a leading axis, the world.
-
-    Attributes:
-        actions: with respect to the actions, shape (T, A); zero where an action lay outside [-1, 1].
-        initial_state: with respect to the state after the reset, by name; shapes of the state arrays.
-        parameters: with respect to the physical and design parameters, by name; shapes of the parameters.
-    """
-
-    actions: np.ndarray
-    initial_state: dict[str, np.ndarray]
-    parameters: dict[str, np.ndarray]
-
-
-@dataclass
-class Outcome:
-    """What a step yields, for each of B worlds.
-
-    Attributes:
-        observation: float64, shape (B, O), not clipped.
-        reward: shape (B,).
-        terms: the parts of the reward by name, shape (B,) each.
-        score: in [0, 1], shape (B,).
-        measures: what the task reports besides, by name, shape (B,) each.
-        diverged: worlds in which the step failed and was taken back, shape (B,).
-    """
-
-    observation: np.ndarray
-    reward: np.ndarray
-    terms: dict[str, np.ndarray]
-    score: np.ndarray
-    measures: dict[str, np.ndarray]
-    diverged: np.ndarray
-
-
-def _given_up_where_it_diverges(part_of_sweep: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of a `Rollout` that gives up the reverse sweep if a gradient overflows: the latest state is shown."""
-
-    @wraps(part_of_sweep)
-    def call(self: Rollout, *args: Any) -> Any:
-        try:
-            return part_of_sweep(self, *args)
-        except SimulationDiverged:
-            self.backward_stop()
-            raise
-
-    return call
 
 
 class Rollout:
@@ -82,49 +27,42 @@ class Rollout:
     Args:
         task: the task.
         batch: B.
-        differentiable: record what the reverse sweep needs.
-        device, precision, soft_contact, memory: as in `pliant.sims.world.World`.
-        parameters: overrides of physical or design parameters by name.
+        options: how they are simulated, and what is overridden.
+
+    Attributes:
+        world: the simulation.
+        actuator: what makes its controls of actions.
+        parameters: physical and design parameters.
+        scorer: what measures success.
+        tape: what is recorded of the steps, and the reverse sweep.
+        elapsed: environment steps since the reset of each world, shape (B,).
+        goal: the goal's arrays by name, shape (B, ...) each; empty before the first reset.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        *,
-        batch: int,
-        differentiable: bool = False,
-        device: str = "auto",
-        precision: str = "f32",
-        soft_contact: bool = True,
-        memory: str = "2GiB",
-        parameters: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.task, self.batch, self.differentiable = task, batch, differentiable
+    def __init__(self, task: Task, *, batch: int, options: Options | None = None) -> None:
+        options = options or Options()
+        self.task, self.batch, self.differentiable = task, batch, options.differentiable
         self.world = World(
             task.scene,
             batch=batch,
             substeps=task.substeps[task.resolution],
             dt=task.dt,
-            device=device,
-            precision=precision,
-            soft_contact=soft_contact,
-            differentiable=differentiable,
-            memory=memory,
+            device=options.device,
+            precision=options.precision,
+            soft_contact=options.soft_contact,
+            differentiable=options.differentiable,
+            memory=options.memory,
             horizon=task.horizon,
         )
         self.actuator = make_actuator(task, self.world)
         self.parameters = Parameters(task, self.world)
-        self.observation_size = sum(part.feature.size for part in task.observation)
+        self.scorer = Scorer(task.score, batch)
+        self.tape = Tape(task, self.world, self.actuator, self.parameters, self.view)
+        self.observation_size = self.tape.observation_size
         self.elapsed = np.zeros(batch, int)
         self.goal: dict[str, np.ndarray] = {}
         self._goal_pattern: dict[str, np.ndarray] = {}
-        self._scorer = Scorer(task.score, batch)
-        self._actions: list[np.ndarray] = []  # clipped, (B, A) each
-        self._earlier: list[np.ndarray] = []  # the last two before them, where the recording began within an episode
-        self._inside: list[np.ndarray] = []  # where the action given lay in [-1, 1]
-        self._observations: list[np.ndarray] = []
-        self._sweep: _Sweep | None = None
-        for name, value in (parameters or {}).items():
+        for name, value in (options.parameters or {}).items():
             self.set_parameter(name, value)
 
     def close(self) -> None:
@@ -140,12 +78,29 @@ class Rollout:
 
     def state(self, name: str) -> np.ndarray:
         """A copy of a state array, shape (B, ...)."""
-        return self._read(self.world, name)
+        return self._read(name)
 
-    def _read(self, world: World, name: str, step: int | None = None) -> np.ndarray:
-        if name in ("effector_force", "active"):
-            return world.output("effector_force") if name == "effector_force" else world.derived("active")
-        return self.actuator.state(name, step) if name in self.actuator.state_names else world.state(name)
+    def _read(self, name: str, step: int | None = None) -> np.ndarray:
+        """An array that features read, of the state that the World shows: that after ``step`` of the recording."""
+        if name == "effector_force":
+            return self.world.output("effector_force")
+        if name == "active":
+            return self.world.derived("active")
+        return self.actuator.state(name, step) if name in self.actuator.state_names else self.world.state(name)
+
+    def view(self, step: int | None = None) -> View:
+        """What features see now, or, while the World shows it in a reverse sweep, after ``step`` of the recording."""
+        elapsed = self.elapsed - (0 if step is None else self.tape.recorded_steps - step)
+        previous, action = self.tape.recent_actions(step)
+        return View(
+            arrays=partial(self._read, step=step),
+            # worlds may be at different steps; those just reset have had no action
+            action=np.where(elapsed[:, None] >= 1, action, 0.0),
+            previous_action=np.where(elapsed[:, None] >= 2, previous, 0.0),
+            step=elapsed,
+            horizon=self.task.horizon,
+            goal=self.goal,
+        )
 
     # Parameters
 
@@ -156,18 +111,13 @@ class Rollout:
         """
         self.parameters.check_name(name)
         self.parameters.check({name: value}, np.ones(self.batch, bool))
-        self.backward_stop()
-        if self.recorded_steps:
+        self.tape.backward_stop()
+        if self.tape.recorded_steps:
             self.world.reset()
-            self._actions, self._earlier = [], []
+            self.tape.clear()
         self.parameters.set(name, value)
 
-    @staticmethod
-    def _check_name(what: str, name: str, allowed: Sequence[str]) -> None:
-        if not isinstance(name, str) or name not in allowed:
-            raise ValueError(f"{what} {shown(name)} is unknown; allowed: {', '.join(allowed)}")
-
-    # Forward
+    # Episodes
 
     def reset(
         self,
@@ -188,10 +138,10 @@ class Rollout:
         mask = np.ones(self.batch, bool) if worlds is None else worlds
         full, state = bool(mask.all()), dict(state or {})
         self.check_reset(mask, state, parameters or {})
-        goals, starts, drawn = self._draw(rngs, mask)
+        goals, starts, drawn = self._draw_episodes(rngs, mask)
         changed = drawn | dict(parameters or {})
         self.parameters.check(changed, mask)
-        self.backward_stop()
+        self.tape.backward_stop()
         self.world.reset(None if full else mask)
         self.parameters.begin(changed, mask)
         if full:
@@ -205,20 +155,18 @@ class Rollout:
             self.actuator.set_state(name, self._as_state(name, value), mask)
         self.elapsed[mask] = 0
         if full:
-            self._actions, self._earlier, self._inside, self._observations = [], [], [], []
-        view = self._view(self.world)
-        self._scorer.reset(view, mask)
-        outcome = self._outcome(view)
-        if self.differentiable:
-            self._observations.append(outcome.observation)
-        return outcome
+            self.tape.clear()
+        view = self.view()
+        self.scorer.reset(view, mask)
+        return self._outcome(view)
 
     def check_reset(self, worlds: np.ndarray, state: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
         """Raise the ``ValueError`` with which `reset` would refuse these arguments; changes nothing."""
         if not worlds.all() and self.differentiable:
             raise ValueError("reset_mask must hold for every world when differentiable=True: one tape serves the batch")
         for name, value in state.items():
-            self._check_name("state", name, self.state_names)
+            if not isinstance(name, str) or name not in self.state_names:
+                raise ValueError(f"state {shown(name)} is unknown; allowed: {', '.join(self.state_names)}")
             self.actuator.check_state(name, self._as_state(name, value), worlds)
         self.parameters.check(parameters, worlds)
 
@@ -232,30 +180,67 @@ class Rollout:
     def _as_state(self, name: str, value: Any) -> np.ndarray:
         return broadcast(f"state {name!r}", value, self.state(name).shape, self.world.dtype)
 
-    def _draw(self, rngs: Sequence[np.random.Generator], worlds: np.ndarray) -> tuple[dict[str, np.ndarray], ...]:
+    def _draw_episodes(
+        self, rngs: Sequence[np.random.Generator], worlds: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Goals, initial states and parameters of new episodes in the worlds of the mask, by name, (B, ...) each."""
-        tables: tuple[dict[str, np.ndarray], ...] = ({}, {}, {})
+        goals: dict[str, np.ndarray] = {}
+        starts: dict[str, np.ndarray] = {}
+        parameters: dict[str, np.ndarray] = {}
         for b in np.flatnonzero(worlds).tolist():
-            drawn = (*self.task.make_episode(rngs[b]), self.task.make_parameters(rngs[b]))
-            for kind, values in enumerate(drawn):
-                for name, value in values.items():
-                    table = tables[kind]
-                    if kind == 2:  # anything that broadcasts to the parameter of a world
-                        value = broadcast(f"parameter {name!r}", value, self.parameters.value(name).shape[1:])
-                    if name not in table:
-                        table[name] = np.repeat(np.asarray(value, np.float64)[None], self.batch, axis=0)
-                    table[name][b] = value
-        return tables
+            goal, start = self.task.make_episode(rngs[b])
+            own = {
+                name: broadcast(f"parameter {name!r}", value, self.parameters.value(name).shape[1:])
+                for name, value in self.task.make_parameters(rngs[b]).items()
+            }
+            for drawn, tables in ((goal, goals), (start, starts), (own, parameters)):
+                for name, value in drawn.items():
+                    if name not in tables:
+                        tables[name] = np.repeat(np.asarray(value, np.float64)[None], self.batch, axis=0)
+                    tables[name][b] = value
+        return goals, starts, parameters
 
     def begin_window(self) -> None:
         """Forget what is recorded and record on from the current state, within the same episode."""
-        if not self.differentiable:
-            raise RuntimeError("this environment records nothing; make it with differentiable=True")
-        self.backward_stop()
+        self.tape.check_records()
+        self.tape.backward_stop()
         self.world.begin_window()
         self.actuator.begin_window()
-        self._earlier = [*self._earlier, *self._actions][-2:]
-        self._actions, self._inside, self._observations = [], [], self._observations[-1:]
+        self.tape.begin_window()
+
+    def resume(
+        self,
+        *,
+        state: np.ndarray,
+        outputs: np.ndarray,
+        actuator: Mapping[str, np.ndarray],
+        parameters: Mapping[str, np.ndarray],
+        goal: dict[str, np.ndarray],
+        score: Mapping[str, np.ndarray],
+        elapsed: np.ndarray,
+        recent_actions: Sequence[np.ndarray],
+    ) -> Outcome:
+        """Go on within episodes of all worlds from arrays (B, ...) that fit; nothing is recorded of them yet.
+
+        Args:
+            state, outputs: of `World.snapshot`.
+            actuator: the actuator's states.
+            parameters: values of the World's parameters in these episodes.
+            goal: the goal's arrays.
+            score: of `Scorer.snapshot`.
+            elapsed: environment steps since the reset.
+            recent_actions: the last two, (B, A) each, the latest last.
+        """
+        self.tape.backward_stop()
+        self.world.restore(state, outputs)
+        self.parameters.begin(parameters, np.ones(self.batch, bool))
+        self.actuator.restore(actuator)
+        self.goal, self.elapsed = goal, elapsed
+        self.tape.clear(recent_actions)
+        self.scorer.restore(score)
+        return self._outcome(self.view())
+
+    # Steps
 
     def step(self, actions: np.ndarray, *, may_fail: np.ndarray | None = None) -> Outcome:
         """One environment step of all worlds; ``actions`` of shape (B, A), clipped to [-1, 1].
@@ -268,21 +253,13 @@ class Rollout:
             SimulationDiverged: a state is no longer finite, a particle has left the domain, a body is torn or has
                 collapsed. All worlds are where they were before this step.
         """
-        if self._sweep is not None:
-            raise RuntimeError("a backward sweep is under way; finish it with backward_end(), or reset")
+        self.tape.check_no_sweep()
         actions = check_actions(actions, (self.batch, self.task.action_size))
         clipped = np.clip(actions, -1.0, 1.0)
         failed = self._advance(clipped, may_fail)
         self.elapsed += 1
-        self._actions.append(clipped)
-        if not self.differentiable:
-            del self._actions[:-2]
-        view = self._view(self.world)
-        outcome = self._outcome(view, failed)
-        if self.differentiable:
-            self._inside.append(clipped == actions)
-            self._observations.append(outcome.observation)
-        return outcome
+        self.tape.add_action(actions, clipped)
+        return self._outcome(self.view(), failed)
 
     def _advance(self, actions: np.ndarray, may_fail: np.ndarray | None) -> np.ndarray:
         """Step the worlds; where that fails, the actuator is left as it was, like the World; who failed, (B,)."""
@@ -290,7 +267,7 @@ class Rollout:
         try:
             failed = self.world.step(self._controls(actions), may_fail=may_fail)
         except Exception:
-            self.actuator.take_back(before, self.recorded_steps)
+            self.actuator.take_back(before, self.tape.recorded_steps)
             raise
         if failed.any():
             self._put_back(before, failed)
@@ -312,159 +289,18 @@ class Rollout:
             controls[:, self.world.control_layout[name]] += rows[np.arange(self.batch), now].reshape(self.batch, -1)
         return controls
 
-    def _view(self, world: World, step: int | None = None) -> View:
-        """The view after environment step ``step`` of the tape; of the current state by default."""
-        count = len(self._actions)
-        elapsed = self.elapsed - (0 if step is None else count - step)
-        given = [*self._earlier, *self._actions[max(count - 2 if step is None else step - 2, 0) : step]]
-        given = [np.zeros((self.batch, self.task.action_size))] * 2 + given
-        # worlds may be at different steps; those just reset have had no action
-        action, previous = (np.where(elapsed[:, None] >= k, given[-k], 0.0) for k in (1, 2))
-        arrays = partial(self._read, world, step=step)
-        horizon, goal = self.task.horizon, self.goal
-        return View(arrays=arrays, action=action, previous_action=previous, step=elapsed, horizon=horizon, goal=goal)
-
     def _outcome(self, view: View, diverged: np.ndarray | None = None) -> Outcome:
-        task, none = self.task, np.zeros(self.batch, bool)
+        """What the task makes of the present; its observation goes onto the tape."""
+        task = self.task
         parts = [(part.feature.value(view) - part.offset) / part.scale for part in task.observation]
         terms = {term.feature.name: term.weight * term.feature.value(view)[:, 0] for term in task.reward}
-        reward = np.sum(list(terms.values()), axis=0)
-        measures = {measure.name: measure.value(view)[:, 0] for measure in task.measures}
-        score = self._scorer.value(view, self.goal)
-        return Outcome(
-            np.concatenate(parts, axis=1), reward, terms, score, measures, none if diverged is None else diverged
+        outcome = Outcome(
+            observation=np.concatenate(parts, axis=1),
+            reward=np.sum(list(terms.values()), axis=0),
+            terms=terms,
+            score=self.scorer.value(view, self.goal),
+            measures={measure.name: measure.value(view)[:, 0] for measure in task.measures},
+            diverged=np.zeros(self.batch, bool) if diverged is None else diverged,
         )
-
-    # Reverse
-
-    @property
-    def recorded_steps(self) -> int:
-        """Steps since the reset, or since `begin_window`, that a reverse sweep covers."""
-        return len(self._actions) if self.differentiable else 0
-
-    def backward(self, reward_weights: np.ndarray | None, observation_cotangents: np.ndarray | None) -> Gradient:
-        """Gradient of ``sum_t w_t r_t + sum_t <o_t, obs_t>`` for each world.
-
-        ``reward_weights`` broadcasts to (B, T) (default ones); ``observation_cotangents`` has shape (B, T + 1, O), row
-        0 belongs to the observation of the reset (default zeros).
-        """
-        steps, batch = self.recorded_steps, self.batch
-        weights = np.ones((batch, steps)) if reward_weights is None else reward_weights
-        weights = broadcast("reward_weights", weights, (batch, steps), self.world.dtype)
-        cotangents = observation_cotangents
-        if cotangents is not None:
-            shape = (batch, steps + 1, self.observation_size)
-            cotangents = broadcast("observation_cotangents", cotangents, shape, self.world.dtype)
-        self.backward_stop()
-        for t in reversed(range(steps)):
-            self.backward_step(weights[:, t], None if cotangents is None else cotangents[:, t + 1])
-        return self.backward_end(None if cotangents is None else cotangents[:, 0])
-
-    @_given_up_where_it_diverges
-    def backward_step(self, reward_weight: Any, observation_cotangent: Any) -> np.ndarray:
-        """Go back one step, last first; gradient with respect to that step's action, shape (B, A).
-
-        Args:
-            reward_weight: weight of the step's reward, broadcasts to (B,).
-            observation_cotangent: cotangent of the step's observation, broadcasts to (B, O), or None.
-        """
-        if not self.differentiable:
-            raise RuntimeError("this environment records nothing; make it with differentiable=True")
-        weight = broadcast("reward_weight", reward_weight, (self.batch,), self.world.dtype)
-        observation_cotangent = self._as_cotangent(observation_cotangent)
-        if self._sweep is None:
-            if self.recorded_steps == 0:
-                raise RuntimeError("nothing to differentiate: no step since the last reset")
-            self.world.begin_adjoint()
-            self.actuator.begin_adjoint(self.recorded_steps)
-            self._sweep = _Sweep(self.recorded_steps, np.zeros((self.batch, self.task.action_size)), [])
-        sweep = self._sweep
-        if sweep.step == 0:
-            raise RuntimeError("every step has been gone back; call backward_end()")
-        t = sweep.step - 1
-        self.world.load_step(t)
-        view = self._view(self.world, sweep.step)
-        sink = Sink(view)
-        for term in self.task.reward:
-            term.feature.adjoint(view, (term.weight * weight)[:, None], sink)
-        self._add_observation(view, observation_cotangent, sweep.step, sink)
-        self._pour(sink, t)
-        action_bar = self.actuator.adjoint(t, self.world.step_adjoint(t))
-        action_bar = action_bar + sweep.action_bar + sink.cotangents.get("action", 0.0)
-        sweep.action_bar = sink.cotangents.get("previous_action", np.zeros_like(action_bar))
-        check_gradient(action_bar, "the action", t)
-        gradient = np.where(self._inside[t], action_bar, 0.0)
-        sweep.actions.append(gradient)
-        sweep.step -= 1
-        return gradient.copy()
-
-    @_given_up_where_it_diverges
-    def backward_end(self, observation_cotangent: Any = None) -> Gradient:
-        """Finish the sweep after the first step: ``observation_cotangent`` belongs to the observation of the reset."""
-        sweep = self._sweep
-        if sweep is None or sweep.step > 0:
-            left = self.recorded_steps if sweep is None else sweep.step
-            raise RuntimeError(f"{left} steps have not been gone back yet; call backward_step() for each of them first")
-        observation_cotangent = self._as_cotangent(observation_cotangent)
-        world = self.world
-        world.load_initial()
-        view = self._view(world, 0)
-        sink = Sink(view)
-        self._add_observation(view, observation_cotangent, 0, sink)
-        self._pour(sink, 0)
-        initial_state = self.actuator.initial_adjoint(
-            {name: np.array(world.state_adjoint(name)) for name in world.state_names}
-        )
-        parameters = {name: np.array(world.parameter_adjoint(name)) for name in world.parameter_names}
-        for name, design in self.task.designs.items():
-            by_particle = parameters[design.parameter]
-            groups = [by_particle[:, design.groups == k].sum(axis=1) for k in range(design.count)]
-            parameters[name] = np.stack(groups, axis=1)
-        for name, bar in (initial_state | parameters).items():
-            check_gradient(bar, name, 0)
-        world.end_adjoint()
-        self._sweep = None
-        return Gradient(np.stack(sweep.actions[::-1], axis=1), initial_state, parameters)
-
-    def backward_stop(self) -> None:
-        """Give up a sweep under way, if there is one."""
-        if self._sweep is not None:
-            self.world.end_adjoint()
-            self._sweep = None
-
-    def _as_cotangent(self, cotangent: Any) -> np.ndarray | None:
-        if cotangent is None:
-            return None
-        shape = (self.batch, self.observation_size)
-        return broadcast("observation_cotangent", cotangent, shape, self.world.dtype)
-
-    def _add_observation(self, view: View, cotangent: Any, step: int, sink: Sink) -> None:
-        if cotangent is None:
-            return
-        within = np.abs(self._observations[step]) <= OBSERVATION_LIMIT  # beyond it the observation is constant
-        first = 0
-        for part in self.task.observation:
-            columns = slice(first, first + part.feature.size)
-            part.feature.adjoint(view, cotangent[:, columns] * within[:, columns] / part.scale, sink)
-            first = columns.stop
-
-    def _pour(self, sink: Sink, step: int) -> None:
-        """Hand the cotangents of state and force to the World."""
-        for name, cotangent in sink.cotangents.items():
-            with np.errstate(over="ignore"):
-                check_gradient(cotangent.astype(self.world.dtype), name, step)
-            if name == "effector_force":
-                self.world.add_output_adjoint("effector_force", cotangent)
-            elif name in self.actuator.state_names:
-                self.actuator.add_state_adjoint(name, cotangent)
-            elif name not in ("action", "previous_action"):
-                self.world.add_state_adjoint(name, cotangent)
-
-
-@dataclass
-class _Sweep:
-    """A reverse sweep under way: steps left, cotangent carried to the action before, gradients so far (last first)."""
-
-    step: int
-    action_bar: np.ndarray
-    actions: list[np.ndarray]
+        self.tape.add_observation(outcome.observation)
+        return outcome

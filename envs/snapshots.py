@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pliant.envs.rollout import Outcome, Rollout
+from pliant.envs.outcomes import Outcome
+from pliant.envs.rollout import Rollout
 from pliant.sims.inputs import numbers, real_array
 
 Snapshot = dict[str, np.ndarray]
@@ -24,8 +25,7 @@ Snapshot = dict[str, np.ndarray]
 
 def take(rollout: Rollout) -> Snapshot:
     """The state of the episodes of all worlds; copies."""
-    if rollout._sweep is not None:
-        raise RuntimeError("a backward sweep is under way; finish it with backward_end(), or reset")
+    rollout.tape.check_no_sweep()
     goals = {f"goal.{name}": value.copy() for name, value in rollout.goal.items()}
     parameters = {f"parameter.{name}": value for name, value in rollout.parameters.of_episode().items()}
     return _entries(rollout) | goals | parameters
@@ -34,16 +34,14 @@ def take(rollout: Rollout) -> Snapshot:
 def _entries(rollout: Rollout) -> Snapshot:
     """What every snapshot of these worlds has, but for the goal."""
     state, outputs = rollout.world.snapshot()
-    none = np.zeros((rollout.batch, rollout.task.action_size))
-    recent = [none, none, *rollout._earlier, *rollout._actions][-2:]
     entries = {
-        "actions": np.stack(recent, axis=1),
+        "actions": np.stack(rollout.tape.recent_actions(), axis=1),
         "elapsed": rollout.elapsed.copy(),
         "world.state": state,
         "world.outputs": outputs,
     }
     entries |= {f"actuator.{name}": rollout.actuator.state(name) for name in rollout.actuator.state_names}
-    return entries | {f"score.{name}": value for name, value in rollout._scorer.snapshot().items()}
+    return entries | {f"score.{name}": value for name, value in rollout.scorer.snapshot().items()}
 
 
 def put(rollout: Rollout, snapshot: Mapping[str, Any], horizon: int) -> Outcome:
@@ -59,19 +57,16 @@ def put(rollout: Rollout, snapshot: Mapping[str, Any], horizon: int) -> Outcome:
             another shape, another type or values that cannot be; the message names the entry. Nothing has changed then.
     """
     arrays = check(rollout, snapshot, horizon)
-    rollout.backward_stop()
-    rollout.world.restore(arrays["world.state"], arrays["world.outputs"])
-    rollout.parameters.begin(_part(arrays, "parameter."), np.ones(rollout.batch, bool))
-    rollout.actuator.restore(_part(arrays, "actuator."))
-    rollout.goal = _part(arrays, "goal.")
-    rollout.elapsed = arrays["elapsed"]
-    rollout._earlier = [arrays["actions"][:, 0], arrays["actions"][:, 1]]
-    rollout._actions, rollout._inside, rollout._observations = [], [], []
-    rollout._scorer.restore(_part(arrays, "score."))
-    outcome = rollout._outcome(rollout._view(rollout.world))
-    if rollout.differentiable:
-        rollout._observations.append(outcome.observation)
-    return outcome
+    return rollout.resume(
+        state=arrays["world.state"],
+        outputs=arrays["world.outputs"],
+        actuator=_part(arrays, "actuator."),
+        parameters=_part(arrays, "parameter."),
+        goal=_part(arrays, "goal."),
+        score=_part(arrays, "score."),
+        elapsed=arrays["elapsed"],
+        recent_actions=[arrays["actions"][:, 0], arrays["actions"][:, 1]],
+    )
 
 
 def check(rollout: Rollout, snapshot: Mapping[str, Any], horizon: int) -> Snapshot:

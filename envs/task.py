@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, get_args
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from pliant.envs.arms.holding import Arms
 from pliant.envs.arms.mounts import Mount, default_mounts, driven_effectors
 from pliant.envs.checks import UnknownKeyword
 from pliant.envs.features.words import Feature
+from pliant.envs.options import OPTION_NAMES, Resolution
 from pliant.sims.inputs import real, shown, word
 from pliant.sims.part import Model
 from pliant.sims.robot.effector import Effector
@@ -26,8 +27,6 @@ from pliant.sims.robot.effector import Effector
 if TYPE_CHECKING:
     from pliant.sims.robot.kinematics import Chain
     from pliant.sims.robot.kinematics_urdf import AnyArm
-
-RESOLUTIONS = ("small", "full")
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ class Task(ABC):
     def __init__(
         self, *, resolution: str = "small", arm: AnyArm = "none", horizon: int | None = None, **config: Any
     ) -> None:
-        word("resolution", resolution, RESOLUTIONS)
+        word("resolution", resolution, get_args(Resolution))
         self.resolution = resolution
         if horizon is not None:
             self.horizon = horizon
@@ -263,7 +262,7 @@ def make_config(kind: type, overrides: Mapping[str, Any]) -> Any:
     allowed = {field.name: field.metadata.get("allowed") for field in fields(kind)}
     for name, value in overrides.items():
         if name not in allowed:
-            raise UnknownKeyword.of(name, value, [*COMMON_OPTIONS, *allowed])
+            raise UnknownKeyword.of(name, value, [*OPTION_NAMES, *allowed])
         words = allowed[name]
         if words is not None:
             word(name, value, words)
@@ -274,20 +273,3 @@ def make_config(kind: type, overrides: Mapping[str, Any]) -> Any:
             continue
         real(name, value, 0.0)
     return kind(**overrides)
-
-
-COMMON_OPTIONS = (
-    "differentiable",
-    "device",
-    "precision",
-    "resolution",
-    "soft_contact",
-    "memory",
-    "render_mode",
-    "max_episode_steps",
-    "parameters",
-    "arm",
-    "terminate_on_success",
-    "on_divergence",
-)
-"""Keyword arguments that every environment takes."""

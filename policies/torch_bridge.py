@@ -29,7 +29,7 @@ from gymnasium.vector import AutoresetMode
 from torch.autograd.function import once_differentiable
 
 from pliant.envs.base import TaskVectorEnv
-from pliant.envs.rollout import OBSERVATION_LIMIT, Gradient
+from pliant.envs.outcomes import OBSERVATION_LIMIT, Gradient
 
 __all__ = ["TorchEnv", "to_array", "to_tensor", "vector_env"]
 

@@ -9,21 +9,24 @@ from typing import Any, Literal
 
 from pliant.scripts.errors import CommandError
 
-RESERVED = frozenset(
-    {
-        *("id", "task", "config", "differentiable", "render_mode", "parameters", "max_episode_steps"),
-        *("num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "autoreset_mode", "disable_env_checker"),
-        *("resolution", "precision", "device", "soft_contact", "memory", "arm"),
-        *("terminate_on_success", "on_divergence"),
-    }
-)
-"""Keyword arguments of environments and of Gymnasium that are no numbers or words of a task: the commands give them,
-some of them from flags; neither ``--set`` nor a file does."""
+
+def reserved() -> frozenset[str]:
+    """Keyword arguments of environments and of Gymnasium that are no numbers or words of a task.
+
+    The commands give them, some of them from flags; neither ``--set`` nor a file does.
+    """
+    from pliant.envs.options import OPTION_NAMES  # with Gymnasium: help does without
+
+    own = ("id", "task", "config", "num_envs", "autoreset_mode")
+    of_gymnasium = ("vectorization_mode", "vector_kwargs", "wrappers", "disable_env_checker")
+    return frozenset({*OPTION_NAMES, *own, *of_gymnasium})
 
 
 @dataclass
 class EnvironmentOptions:
     """How an environment is made."""
+
+    # choices and defaults are those of pliant.envs.options.Options (a test compares); help is there without loading it
 
     resolution: Literal["small", "full"] = "small"
     """Size of the simulation: "small" for a CPU, "full" as in the paper that the task comes from."""
@@ -113,7 +116,7 @@ def _task_option(text: str) -> tuple[str, Any]:
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not name.isidentifier():
         raise CommandError(f"set={text!r} is not NAME=VALUE, such as target_speed=0.1")
-    if name in RESERVED:
+    if name in reserved():
         raise CommandError(
             f"set={text!r}: {name} is no number or word of a task's own; `pliant list ENV` shows those, and "
             "--resolution, --precision, --device, --hard-contact, --memory and --arm are flags"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, get_args, get_type_hints
 
 from pliant.scripts.errors import CommandError
-from pliant.scripts.options import RESERVED, EnvironmentOptions
+from pliant.scripts.options import EnvironmentOptions, reserved
 from pliant.scripts.registry import own_options, resolve
 from pliant.scripts.runs import RunFolder
 from pliant.sims.inputs import shown
@@ -97,8 +97,8 @@ def check_options(env_id: str, options: dict[str, Any]) -> None:
                 raise ValueError(f"environment_options.{name}={shown(value)} must be text")
         elif name == "parameters":
             _check_parameters(value)
-        elif name in RESERVED or name not in own:
-            allowed = ", ".join([*flags, "parameters", *(known for known in own if known not in RESERVED)])
+        elif name in reserved() or name not in own:
+            allowed = ", ".join([*flags, "parameters", *(known for known in own if known not in reserved())])
             raise ValueError(f"environment_options.{shown(name)} is not taken from a file; allowed: {allowed}")
         elif not (is_number(value) or isinstance(value, (bool, str))):
             raise ValueError(f"environment_options.{name}={shown(value)} must be a finite number, a word or a bool")

@@ -1,4 +1,4 @@
-"""The arms of a task: their chains, standing, with the effectors as tools."""
+"""The arms of a task: kinematic chains that stand in its scene and have its effectors as their tools."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ class Arms:
         scene: of the task.
         action: the matrices of `Task.action`, (controls, action size) each.
         speed: share of their velocity limits that an action of 1 stands for.
-        mounts: where the arms stand, of the chain of one; see `Task.make_mounts`.
-        title: of the task, for errors.
+        mounts: makes the mounts of all arms from the chain of one, as `Task.make_mounts` does.
+        title: name of the task, for errors.
         arm: which arm: a name, the path of a URDF file or a model, see
             `pliant.sims.robot.kinematics_urdf.look_up_model`.
 
     Attributes:
-        model: the chain of the arm, its base at the origin, its tool its own.
+        model: the chain of the arm with its base at the origin and its own tool.
         effectors: number of the effector that each arm holds.
-        chains: the arms, standing, their tools the effectors.
+        chains: the arms where they stand, with the effectors as their tools.
         joints: number of joints of all arms J, the first numbers of an action.
         speed: joint velocities of an action of ones, shape (J,) [rad/s].
-        kept: columns of the task's own action matrices that move other controls; they follow the joints in an action.
+        kept: columns of the task's own action matrices that move other controls. In an action they come after the
+            joints.
 
     Raises:
         ValueError: the arm is unknown, its file is refused, it cannot reach the effectors, or the task has no end

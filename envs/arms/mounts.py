@@ -17,7 +17,7 @@ from pliant.sims.robot.kinematics import Chain
 TWIST, POSITION, ORIENTATION, ANGLE = "effector_twist", "effector_position", "effector_orientation", "joint_angle"
 DISTANCE = 0.5  # from the effector to the base of its arm, seen from above [m]
 CLEARANCE = 0.03  # between the arm's tool and the ball around the effector [m]
-LARGEST = 0.08  # an effector that is larger is held within it [m]
+LARGEST = 0.08  # effectors with a larger radius are held as if they had this one [m]
 TILT = 0.5  # of each of several tools towards its base, so that the hands keep apart [rad]
 
 

@@ -3,6 +3,7 @@
 A task imports them as one: ``from pliant.envs import features as f``.
 """
 
+from pliant.envs.features.check import Comparison, check_adjoint, check_feature, random_view
 from pliant.envs.features.groups import (
     Along,
     DensityError,
@@ -62,6 +63,7 @@ __all__ = [
     "ActionChange",
     "Along",
     "Aside",
+    "Comparison",
     "ContactDistance",
     "DensityError",
     "DensityGrid",
@@ -105,9 +107,12 @@ __all__ = [
     "action_cost",
     "as_index",
     "centre",
+    "check_adjoint",
+    "check_feature",
     "force_cost",
     "mean_velocity",
     "overlap",
+    "random_view",
     "smoothness_cost",
     "soft_iou",
     "targets",

@@ -1,8 +1,10 @@
-"""Differentiable features of a rod that is to pass through a round opening: how far is left to go, how far it is off.
+"""Differentiable features of a rod that is to pass through a round opening: what is left of its way, and how far it is
+off the middle.
 
 The opening is a disc that moves with an effector: its centre c is the effector's, its normal a the effector's z axis.
-A vertex at x has the height s = (x - c).a over its plane. The rod passes where its tip has s > 0 and the last edge from
-s <= 0 to s > 0 crosses the plane within the disc: from below, so that coming out of it backwards does not count.
+A vertex at x has the height s = (x - c).a over its plane. The rod passes if its tip lies above the plane, s > 0, and
+the last edge that crosses the plane from below does so within the disc. A rod that comes backwards through the disc
+does not pass.
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ class Passage:
         """Where the rod is now; computed once per view."""
         return view.cached(self, lambda: _look(self, view))
 
-    def pour(self, sink: Sink, x_bar: np.ndarray, c_bar: np.ndarray, a_bar: np.ndarray, q: np.ndarray) -> None:
-        """Hand on cotangents of path (B, m, 3), centre (B, 3) and normal (B, 3)."""
+    def add_adjoint(self, sink: Sink, x_bar: np.ndarray, c_bar: np.ndarray, a_bar: np.ndarray, q: np.ndarray) -> None:
+        """Give the sink the cotangents of path (B, m, 3), centre (B, 3) and normal (B, 3) at orientation q (B, 4)."""
         # a = (2 (xz + wy), 2 (yz - wx), w^2 - x^2 - y^2 + z^2)
         w, x, y, z = q.T
         rows = np.array([[y, -x, w], [z, -w, -x], [w, z, -y], [x, y, z]])  # (4, 3, B), half of da/dq
@@ -50,6 +52,8 @@ class Passage:
 
 @dataclass(frozen=True, eq=False)
 class _Look:
+    """Where the rod and the opening are."""
+
     x: np.ndarray  # path, (B, m, 3)
     q: np.ndarray  # orientation of the effector, (B, 4)
     a: np.ndarray  # its z axis, (B, 3)
@@ -92,8 +96,11 @@ def _split_adjoint(u: np.ndarray, a: np.ndarray, s_bar: np.ndarray, w_bar: np.nd
 
 
 class WayLeft(Feature):
-    """What is left of the way [m], size 1: where the rod passes, between the tip's height s and the depth D,
-    sqrt((D - s)^2 + e^2) - e; elsewhere that of s = 0 and the distance of the tip from the opening."""
+    """What is left of the way [m], size 1.
+
+    If the rod passes, that is from the tip's height s to the depth D: sqrt((D - s)^2 + e^2) - e. If not, it is the
+    distance of the tip from the opening, and from there, s = 0, to the depth.
+    """
 
     def __init__(self, passage: Passage, name: str = "way") -> None:
         self.name, self.size, self.passage = name, 1, passage
@@ -122,12 +129,14 @@ class WayLeft(Feature):
         u_bar, a_bar = _split_adjoint(look.u[:, -1], look.a, s_bar, radial[:, None] * w)
         x_bar = np.zeros_like(look.x)
         x_bar[:, -1] = u_bar
-        self.passage.pour(sink, x_bar, -u_bar, a_bar, look.q)
+        self.passage.add_adjoint(sink, x_bar, -u_bar, a_bar, look.q)
 
 
 class Aside(Feature):
-    """How far the rod is off the middle of the opening [m], size 1: sqrt(|w|^2 + e^2) - e, with w from the centre to
-    where the rod crosses the plane if it passes, else from the axis to the tip."""
+    """How far the rod is off the middle of the opening [m], size 1: sqrt(|w|^2 + e^2) - e.
+
+    If the rod passes, w leads from the centre to where it crosses the plane; if not, from the axis to the tip.
+    """
 
     def __init__(self, passage: Passage, name: str = "aside") -> None:
         self.name, self.size, self.passage = name, 1, passage
@@ -158,7 +167,7 @@ class Aside(Feature):
             x_bar[b, i + 1] += f * p_bar + high_bar * a
             c_bar[b] -= p_bar + (low_bar + high_bar) * a
             a_bar[b] += low_bar * look.u[b, i] + high_bar * look.u[b, i + 1]
-        self.passage.pour(sink, x_bar, c_bar, a_bar, look.q)
+        self.passage.add_adjoint(sink, x_bar, c_bar, a_bar, look.q)
 
 
 class Passed(Feature):

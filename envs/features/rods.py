@@ -62,8 +62,10 @@ class ToTarget(Feature):
 
 
 class HoldStill(Feature):
-    """Mean distance [m] of targets from those of the reset, size 1: the error of a rod that stays where it was. It does
-    not depend on the state."""
+    """Mean distance [m] of targets from those of the reset, size 1: the error of a rod that stays where it was.
+
+    It does not depend on the state.
+    """
 
     def __init__(self, rows: np.ndarray | Sequence[int], goal: str, *, name: str = "hold_still") -> None:
         self.name, self.size, self.index, self.goal = name, 1, as_index(rows), goal

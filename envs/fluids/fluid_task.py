@@ -4,11 +4,11 @@ A new task is a subclass of `FluidTask` that lays out its scene from these words
 
     fill(low, high)              lattice of particles, clear of the tank's faces if low lies on them
     liquid(...), paste(...)      bodies: a Newtonian liquid, a Herschel-Bulkley paste
-    stirrer(...), container(...) effectors; fixed ones stand last
+    tool(...)                    effectors: stirrers, paddles, containers; fixed ones come last
     tank_scene(...)              the domain, a rectangular tank, with injectors and drains
     levels = {name: height}      liquids that stand at the start, with the pressure of what is above them
     keep_inside(number, ...)     where actions can take an effector
-    moved(matrix, number)        the matrix of "effector_twist" for one effector
+    twist_matrix(matrix, number) the matrix of "effector_twist" for one effector
     observe(...)                 the compact observation
     surface(rows, depth)         a `GroupDensity` seen from above, for patterns; surface_map(...) a coarse one
 
@@ -111,8 +111,7 @@ class FluidTask(Task):
         """Initial state of particles at ``position`` [m], shape (N, 3): liquids of `levels` bear what stands above.
 
         The pressure rho g d at depth d makes det F = (1 + 7 g d / c^2)^(-1/7) (`pliant.sims.mpm.laws.liquid`).
-        Without it
-        liquids would start by sinking, and without pressing on the sides of what holds them.
+        Without it liquids would first sink, and would not press on the sides of what holds them.
         """
         gradient = np.tile(np.eye(3), (len(position), 1, 1))
         for name, level in self.levels.items():
@@ -194,7 +193,7 @@ class FluidTask(Task):
         far = np.array(self.domain[:2]) - near
         self.workspace = {**self.workspace, number: ([*near.tolist(), low], [*far.tolist(), high])}
 
-    def moved(self, matrix: np.ndarray, number: int = 0) -> np.ndarray:
+    def twist_matrix(self, matrix: np.ndarray, number: int = 0) -> np.ndarray:
         """The matrix of "effector_twist" that moves one effector: ``matrix`` has shape (6 or less, action size)."""
         moving = sum(not effector.fixed for effector in self.scene.effectors)
         whole = np.zeros((moving, 6, matrix.shape[1]))
@@ -203,7 +202,7 @@ class FluidTask(Task):
 
     def make_action(self) -> dict[str, np.ndarray]:
         """The velocity of the first effector; tasks that also turn it say so themselves."""
-        return {"effector_twist": self.moved(self.tool_speed * np.eye(6, 3))}
+        return {"effector_twist": self.twist_matrix(self.tool_speed * np.eye(6, 3))}
 
     def camera_box(self) -> tuple[np.ndarray, np.ndarray]:
         upper = np.array(self.domain) - RIM

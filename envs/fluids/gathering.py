@@ -24,7 +24,7 @@ NEAR, SOFTNESS = 0.004, 0.001  # distance from the paddle within which floats co
 
 @dataclass(frozen=True)
 class GatheringConfig(FluidConfig):
-    """The numbers of a gathering task; ``float_modulus`` is that of the floats' skin (`pliant.sims.mpm.scene.Body`)."""
+    """The numbers of a gathering task; ``float_modulus`` is that of their skin (`pliant.sims.mpm.bodies.Body`)."""
 
     viscosity: float = 0.001  # of the water [Pa s]
     float_density: float = 500.0  # of the floats [kg/m^3]

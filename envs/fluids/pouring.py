@@ -126,7 +126,7 @@ class Pouring(FluidTask):
         return self.tank_scene(bodies, [self.tool("glass", GLASS, self.start, contact="separate")])
 
     def make_action(self) -> dict[str, np.ndarray]:
-        return {"effector_twist": self.moved(np.diag([SPEED] * 3 + [TURN] * 3))}
+        return {"effector_twist": self.twist_matrix(np.diag([SPEED] * 3 + [TURN] * 3))}
 
     def make_observation(self) -> list[Observed]:
         cavity = GLASS.cavity

@@ -154,7 +154,7 @@ class Transporting(FluidTask):
     def make_action(self) -> dict[str, np.ndarray]:
         matrix = np.zeros((6, 2))
         matrix[1, 0], matrix[5, 1] = SPEED, TURN
-        return {"effector_twist": self.moved(matrix)}
+        return {"effector_twist": self.twist_matrix(matrix)}
 
     def make_observation(self) -> list[Observed]:
         cube = self.rows("cube")

@@ -159,8 +159,11 @@ def mean_lengths(shapes: np.ndarray, tree: np.ndarray) -> np.ndarray:
 
 
 def choose(rng: np.random.Generator, count: int) -> int:
-    """One of ``count``: the seed of a fresh generator counts through them in a fixed shuffled order, so that seeds 0 to
-    count - 1 have one each; later draws are random."""
+    """A number below ``count``.
+
+    The first draw of a seeded generator is entry ``seed % count`` of a fixed shuffled order, so that seeds 0 to
+    count - 1 have one each. Later draws are random.
+    """
     bits = rng.bit_generator
     seed = getattr(bits.seed_seq, "entropy", None)
     is_fresh = isinstance(seed, int) and bits.state == type(bits)(seed).state
@@ -182,8 +185,11 @@ def _with_branches(parent: np.ndarray, tree: np.ndarray, lengths: np.ndarray, le
 
 
 def recorded_shapes() -> np.ndarray:
-    """The harness in each recording, when it moves least, shape (m, n, 3) [m]: turned about the vertical so that its
-    ends lie along x, and moved so that their middle is where that of the grippers is at the start."""
+    """The harness in each recording at the moment when it moves least, shape (m, n, 3) [m].
+
+    It is turned about the vertical until its ends lie along x, and moved until their middle is that of the grippers at
+    the start.
+    """
     shapes = []
     for recording in recordings(HARNESS, "test"):
         steps = np.linalg.norm(np.diff(recording.positions, axis=0), axis=-1).max(axis=1)

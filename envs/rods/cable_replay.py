@@ -11,7 +11,7 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs.rods.cables import CableConfig, hanging_shape, make_rod, polyline
-from pliant.envs.rods.fitted import fitted_rod, hung_up, load_wire, trunk_length
+from pliant.envs.rods.fitted import fitted_rod, hanging_wire, load_wire, trunk_length
 from pliant.envs.rods.gaps import BRIDGED
 from pliant.envs.rods.grips import held_neighbours
 from pliant.envs.rods.motions import TARGETS, Player, draw_motion, kept_recordings, takes_recorded
@@ -143,7 +143,7 @@ class CableReplay(Task):
             parameters, setup = load_wire(self.config.wire, self.config)
             count = trunk_length(setup, self.config.wire)
             size = float(np.sum(np.asarray(parameters.values["rest_length"])[1:count]))
-            shape = hung_up(parameters, setup, count, SPAN * size, HEIGHT * max(size, 1.0))
+            shape = hanging_wire(parameters, setup, count, SPAN * size, HEIGHT * max(size, 1.0))
             rod = fitted_rod(parameters, setup, shape, self.config.linear_density, as_recorded=True)
             held, grip = setup.clamped, setup.grip
         else:

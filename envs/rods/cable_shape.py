@@ -19,7 +19,7 @@ from pliant.envs.rods.cables import (
     touching,
     turned,
 )
-from pliant.envs.rods.fitted import fitted_rod, hung_up, load_wire, trunk_length
+from pliant.envs.rods.fitted import fitted_rod, hanging_wire, load_wire, trunk_length
 from pliant.envs.rods.settling import Settler
 from pliant.envs.task import Observed, Score, Task, Term
 from pliant.sims.rod.rod import Grip, Rod
@@ -132,7 +132,7 @@ class CableShape(Task):
             kind, task = ("one rod", "CableShape") if self.takes_branches else ("branches", "BranchedCableShape")
             raise ValueError(f"wire={self.config.wire!r} has {kind}: make pliant/{task}-v0 of it")
         self.size = float(np.sum(np.asarray(parameters.values["rest_length"])[1:count]))
-        position = hung_up(parameters, setup, count, SPAN * self.size, self.height)
+        position = hanging_wire(parameters, setup, count, SPAN * self.size, self.height)
         return self.hold(fitted_rod(parameters, setup, position, self.config.linear_density), count)
 
     @property

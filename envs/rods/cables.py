@@ -13,9 +13,10 @@ from pliant.sims.rod.rod import Rod, SelfContact
 from pliant.sims.rod.topology import vertex_shares
 from pliant.sims.shapes.shapes import Capsule
 
-STRETCH = (
-    4e4  # stretch stiffness per mass of a unit length [m^2/s^2]: cables keep their length to 0.1 %, let go level too
-)
+STRETCH = 4e4
+"""Stretch stiffness per mass of a unit length [m^2/s^2]. Cables keep their length to 0.1 %, also one that is held level
+and let go."""
+
 AIR = 0.7  # half the density of air times the drag coefficient of a cylinder [kg/m^3]
 GRIPPER_RADIUS = 0.014  # of a gripper [m]
 GRIPPER_COLOR = (0.30, 0.33, 0.38)

@@ -20,10 +20,10 @@ FITTED = ("bend_stiffness", "twist_stiffness", "relaxation_time", "drag")
 
 
 def load_wire(path_or_name: str, config: Any) -> tuple[RodParameters, Setup]:
-    """The parameters that a task's keyword ``wire`` names, and how the wire hangs together.
+    """The parameters that a task's keyword ``wire`` names, and how the wire was recorded.
 
     Raises:
-        ValueError: there are none, or they are not complete, or ``config`` sets what the wire brings.
+        ValueError: there are none, they are not complete, or ``config`` has another value for one of them.
     """
     try:
         parameters = load_parameters(path_or_name)
@@ -40,10 +40,10 @@ def load_wire(path_or_name: str, config: Any) -> tuple[RodParameters, Setup]:
 
 
 def trunk_length(setup: Setup, wire: str) -> int:
-    """Vertices of the rod that the grippers hold, which are the first.
+    """Number of vertices of the rod that the grippers hold; they are the first ones of the wire.
 
     Raises:
-        ValueError: they are not, or too few.
+        ValueError: they are not the first ones, or there are too few of them.
     """
     trunk = np.flatnonzero(setup.branch == 0)
     count = len(trunk)
@@ -54,9 +54,12 @@ def trunk_length(setup: Setup, wire: str) -> int:
     return count
 
 
-def hung_up(parameters: RodParameters, setup: Setup, count: int, span: float, height: float) -> np.ndarray:
-    """Vertices (n, 3) [m] of a wire whose first ``count`` hang in a bow along x between ends that are ``span`` apart at
-    z = ``height`` [m]; its branches hang down, each leaning another way."""
+def hanging_wire(parameters: RodParameters, setup: Setup, count: int, span: float, height: float) -> np.ndarray:
+    """Vertices (n, 3) [m] of a wire that hangs between two grippers.
+
+    The first ``count`` vertices lie in a bow along x, whose ends are ``span`` apart at z = ``height`` [m]. Branches
+    hang down, each tilted in another direction.
+    """
     lengths = np.asarray(parameters.values["rest_length"])
     position = np.zeros((len(lengths), 3))
     position[:count] = hanging_shape(count, lengths[1:count], span, height)
@@ -72,13 +75,13 @@ def fitted_rod(
 ) -> Rod:
     """The rod that fitted parameters describe, at ``position`` (n, 3) [m].
 
-    Recordings tell all stiffnesses, masses and drags in proportion to one mass: ``density`` is that of a unit length
-    [kg/m], the mean over the wire. Gravity is vertical. The part of rest lengths and natural curvatures that is each
-    recording's own is that of their mean.
+    From recordings all stiffnesses, masses and drags are known up to one factor only, the wire's mean mass per length,
+    ``density`` [kg/m]. Gravity is vertical. Where rest lengths and natural curvatures differ from recording to
+    recording, their mean is taken.
 
     Args:
-        as_recorded: the frame of the first edge is that in the recordings' axes; else as if their wires had headed
-            along x.
+        as_recorded: the director of the first edge is that of the recordings, for a wire that lies as it did there;
+            otherwise it is turned with the wire, which lies along x.
     """
     v = {name: np.asarray(value, float) for name, value in parameters.values.items()}
     length, curvature = v["rest_length"], v["natural_curvature"]

@@ -1,4 +1,4 @@
-"""What a gripper holds of which one marker is all that is recorded."""
+"""What a gripper holds if only one marker of it is recorded."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ def check_grip(grip: str) -> str:
 def held_neighbours(parents: np.ndarray, clamped: np.ndarray, grip: str) -> list[tuple[int, int]]:
     """Pairs (clamped vertex, neighbour that moves along with it), of tree ``parents`` (n,), -1 for the first.
 
-    Two clamped vertices side by side hold the edge between them, and need nothing more. A single one stands for a
-    gripper that is taken to hold an edge, without turning it: at an end of the wire its only one; elsewhere those that
-    do not lead to another gripper (in the recordings of wires held in the middle these keep their direction to about a
-    degree, while those that do lead to one swing by fifteen). Between two grippers it is a pin, and so is every single
-    one with ``grip="pin"``. Nothing depends on the order of the vertices.
+    Two clamped vertices side by side hold the edge between them and give no pair. A single one is taken for a gripper
+    that holds edges and does not turn them:
+
+    - at an end of the wire, the only edge there;
+    - elsewhere, the edges that do not lead to another gripper. In the recordings of wires held in the middle these keep
+      their direction to about a degree; those that lead to another gripper swing by fifteen.
+
+    Between two grippers it holds no edge: it is a pin. With ``grip="pin"`` all single ones are. Nothing depends on the
+    order of the vertices.
 
     Raises:
         ValueError: ``grip`` is unknown.

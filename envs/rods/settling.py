@@ -32,8 +32,11 @@ class Settler:
         self._found: dict[bytes, dict[str, np.ndarray]] = {}
 
     def settle(self, position: np.ndarray, orientation: np.ndarray) -> Mapping[str, np.ndarray]:
-        """State arrays "position" [m] and "director", (n, 3) each, at rest with the effectors at ``position`` (M, 3)
-        [m] and ``orientation`` (M, 4). The same poses give the same arrays, whatever was asked before."""
+        """State arrays at rest with the effectors at ``position`` (M, 3) [m] and ``orientation`` (M, 4).
+
+        They are "position" [m] and "director", (n, 3) each. The same poses give the same arrays, whatever was asked
+        before.
+        """
         key = np.concatenate([position, orientation], axis=1).tobytes()
         if key not in self._found:
             self._found[key] = self._simulate(position, orientation)

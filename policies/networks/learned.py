@@ -12,7 +12,7 @@ from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
-from pliant.envs.rollout import OBSERVATION_LIMIT
+from pliant.envs.outcomes import OBSERVATION_LIMIT
 from pliant.policies.files.weights import build_network, load_weights, save_weights
 
 KINDS: dict[str, type[BasePolicy]] = {"ppo": ActorCriticPolicy, "sac": SACPolicy, "td3": TD3Policy}

@@ -81,24 +81,10 @@ def all_features(dim: int) -> tuple[list[f.Feature], dict[str, np.ndarray]]:
 @pytest.mark.parametrize("dim", [2, 3])
 def test_adjoints_match_central_differences(dim: int) -> None:
     features, goal = all_features(dim)
-    arrays = make_arrays(dim)
-    rng = np.random.default_rng(2)
+    view = make_view(make_arrays(dim), goal)
     for feature in features:
-        view = make_view(arrays, goal)
-        value = feature.value(view)
-        assert value.shape == (B, feature.size) and value.dtype == np.float64, feature.name
-        cotangent = rng.normal(size=value.shape)
-        sink = f.Sink(view)
-        feature.adjoint(view, cotangent, sink)
-        for name, array in arrays.items():
-            direction = rng.normal(size=array.shape)
-            step = 1e-6
-            plus = feature.value(make_view({**arrays, name: array + step * direction}, goal))
-            minus = feature.value(make_view({**arrays, name: array - step * direction}, goal))
-            expected = (cotangent * (plus - minus)).sum() / (2 * step)
-            found = (sink.cotangents.get(name, np.zeros_like(array)) * direction).sum()
-            scale = max(np.abs(expected), 1e-3)
-            assert abs(found - expected) <= 1e-6 * scale, (feature.name, name, found, expected)
+        compared = {comparison.input for comparison in f.check_feature(feature, view)}
+        assert compared or isinstance(feature, (f.GoalValue, f.Phase)), feature.name
 
 
 def test_density_sums_to_the_volume_inside_the_grid() -> None:

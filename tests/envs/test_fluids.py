@@ -13,6 +13,7 @@ import pytest
 from pliant.envs import features as f
 from pliant.envs.fluids.ice_cream import CLOSES, CONE, OPENS, RIM_HEIGHT, SECTION, SPEED, assign_places, swirl
 from pliant.envs.fluids.patterns import vortex_pair
+from pliant.envs.options import Options
 from pliant.envs.registry import ENTRIES
 from pliant.envs.rollout import Rollout
 from pliant.sims.shapes.shapes import Box, Sphere
@@ -310,7 +311,7 @@ def test_the_overlap_tells_swirls_apart() -> None:
 def test_gradient_while_what_is_injected_touches(name: str, action: list[float], touched: str) -> None:
     """Windows that end when the ice cream lies in the cone, or the jet pushes the cube over the floor."""
     task = make(name)
-    rollout = Rollout(task, batch=1, precision="f64", differentiable=True)
+    rollout = Rollout(task, batch=1, options=Options(precision="f64", differentiable=True))
     rng, h = np.random.default_rng(0), 1e-6
     actions = 0.05 * rng.normal(size=(14, task.action_size))
     actions[:6] += action
@@ -327,7 +328,7 @@ def test_gradient_while_what_is_injected_touches(name: str, action: list[float],
     else:
         assert np.linalg.norm(rollout.world.output("effector_force")[0, task.cone_number]) > 1e-3
     assert 100 < rollout.world.derived("active").sum() < len(task.scene.position)
-    analytic = (rollout.backward(None, None).actions[0] * direction).sum()
+    analytic = (rollout.tape.backward(None, None).actions[0] * direction).sum()
     numeric = (run(actions + h * direction) - run(actions - h * direction)) / (2 * h)
     rollout.close()
     assert np.isclose(analytic, numeric, rtol=1e-4)
@@ -375,7 +376,7 @@ def test_tools_stay_in_their_workspace(name: str) -> None:
 def test_gradient_where_the_workspace_ends() -> None:
     """Actions that a bound cuts short, the start of the tool, and the actions that come after it has turned back."""
     task = make("Mixing")
-    rollout = Rollout(task, batch=1, precision="f64", differentiable=True)
+    rollout = Rollout(task, batch=1, options=Options(precision="f64", differentiable=True))
     actions = np.array([[0.9, 0.2, -0.5]] * 4 + [[-0.8, 0.3, 0.4]] * 2)
     _, high = task.workspace[0]
 
@@ -387,7 +388,7 @@ def test_gradient_where_the_workspace_ends() -> None:
         return sum(float(rollout.step(action[None]).reward[0]) for action in actions)
 
     run(actions, np.zeros(3))
-    gradient = rollout.backward(None, None)
+    gradient = rollout.tape.backward(None, None)
     assert not gradient.actions[0, 3, 0] and gradient.actions[0, 4, 0]
     rng, h = np.random.default_rng(3), 1e-6
     direction, away = rng.normal(size=actions.shape), rng.normal(size=3) * [0.01, 0.01, 0.0]

@@ -115,7 +115,7 @@ class Player:
 
     def is_as_before(self) -> bool:
         now = self.env.snapshot()
-        same = now.keys() == self.before.keys() and self.env._rollout.recorded_steps == STEPS
+        same = now.keys() == self.before.keys() and self.env._rollout.tape.recorded_steps == STEPS
         return same and all(np.array_equal(now[name], kept) for name, kept in self.before.items())
 
     def slots(self) -> Iterator[Slot]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from typing import Any
 
 import gymnasium as gym
+import nudge
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
@@ -15,7 +18,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import pliant.envs
 from pliant.envs.base import TaskEnv, TaskVectorEnv
-from pliant.envs.rollout import OBSERVATION_LIMIT
+from pliant.envs.outcomes import OBSERVATION_LIMIT
 
 ID = "pliant/FingerReach-v0"
 
@@ -116,6 +119,24 @@ def test_actions_beyond_the_box_are_clipped_and_have_no_gradient(env: Any) -> No
     value, gradient = env.value_and_grad(wide)
     assert value == env.evaluate(inside)
     assert (gradient.actions == 0.0).tolist() == [[True, False], [False, True]]
+
+
+@pytest.mark.parametrize("num_envs", [None, 2])
+def test_a_closed_environment_is_no_garbage_that_has_to_be_searched_for(num_envs: int | None) -> None:
+    """Without circles of references, memory does not wait for the collector."""
+    env = nudge.make(num_envs, differentiable=True)
+    env.reset(seed=0)
+    env.step(np.zeros(env.action_space.shape))
+    env.backward()
+    env.close()
+    gone = weakref.ref(env._rollout.world)
+    gc.collect()
+    gc.disable()
+    try:
+        del env
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_episode_is_truncated_and_then_wants_a_reset() -> None:

@@ -294,3 +294,20 @@ def test_taichi_does_not_speak_of_graphical_shells_in_a_terminal():
 def test_every_command_has_an_overview_line(say):
     text = say("--help")[1]
     assert all(f"  {name} " in text for name in COMMANDS)
+
+
+def test_flags_of_the_environment_have_the_choices_and_defaults_of_its_keywords():
+    import typing
+
+    from pliant.envs.options import Options
+    from pliant.scripts.options import EnvironmentOptions
+    from pliant.sims.robot.kinematics_urdf import MODELS
+
+    usual = Options()
+    for name, value in EnvironmentOptions().keywords().items():
+        assert value == getattr(usual, name), name
+    flags, keywords = typing.get_type_hints(EnvironmentOptions), Options.__annotations__
+    for name in ("resolution", "precision", "device"):
+        choices = getattr(sys.modules[Options.__module__], keywords[name])
+        assert typing.get_args(flags[name]) == typing.get_args(choices), name
+    assert typing.get_args(flags["arm"]) == ("none", *MODELS)

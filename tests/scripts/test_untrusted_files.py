@@ -17,7 +17,7 @@ from pliant.policies.files.checkpoints import load_arrays, load_json
 from pliant.policies.networks.controllers import Mlp, SinSin, load_controller, save_controller
 from pliant.policies.networks.policy_files import load_policy, save_policy
 from pliant.scripts.main import main
-from pliant.scripts.options import RESERVED
+from pliant.scripts.options import reserved
 
 EVIL = "evil_module_of_a_run"
 
@@ -544,9 +544,9 @@ def test_every_keyword_that_is_no_tasks_own_is_reserved():
     taken = set()
     for function in (TaskEnv.__init__, TaskVectorEnv.__init__, gymnasium.make, gymnasium.make_vec):
         taken |= {p.name for p in inspect.signature(function).parameters.values() if p.kind != p.VAR_KEYWORD}
-    assert taken - {"self"} <= RESERVED
+    assert taken - {"self"} <= reserved()
     for entry in ENTRIES:
-        assert not RESERVED & set(own_options(entry.id)), entry.id
+        assert not reserved() & set(own_options(entry.id)), entry.id
 
 
 @pytest.mark.parametrize(

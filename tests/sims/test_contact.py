@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 import pytest
-from adjoint import check_adjoint
 
+from pliant.envs.features.check import check_adjoint
 from pliant.sims.contact import CONTACT_KINDS, CONTACT_NAMES, contact_functions, contact_kind
 from pliant.sims.runtime import ti
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from adjoint import check_adjoint
 from small_scenes import CELL, random_controls, reverse, small_scene, small_world, states
 
+from pliant.envs.features.check import check_adjoint
 from pliant.sims import world as world_module
 from pliant.sims.mpm.bodies import Body
 from pliant.sims.mpm.scene import Scene

@@ -1,4 +1,4 @@
-"""The wires of the DEFORM and DEFT data: how their vertices hang together and which of them the arms hold."""
+"""The wires of the DEFORM and DEFT data: their topology, and which of their vertices the arms hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CLAMP_MODES = ("ends", "middle")
 
 @dataclass(frozen=True)
 class Layout:
-    """How the flat vertices of a wire hang together: the parent rod first, then the own vertices of each child.
+    """The topology of a wire. Its vertices stand in one list: those of the parent rod, then those of each child.
 
     Attributes:
         parents: predecessor of each vertex, -1 for the first, length n.

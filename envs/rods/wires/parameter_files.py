@@ -65,15 +65,15 @@ def across(tangent: np.ndarray, heading: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """How a wire was recorded: how its vertices hang together, which were held, how it lay when recordings began.
+    """How a wire was recorded: its topology, which vertices were held, and how it lay when recordings began.
 
     Attributes:
         parents: predecessor of each vertex, -1 for the first, shape (n,).
         branch: number of each vertex's rod, 0 for the parent, shape (n,).
         clamped: vertices whose positions were given in the recordings, shape (c,).
         grip: what a gripper with a single clamped vertex holds, one of ``grips.GRIPS``.
-        roll: how the wire lay in the recordings: angle about the first edge from the horizontal direction across the
-            wire to the first director, which natural curvatures refer to [rad]; the mean over the recordings.
+        roll: angle about the first edge, from the horizontal direction across it to the first director [rad], in the
+            recordings; their mean. Natural curvatures refer to that director.
         curvature: of the joints in frame 1 [1/m], shape (n, 2); the mean over the recordings.
         length: of the edges in frames 0 and 1 [m], shape (n,); the mean over the recordings.
     """
@@ -87,7 +87,7 @@ class Setup:
     length: np.ndarray | None = None
 
     def check_same_wire(self, recording: Recording) -> None:
-        """Raise ``ValueError`` if the vertices of a recording hang together in another way."""
+        """Raise ``ValueError`` if a recording is of a wire of another topology."""
         if not np.array_equal(self.parents, recording.parents):
             raise ValueError(
                 f"the parameters are of a wire whose vertices hang on {self.parents.tolist()}, those of recording "
@@ -103,7 +103,7 @@ class RodParameters:
         object: which wire.
         values: name to a number or an array of numbers, in the units of ``UNITS``.
         provenance: where they come from: files, date, losses, versions, command.
-        setup: how its vertices hang together and how they were recorded; None: not known.
+        setup: its topology and how it was recorded; None: not known.
     """
 
     object: str

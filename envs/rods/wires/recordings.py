@@ -46,8 +46,8 @@ class Recording:
         clamped: ids of the vertices whose positions are given, shape (c,).
         clamp_mode: "ends" or "middle".
         parents: predecessor of each vertex, -1 for the first, shape (n,): edge i joins ``parents[i]`` and i.
-        branch: number of each vertex's rod, 0 for the parent, shape (n,); None: a vertex goes on with the rod of the
-            vertex before it where it hangs on that, and begins a new rod elsewhere.
+        branch: number of each vertex's rod, 0 for the parent, shape (n,). None: a vertex whose parent is the vertex
+            before it belongs to the same rod; any other one begins a new rod.
         is_bridged: whether all gaps of ``positions`` are short enough to be bridged.
         dropped: frames left out at the start and at the end.
 
@@ -343,8 +343,11 @@ def _from_pickle(path: Path, name: str | None) -> Recording:
 
 
 def _from_deft(path: Path, numbers: np.ndarray, name: str) -> np.ndarray:
-    """Positions (T, n, 3) [m] from DEFT's array: whatever its leading axes, its numbers are all x, all y, all z, each
-    frame by frame. Published are (1, 3, T·n), and (3, T·n) and (3, T, n). The axes x, y, z are ours -y, z, -x."""
+    """Positions (T, n, 3) [m] from an array of DEFT.
+
+    Published are the shapes (1, 3, T·n), (3, T·n) and (3, T, n). In all of them the x of all frames come first, then
+    the y, then the z. DEFT's axes x, y, z are -y, z, -x here.
+    """
     parents = np.array(LAYOUTS[name].parents)
     n, shape = len(parents), numbers.shape
     while numbers.ndim > 2 and 1 in numbers.shape:

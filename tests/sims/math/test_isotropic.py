@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 import pytest
-from adjoint import check_adjoint
 
+from pliant.envs.features.check import check_adjoint
 from pliant.sims.math.isotropic import isotropic_functions
 from pliant.sims.math.svd import svd_functions
 from pliant.sims.runtime import ti

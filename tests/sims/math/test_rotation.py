@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 import pytest
-from adjoint import check_adjoint
 
+from pliant.envs.features.check import check_adjoint
 from pliant.sims.math.rotation import rotation_functions
 from pliant.sims.runtime import ti
 

@@ -4,9 +4,9 @@ import functools
 
 import numpy as np
 import pytest
-from adjoint import check_adjoint
 from small_scenes import CELL, GRID, random_controls, reverse, small_scene, small_world, states
 
+from pliant.envs.features.check import check_adjoint
 from pliant.sims.contact import CONTACT_KINDS
 from pliant.sims.fields import PARTIAL_OFFSET, Memory
 from pliant.sims.mpm.bodies import Walls

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from adjoint import check_adjoint
 from small_scenes import CELL, GRID, block, random_controls, reverse, small_world
 
+from pliant.envs.features.check import check_adjoint
 from pliant.sims.mpm.bodies import Body, Walls
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.effector import Effector

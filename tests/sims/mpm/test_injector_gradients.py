@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from adjoint import check_adjoint
 from small_scenes import CELL, GRID, block, reverse, states
 
+from pliant.envs.features.check import check_adjoint
 from pliant.sims import runtime
 from pliant.sims import world as world_module
 from pliant.sims.mpm.bodies import Body

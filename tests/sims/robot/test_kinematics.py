@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
-from adjoint import check_adjoint
 from scipy.spatial.transform import Rotation
 
+from pliant.envs.features.check import check_adjoint
 from pliant.sims.math.rotation_host import (
     matrix_of_quaternion,
     quaternion_of_matrix,

@@ -4,9 +4,9 @@ import functools
 
 import numpy as np
 import pytest
-from adjoint import check_adjoint
 from rod_scenes import branched_scene, rod_world
 
+from pliant.envs.features.check import check_adjoint
 from pliant.sims.fields import Memory
 from pliant.sims.robot.effector import Effector
 from pliant.sims.rod.clamps import clamp_functions

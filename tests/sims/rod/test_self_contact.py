@@ -4,11 +4,11 @@ import functools
 
 import numpy as np
 import pytest
-from adjoint import check_adjoint
 from physics import of
 from rod_scenes import moves, rod_world, roll_out
 from small_scenes import reverse
 
+from pliant.envs.features.check import check_adjoint
 from pliant.sims.rod.rod import Grip, Rod, SelfContact
 from pliant.sims.rod.scene import RodScene
 from pliant.sims.rod.segments import ROUND, distances, segment_functions, separate_pairs

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from adjoint import check_adjoint
 from rod_scenes import branched_scene, moves, random_point, rod_world, roll_out
 from small_scenes import reverse
 
+from pliant.envs.features.check import check_adjoint
 from pliant.sims.robot.effector import Effector
 from pliant.sims.rod.rod import Grip, Rod
 from pliant.sims.rod.scene import RodScene

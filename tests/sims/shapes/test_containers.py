@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import trimesh
-from adjoint import check_adjoint
 from physics import idle
 from scipy.spatial import cKDTree
 from small_scenes import random_controls, reverse, small_world, states
 
+from pliant.envs.features.check import check_adjoint
 from pliant.sims.mpm.bodies import Body
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.effector import Effector

@@ -5,8 +5,8 @@ import functools
 import numpy as np
 import pytest
 import trimesh
-from adjoint import check_adjoint
 
+from pliant.envs.features.check import check_adjoint
 from pliant.sims.runtime import float_type, numpy_type, ti
 from pliant.sims.shapes.containers import Bowl, Cone, Cup, RingTank
 from pliant.sims.shapes.mesh_distance import mesh_signed_distance

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from adjoint import check_adjoint
+
+from pliant.envs.features.check import check_adjoint
 
 POINT = {"x": np.array([0.3, -1.2, 2.0]), "a": np.array(1.7), "count": np.array([3])}
 

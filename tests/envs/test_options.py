@@ -1,0 +1,73 @@
+"""The keywords that every environment takes are declared once."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from typing import Any, get_args
+
+import nudge
+import numpy as np
+import pytest
+
+from pliant.envs.base import TaskEnv, TaskVectorEnv
+from pliant.envs.options import OPTION_NAMES, Device, Options, Precision, split_keywords
+from pliant.sims.runtime import DEVICES, PRECISIONS
+
+
+@pytest.mark.parametrize("face", [TaskEnv, TaskVectorEnv])
+def test_the_signature_of_a_face_shows_every_option_with_its_default(face: type) -> None:
+    shown = inspect.signature(face).parameters
+    for field in fields(Options):
+        assert shown[field.name].default == field.default and shown[field.name].kind is inspect.Parameter.KEYWORD_ONLY
+    *_, last = shown.values()
+    assert last.kind is inspect.Parameter.VAR_KEYWORD and last.name == "config"
+
+
+def test_words_are_those_of_the_simulators() -> None:
+    assert get_args(Device) == DEVICES
+    assert get_args(Precision) == PRECISIONS
+
+
+WRONG: list[dict[str, Any]] = [
+    {"render_mode": "human"},
+    {"max_episode_steps": 0},
+    {"max_episode_steps": 2.0},
+    {"max_episode_steps": True},
+    {"max_episode_steps": 100_001},
+    {"differentiable": 1},
+    {"device": "abacus"},
+    {"precision": np.float32},
+    {"resolution": ["small"]},
+    {"soft_contact": None},
+    {"memory": "a lot"},
+    {"memory": True},
+    {"parameters": [("gravity", 1.0)]},
+    {"arm": "left"},
+    {"arm": np.zeros(3)},
+    {"arm": "nowhere.urdf"},
+    {"terminate_on_success": "yes"},
+    {"on_divergence": "ignore"},
+    {"on_divergence": "truncate", "differentiable": True},
+]
+
+
+def test_every_option_has_a_wrong_value_here() -> None:
+    assert {name for wrong in WRONG for name in wrong} == set(OPTION_NAMES)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_a_wrong_value_is_refused_by_name(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.*(allowed|must be|does not)"):
+        Options(**wrong)
+
+
+def test_truth_values_and_counts_of_numpy_are_taken_as_those_of_python() -> None:
+    options = Options(differentiable=np.True_, max_episode_steps=np.int64(3))  # type: ignore[arg-type]
+    assert options.differentiable is True and type(options.max_episode_steps) is int
+
+
+def test_keywords_that_are_no_options_are_the_tasks_own() -> None:
+    assert split_keywords({"arm": "none", "colour": 1}) == ({"arm": "none"}, {"colour": 1})
+    with pytest.raises(ValueError, match=f"'colour'.*allowed: {', '.join(OPTION_NAMES)}"):
+        nudge.make(colour=1)
