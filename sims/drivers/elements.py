@@ -47,6 +47,7 @@ class _Kernels:
 
     def _of_pass(self, one: Pass, is_in_loop: bool) -> Run:
         floats, nodes, ints = self._floats, self._nodes, self._ints
+        is_whole = one.threads is None  # a thread for each element
         count, threads = element_count(one), element_count(one._replace(count=one.threads or one.count))
 
         @ti.kernel
@@ -91,7 +92,7 @@ class _Kernels:
                 if ti.static(is_in_loop):
                     goes_on = integers[integers[LOOPING] + b] == 1
                 if goes_on:
-                    if ti.static(one.threads is None):
+                    if ti.static(is_whole):
                         k = t - b * n
                         one.run(mem, b, 0, k, k + 1, frame_in * batch + b, frame_out * batch + b, substep)
                     else:
