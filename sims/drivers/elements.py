@@ -69,6 +69,7 @@ class _Kernels:
             frame_out: ti.i32,
             substep: ti.i32,
         ):
+            """One pass over all elements of all worlds."""
             mem = ti.static(
                 Memory(
                     frames,
@@ -131,6 +132,7 @@ class _Kernels:
             substep: ti.i32,
             is_last: ti.i32,
         ):
+            """Notes which worlds go on; after the last round they have failed."""
             mem = ti.static(
                 Memory(
                     frames,
@@ -156,6 +158,7 @@ class _Kernels:
 
         @ti.kernel
         def left(integers: ints, batch: ti.i32) -> ti.i32:
+            """How many worlds go on."""
             total = 0
             for b in range(batch):
                 total += integers[integers[LOOPING] + b]
@@ -163,6 +166,7 @@ class _Kernels:
 
         @ti.kernel
         def limit(integers: ints) -> ti.i32:
+            """Rounds after which a world has failed."""
             return integers[loop.most]
 
         def launch(memory: Memory, batch: int, frame_in: int, frame_out: int, substep: int) -> None:
