@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from rod_scenes import branched_scene
-from small_scenes import CELL, block
+from small_scenes import CELL
 
 from pliant.sims import runtime
 from pliant.sims.mpm.bodies import Body
