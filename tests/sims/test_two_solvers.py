@@ -1,4 +1,4 @@
-"""Two solvers of one kind in one World: bodies of particles on grids of their own, a rod beside them, shared effectors."""
+"""Two solvers of one kind in one World: bodies of particles on grids of their own; a rod beside particles."""
 
 from types import SimpleNamespace
 
