@@ -177,23 +177,22 @@ def execute(
         env = _make_environment(env_id, simulated, env_options, worlds)
         controlled = make(env_id, **env_options) if receding else None
     course = _Course(console, folder, config, env, settings, control, controlled, state)
-    with interrupts() as course.interrupts:
-        try:
+    try:
+        with interrupts() as course.interrupts:
             result = course.run()
             if video:
                 with console.status("recording the video"):
                     write_before_and_after(
                         env_id, env_options, settings.seed, result.initial_actions, result.actions, folder
                     )
-        except (KeyboardInterrupt, SystemExit):
-            with course.interrupts.held():
-                course.keep()
-                folder.print_hint(console)
-            raise
-        finally:
-            env.close()
-            if controlled is not None:
-                controlled.close()
+    except (KeyboardInterrupt, SystemExit):
+        with course.interrupts.held():
+            course.keep()
+        raise
+    finally:
+        env.close()
+        if controlled is not None:
+            controlled.close()
     _report(console, result, folder)
     return result
 
