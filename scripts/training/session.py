@@ -88,7 +88,7 @@ class Training:
 
     def _check_memory(self) -> int:
         """Refuse a batch that cannot fit, judged by a small one, which also tells the steps of an episode."""
-        from pliant.scripts.registry import make_vector
+        from pliant.scripts.environments import make_vector
         from pliant.sims.runtime import thread_count
 
         probe = min(self.num_envs, thread_count())  # from here on memory grows by the same amount a world
@@ -136,8 +136,8 @@ class Training:
         import torch
         from rich.console import Console
 
+        from pliant.scripts.environments import make_vector
         from pliant.scripts.interrupts import interrupts
-        from pliant.scripts.registry import make_vector
 
         torch.set_num_threads(1)  # the networks are small
         console = Console(stderr=True)
@@ -279,7 +279,7 @@ def training_progress(
     """A bar over the budget; yields the function that shows a row and the best of the evaluations so far."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from pliant.scripts.registry import short_name
+    from pliant.scripts.environments import short_name
 
     columns = (
         TextColumn("{task.description}"),

@@ -539,7 +539,7 @@ def test_every_keyword_that_is_no_tasks_own_is_reserved():
 
     from pliant.envs import ENTRIES
     from pliant.envs.base import TaskEnv, TaskVectorEnv
-    from pliant.scripts.registry import own_options
+    from pliant.scripts.environments import own_options
 
     taken = set()
     for function in (TaskEnv.__init__, TaskVectorEnv.__init__, gymnasium.make, gymnasium.make_vec):
