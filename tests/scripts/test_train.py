@@ -190,3 +190,21 @@ def test_a_broken_checkpoint_is_named(command, tmp_path):
     (tmp_path / "checkpoint.npz").write_bytes(b"nothing")
     status, _, error = command(*words, "--steps", 56, "--resume")
     assert status == 1 and "checkpoint.npz is not a readable .npz file" in error
+
+
+def test_the_log_of_a_run_that_goes_on_has_each_step_once(command, tmp_path):
+    """What was logged after the checkpoint that a run goes on from is void."""
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    words = ("train", point_mass.ID, "--algo", "shac", *SMALL["shac"], "--no-video", "--evaluation-episodes", 1)
+    words = (*words, "--evaluate-every", 28, "--out", tmp_path)
+    assert command(*words, "--steps", 56)[0] == 0
+    checkpoint = (tmp_path / "checkpoint.npz").read_bytes()
+    assert command(*words, "--steps", 112, "--resume")[0] == 0
+    (tmp_path / "checkpoint.npz").write_bytes(checkpoint)  # as if it had been killed then
+    assert command(*words, "--steps", 84, "--resume")[0] == 0
+    log = accumulators.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in log.Scalars("train/reward")] == [14, 28, 42, 56, 70, 84]
+    assert [event.step for event in log.Scalars("evaluation/score")] == [28, 56, 84]
+    assert command(*words, "--steps", 28, "--overwrite")[0] == 0
+    log = accumulators.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in log.Scalars("train/reward")] == [14, 28]
