@@ -22,7 +22,7 @@ NODE_THREADS = 1 << 15
 @cache
 def box_functions(setup: Setup) -> SimpleNamespace:
     """Boxes of nodes: ``find``, the bodies that find them, ``own`` and ``whole`` (mem, b, c) -> low, high; and
-    ``over(box, visit)``: a body's function that calls visit(mem, b, c, row_in, low, high, node, n) for the n-th node.
+    ``over(box, visit)``: a pass's function that calls visit(mem, b, c, row_in, low, high, node, n, prepared).
     """
     at, dim, inj, device = setup.at, setup.dim, setup.inj, setup.device
     has_supply = inj is not None
@@ -148,18 +148,26 @@ def box_functions(setup: Setup) -> SimpleNamespace:
         """Threads of a device for nodes."""
         return ti.min(mem.integers[at.nodes], NODE_THREADS)
 
-    def over(box: Any, visit: Any) -> Any:
-        """The function of a body that visits nodes first..stop-1 of a box, row by row."""
+    @ti.func
+    def nothing(mem: ti.template(), row_in, low, high):
+        return 0
+
+    def over(box: Any, visit: Any, prepare: Any = nothing) -> Any:
+        """The function of a pass that visits nodes first..stop-1 of a box, row by row.
+
+        ``prepare(mem, row_in, low, high)`` gives what ``visit`` takes last, once for all nodes.
+        """
 
         @ti.func
         def run(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
             low, high = box(mem, b, c)
+            prepared = prepare(mem, row_in, low, high)
             n = first
             while n < stop:
                 node = node_at(low, high, n)
                 beyond = n + ti.min(stop - n, high[last] - node[last] + 1)
                 for k in range(n, beyond):
-                    visit(mem, b, c, row_in, low, high, node, k)
+                    visit(mem, b, c, row_in, low, high, node, k, prepared)
                     node[last] += 1
                 n = beyond
 

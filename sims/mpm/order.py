@@ -84,7 +84,7 @@ def order_bodies(setup: Setup) -> list[Pass]:
                     ti.atomic_max(h[o + dim + d], base[d] + 2)
 
     @ti.func
-    def empty_cell(mem: ti.template(), b, c, row_in, low, high, node, n):
+    def empty_cell(mem: ti.template(), b, c, row_in, low, high, node, n, prepared):
         h = ti.static(mem.integers)
         h[h[at.cells] + b * h[at.nodes] + index(mem, node)] = 0
 
@@ -95,7 +95,7 @@ def order_bodies(setup: Setup) -> list[Pass]:
             ti.atomic_add(h[h[at.cells] + b * h[at.nodes] + index(mem, base_of_particle(mem, row_in, p))], 1)
 
     @ti.func
-    def claim_places(mem: ti.template(), b, c, row_in, low, high, node, n):
+    def claim_places(mem: ti.template(), b, c, row_in, low, high, node, n, prepared):
         """Each cell takes as many places of the order as it has particles: its count becomes its first place."""
         h = ti.static(mem.integers)
         cell = h[at.cells] + b * h[at.nodes] + index(mem, node)

@@ -113,15 +113,13 @@ def _grid_bodies(setup: Setup) -> SimpleNamespace:
         return total
 
     @ti.func
-    def update_node(mem: ti.template(), b, c, row_in, low, high, node, n):
+    def update_node(mem: ti.template(), b, c, row_in, low, high, node, n, prepared):
         """Momentum to velocity; both momentum and mass are kept for the reverse sweep, if there is room."""
-        h = ti.static(mem.integers)
         total = collect(mem, 0, b, node)
-        if h[KEPT] > 0:
-            if boxes.volume(low, high) <= h[at.kept_nodes]:
-                o = kept.place(mem, row_in) + (n + 1) * LANES
-                for lane in ti.static(range(LANES)):
-                    mem.frames[o + lane] = total[lane]
+        if prepared > 0:
+            o = prepared + n * LANES
+            for lane in ti.static(range(LANES)):
+                mem.frames[o + lane] = total[lane]
         mass = total[LANES - 1]
         if ti.static(has_tension):
             total += stencil.widen(tension.impulse(mem, b, low, high, node), fp(0.0))
@@ -131,11 +129,11 @@ def _grid_bodies(setup: Setup) -> SimpleNamespace:
         mem.grid[boxes.grid_at(mem, b, 0) + index(mem, node)] = stencil.widen(u, mass)
 
     @ti.func
-    def update_node_adjoint(mem: ti.template(), b, c, row_in, low, high, node, n):
+    def update_node_adjoint(mem: ti.template(), b, c, row_in, low, high, node, n, prepared):
         """Velocity again, and the cotangents of momentum and mass in place of the velocity's."""
         total = v4(0.0)
-        if kept.is_full(mem, row_in):
-            o = kept.place(mem, row_in) + (n + 1) * LANES
+        if prepared > 0:
+            o = prepared + n * LANES
             for lane in ti.static(range(LANES)):
                 total[lane] = mem.frames[o + lane]
         else:
@@ -156,7 +154,24 @@ def _grid_bodies(setup: Setup) -> SimpleNamespace:
         mem.grid[k] = stencil.widen(u, mass)
         mem.grid[k + twin] = stencil.widen(momentum_bar, mass_bar)
 
-    update_nodes = boxes.over(boxes.whole, update_node)
+    @ti.func
+    def to_keep(mem: ti.template(), row_in, low, high):
+        """Where the nodes are kept; 0 if they are not."""
+        place = 0
+        if mem.integers[KEPT] > 0:
+            if boxes.volume(low, high) <= mem.integers[at.kept_nodes]:
+                place = kept.place(mem, row_in) + LANES
+        return place
+
+    @ti.func
+    def have_been_kept(mem: ti.template(), row_in, low, high):
+        """Where the nodes have been kept; 0 if they have not."""
+        place = 0
+        if kept.is_full(mem, row_in):
+            place = kept.place(mem, row_in) + LANES
+        return place
+
+    update_nodes = boxes.over(boxes.whole, update_node, to_keep)
 
     @ti.func
     def update(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -168,7 +183,7 @@ def _grid_bodies(setup: Setup) -> SimpleNamespace:
     nodes = {"count": boxes.count_whole, "threads": boxes.threads}
     return SimpleNamespace(
         update=Pass(update, **nodes),
-        update_adjoint=Pass(boxes.over(boxes.whole, update_node_adjoint), **nodes),
+        update_adjoint=Pass(boxes.over(boxes.whole, update_node_adjoint, have_been_kept), **nodes),
     )
 
 

@@ -39,7 +39,7 @@ def tension_stages(setup: Setup) -> SimpleNamespace:
 
     def over_wide_box(function: Any) -> Pass:
         @ti.func
-        def visit(mem: ti.template(), b, c, row_in, wide_low, wide_high, node, n):
+        def visit(mem: ti.template(), b, c, row_in, wide_low, wide_high, node, n, prepared):
             low, high = boxes.whole(mem, b, c)
             function(mem, b, c, low, high, wide_low, wide_high, node, tension.index(mem, node))
 
@@ -64,7 +64,7 @@ def tension_stages(setup: Setup) -> SimpleNamespace:
             tension.pull(mem, b, row_in, boxes.ordered(mem, b, i))
 
     @ti.func
-    def collect(mem: ti.template(), b, c, row_in, low, high, node, n):
+    def collect(mem: ti.template(), b, c, row_in, low, high, node, n, prepared):
         """The members' copies are added up in the first; nothing to do for a team of one."""
         k = tension.index(mem, node)
         total = fp(0.0)
