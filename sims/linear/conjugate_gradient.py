@@ -35,7 +35,7 @@ SOLUTION, REMAINDER, DIRECTION, IMAGE = range(4)
 
 
 def conjugate_gradient_needs(name: str, unknowns: int, *, batch: int, tolerance: float, most: int) -> Needs:
-    """What a part keeps for a system of the name ``name``: its ``counts``, ``numbers`` and ``scratch`` go to the part's.
+    """What a part keeps for a system of that name: its ``counts``, ``numbers`` and ``scratch`` go to the part's own.
 
     Args:
         name: goes before the names of the entries, with an underscore.
@@ -140,7 +140,7 @@ class ConjugateGradients:
                 solution also stays at `vectors.solution` until the next solve.
             guess: as ``right``: a vector to start from, used where its residual is less than that of 0.
         """
-        fp, places, row = self._fp, self._places, self._row
+        fp, row = self._fp, self._row
         total, sweep, has_guess, prepared = self._sums.total, self._sums.sweep, guess is not None, self._prepared
 
         @ti.func
