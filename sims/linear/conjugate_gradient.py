@@ -299,8 +299,8 @@ class ConjugateGradients:
 
         @ti.func
         def is_done(mem: ti.template(), b):
-            t = mem.constants[own.tolerance]
-            return total(mem, b, RESIDUAL) <= t * t * total(mem, b, TARGET)
+            t, left = mem.constants[own.tolerance], total(mem, b, RESIDUAL)
+            return left == fp(0.0) or left <= t * t * total(mem, b, TARGET)  # the right-hand side may not be finite
 
         sweep = self._sums.sweep
         passes = sweep(keep_product, apply, curvature, (CURVATURE,))
