@@ -8,7 +8,7 @@ STATUS_SIZE = 5
 """Integers of a status record: substep of the first failure + 1 (0: none), element, code, second element + 1 (0: none),
 number of the part."""
 
-LEFT_DOMAIN, NOT_FINITE, TOO_FAST, NOT_CONVERGED = range(1, 5)
+LEFT_DOMAIN, NOT_FINITE, TOO_FAST, NOT_CONVERGED, NOT_DEFINITE = range(1, 6)
 
 
 class Cause(NamedTuple):
@@ -23,6 +23,7 @@ CAUSES = {
     NOT_FINITE: Cause("a value is not finite; the substep is too large or an element has inverted"),
     TOO_FAST: Cause("a particle crossed more than one cell in a substep"),
     NOT_CONVERGED: Cause("an iteration did not converge; the substep is too large"),
+    NOT_DEFINITE: Cause("the matrix of a linear system, or its preconditioner, is not positive definite"),
 }
 """Codes that any part may report; those of one part alone begin at 20."""
 

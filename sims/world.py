@@ -265,8 +265,8 @@ class World(WorldState):
         self._forward(frames, self.batch, self._team, first, self.substeps, count)
         return self._check_status(may_fail)
 
-    def _check_status(self, may_fail: np.ndarray) -> np.ndarray:
-        """Which of the worlds that may fail did, shape (B,).
+    def _check_status(self, may_fail: np.ndarray, reversed_step: int | None = None) -> np.ndarray:
+        """Which of the worlds that may fail did, shape (B,), in the step under way or in the adjoint of one.
 
         Raises:
             SimulationDiverged: another one failed.
@@ -284,7 +284,8 @@ class World(WorldState):
         name, prefix = part.element_name, f"{part.name}: " if part.name else ""
         who = f"{name} {element}" if other == 0 else f"{name}s {element} and {other - 1}"
         self._take_back()
-        raise SimulationDiverged(self.step_count, substep - 1, f"{prefix}{cause.array} of {who}", b, cause.text)
+        step, what = (self.step_count, "") if reversed_step is None else (reversed_step, "gradient of ")
+        raise SimulationDiverged(step, substep - 1, f"{what}{prefix}{cause.array} of {who}", b, cause.text)
 
     def _take_back(self) -> None:
         """Undo the step that has just diverged, whose outputs have not been taken over yet."""
@@ -382,7 +383,7 @@ class World(WorldState):
             the cotangent of the step's controls, shape (B, C).
 
         Raises:
-            SimulationDiverged: a cotangent is not finite.
+            SimulationDiverged: a cotangent is not finite, or an iteration of an adjoint did not converge.
         """
         self._check_recording()
         if step != self._loaded or step == self._reversed:
@@ -393,6 +394,7 @@ class World(WorldState):
         self._reverse(self._segment, self.batch, self._team, self.substeps)
         memory.output_adjoint.fill(0)
         self._reversed = step
+        self._check_status(np.zeros(self.batch, bool), reversed_step=step)
         self._check_adjoint(step)
         return self._memory.rows("control_adjoint", self._sizes.controls).copy()
 
