@@ -135,11 +135,13 @@ def box_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def count_own(mem: ti.template(), b, c):
+        """Number of nodes of member c's box."""
         low, high = own(mem, b, c)
         return volume(low, high)
 
     @ti.func
     def count_whole(mem: ti.template(), b, c):
+        """Number of nodes of the box of all members."""
         low, high = whole(mem, b, c)
         return volume(low, high)
 
@@ -153,6 +155,7 @@ def box_functions(setup: Setup) -> SimpleNamespace:
 
         @ti.func
         def run(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+            """Calls ``visit`` for nodes first to stop - 1 of the box, row by row."""
             low, high = box(mem, b, c)
             n = first
             while n < stop:
@@ -173,6 +176,7 @@ def box_functions(setup: Setup) -> SimpleNamespace:
 
         @ti.func
         def run(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+            """Sets nodes first to stop - 1 of member c's box to ``zero``, in each of its copies."""
             a = ti.static(getattr(mem, array))
             low, high = own(mem, b, c)
             begin, end = copies(mem, row_in)

@@ -37,6 +37,7 @@ def grid_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def wall_normal(face, d):
+        """Inward unit normal of a face (2 d: low, 2 d + 1: high)."""
         n = vec(0.0)
         n[d] = fp(1.0) - fp(2.0) * (face % 2)
         return n

@@ -27,6 +27,7 @@ def order_bodies(setup: Setup) -> list[Pass]:
 
     @ti.func
     def empty_sums(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Empties member c's partial sums."""
         h = ti.static(mem.integers)
         o = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.partial]
         for i in range(o, o + sums + h[at.groups]):
@@ -85,11 +86,13 @@ def order_bodies(setup: Setup) -> list[Pass]:
 
     @ti.func
     def empty_cell(mem: ti.template(), b, c, row_in, low, high, node, n):
+        """Sets the count of a cell to zero."""
         h = ti.static(mem.integers)
         h[h[at.cells] + b * h[at.nodes] + index(mem, node)] = 0
 
     @ti.func
     def count_particles(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Counts the particles of each cell."""
         h = ti.static(mem.integers)
         for p in range(first, stop):
             ti.atomic_add(h[h[at.cells] + b * h[at.nodes] + index(mem, base_of_particle(mem, row_in, p))], 1)
@@ -104,6 +107,7 @@ def order_bodies(setup: Setup) -> list[Pass]:
 
     @ti.func
     def place_particles(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Each particle takes the next place of its cell in the order."""
         h = ti.static(mem.integers)
         for p in range(first, stop):
             cell = h[at.cells] + b * h[at.nodes] + index(mem, base_of_particle(mem, row_in, p))

@@ -160,6 +160,7 @@ def _grid_bodies(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def update(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Velocities of nodes first to stop - 1 of the box; member 0 marks whether the nodes are kept."""
         if mem.integers[KEPT] > 0 and c == 0:
             low, high = boxes.whole(mem, b, c)
             mem.frames[kept.place(mem, row_in)] = ti.cast(boxes.volume(low, high) <= mem.integers[at.kept_nodes], fp)
@@ -194,6 +195,7 @@ def _particle_bodies(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def only_nodes(mem: ti.template(), row_in):
+        """Copy 0 alone: momenta and masses."""
         return 0, 1
 
     @ti.func
@@ -203,10 +205,12 @@ def _particle_bodies(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def copy_at(mem: ti.template(), b, c, k):
+        """First node of member c's grid (k = 0) or of its cotangents (k = 1)."""
         return grid_at(mem, b, c) + k * mem.integers[TWIN]
 
     @ti.func
     def scatter(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Particles first to stop - 1 of the order to member c's grid."""
         n0 = grid_at(mem, b, c)
         if ti.static(in_blocks):
             blocks.scatter(mem, b, n0, row_in, row_out, first, stop, 0, False)
@@ -216,6 +220,7 @@ def _particle_bodies(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def gather(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """The grid to particles first to stop - 1 of the order, and a look at whether they are torn."""
         n0 = grid_at(mem, b, 0)
         if ti.static(in_blocks):
             blocks.gather(mem, b, c, n0, row_in, row_out, first, stop, substep)
@@ -284,6 +289,8 @@ def _sum_up(setup: Setup) -> Any:
 
     @ti.func
     def sum_up(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Adds the partial sums of gravity, wall friction, damping, activations and surface tension to their
+        cotangents."""
         h = ti.static(mem.integers)
         q = b * h[PARAMETER]
         for m in range((stop - first) * h[TEAM]):

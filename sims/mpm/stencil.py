@@ -29,19 +29,23 @@ def stencil_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def load_vec(a: ti.template(), o):
+        """Vector of the dim entries from o on."""
         return ti.Vector([a[o + d] for d in ti.static(range(dim))])
 
     @ti.func
     def load_mat(a: ti.template(), o):
+        """Matrix (dim, dim) of the entries from o on, row by row."""
         return ti.Matrix([[a[o + dim * i + j] for j in ti.static(range(dim))] for i in ti.static(range(dim))])
 
     @ti.func
     def store_vec(a: ti.template(), o, v):
+        """Writes a vector from o on."""
         for d in ti.static(range(dim)):
             a[o + d] = v[d]
 
     @ti.func
     def store_mat(a: ti.template(), o, m):
+        """Writes a matrix from o on, row by row."""
         for i in ti.static(range(dim)):
             for j in ti.static(range(dim)):
                 a[o + dim * i + j] = m[i, j]
@@ -95,6 +99,7 @@ def stencil_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def column(m, j: ti.template()):
+        """Column j of m."""
         return ti.Vector([m[i, j] for i in ti.static(range(dim))])
 
     @ti.func
@@ -167,6 +172,7 @@ def stencil_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def weights(f):
+        """N_k(f_d), quadratic B-spline weights: rows are the three nodes k, columns the axes d."""
         w = wmat(0.0)
         for d in ti.static(range(dim)):
             w[0, d] = fp(0.5) * (fp(1.5) - f[d]) * (fp(1.5) - f[d])
@@ -176,6 +182,7 @@ def stencil_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def weight_slopes(f):
+        """dN_k/df_d, in the layout of ``weights``."""
         w = wmat(0.0)
         for d in ti.static(range(dim)):
             w[0, d] = f[d] - fp(1.5)

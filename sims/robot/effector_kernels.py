@@ -45,6 +45,7 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
 
     @ti.func
     def partial_at(mem: ti.template(), b, c, j):
+        """Where member c's partial sums of effector j start."""
         h = ti.static(mem.integers)
         return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[eff.partial] + j * P_SIZE
 
@@ -58,6 +59,7 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
 
     @ti.func
     def narrow(w):
+        """The scene's dimensions of a 3-vector."""
         v = vec(0.0)
         for d in ti.static(range(dim)):
             v[d] = w[d]
@@ -222,6 +224,7 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
 
     @ti.func
     def clear_partials(mem: ti.template(), b, c, first, stop, f_in, f_out, substep):
+        """Empties member c's partial sums of effectors first to stop - 1."""
         for j in range(first, stop):
             o = partial_at(mem, b, c, j)
             for d in range(P_SIZE):

@@ -105,6 +105,7 @@ def adjoint_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def add_scales(mem: ti.template(), b, scale_bar):
+        """Adds the cotangents of the four scales to those of their control, if the rod has one."""
         h = ti.static(mem.integers)
         if h[at.scaled] != 0:
             for k in ti.static(range(4)):
@@ -304,6 +305,7 @@ def adjoint_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def step_adjoint(mem: ti.template(), b, r_in, r_out, substep):
+        """Turns the cotangent of row r_out into that of row r_in, in place; see the module."""
         h = ti.static(mem.integers)
         old, new, _params, work = rod.starts(mem, b, r_in, r_out)
         second = rod.is_second_order(mem, r_in)

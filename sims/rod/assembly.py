@@ -44,6 +44,7 @@ def assembly_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def parent_of(mem: ti.template(), i):
+        """Parent of node i; -1 for the root and for what does not exist."""
         result = -1
         if i >= 0:
             result = mem.integers[mem.integers[at.parents] + i]
@@ -51,6 +52,7 @@ def assembly_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def starts(mem: ti.template(), b, r_in, r_out):
+        """Where old state, new state, parameters and working memory of world b start."""
         h = ti.static(mem.integers)
         old = r_in * h[STATE] + h[at.state]
         new = r_out * h[STATE] + h[at.state]
@@ -60,10 +62,12 @@ def assembly_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def field(start, i, k):
+        """Index of entry k of node i in a state that starts at ``start``."""
         return start + i * places.STATE_RECORD + k
 
     @ti.func
     def parameter(params, i, k):
+        """Index of parameter k of node i."""
         return params + i * places.NODE_PARAMETERS + k
 
     @ti.func
@@ -158,6 +162,7 @@ def assembly_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def add_block(mem: ti.template(), o, m):
+        """Adds the 3 x 3 matrix m to the corner of the 4 x 4 block at o."""
         for r in ti.static(range(3)):
             for c in ti.static(range(3)):
                 mem.scratch[o + 4 * r + c] = mem.scratch[o + 4 * r + c] + m[r, c]
@@ -172,11 +177,13 @@ def assembly_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def add4(mem: ti.template(), o, v, angle):
+        """Adds (v, angle) to the four entries at o."""
         add3(mem.scratch, o, v)
         mem.scratch[o + 3] = mem.scratch[o + 3] + angle
 
     @ti.func
     def clear(mem: ti.template(), work):
+        """Sets the system, matrix and right-hand side, to zero."""
         for i in range(mem.integers[at.count]):
             o = tree.entry(work, i, 0)
             for k in range(places.SYSTEM):

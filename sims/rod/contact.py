@@ -28,6 +28,7 @@ def onset_function(fp: Any) -> Any:
 
     @ti.func
     def onset(g, width):
+        """h(g) and dh/dg for a width w."""
         value = fp(0.0)
         slope = fp(0.0)
         if g < -width:
@@ -61,6 +62,7 @@ def rod_contact_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def numbers(mem: ti.template()):
+        """Where the rod's constants start."""
         return mem.integers[at.numbers]
 
     @ti.func
@@ -89,6 +91,7 @@ def rod_contact_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def push(mem: ti.template(), b, row, j, x_o, z):
+        """Force of effector j on a vertex [N], and minus its derivative by z [N/m]."""
         h = ti.static(mem.integers)
         force = vec3(0)
         stiffness = mat3(0)

@@ -230,11 +230,13 @@ def rod_stages(setup: Setup) -> Stages:
 
     @ti.func
     def step(mem: ti.template(), b, c, first, stop, r_in, r_out, substep):
+        """``one_step`` of the world's rod."""
         for _ in range(first, stop):
             one_step(mem, b, c, r_in, r_out, substep)
 
     @ti.func
     def step_back(mem: ti.template(), b, c, first, stop, r_in, r_out, substep):
+        """``step_adjoint`` of the world's rod."""
         for _ in range(first, stop):
             step_adjoint(mem, b, r_in, r_out, substep)
 

@@ -34,10 +34,12 @@ def tree_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def entry(work, i, k):
+        """Index of entry k of node i's record."""
         return work + i * places.WORK_RECORD + k
 
     @ti.func
     def is_free(mem: ti.template(), i):
+        """Whether nothing holds the vertex of node i."""
         return mem.integers[mem.integers[at.grips] + i] == places.FREE
 
     @ti.func
@@ -70,6 +72,7 @@ def tree_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def leave_out_held(mem: ti.template(), work, region):
+        """Sets rows, columns and right-hand sides of held unknowns to zero."""
         h = ti.static(mem.integers)
         for i in range(h[at.count]):
             o = entry(work, i, region)
@@ -126,6 +129,8 @@ def tree_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def solve(mem: ti.template(), work, region):
+        """Block elimination from the leaves to the root, substitution back. Returns 1 if all pivots were positive, else
+        0."""
         h = ti.static(mem.integers)
         a = ti.static(mem.scratch)
         n = h[at.count]
@@ -174,6 +179,7 @@ def tree_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def solve_again(mem: ti.template(), work, region, sides):
+        """Solves for three more right-hand sides with the factors that ``solve`` left."""
         h = ti.static(mem.integers)
         a = ti.static(mem.scratch)
         n = h[at.count]
@@ -232,6 +238,7 @@ def dense_solver(fp: Any) -> Any:
 
     @ti.func
     def solve(mem: ti.template(), matrix, size):
+        """Gaussian elimination with partial pivoting."""
         a = ti.static(mem.scratch)
         row = size + 1
         for p in range(size):

@@ -25,6 +25,7 @@ def potential_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def potential(mem: ti.template(), b, r_in, r_out, second):
+        """Value of the incremental potential [J] at row r_out; writes the strains there."""
         h = ti.static(mem.integers)
         a = ti.static(mem.frames)
         old, new, params, _work = rod.starts(mem, b, r_in, r_out)

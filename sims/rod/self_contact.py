@@ -55,15 +55,18 @@ def self_contact_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def position(mem: ti.template(), start, i):
+        """Position of vertex i in the state that starts at ``start``."""
         return load3(mem.frames, start + i * places.STATE_RECORD + places.POSITION)
 
     @ti.func
     def header(mem: ti.template(), b):
+        """Where the list of pairs of world b starts."""
         h = ti.static(mem.integers)
         return h[at.pairs] + b * (places.PAIR_HEADER + 2 * h[at.self_capacity])
 
     @ti.func
     def record(mem: ti.template(), b, pair):
+        """Where the numbers of a listed pair start; those of all pairs lie in a row."""
         h = ti.static(mem.integers)
         room = h[at.self_capacity]
         one = room * (places.PAIR_RECORD + 12 * h[at.count]) + 3 * room * (3 * room + 1)
@@ -93,11 +96,13 @@ def self_contact_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def nodes_of(mem: ti.template(), i, j):
+        """The four vertices of edges i and j: parent of i, i, parent of j, j."""
         h = ti.static(mem.integers)
         return ivec4(h[h[at.parents] + i], i, h[h[at.parents] + j], j)
 
     @ti.func
     def weights_of(s, t):
+        """Weights of the four vertices for nearest points at shares s and t of the edges: 1 - s, s, t - 1, -t."""
         return vec4(1 - s, s, t - 1, -t)
 
     @ti.func
@@ -187,6 +192,7 @@ def self_contact_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def collect(mem: ti.template(), b, old, new):
+        """Lists the pairs of edges in contact, with their forces and stiffnesses."""
         h = ti.static(mem.integers)
         n = h[at.count]
         o = header(mem, b)
@@ -204,6 +210,7 @@ def self_contact_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def push(mem: ti.template(), b, work):
+        """Adds w_k f of each listed pair to the right-hand sides of its vertices."""
         for pair in range(mem.integers[header(mem, b) + places.PAIR_COUNT]):
             nodes, weights = pair_of(mem, b, pair)
             force = load3(mem.scratch, record(mem, b, pair) + places.PAIR_FORCE)
@@ -212,6 +219,7 @@ def self_contact_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def potential(mem: ti.template(), b, old, new):
+        """Potential of all pairs [J], whose derivative by the new positions is minus their forces."""
         h = ti.static(mem.integers)
         collect(mem, b, old, new)
         energy = fp(0.0)
@@ -238,6 +246,7 @@ def self_contact_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def stiffness_of(mem: ti.template(), b, pair):
+        """K = -df/dq of a listed pair, (3, 3)."""
         r = record(mem, b, pair) + places.PAIR_STIFFNESS
         result = mat3(0)
         for p in ti.static(range(3)):
@@ -247,6 +256,7 @@ def self_contact_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def solve(mem: ti.template(), b, work, region):
+        """Woodbury's formula: takes T^-1 W^T y off the solution of the tree's system."""
         h = ti.static(mem.integers)
         a = ti.static(mem.scratch)
         count = h[header(mem, b) + places.PAIR_COUNT]

@@ -68,6 +68,7 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
 
     @ti.func
     def round_solid(shapes: ti.template(), o, q, m):
+        """Distance, gradient, and Hessian times m of a sphere, capsule or torus."""
         # distance to the point (ring, clamp(z)) of the half plane, less the radius
         rho, e = polar(q)
         half_length = shapes[o + 2]
@@ -88,6 +89,7 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
 
     @ti.func
     def cylinder(shapes: ti.template(), o, q, m):
+        """Distance, gradient, and Hessian times m of a cylinder."""
         # the rectangle |rho| <= radius, |z| <= half length of the half plane
         rho, e = polar(q)
         a = rho - shapes[o + 1]
@@ -110,6 +112,7 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
 
     @ti.func
     def profile_solid(shapes: ti.template(), o, q, m):
+        """Distance, gradient, and Hessian times m of a polygon turned about z."""
         rho, e = polar(q)
         f, f_r, f_z, curvature = polygon.profile(shapes, o, rho, q[2])
         # Where walls are the nearest on the axis the direction to them is anyone's: no derivative of rounding errors.
@@ -122,6 +125,7 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
 
     @ti.func
     def box(shapes: ti.template(), o, q, m):
+        """Distance, gradient, and Hessian times m of a box with rounded edges."""
         # outside: |max(|q| - h, 0)|, Hessian (I - n n^T)/d over the axes beyond h; inside: the nearest face
         sign = vector([1, 1, 1])
         over = vector(0)
@@ -250,6 +254,7 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
 
     @ti.func
     def distance(shapes: ti.template(), o, q):
+        """Signed distance [m] and unit normal at q."""
         phi, gradient, _product = evaluate(shapes, o, q, vector(0), False)
         length = ti.sqrt(gradient.dot(gradient))
         normal = vector([0, 0, 1])
@@ -259,6 +264,7 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
 
     @ti.func
     def distance_adjoint(shapes: ti.template(), o, q, phi_bar, normal_bar):
+        """q_bar from the cotangents of distance and normal."""
         # q_bar = phi_bar gradient + (d normal / d q)^T normal_bar; all but the mesh have gradients of length one
         _phi, gradient, product = evaluate(shapes, o, q, normal_bar, True)
         return phi_bar * gradient + product

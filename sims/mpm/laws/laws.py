@@ -76,6 +76,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
 
     @ti.func
     def product_of_others(s, j):
+        """Product of all s_k but s_j."""
         p = fp(1.0)
         for k in ti.static(range(dim)):
             if k != j:
@@ -84,6 +85,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
 
     @ti.func
     def logarithms(s):
+        """(ln s_i)"""
         e = s
         for i in ti.static(range(dim)):
             e[i] = log(s[i])
@@ -206,6 +208,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
 
     @ti.func
     def respond(kind, F, U, s, V, L, law: ti.template(), dt):
+        """(stored F, tau) of the trial gradient F = U diag(s) V^T (see ``axes``) and the velocity gradient L."""
         stored = F
         tau = mat(0.0)
         if ti.static(has_direct):
@@ -235,6 +238,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
 
     @ti.func
     def respond_adjoint(kind, F, U, s, V, L, law: ti.template(), dt, stored_bar, tau_bar):
+        """(F_bar, L_bar, law_bar) of ``respond``."""
         F_bar = stored_bar
         L_bar = mat(0.0)
         law_bar = law_vec(0.0)
@@ -274,11 +278,13 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
 
     @ti.func
     def update(kind, F, L, law: ti.template(), dt):
+        """``respond`` of F, with its axes."""
         U, s, V = axes(kind, F)
         return respond(kind, F, U, s, V, L, law, dt)
 
     @ti.func
     def update_adjoint(kind, F, L, law: ti.template(), dt, stored_bar, tau_bar):
+        """``respond_adjoint`` of F, with its axes."""
         U, s, V = axes(kind, F)
         return respond_adjoint(kind, F, U, s, V, L, law, dt, stored_bar, tau_bar)
 

@@ -112,6 +112,7 @@ def rigid_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def to_world(R, w):
+        """R w; in 2-D the number w itself."""
         turned = w
         if ti.static(dim == 3):
             turned = R @ w
@@ -119,6 +120,7 @@ def rigid_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def to_body(R, w):
+        """R^T w; in 2-D the number w itself."""
         turned = w
         if ti.static(dim == 3):
             turned = R.transpose() @ w
@@ -147,28 +149,34 @@ def rigid_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def state_of(mem: ti.template(), row, p):
+        """Where particle p's state starts in a row."""
         h = ti.static(mem.integers)
         return (row * h[STATE] + h[at.state] + p * record) & FLOAT_MASK
 
     @ti.func
     def kept_of(mem: ti.template(), row, place):
+        """Where v* and axial(C*) of the rigid particle ``place`` are kept in a row."""
         h = ti.static(mem.integers)
         return (row * h[STATE] + h[at.state] + h[at.count] * record + place * kept_size) & FLOAT_MASK
 
     @ti.func
     def velocity_before(mem: ti.template(), row, place):
+        """v* of the rigid particle ``place`` in the substep that led to ``row``."""
         return load_vec(mem.frames, kept_of(mem, row, place))
 
     @ti.func
     def wide_vec(a: ti.template(), o):
+        """Vector at o in double precision."""
         return ti.cast(load_vec(a, o), wide)
 
     @ti.func
     def wide_mat(a: ti.template(), o):
+        """Matrix at o in double precision."""
         return ti.cast(stencil.load_mat(a, o), wide)
 
     @ti.func
     def rest(mem: ti.template(), place):
+        """Rest position X of the rigid particle ``place`` [m]."""
         return wide_vec(mem.constants, mem.integers[at.rigid_rest] + place * dim)
 
     @ti.func
@@ -233,6 +241,7 @@ def rigid_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def rotation(B):
+        """R = U W^T, the rotation nearest B = U diag(sigma) W^T."""
         U, _sigma, W = svd(B)
         return products.multiply_transposed(U, W)
 
@@ -326,11 +335,13 @@ def rigid_stage(setup: Setup) -> Stage:
 
     @ti.func
     def match(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """``project`` of bodies first to stop - 1."""
         for k in range(first, stop):
             rigid.project(mem, b, k, row_out)
 
     @ti.func
     def match_adjoint(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """``project_adjoint`` of bodies first to stop - 1."""
         for k in range(first, stop):
             rigid.project_adjoint(mem, b, k, row_in, row_out)
 

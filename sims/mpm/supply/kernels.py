@@ -37,11 +37,13 @@ def injector_stages(setup: Setup) -> Stages:
 
     @ti.func
     def partial_at(mem: ti.template(), b, c, j):
+        """Where member c's partial sums of injector j start."""
         h = ti.static(mem.integers)
         return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[inj.partial] + j * supply.P_SIZE
 
     @ti.func
     def effector_of(mem: ti.template(), j):
+        """Number of the effector that carries injector j."""
         return mem.integers[mem.integers[inj.effectors] + j]
 
     @ti.func
@@ -193,6 +195,7 @@ def injector_stages(setup: Setup) -> Stages:
 
     @ti.func
     def empty_sums(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Empties member c's partial sums of injectors first to stop - 1."""
         for j in range(first, stop):
             o = partial_at(mem, b, c, j)
             for k in range(o, o + supply.P_SIZE):
@@ -202,16 +205,19 @@ def injector_stages(setup: Setup) -> Stages:
 
     @ti.func
     def flows(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """``flow`` of all injectors."""
         for j in range((stop - first) * mem.integers[inj.count]):
             flow(mem, b, j, row_in, row_out, substep)
 
     @ti.func
     def flows_adjoint(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """``flow_adjoint`` of all injectors."""
         for j in range((stop - first) * mem.integers[inj.count]):
             flow_adjoint(mem, b, j, row_in, row_out, substep)
 
     @ti.func
     def emissions(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """``emit`` for entries first to stop - 1; a device has a record of failures for each particle."""
         for e in range(first, stop):
             record = c
             if ti.static(device):
@@ -220,6 +226,7 @@ def injector_stages(setup: Setup) -> Stages:
 
     @ti.func
     def emissions_adjoint(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """``emit_adjoint`` for entries first to stop - 1."""
         for e in range(first, stop):
             emit_adjoint(mem, b, c, e, row_in, row_out, substep)
 

@@ -59,6 +59,7 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def field_at(mem: ti.template(), b, k):
+        """First node of field k of world b."""
         h = ti.static(mem.integers)
         return h[at.fields] + (b * ti.static(field_count(dim)) + k) * h[at.nodes]
 
@@ -141,6 +142,7 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def store_vector(mem: ti.template(), b, n, v):
+        """Writes v to the vector field at node n."""
         place = field_at(mem, b, UNIT) + n
         for d in ti.static(range(dim)):
             mem.scratch[place + d * mem.integers[at.nodes]] = v[d]
@@ -155,6 +157,7 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def tension(mem: ti.template(), b):
+        """The surface tension gamma of world b [N/m]."""
         h = ti.static(mem.integers)
         return mem.parameters[b * h[PARAMETER] + h[at.surface_tension]]
 
@@ -170,6 +173,7 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def smooth_colour(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """c_s = S c and f(c_s), f(x) = 3 x^2 - 2 x^3 (1 from 1 on)."""
         c_s = mean(mem, colour_at(mem, b, 0), low, high, node, n)
         x = ti.min(c_s, fp(1.0))
         mem.scratch[field_at(mem, b, SMOOTH) + n] = c_s
@@ -183,17 +187,20 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def normal(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """q = g / sqrt(g.g + eps^2), g = D f(c_s)."""
         g = slope(mem, field_at(mem, b, PHASE), wide_low, wide_high, node, n)
         store_vector(mem, b, n, g / ti.sqrt(g.dot(g) + fp(EPSILON * EPSILON)))
 
     @ti.func
     def curvature(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """D . q and m = f'(c_s) D . q."""
         turn = divergence(mem, b, wide_low, wide_high, node, n)
         mem.scratch[field_at(mem, b, TURN) + n] = turn
         mem.scratch[field_at(mem, b, WORK) + n] = phase_slope(mem, b, n) * turn
 
     @ti.func
     def smooth_curvature(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """k = S m"""
         k = mean(mem, field_at(mem, b, WORK), wide_low, wide_high, node, n)
         mem.scratch[field_at(mem, b, CURVATURE) + n] = k
 
@@ -259,6 +266,7 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def is_liquid(mem: ti.template(), r, p):
+        """Whether particle p counts in the colour: liquid and active."""
         counts = True
         if ti.static(not only_liquid):
             counts = mem.integers[mem.integers[at.info] + 2 * p] == LIQUID
@@ -277,6 +285,7 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def scatter(mem: ti.template(), b, place, r, p):
+        """c_i += V w_i / cell^dim for the nodes of particle p."""
         if is_liquid(mem, r, p):
             h = ti.static(mem.integers)
             first, f = stencil.locate(mem, r * h[STATE] + h[at.state] + p * record)

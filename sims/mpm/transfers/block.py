@@ -86,25 +86,30 @@ def block_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def put_vec(a: ti.template(), l, v):
+        """Writes a vector to place l."""
         for d in ti.static(range(dim)):
             a[d][l] = v[d]
 
     @ti.func
     def put_mat(a: ti.template(), l, m):
+        """Writes a matrix to place l, row by row."""
         for d in ti.static(range(dim)):
             for k in ti.static(range(dim)):
                 a[dim * d + k][l] = m[d, k]
 
     @ti.func
     def take_vec(a: ti.template(), l):
+        """Vector at place l."""
         return ti.Vector([a[d][l] for d in ti.static(range(dim))])
 
     @ti.func
     def take_mat(a: ti.template(), l):
+        """Matrix at place l."""
         return ti.Matrix([[a[dim * d + k][l] for k in ti.static(range(dim))] for d in ti.static(range(dim))])
 
     @ti.func
     def take_column(a: ti.template(), l, k: ti.template()):
+        """Column k of the matrix at place l."""
         return ti.Vector([a[dim * d + k][l] for d in ti.static(range(dim))])
 
     @ti.func

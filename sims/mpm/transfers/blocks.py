@@ -46,6 +46,7 @@ def block_transfer_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def ordered(mem: ti.template(), b, i):
+        """The i-th particle in the order of the cells."""
         return mem.integers[mem.integers[at.order] + b * mem.integers[at.count] + i]
 
     @ti.func
@@ -152,6 +153,7 @@ def block_transfer_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def gather(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop, substep):
+        """Particles begin to stop - 1 of the order from the grid, to the next frame."""
         stride_i, stride_j = strides(mem)
         room = block.room(mem)
         i_next = begin
@@ -206,6 +208,8 @@ def block_transfer_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def scatter_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop):
+        """Cotangents of particles begin to stop - 1 at this frame from those of the next (in place) and the nodes'
+        velocities and cotangents; see ``send_adjoint``."""
         twin = mem.integers[TWIN]
         stride_i, stride_j = strides(mem)
         room = block.room(mem)

@@ -66,6 +66,7 @@ def point_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def parameters_of(mem: ti.template(), b, p):
+        """Where particle p's parameters start."""
         h = ti.static(mem.integers)
         return (b * h[PARAMETER] + h[at.properties] + p * parameters) & FLOAT_MASK
 
@@ -226,6 +227,7 @@ def point_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def mass_adjoint(v, C, sum_m, sum_q, A_bar):
+        """m_bar = v . sum w q + C : A_bar + sum w m_bar"""
         mass_bar = v.dot(sum_q) + sum_m
         for j in ti.static(range(dim)):
             for k in ti.static(range(dim)):
@@ -247,6 +249,7 @@ def point_functions(setup: Setup) -> SimpleNamespace:
         mem: ti.template(), b, c, p, density_bar, young_bar, nu_bar, law_bar: ti.template(), signal, strength, tension,
         fibre_bar,
     ):  # fmt: skip
+        """Adds cotangents to those of particle p's parameters; that of its activation to member c's partial sums."""
         h = ti.static(mem.integers)
         own = ti.static(mem.parameter_adjoint)
         q = parameters_of(mem, b, p)
