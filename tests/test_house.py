@@ -103,9 +103,9 @@ def test_every_taichi_function_says_what_it_computes():
 def test_a_taichi_function_without_a_docstring_is_found(tmp_path):
     file = tmp_path / "kernels.py"
     file.write_text(
-        "@ti.func\ndef said(x):\n    \"\"\"2 x\"\"\"\n    return 2 * x\n\n"
+        '@ti.func\ndef said(x):\n    """2 x"""\n    return 2 * x\n\n'
         "def factory():\n    @ti.func\n    def silent(x):\n        # no docstring\n        return x\n\n"
-        "    @ti.kernel\n    def blank():\n        \"\"\" \"\"\"\n\n    def host(x):\n        return x\n"
+        '    @ti.kernel\n    def blank():\n        """ """\n\n    def host(x):\n        return x\n'
     )
     assert undocumented_functions(file) == ["kernels.py:silent", "kernels.py:blank"]
 
