@@ -43,22 +43,14 @@ def onset_function(fp: Any) -> Any:
 
 
 @cache
-def rod_contact_functions(setup: Setup) -> SimpleNamespace:
-    """Taichi functions of one floating-point type for effectors of the given kinds of shapes.
-
-    ``push(mem, b, row, j, x_o, z)``: force of effector j (pose of frame row ``row``) on a vertex that moves from x_o to
-    z [N], and minus its derivative with respect to z.  ``potential``: see there.  ``push_adjoint(mem, b, row, j, x_o,
-    z, a)``: adds the cotangents of a.force to pose, twist, friction and contact stiffness, returns that of x_o.
-    """
+def surface_functions(setup: Setup) -> SimpleNamespace:
+    """``look`` and ``reach``: where the surface of an effector is, seen from a vertex, and whether it is near."""
     at, fp, kinds = setup.at, setup.fp, setup.shape_kinds
     eff: Any = setup.eff
-    vec3 = ti.types.vector(3, fp)
-    mat3 = ti.types.matrix(3, 3, fp)
     rotation = rotation_functions(fp)
     access = access_functions(fp)
-    load3, load4, add3 = access.load3, access.load4, access.add3
+    load3, load4 = access.load3, access.load4
     shapes = shape_functions(fp, kinds)
-    onset = onset_function(fp)
 
     @ti.func
     def numbers(mem: ti.template()):
@@ -88,6 +80,29 @@ def rod_contact_functions(setup: Setup) -> SimpleNamespace:
         limit += mem.constants[numbers(mem) + places.RADIUS] + mem.constants[numbers(mem) + places.ONSET]
         limit += ti.sqrt(move.dot(move))
         return arm.dot(arm) < limit * limit
+
+    return SimpleNamespace(numbers=numbers, look=look, reach=reach)
+
+
+@cache
+def rod_contact_functions(setup: Setup) -> SimpleNamespace:
+    """Taichi functions of one floating-point type for effectors of the given kinds of shapes.
+
+    ``push(mem, b, row, j, x_o, z)``: force of effector j (pose of frame row ``row``) on a vertex that moves from x_o to
+    z [N], and minus its derivative with respect to z.  ``potential``: see there.  ``push_adjoint(mem, b, row, j, x_o,
+    z, a)``: adds the cotangents of a.force to pose, twist, friction and contact stiffness, returns that of x_o.
+    """
+    at, fp, kinds = setup.at, setup.fp, setup.shape_kinds
+    eff: Any = setup.eff
+    vec3 = ti.types.vector(3, fp)
+    mat3 = ti.types.matrix(3, 3, fp)
+    rotation = rotation_functions(fp)
+    access = access_functions(fp)
+    load3, add3 = access.load3, access.add3
+    shapes = shape_functions(fp, kinds)
+    onset = onset_function(fp)
+    surface_of = surface_functions(setup)
+    numbers, look, reach = surface_of.numbers, surface_of.look, surface_of.reach
 
     @ti.func
     def push(mem: ti.template(), b, row, j, x_o, z):

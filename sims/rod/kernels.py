@@ -1,6 +1,7 @@
 """One implicit step of a rod: clamps, Newton iteration, new velocities, strains and history; and its adjoint."""
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.failures import NOT_CONVERGED, NOT_FINITE
@@ -21,15 +22,12 @@ PATIENCE = 6
 
 
 @cache
-def rod_stages(setup: Setup) -> Stages:
-    """An implicit step of a rod, and its adjoint. One thread of each world does it."""
-    at, fp, has_effectors, has_self_contact = setup.at, setup.fp, setup.eff is not None, setup.has_self_contact
-    eff: Any = setup.eff
-    report = report_function(at.part)
+def newton_functions(setup: Setup) -> SimpleNamespace:
+    """``predict``: the first guess of a step.  ``iterate``: Newton's iteration from there."""
+    at, fp, has_effectors = setup.at, setup.fp, setup.eff is not None
     rod = assembly_functions(setup)
     clamps = clamp_functions(setup)
     potential = potential_functions(setup).potential
-    step_adjoint = adjoint_functions(setup).step_adjoint
     joint, tree = rod.joint, rod.tree
     # Newton's iteration ends with a move below this share of an edge: the next would be its square. The derivative lags
     # one move behind: with friction, which turns within FRICTION_SPEED x DT, f64 needs this much to know it to 1e-6.
@@ -148,6 +146,17 @@ def rod_stages(setup: Setup) -> Stages:
                         exact = 1
         return cause
 
+    return SimpleNamespace(predict=predict, iterate=iterate)
+
+
+@cache
+def ending_functions(setup: Setup) -> SimpleNamespace:
+    """``conclude``: what follows from the new positions.  ``torn`` and ``folded``: what has gone wrong."""
+    at, fp, has_effectors = setup.at, setup.fp, setup.eff is not None
+    eff: Any = setup.eff
+    rod = assembly_functions(setup)
+    tree = rod.tree
+
     @ti.func
     def conclude(mem: ti.template(), b, r_in, r_out, second):
         """Velocities, strains and history of the new state."""
@@ -201,6 +210,20 @@ def rod_stages(setup: Setup) -> Stages:
                 if s.dot(s) < 2 * fp(FLAT_OPENING):
                     result = p
         return result
+
+    return SimpleNamespace(conclude=conclude, torn=torn, folded=folded)
+
+
+@cache
+def rod_stages(setup: Setup) -> Stages:
+    """An implicit step of a rod, and its adjoint. One thread of each world does it."""
+    at, has_self_contact = setup.at, setup.has_self_contact
+    report = report_function(at.part)
+    rod = assembly_functions(setup)
+    newton, ending = newton_functions(setup), ending_functions(setup)
+    predict, iterate = newton.predict, newton.iterate
+    conclude, torn, folded = ending.conclude, ending.torn, ending.folded
+    step_adjoint = adjoint_functions(setup).step_adjoint
 
     @ti.func
     def one_step(mem: ti.template(), b, c, r_in, r_out, substep):

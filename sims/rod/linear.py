@@ -15,22 +15,10 @@ from pliant.sims.runtime import ti
 
 
 @cache
-def tree_functions(setup: Setup) -> SimpleNamespace:
-    """Taichi functions of one floating-point type. ``work`` is where a world's working memory starts.
-
-    ``entry(work, i, k)``: place of entry k of node i.  ``is_free(mem, i)``, ``turns_freely(mem, i)``: whether the
-    vertex of node i, and its edge about itself, are unknowns.
-    ``solve(mem, work, region)``: factor the system in the given region of the records, in place, and replace its
-    right-hand side by the solution; rows and columns of what is held are left out and their solution is zero. Returns
-    whether all pivots were positive (1 or 0).
-    ``solve_again(mem, work, region, sides)``: once the region is factored, replaces three more right-hand sides by
-    their solutions: entry d of node i of the three lies at sides + 12 i + 3 d.
-    """
+def unknown_functions(setup: Setup) -> SimpleNamespace:
+    """Where the unknowns of a node are in the system, and which of them are held. ``work`` is where a world's working
+    memory starts."""
     at, fp = setup.at, setup.fp
-    access = access_functions(fp)
-    # A pivot smaller than this share of its diagonal entry belongs to a motion without stiffness or inertia (a straight
-    # free rod that spins about itself); that unknown is left alone.
-    singular = 1e-11 if fp is ti.f64 else 1e-6
 
     @ti.func
     def entry(work, i, k):
@@ -88,6 +76,31 @@ def tree_functions(setup: Setup) -> SimpleNamespace:
                             mem.scratch[o + places.RIGHT + d] = fp(0.0)
                 if node >= 0:
                     node = h[h[at.parents] + node]
+
+    return SimpleNamespace(
+        entry=entry, is_free=is_free, turns_freely=turns_freely, place=place, leave_out_held=leave_out_held
+    )
+
+
+@cache
+def tree_functions(setup: Setup) -> SimpleNamespace:
+    """Taichi functions of one floating-point type. ``work`` is where a world's working memory starts.
+
+    ``entry(work, i, k)``: place of entry k of node i.  ``is_free(mem, i)``, ``turns_freely(mem, i)``: whether the
+    vertex of node i, and its edge about itself, are unknowns.
+    ``solve(mem, work, region)``: factor the system in the given region of the records, in place, and replace its
+    right-hand side by the solution; rows and columns of what is held are left out and their solution is zero. Returns
+    whether all pivots were positive (1 or 0).
+    ``solve_again(mem, work, region, sides)``: once the region is factored, replaces three more right-hand sides by
+    their solutions: entry d of node i of the three lies at sides + 12 i + 3 d.
+    """
+    at, fp = setup.at, setup.fp
+    access = access_functions(fp)
+    # A pivot smaller than this share of its diagonal entry belongs to a motion without stiffness or inertia (a straight
+    # free rod that spins about itself); that unknown is left alone.
+    singular = 1e-11 if fp is ti.f64 else 1e-6
+    unknowns = unknown_functions(setup)
+    entry, place, leave_out_held = unknowns.entry, unknowns.place, unknowns.leave_out_held
 
     @ti.func
     def eliminate(mem: ti.template(), o, op, og, blocks):
@@ -226,7 +239,11 @@ def tree_functions(setup: Setup) -> SimpleNamespace:
                 access.store3(a, sides + 12 * i + 3 * r, total)
 
     return SimpleNamespace(
-        entry=entry, is_free=is_free, turns_freely=turns_freely, solve=solve, solve_again=solve_again
+        entry=entry,
+        is_free=unknowns.is_free,
+        turns_freely=unknowns.turns_freely,
+        solve=solve,
+        solve_again=solve_again,
     )
 
 
