@@ -20,14 +20,13 @@ NODE_THREADS = 1 << 15
 
 
 @cache
-def box_functions(setup: Setup) -> SimpleNamespace:
-    """Boxes of nodes: ``find``, the bodies that find them, ``own`` and ``whole`` (mem, b, c) -> low, high; and
-    ``over(box, visit)``: a body's function that calls visit(mem, b, c, row_in, low, high, node, n) for the n-th node.
-    """
+def member_boxes(setup: Setup) -> SimpleNamespace:
+    """The boxes themselves: ``reset`` and ``grow`` find them. ``own`` and ``whole`` (mem, b, c) -> low, high: that of a
+    member, and that of all."""
     at, dim, inj, device = setup.at, setup.dim, setup.inj, setup.device
     has_supply = inj is not None
     ivec = ti.types.vector(dim, ti.i32)
-    record, last = places.record_size(dim), dim - 1
+    record = places.record_size(dim)
     stencil = stencil_functions(setup)
     activity: Any = activity_functions(setup) if inj else None
 
@@ -113,6 +112,27 @@ def box_functions(setup: Setup) -> SimpleNamespace:
             high = ti.max(high, one_high)
         return low, high
 
+    return SimpleNamespace(
+        ordered=ordered,
+        base_of_particle=base_of_particle,
+        grid_at=grid_at,
+        own=own,
+        whole=whole,
+        reset=reset,
+        grow=grow,
+    )
+
+
+@cache
+def box_functions(setup: Setup) -> SimpleNamespace:
+    """Boxes of nodes: ``find``, the passes that find them, ``own`` and ``whole`` (mem, b, c) -> low, high; and
+    ``over(box, visit)``: a pass's function that calls visit(mem, b, c, row_in, low, high, node, n) for the n-th node.
+    """
+    at, dim, device = setup.at, setup.dim, setup.device
+    last = dim - 1
+    stencil, members = stencil_functions(setup), member_boxes(setup)
+    own, whole = members.own, members.whole
+
     @ti.func
     def volume(low, high):
         """Number of nodes of a box."""
@@ -151,7 +171,7 @@ def box_functions(setup: Setup) -> SimpleNamespace:
         return ti.min(mem.integers[at.nodes], NODE_THREADS)
 
     def over(box: Any, visit: Any) -> Any:
-        """The function of a body that visits nodes first..stop-1 of a box, row by row."""
+        """A pass's function that visits nodes first to stop - 1 of a box, row by row."""
 
         @ti.func
         def run(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -169,9 +189,9 @@ def box_functions(setup: Setup) -> SimpleNamespace:
         return run
 
     def clearing(array: str, place: Any, copies: Any, zero: Any) -> Any:
-        """The function of a body that empties member c's box, in ``copies(mem, row_in)`` (first, stop) of an array.
+        """A pass's function that empties member c's box in some copies of an array.
 
-        place: (mem, b, c, k) -> where the grid begins in copy k.
+        copies: (mem, row_in) -> (first, stop), which copies.  place: (mem, b, c, k) -> where the grid begins in copy k.
         """
 
         @ti.func
@@ -193,15 +213,11 @@ def box_functions(setup: Setup) -> SimpleNamespace:
 
         return run
 
-    find = [Pass(grow, at.count, waits=False)]
+    find = [Pass(members.grow, at.count, waits=False)]
     if device:
-        find.insert(0, Pass(reset))
+        find.insert(0, Pass(members.reset))
     return SimpleNamespace(
-        ordered=ordered,
-        base_of_particle=base_of_particle,
-        grid_at=grid_at,
-        own=own,
-        whole=whole,
+        **vars(members),
         volume=volume,
         node_at=node_at,
         count_own=count_own,
@@ -210,6 +226,4 @@ def box_functions(setup: Setup) -> SimpleNamespace:
         over=over,
         clearing=clearing,
         find=find,
-        reset=reset,
-        grow=grow,
     )

@@ -2,6 +2,7 @@
 
 from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 from pliant.sims.math.access import access_functions
 from pliant.sims.mpm.places import Setup
@@ -13,18 +14,9 @@ small is added, so that neighbouring floats have one address computation in comm
 
 
 @cache
-def stencil_functions(setup: Setup) -> SimpleNamespace:
-    """Functions shared by all transfers; ``atomic`` says that threads may share a node (a GPU).
-
-    A stencil has three nodes along each axis. Loops go over ``i`` (first axis) and ``j`` (second axis of three; a
-    single pass in 2-D) and are unrolled along the last axis, whose nodes lie next to each other in memory. They run
-    ``rows`` times, which is known at run time only, and step from row to row by ``step_node``; otherwise LLVM unrolls
-    or vectorises them into gathers of single floats, which run slower and take twice as long to compile.
-    """
-    at, dim, fp, atomic = setup.at, setup.dim, setup.fp, setup.device
-    vec = ti.types.vector(dim, fp)
-    mat = ti.types.matrix(dim, dim, fp)
-    wmat = ti.types.matrix(3, dim, fp)
+def vector_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
+    """Vectors (dim,) and matrices (dim, dim) in flat arrays, vectors in the lanes of a node, products of small ones;
+    ``atomic``: threads may share a node (a GPU)."""
     add = access_functions(fp, atomic).add
 
     @ti.func
@@ -101,6 +93,36 @@ def stencil_functions(setup: Setup) -> SimpleNamespace:
     def column(m, j: ti.template()):
         """Column j of m."""
         return ti.Vector([m[i, j] for i in ti.static(range(dim))])
+
+    return SimpleNamespace(
+        add=add,
+        load_vec=load_vec,
+        load_mat=load_mat,
+        store_vec=store_vec,
+        store_mat=store_mat,
+        add_narrow=add_narrow,
+        widen=widen,
+        narrow=narrow,
+        apply=apply,
+        apply_transposed=apply_transposed,
+        one_plus=one_plus,
+        column=column,
+    )
+
+
+@cache
+def stencil_functions(setup: Setup) -> SimpleNamespace:
+    """Functions shared by all transfers: those of ``vector_functions``, and stencils.
+
+    A stencil has three nodes along each axis. Loops go over ``i`` (first axis) and ``j`` (second axis of three; a
+    single pass in 2-D) and are unrolled along the last axis, whose nodes lie next to each other in memory. They run
+    ``rows`` times, which is known at run time only, and step from row to row by ``step_node``; otherwise LLVM unrolls
+    or vectorises them into gathers of single floats, which run slower and take twice as long to compile.
+    """
+    at, dim, fp = setup.at, setup.dim, setup.fp
+    wmat = ti.types.matrix(3, dim, fp)
+    vectors = vector_functions(dim, fp, setup.device)
+    load_vec = vectors.load_vec
 
     @ti.func
     def base_of(mem: ti.template(), xi):
@@ -190,4 +212,16 @@ def stencil_functions(setup: Setup) -> SimpleNamespace:
             w[2, d] = f[d] - fp(0.5)
         return w
 
-    return SimpleNamespace(**{name: value for name, value in locals().items() if hasattr(value, "_is_taichi_function")})
+    return SimpleNamespace(
+        **vars(vectors),
+        base_of=base_of,
+        is_inside=is_inside,
+        index=index,
+        holds=holds,
+        locate=locate,
+        strides=strides,
+        rows=rows,
+        step_node=step_node,
+        weights=weights,
+        weight_slopes=weight_slopes,
+    )

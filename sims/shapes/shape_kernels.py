@@ -27,19 +27,16 @@ ROUND, CYLINDER, BOX, HALF_SPACE, MESH, PROFILE = KINDS = tuple(range(6))
 RECORD_SIZE = 16
 
 
+def flatness(fp) -> float:
+    """Length of a gradient below which it has no direction."""
+    return 1e-12 if fp == ti.f32 else 1e-30
+
+
 @functools.cache
-def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
-    """Taichi functions of one floating-point type (ti.f32 or ti.f64) for the ``kinds`` of shapes that occur.
-
-    ``shapes`` is a flat array (``ti.template()``), ``o`` where the shape's record begins, ``q`` (3,) a point in the
-    frame of the shape [m]. Returns a namespace with
-
-    ``distance(shapes, o, q) -> (phi, normal)``: signed distance [m] and its gradient, scaled to length one.
-
-    ``distance_adjoint(shapes, o, q, phi_bar, normal_bar) -> q_bar``.
-    """
+def solid_functions(fp) -> SimpleNamespace:
+    """``round_solid``, ``cylinder``, ``profile_solid`` and ``box``: (shapes, o, q, m) -> (distance, its gradient, its
+    Hessian times m)."""
     vector = ti.types.vector(3, fp)
-    flat = 1e-12 if fp == ti.f32 else 1e-30  # a gradient below this has no direction
     polygon = profile_functions(fp)
 
     @ti.func
@@ -153,6 +150,16 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
                 gradient[2] = sign[2]
         return phi - shapes[o + 4], gradient, product
 
+    return SimpleNamespace(round_solid=round_solid, cylinder=cylinder, profile_solid=profile_solid, box=box)
+
+
+@functools.cache
+def spline_function(fp):
+    """``spline(shapes, o, q, m, second)``: distance of a mesh, its gradient and, if ``second``, the adjoint of the
+    normal applied to m."""
+    vector = ti.types.vector(3, fp)
+    flat = flatness(fp)
+
     @ti.func
     def spline(shapes: ti.template(), o, q, m, second: ti.template()):
         """Quadratic B-spline; outside its grid the value at the nearest border point plus the distance to that."""
@@ -227,6 +234,26 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
             if far > 0:
                 product += ((1 - free) * g_bar - e * e.dot(g_bar)) / far
         return phi, gradient, product
+
+    return spline
+
+
+@functools.cache
+def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
+    """Taichi functions of one floating-point type (ti.f32 or ti.f64) for the ``kinds`` of shapes that occur.
+
+    ``shapes`` is a flat array (``ti.template()``), ``o`` where the shape's record begins, ``q`` (3,) a point in the
+    frame of the shape [m]. Returns a namespace with
+
+    ``distance(shapes, o, q) -> (phi, normal)``: signed distance [m] and its gradient, scaled to length one.
+
+    ``distance_adjoint(shapes, o, q, phi_bar, normal_bar) -> q_bar``.
+    """
+    vector = ti.types.vector(3, fp)
+    flat = flatness(fp)
+    solids, spline = solid_functions(fp), spline_function(fp)
+    round_solid, cylinder = solids.round_solid, solids.cylinder
+    profile_solid, box = solids.profile_solid, solids.box
 
     @ti.func
     def evaluate(shapes: ti.template(), o, q, m, second: ti.template()):

@@ -50,24 +50,21 @@ def in_stretches(kinds: tuple[int, ...]) -> bool:
     return any(FIXED_COROTATED <= kind <= SAND for kind in kinds)
 
 
-@cache
-def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
-    """``update`` and ``update_adjoint`` for the materials ``kinds`` (sorted) that a scene contains.
+def yielding(kinds: tuple[int, ...]) -> tuple[int, ...]:
+    """Those of these materials that yield."""
+    return tuple(kind for kind in kinds if kind in (VON_MISES, VISCOPLASTIC, SAND))
 
-    update(kind, F, L, law, dt) -> (stored F, tau); update_adjoint(kind, F, L, law, dt, stored_bar, tau_bar) -> (F_bar,
-    L_bar, law_bar), with L the velocity gradient and ``law`` the vector of the particle's constants (``MU``,
-    ``LAMBDA``, ... in ``yielding.py``). Who needs both decomposes F once: axes(kind, F) -> (U, sigma, V), then
-    respond(kind, F, U, sigma, V, L, law, dt) and respond_adjoint likewise.
-    """
+
+@cache
+def principal_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
+    """The laws in principal stretches s (dim,): ``principal(kind, s, law, dt) -> (t, g)``, principal Kirchhoff stresses
+    and the stretches that are stored, and ``principal_derivative``."""
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
     law_vec = ti.types.vector(law_size(kinds), fp)
-    has_direct, has_liquid = NEO_HOOKEAN in kinds, LIQUID in kinds
-    yields = tuple(kind for kind in kinds if kind in (VON_MISES, VISCOPLASTIC, SAND))
+    yields = yielding(kinds)
     in_log_strain = HENCKY in kinds or len(yields) > 0
-    decomposes = in_stretches(kinds)
     limit: Any = yield_functions(dim, fp, kinds) if yields else None
-    liquid: Any = liquid_functions(dim, fp, law_size(kinds)) if has_liquid else None
 
     @ti.func
     def is_in_stretches(kind):
@@ -187,6 +184,28 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
                 law_bar[LAMBDA] += bearing * t_bar.sum() * trace
         return slope_t, slope_g, law_bar
 
+    return SimpleNamespace(
+        is_in_stretches=is_in_stretches, principal=principal, principal_derivative=principal_derivative
+    )
+
+
+@cache
+def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
+    """``update`` and ``update_adjoint`` for the materials ``kinds`` (sorted) that a scene contains.
+
+    update(kind, F, L, law, dt) -> (stored F, tau); update_adjoint(kind, F, L, law, dt, stored_bar, tau_bar) -> (F_bar,
+    L_bar, law_bar), with L the velocity gradient and ``law`` the vector of the particle's constants (``MU``,
+    ``LAMBDA``, ... in ``yielding.py``). Who needs both decomposes F once: axes(kind, F) -> (U, sigma, V), then
+    respond(kind, F, U, sigma, V, L, law, dt) and respond_adjoint likewise.
+    """
+    vec = ti.types.vector(dim, fp)
+    mat = ti.types.matrix(dim, dim, fp)
+    law_vec = ti.types.vector(law_size(kinds), fp)
+    has_direct, has_liquid = NEO_HOOKEAN in kinds, LIQUID in kinds
+    yields, decomposes = yielding(kinds), in_stretches(kinds)
+    liquid: Any = liquid_functions(dim, fp, law_size(kinds)) if has_liquid else None
+    laws = principal_functions(dim, fp, kinds)
+    is_in_stretches, principal, principal_derivative = laws.is_in_stretches, laws.principal, laws.principal_derivative
     iso = isotropic_functions(dim, fp)
     products = product_functions(dim, fp)
     svd = svd_functions(dim, fp).svd

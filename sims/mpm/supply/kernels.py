@@ -1,6 +1,7 @@
 """Taichi functions of injectors: flow, emission, each with its adjoint."""
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.failures import LEFT_DOMAIN
@@ -19,21 +20,14 @@ from pliant.sims.runtime import ti
 
 
 @cache
-def injector_stages(setup: Setup) -> Stages:
-    """What injectors do: their flow, and the emission of what has come out."""
-    at, dim, fp, atomic = setup.at, setup.dim, setup.fp, setup.device
+def nozzle_functions(setup: Setup) -> SimpleNamespace:
+    """Where injectors keep things, and the jet of a particle that comes out."""
+    dim, fp = setup.dim, setup.fp
     inj: Any = setup.inj
     eff: Any = setup.eff
     vec3 = ti.types.vector(3, fp)
-    access = access_functions(fp, atomic)
-    load3, load4, add, add3 = access.load3, access.load4, access.add, access.add3
-    rotation = rotation_functions(fp)
-    report = report_function(inj.part)
-    activity, stencil = activity_functions(setup), stencil_functions(setup)
-    injected_at = activity.injected_at
-    size = places.record_size(dim)
-    device = setup.device
-    V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
+    load3 = access_functions(fp, setup.device).load3
+    injected_at = activity_functions(setup).injected_at
 
     @ti.func
     def partial_at(mem: ti.template(), b, c, j):
@@ -95,6 +89,21 @@ def injector_stages(setup: Setup) -> Stages:
             time = s * pace
         return time, pace
 
+    return SimpleNamespace(
+        partial_at=partial_at, effector_of=effector_of, twist_at=twist_at, widen=widen, jet=jet, since=since
+    )
+
+
+@cache
+def flow_functions(setup: Setup) -> SimpleNamespace:
+    """``flow`` and ``flow_adjoint`` of an injector."""
+    fp = setup.fp
+    inj: Any = setup.inj
+    eff: Any = setup.eff
+    injected_at = activity_functions(setup).injected_at
+    nozzle = nozzle_functions(setup)
+    partial_at, effector_of, twist_at = nozzle.partial_at, nozzle.effector_of, nozzle.twist_at
+
     @ti.func
     def flow(mem: ti.template(), b, j, r_in, r_out, substep):
         """W' = W + dt Q of injector j, whole quanta taken out of the remainder."""
@@ -126,6 +135,23 @@ def injector_stages(setup: Setup) -> Stages:
             for d in range(supply.P_SIZE):
                 mem.scratch[o + d] = fp(0.0)
         mem.control_adjoint[q] = mem.control_adjoint[q] + mem.constants[DT] * mem.adjoint[w]
+
+    return SimpleNamespace(flow=flow, flow_adjoint=flow_adjoint)
+
+
+@cache
+def emission_functions(setup: Setup) -> SimpleNamespace:
+    """``emit`` and ``emit_adjoint`` of a particle."""
+    at, dim, fp = setup.at, setup.dim, setup.fp
+    inj: Any = setup.inj
+    access = access_functions(fp, setup.device)
+    load3, load4, add, add3 = access.load3, access.load4, access.add, access.add3
+    rotation = rotation_functions(fp)
+    report = report_function(inj.part)
+    activity, stencil, nozzle = activity_functions(setup), stencil_functions(setup), nozzle_functions(setup)
+    partial_at, widen, jet, since = nozzle.partial_at, nozzle.widen, nozzle.jet, nozzle.since
+    size = places.record_size(dim)
+    V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
 
     @ti.func
     def emit(mem: ti.template(), b, c, record, e, r_in, r_out, substep):
@@ -192,6 +218,18 @@ def injector_stages(setup: Setup) -> Stages:
             own = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.partial]  # the solver's, of gravity
             for d in ti.static(range(dim)):
                 add(mem.scratch, own + d, fp(0.5) * time * (time + dt) * x_bar[d] + time * v_bar[d])
+
+    return SimpleNamespace(emit=emit, emit_adjoint=emit_adjoint)
+
+
+@cache
+def injector_stages(setup: Setup) -> Stages:
+    """What injectors do: their flow, and the emission of what has come out."""
+    fp, device = setup.fp, setup.device
+    inj: Any = setup.inj
+    partial_at = nozzle_functions(setup).partial_at
+    flow, flow_adjoint = flow_functions(setup).flow, flow_functions(setup).flow_adjoint
+    emit, emit_adjoint = emission_functions(setup).emit, emission_functions(setup).emit_adjoint
 
     @ti.func
     def empty_sums(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
