@@ -13,11 +13,11 @@ from pliant.sims.runtime import ti
 
 
 @cache
-def order_bodies(setup: Setup) -> list[Pass]:
-    """What comes before the first substep: partial sums are emptied, particles are sorted.
+def order_passes(setup: Setup) -> list[Pass]:
+    """Passes before the first substep: partial sums are emptied, particles are sorted.
 
-    One member sorts them, by a stable counting sort. On a device all threads do: there the cells come in the order in
-    which threads claim their stretches.
+    One member sorts them, by a stable counting sort. On a device all threads do, and cells come in the order in which
+    threads claim places for them.
     """
     at, dim, fp = setup.at, setup.dim, setup.fp
     index = stencil_functions(setup).index
@@ -64,7 +64,7 @@ def order_bodies(setup: Setup) -> list[Pass]:
 
     @ti.func
     def take_as_they_come(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Any order, for the box of all particles to be found; and no place of the true one is taken yet."""
+        """Particles in any order, so that the box around all of them can be found; no place of the order is claimed."""
         h = ti.static(mem.integers)
         for p in range(first, stop):
             h[h[at.order] + b * h[at.count] + p] = p

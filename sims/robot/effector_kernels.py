@@ -30,7 +30,7 @@ REACH = 30.0
 
 @cache
 def access_to(eff: Entries, fp: Any) -> SimpleNamespace:
-    """Where effector j sums up and where its twist is."""
+    """Where the partial sums and the twist of an effector are."""
     vec3 = ti.types.vector(3, fp)
     load3 = access_functions(fp).load3
 
@@ -194,7 +194,7 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
 
 @cache
 def motion_functions(eff: Entries, fp: Any) -> SimpleNamespace:
-    """What the passes of the part do: poses, forces, and the cotangents that the nodes in contact have left."""
+    """What the passes of the part do: poses, forces, and sums of the cotangents that contact has left."""
     rotation = rotation_functions(fp)
     load4 = access_functions(fp).load4
     own = access_to(eff, fp)
@@ -289,7 +289,7 @@ def motion_functions(eff: Entries, fp: Any) -> SimpleNamespace:
 
 @cache
 def effector_stages(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], device: bool) -> Stages:
-    """Poses are integrated first, and their cotangents last, when the nodes in contact have left their shares."""
+    """Poses are integrated first. In reverse they come last: all that is in contact has added to their cotangents."""
     own = motion_functions(eff, fp)
     return Stages(
         substep=[Stage([Pass(own.integrate, eff.count)], [Pass(own.integrate_adjoint, eff.count)])],

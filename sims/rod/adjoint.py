@@ -264,7 +264,7 @@ def adjoint_functions(setup: Setup) -> SimpleNamespace:
     rod = assembly_functions(setup)
     tree = rod.tree
     multiplier, through_edges, vertices = multiplier_functions(setup), edge_adjoints(setup), vertex_adjoints(setup)
-    sow, solve = multiplier.sow, multiplier.solve
+    seed, solve = multiplier.seed, multiplier.solve
     edges, frames = through_edges.edges, through_edges.frames
     first_strains, old_directors = through_edges.first_strains, through_edges.old_directors
 
@@ -274,7 +274,7 @@ def adjoint_functions(setup: Setup) -> SimpleNamespace:
         h = ti.static(mem.integers)
         old, new, _params, work = rod.starts(mem, b, r_in, r_out)
         second = rod.is_second_order(mem, r_in)
-        sow(mem, b, r_in, r_out, second)
+        seed(mem, b, r_in, r_out, second)
         rod.assemble(mem, b, r_in, r_out, second, 1, True)
         solve(mem, b, work)
         if ti.static(has_self_contact):

@@ -44,7 +44,7 @@ def onset_function(fp: Any) -> Any:
 
 @cache
 def surface_functions(setup: Setup) -> SimpleNamespace:
-    """``look`` and ``reach``: where the surface of an effector is, seen from a vertex, and whether it is near."""
+    """``gap_at`` and ``is_near``: where the surface of an effector is, seen from a vertex, and whether it is near."""
     at, fp, kinds = setup.at, setup.fp, setup.shape_kinds
     eff: Any = setup.eff
     rotation = rotation_functions(fp)
@@ -58,7 +58,7 @@ def surface_functions(setup: Setup) -> SimpleNamespace:
         return mem.integers[at.numbers]
 
     @ti.func
-    def look(mem: ti.template(), row, j, x_o):
+    def gap_at(mem: ti.template(), row, j, x_o):
         """Distance of x_o's surface from effector j, its normal, and what they come from."""
         h = ti.static(mem.integers)
         pose = row * h[STATE] + h[eff.pose] + j * POSE
@@ -70,7 +70,7 @@ def surface_functions(setup: Setup) -> SimpleNamespace:
         return phi - mem.constants[numbers(mem) + places.RADIUS], local_normal, q, R, arm
 
     @ti.func
-    def reach(mem: ti.template(), row, j, x_o, z):
+    def is_near(mem: ti.template(), row, j, x_o, z):
         """Whether effector j can touch at all: x_o, and with it z, against its bounding ball."""
         h = ti.static(mem.integers)
         pose = row * h[STATE] + h[eff.pose] + j * POSE
@@ -81,7 +81,7 @@ def surface_functions(setup: Setup) -> SimpleNamespace:
         limit += ti.sqrt(move.dot(move))
         return arm.dot(arm) < limit * limit
 
-    return SimpleNamespace(numbers=numbers, look=look, reach=reach)
+    return SimpleNamespace(numbers=numbers, gap_at=gap_at, is_near=is_near)
 
 
 @cache
@@ -102,7 +102,7 @@ def rod_contact_functions(setup: Setup) -> SimpleNamespace:
     shapes = shape_functions(fp, kinds)
     onset = onset_function(fp)
     surface_of = surface_functions(setup)
-    numbers, look, reach = surface_of.numbers, surface_of.look, surface_of.reach
+    numbers, gap_at, is_near = surface_of.numbers, surface_of.gap_at, surface_of.is_near
 
     @ti.func
     def push(mem: ti.template(), b, row, j, x_o, z):
@@ -110,8 +110,8 @@ def rod_contact_functions(setup: Setup) -> SimpleNamespace:
         h = ti.static(mem.integers)
         force = vec3(0)
         stiffness = mat3(0)
-        if reach(mem, row, j, x_o, z):
-            gap, local_normal, _q, R, arm = look(mem, row, j, x_o)
+        if is_near(mem, row, j, x_o, z):
+            gap, local_normal, _q, R, arm = gap_at(mem, row, j, x_o)
             n = R @ local_normal
             width = mem.constants[numbers(mem) + places.ONSET]
             k = mem.parameters[b * h[PARAMETER] + h[at.world] + places.CONTACT_STIFFNESS]
@@ -142,8 +142,8 @@ def rod_contact_functions(setup: Setup) -> SimpleNamespace:
         """What ``push`` is minus the derivative of, with respect to z."""
         h = ti.static(mem.integers)
         energy = fp(0.0)
-        if reach(mem, row, j, x_o, z):
-            gap, local_normal, _q, R, arm = look(mem, row, j, x_o)
+        if is_near(mem, row, j, x_o, z):
+            gap, local_normal, _q, R, arm = gap_at(mem, row, j, x_o)
             n = R @ local_normal
             width = mem.constants[numbers(mem) + places.ONSET]
             k = mem.parameters[b * h[PARAMETER] + h[at.world] + places.CONTACT_STIFFNESS]
@@ -168,8 +168,8 @@ def rod_contact_functions(setup: Setup) -> SimpleNamespace:
         n.u and s = sqrt(|u_T|^2 + c^2): a.force = k h(g) a.n - mu k h(g_o) a.u_T/s."""
         h = ti.static(mem.integers)
         x_bar = vec3(0)
-        if reach(mem, row, j, x_o, z):
-            gap, local_normal, q, R, arm = look(mem, row, j, x_o)
+        if is_near(mem, row, j, x_o, z):
+            gap, local_normal, q, R, arm = gap_at(mem, row, j, x_o)
             n = R @ local_normal
             width = mem.constants[numbers(mem) + places.ONSET]
             stiffness_at = b * h[PARAMETER] + h[at.world] + places.CONTACT_STIFFNESS

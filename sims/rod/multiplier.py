@@ -13,14 +13,14 @@ from pliant.sims.runtime import ti
 
 @cache
 def multiplier_functions(setup: Setup) -> SimpleNamespace:
-    """``sow``: cotangents of the unknowns, the seeds of the system.  ``solve``: the multiplier l."""
+    """``seed``: cotangents of the unknowns, the seeds of the system.  ``solve``: the multiplier l."""
     at, fp = setup.at, setup.fp
     rod = assembly_functions(setup)
     tree = rod.tree
     add = access_functions(fp).add
 
     @ti.func
-    def sow(mem: ti.template(), b, r_in, r_out, second):
+    def seed(mem: ti.template(), b, r_in, r_out, second):
         """Cotangents of the new positions and turns, from positions, velocities and directors.
 
         A director turns by the angle about its tangent and is carried along by its edge: dm = m2 dtheta - t (m.dt).
@@ -91,4 +91,4 @@ def multiplier_functions(setup: Setup) -> SimpleNamespace:
                 if level > 0:
                     multiply_block(mem, o + block, q, o, 1)
 
-    return SimpleNamespace(sow=sow, solve=solve)
+    return SimpleNamespace(seed=seed, solve=solve)

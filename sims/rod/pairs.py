@@ -168,7 +168,7 @@ def listing_functions(setup: Setup) -> SimpleNamespace:
         return result
 
     @ti.func
-    def note(mem: ti.template(), b, old, new, i, j, reach):
+    def list_pair(mem: ti.template(), b, old, new, i, j, reach):
         """Lists a pair if it is in contact; ``reach``: how far a vertex comes in this step."""
         h = ti.static(mem.integers)
         nodes = nodes_of(mem, i, j)
@@ -223,7 +223,7 @@ def listing_functions(setup: Setup) -> SimpleNamespace:
         for i in range(1, n):
             for j in range(i + 1, n):
                 if is_pair(mem, i, j):
-                    note(mem, b, old, new, i, j, reach)
+                    list_pair(mem, b, old, new, i, j, reach)
 
     @ti.func
     def is_crowded(mem: ti.template(), b):

@@ -1,4 +1,4 @@
-"""Taichi functions of who takes part in the motion: particles that wait in a pool or lie in a drain do not."""
+"""Which particles take part in the motion: those that wait in a pool or lie in a drain do not."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -31,7 +31,7 @@ def activity_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def waits(mem: ti.template(), r, e):
-        """Whether the particle of entry e of the pools waits: comparisons only, so that all phases agree."""
+        """Whether the particle of entry e of the pools waits. Comparisons only: all passes get the same answer."""
         h = ti.static(mem.integers)
         i = injected_at(mem, r, h[h[inj.owners] + e])
         k = h[inj.pool] + e * supply.POOL_SIZE
@@ -81,8 +81,8 @@ def activity_functions(setup: Setup) -> SimpleNamespace:
 
 @cache
 def rest_functions(setup: Setup) -> SimpleNamespace:
-    """``rest`` and ``rest_adjoint`` of a particle that takes no part: it keeps place and deformation and rests. Whoever
-    is emitted is left to the injector, forward and back."""
+    """``rest`` and ``rest_adjoint`` of a particle that takes no part: it keeps place and deformation, without velocity.
+    A particle that is being emitted is left to the injector, forward and in reverse."""
     at, dim, fp = setup.at, setup.dim, setup.fp
     activity, stencil = activity_functions(setup), stencil_functions(setup)
     record = places.record_size(dim)

@@ -108,12 +108,12 @@ def impulse_adjoint_functions(setup: Setup) -> list[Any]:
         store_vector(mem, b, n, r)
 
     @ti.func
-    def spread(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+    def slope_adjoint(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
         """-D . of the vector field: adjoint of D."""
         mem.scratch[field_at(mem, b, WORK) + n] = -divergence(mem, b, wide_low, wide_high, node, n)
 
     @ti.func
-    def smooth_spread(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+    def curvature_adjoint(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
         """f' m_bar, the cotangent of D . q, and what m = f' D . q adds to that of c_s."""
         m_bar = mean(mem, field_at(mem, b, WORK), wide_low, wide_high, node, n)
         mem.scratch[field_at(mem, b, OTHER) + n] = phase_slope(mem, b, n) * m_bar
@@ -148,15 +148,15 @@ def impulse_adjoint_functions(setup: Setup) -> list[Any]:
             c_bar += scale(mem) * tension(mem, b) * momentum_cotangent(mem, b, n).dot(k)
             mem.scratch[field_at(mem, b, OTHER) + n] = c_bar
 
-    return [force_adjoint, spread, smooth_spread, normal_adjoint, phase_adjoint, colour_adjoint]
+    return [force_adjoint, slope_adjoint, curvature_adjoint, normal_adjoint, phase_adjoint, colour_adjoint]
 
 
 @cache
 def tension_functions(setup: Setup) -> SimpleNamespace:
     """Functions of a particle and of a node; on a device threads share colours and partial sums.
 
-    ``scatter(mem, b, place, r, p)`` adds particle p to the colours from ``place`` on; ``pull(mem, b, r, p)`` adds to
-    its position's cotangent. ``functions`` and ``functions_adjoint`` are functions (mem, b, c, low, high, wide_low,
+    ``scatter(mem, b, place, r, p)`` adds particle p to the colours from ``place`` on; ``scatter_adjoint(mem, b, r, p)``
+    adds to its position's cotangent. ``functions`` and ``functions_adjoint`` are functions (mem, b, c, low, high, wide_low,
     wide_high, node, n) of the nodes in the grown box, given the box, the grown box and the index n of the node;
     ``impulse(mem, b, low, high, node)`` is the momentum that a node of the box takes in a substep.
     """
@@ -213,7 +213,7 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
                 plane = step_node(plane, stride_i)
 
     @ti.func
-    def pull(mem: ti.template(), b, r, p):
+    def scatter_adjoint(mem: ti.template(), b, r, p):
         """x_bar += volume / cell^(dim + 1) sum c_bar_i grad w_i"""
         if is_liquid(mem, r, p):
             h = ti.static(mem.integers)
@@ -250,7 +250,7 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
         grown=operators.grown,
         impulse=forward.impulse,
         scatter=scatter,
-        pull=pull,
+        scatter_adjoint=scatter_adjoint,
         functions=forward.functions,
         functions_adjoint=impulse_adjoint_functions(setup),
     )

@@ -64,10 +64,10 @@ def tension_stages(setup: Setup) -> SimpleNamespace:
             tension.scatter(mem, b, tension.colour_at(mem, b, c), row_in, boxes.ordered(mem, b, i))
 
     @ti.func
-    def pull(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+    def scatter_adjoint(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
         """Adds to the position cotangents of particles first to stop - 1 of the order."""
         for i in range(first, stop):
-            tension.pull(mem, b, row_in, boxes.ordered(mem, b, i))
+            tension.scatter_adjoint(mem, b, row_in, boxes.ordered(mem, b, i))
 
     @ti.func
     def collect(mem: ti.template(), b, c, row_in, low, high, node, n):
@@ -96,7 +96,7 @@ def tension_stages(setup: Setup) -> SimpleNamespace:
     if not device:
         colours.append(Pass(boxes.over(boxes.whole, collect), count_shared))
     return SimpleNamespace(
-        colour=Stage(colours, [Pass(pull, at.count)]),
+        colour=Stage(colours, [Pass(scatter_adjoint, at.count)]),
         potential=Stage(
             [over_wide_box(function) for function in tension.functions],
             [over_wide_box(function) for function in tension.functions_adjoint],

@@ -66,12 +66,12 @@ def search_functions(setup: Setup) -> SimpleNamespace:
         return alpha, beta, fp(1.5) - fp(0.5) * i
 
     @ti.func
-    def three(f):
+    def axis_weights(f):
         """N_0(f), N_1(f), N_2(f)"""
         a, c, e = fp(1.5) - f, f - fp(1.0), f - fp(0.5)
         return fp(0.5) * a * a, fp(0.75) - c * c, fp(0.5) * e * e
 
-    return SimpleNamespace(next_block=next_block, parabola=parabola, three=three)
+    return SimpleNamespace(next_block=next_block, parabola=parabola, axis_weights=axis_weights)
 
 
 @cache
@@ -92,7 +92,7 @@ def scatter_adjoint_function(setup: Setup) -> Any:
     block, search = block_functions(setup), search_functions(setup)
     put_vec, put_mat, take_vec, take_mat = block.put_vec, block.put_mat, block.take_vec, block.take_mat
     take_column = block.take_column
-    next_block, parabola, three = search.next_block, search.parabola, search.three
+    next_block, parabola, axis_weights = search.next_block, search.parabola, search.axis_weights
 
     @ti.func
     def scatter_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop):
@@ -124,7 +124,7 @@ def scatter_adjoint_function(setup: Setup) -> Any:
                 put_vec(start_bar, l, arriving)
                 put_vec(x_bar, l, stencil.load_vec(mem.adjoint, a))
                 put_mat(F_bar, l, stencil.load_mat(mem.adjoint, a + F_AT))
-                put_vec(v_next, l, point.velocity_met(mem, r_out, who[l]))
+                put_vec(v_next, l, point.gathered_velocity(mem, r_out, who[l]))
             for l in range(room):
                 put_vec(start_bar, l, take_vec(start_bar, l) - apply(take_mat(D, l), take_vec(own.f, l)))
             along = [lanes(0.0) for _ in ti.static(range(dim))]
@@ -145,7 +145,7 @@ def scatter_adjoint_function(setup: Setup) -> Any:
                 for l in range(room):
                     away, f_j, f_k = own.f[0][l] - gamma, own.f[1][l], own.f[2][l]
                     w_i, dw_i = alpha + beta * away * away, fp(2.0) * beta * away
-                    w_j, w_k = three(f_j), three(f_k)
+                    w_j, w_k = axis_weights(f_j), axis_weights(f_k)
                     dw_j = (f_j - fp(1.5), fp(2.0) - fp(2.0) * f_j, f_j - fp(0.5))
                     dw_k = (f_k - fp(1.5), fp(2.0) - fp(2.0) * f_k, f_k - fp(0.5))
                     # sums over the plane, its weight left out
@@ -251,8 +251,8 @@ def scatter_adjoint_function(setup: Setup) -> Any:
 
 @cache
 def block_transfer_functions(setup: Setup) -> SimpleNamespace:
-    """``scatter`` (with its adjoint), ``gather`` and ``scatter_adjoint``, as in ``transfer_functions``, of the
-    particles begin to stop - 1 in the order of world b. In a scene with injectors or drains, those that take no part
+    """``scatter``, ``gather`` and ``scatter_adjoint``, as in ``transfer_functions``, of the particles begin to stop - 1
+    in the order of world b. ``scatter`` is the adjoint of ``gather``, too: that is a scatter of cotangents. In a scene with injectors or drains, those that take no part
     are left alone.
     """
     fp = setup.fp
@@ -268,10 +268,10 @@ def block_transfer_functions(setup: Setup) -> SimpleNamespace:
     block, search = block_functions(setup), search_functions(setup)
     put_vec, put_mat, take_vec = block.put_vec, block.put_mat, block.take_vec
     take_column = block.take_column
-    next_block, parabola, three = search.next_block, search.parabola, search.three
+    next_block, parabola, axis_weights = search.next_block, search.parabola, search.axis_weights
 
     @ti.func
-    def bring(
+    def add_to_nodes(
         mem: ti.template(), first, room, f: ti.template(), start: ti.template(),
         A: ti.template(), mass: ti.template(),
     ):  # fmt: skip
@@ -287,7 +287,7 @@ def block_transfer_functions(setup: Setup) -> SimpleNamespace:
                 for l in range(room):
                     away_i, away_j = f[0][l] - gamma_i, f[1][l] - gamma_j
                     w_ij = (alpha_i + beta_i * away_i * away_i) * (alpha_j + beta_j * away_j * away_j)
-                    w_k = three(f[2][l])
+                    w_k = axis_weights(f[2][l])
                     along_k = take_column(A, l, 2)
                     value = take_vec(start, l) + i * take_column(A, l, 0) + j * take_column(A, l, 1)
                     for k in ti.static(range(3)):
@@ -332,7 +332,7 @@ def block_transfer_functions(setup: Setup) -> SimpleNamespace:
                     put_vec(f, l, f_l)
                     put_vec(start, l, brought - apply(A_l, f_l))
                     put_mat(A, l, A_l)
-                bring(mem, step_node(n0 + part * twin, first), room, f, start, A, mass)
+                add_to_nodes(mem, step_node(n0 + part * twin, first), room, f, start, A, mass)
 
     @ti.func
     def gather(mem: ti.template(), b, c, n0, r_in, r_out, begin, stop, substep):
@@ -364,8 +364,8 @@ def block_transfer_functions(setup: Setup) -> SimpleNamespace:
                 for l in range(room):
                     away = f[0][l] - gamma
                     w_i = alpha + beta * away * away
-                    w_j = three(f[1][l])
-                    w_k = three(f[2][l])
+                    w_j = axis_weights(f[1][l])
+                    w_k = axis_weights(f[2][l])
                     for d in ti.static(range(dim)):
                         over, over_j, over_k = fp(0.0), fp(0.0), fp(0.0)
                         for j in ti.static(range(3)):

@@ -213,7 +213,7 @@ def point_functions(setup: Setup) -> SimpleNamespace:
         return load_vec(mem.adjoint, a + V_AT) + mem.constants[DT] * load_vec(mem.adjoint, a), D
 
     @ti.func
-    def velocity_met(mem: ti.template(), r_out, p):
+    def gathered_velocity(mem: ti.template(), r_out, p):
         """sum w u of particle p: its next velocity, before shape matching."""
         v_next = load_vec(mem.frames, state_of(mem, r_out, p) + V_AT)
         if ti.static(has_rigid):
@@ -282,7 +282,7 @@ def point_functions(setup: Setup) -> SimpleNamespace:
             mass, volume, signal, strength, fibre, A_bar, load_mat(mem.adjoint, a + F_AT),
         )  # fmt: skip
         x_bar = motion_adjoint(
-            mem, D, A, load_vec(mem.adjoint, a), velocity_met(mem, r_out, p), along, sum_q
+            mem, D, A, load_vec(mem.adjoint, a), gathered_velocity(mem, r_out, p), along, sum_q
         )  # fmt: skip
         mass_bar = mass_adjoint(load_vec(mem.frames, i_in + V_AT), C, sum_m, sum_q, A_bar)
         young_bar, nu_bar = elasticity_adjoint(young, nu, law, once, twice, law_bar)
@@ -299,7 +299,7 @@ def point_functions(setup: Setup) -> SimpleNamespace:
         **vars(forward),
         **vars(terms),
         receive_adjoint=receive_adjoint,
-        velocity_met=velocity_met,
+        gathered_velocity=gathered_velocity,
         add_to_parameters=add_to_parameters,
         send_adjoint=send_adjoint,
     )

@@ -81,7 +81,7 @@ def nozzle_functions(setup: Setup) -> SimpleNamespace:
         return pose, arm, axis, passed * inverse, speed, inverse, v, omega
 
     @ti.func
-    def since(mem: ti.template(), s, speed):
+    def time_outside(mem: ti.template(), s, speed):
         """Time T since the particle left the opening, at most a substep, and 1 / speed (0 where T is bounded)."""
         time, pace = mem.constants[DT], fp(0.0)
         if s < speed * time:
@@ -90,7 +90,12 @@ def nozzle_functions(setup: Setup) -> SimpleNamespace:
         return time, pace
 
     return SimpleNamespace(
-        partial_at=partial_at, effector_of=effector_of, twist_at=twist_at, widen=widen, jet=jet, since=since
+        partial_at=partial_at,
+        effector_of=effector_of,
+        twist_at=twist_at,
+        widen=widen,
+        jet=jet,
+        time_outside=time_outside,
     )
 
 
@@ -149,7 +154,7 @@ def emission_functions(setup: Setup) -> SimpleNamespace:
     rotation = rotation_functions(fp)
     report = report_function(inj.part)
     activity, stencil, nozzle = activity_functions(setup), stencil_functions(setup), nozzle_functions(setup)
-    partial_at, widen, jet, since = nozzle.partial_at, nozzle.widen, nozzle.jet, nozzle.since
+    partial_at, widen, jet, time_outside = nozzle.partial_at, nozzle.widen, nozzle.jet, nozzle.time_outside
     size = places.record_size(dim)
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
 
@@ -167,7 +172,7 @@ def emission_functions(setup: Setup) -> SimpleNamespace:
             R = rotation.matrix(load4(mem.frames, pose + 3))
             opening, along = R @ arm, R @ axis
             g = widen(mem.parameters, b * h[PARAMETER] + h[at.gravity])
-            time, _pace = since(mem, s, speed)
+            time, _pace = time_outside(mem, s, speed)
             x = load3(mem.frames, pose) + opening + s * along + (fp(0.5) * time * (time + mem.constants[DT])) * g
             v = v_n + omega.cross(opening) + speed * along + time * g
             o = r_out * h[STATE] + h[at.state] + p * size
@@ -211,7 +216,7 @@ def emission_functions(setup: Setup) -> SimpleNamespace:
             add3(mem.scratch, o + supply.P_TWIST + 3, opening.cross(v_bar))
             dt = mem.constants[DT]
             g = widen(mem.parameters, b * h[PARAMETER] + h[at.gravity])
-            time, pace = since(mem, s, speed)
+            time, pace = time_outside(mem, s, speed)
             time_bar = g.dot((time + fp(0.5) * dt) * x_bar + v_bar)
             add(mem.scratch, o + supply.P_VOLUME, inverse * (x_bar.dot(along) + pace * time_bar))
             add(mem.scratch, o + supply.P_FLOW, inverse * (v_bar.dot(along) - time * pace * time_bar))

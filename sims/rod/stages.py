@@ -61,7 +61,7 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
             rod.store3(a, rod.field(new, i, places.DIRECTOR), m)
 
     @ti.func
-    def longest(mem: ti.template(), work):
+    def longest_move(mem: ti.template(), work):
         """The longest move of a vertex in the solution of the system; -1 if one is not finite."""
         result = fp(0.0)
         for i in range(mem.integers[at.count]):
@@ -128,7 +128,7 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
                 scale = fp(0.0)
                 rod.assemble(mem, b, r_in, r_out, second, exact, False)
                 is_definite = rod.solve(mem, b, work, places.BLOCK)
-                size = longest(mem, work)
+                size = longest_move(mem, work)
                 if size < 0:
                     cause = NOT_FINITE
                     count = h[at.max_iterations]
@@ -151,7 +151,7 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
 
 @cache
 def ending_functions(setup: Setup) -> SimpleNamespace:
-    """``conclude``: what follows from the new positions.  ``torn`` and ``folded``: what has gone wrong."""
+    """``conclude``: what follows from the new positions.  ``torn_node`` and ``folded_node``: what has gone wrong."""
     at, fp, has_effectors = setup.at, setup.fp, setup.eff is not None
     eff: Any = setup.eff
     rod = assembly_functions(setup)
@@ -183,7 +183,7 @@ def ending_functions(setup: Setup) -> SimpleNamespace:
         mem.frames[r_out * h[STATE] + h[at.history]] = fp(1.0)
 
     @ti.func
-    def torn(mem: ti.template(), b, r_out):
+    def torn_node(mem: ti.template(), b, r_out):
         """A node whose edge is stretched beyond all bounds, or 0."""
         h = ti.static(mem.integers)
         _old, new, params, _work = rod.starts(mem, b, r_out, r_out)
@@ -196,7 +196,7 @@ def ending_functions(setup: Setup) -> SimpleNamespace:
         return result
 
     @ti.func
-    def folded(mem: ti.template(), b, r_out):
+    def folded_node(mem: ti.template(), b, r_out):
         """The vertex of a joint whose edges lie nearly on each other, or 0. There the curvature is cut off (to be
         finite), so that nothing would open the joint again."""
         _old, new, _params, _work = rod.starts(mem, b, r_out, r_out)
@@ -211,7 +211,7 @@ def ending_functions(setup: Setup) -> SimpleNamespace:
                     result = p
         return result
 
-    return SimpleNamespace(conclude=conclude, torn=torn, folded=folded)
+    return SimpleNamespace(conclude=conclude, torn_node=torn_node, folded_node=folded_node)
 
 
 @cache
@@ -222,7 +222,7 @@ def rod_stages(setup: Setup) -> Stages:
     rod = assembly_functions(setup)
     newton, ending = newton_functions(setup), ending_functions(setup)
     predict, iterate = newton.predict, newton.iterate
-    conclude, torn, folded = ending.conclude, ending.torn, ending.folded
+    conclude, torn_node, folded_node = ending.conclude, ending.torn_node, ending.folded_node
     step_adjoint = adjoint_functions(setup).step_adjoint
 
     @ti.func
@@ -238,10 +238,10 @@ def rod_stages(setup: Setup) -> Stages:
         conclude(mem, b, r_in, r_out, second)
         node = 0
         if cause != NOT_FINITE:
-            node = folded(mem, b, r_out)
+            node = folded_node(mem, b, r_out)
             if node > 0:
                 cause = FOLDED
-            stretched = torn(mem, b, r_out)
+            stretched = torn_node(mem, b, r_out)
             if stretched > 0:
                 node = stretched
                 cause = TORN
