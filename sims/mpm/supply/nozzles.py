@@ -106,7 +106,7 @@ class Injector:
 class Drain:
     """A box from ``low`` to ``high``, (dim,) [m] each, that takes the particles which enter it out of the motion.
 
-    They stay, keep place and deformation and bring no mass or momentum to the grid. Particles of rigid bodies pass through.
+    They keep place and deformation and bring no mass or momentum to the grid. Particles of rigid bodies pass through.
     """
 
     low: Sequence[float]

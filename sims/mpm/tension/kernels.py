@@ -156,8 +156,9 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
     """Functions of a particle and of a node; on a device threads share colours and partial sums.
 
     ``scatter(mem, b, place, r, p)`` adds particle p to the colours from ``place`` on; ``scatter_adjoint(mem, b, r, p)``
-    adds to its position's cotangent. ``functions`` and ``functions_adjoint`` are functions (mem, b, c, low, high, wide_low,
-    wide_high, node, n) of the nodes in the grown box, given the box, the grown box and the index n of the node;
+    adds to its position's cotangent.
+    ``functions`` and ``functions_adjoint`` work on a node of the grown box: (mem, b, c, low, high, wide_low, wide_high,
+    node, n), with the box, the grown box and the index n of the node.
     ``impulse(mem, b, low, high, node)`` is the momentum that a node of the box takes in a substep.
     """
     at, dim, fp, kinds = setup.at, setup.dim, setup.fp, setup.kinds

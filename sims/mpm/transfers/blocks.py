@@ -252,8 +252,8 @@ def scatter_adjoint_function(setup: Setup) -> Any:
 @cache
 def block_transfer_functions(setup: Setup) -> SimpleNamespace:
     """``scatter``, ``gather`` and ``scatter_adjoint``, as in ``transfer_functions``, of the particles begin to stop - 1
-    in the order of world b. ``scatter`` is the adjoint of ``gather``, too: that is a scatter of cotangents. In a scene with injectors or drains, those that take no part
-    are left alone.
+    in the order of world b. ``scatter`` is also the adjoint of ``gather``, a scatter of cotangents. In a scene with
+    injectors or drains, particles that take no part are left alone.
     """
     fp = setup.fp
     dim = 3
