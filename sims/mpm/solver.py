@@ -192,7 +192,7 @@ class MPMPart(Part):
         )
 
     def _properties(self) -> list[Quantity]:
-        """A particle's parameters in the order of ``places``; those that matter to no material here are not shown."""
+        """A particle's parameters in the order of ``places.py``; those that matter to no material here are not shown."""
         kinds = set(self.kinds)
         is_solid = any(kind < LIQUID for kind in kinds)
         quantities = [

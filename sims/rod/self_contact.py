@@ -1,16 +1,21 @@
 """Contact of a rod with itself: pairs of edges that share no vertex, as capsules, with friction.
 
-As in contact with effectors (`contact`), the geometry is that before the step: with the nearest points of both centre
-lines, weights w_k of their four vertices, sum_k w_k = 0 (`segments`), unit vector n from one to the other and distance
-gap less both radii, the force of an implicit step is a function of q = sum_k w_k (z_k - x_k) alone. Normal force
-k h(gap + n.q) n, with the onset h of contact with effectors; friction -mu N_o u/sqrt(|u|^2 + c^2), u the part of q/dt
-normal to n, N_o = k h(gap). Vertex k gets w_k times the force f: no resultant; and no moment about the nearest points
-but that of friction, which acts on the centre lines, not on the surfaces, and does not roll the rods. Where a nearest
-point passes from one edge to the next, both pairs act.
+As in contact with effectors (``contact.py``), the geometry is that before the step. It consists of the nearest points
+of both centre lines (``segments.py``) with the weights w_k of their four vertices, sum_k w_k = 0, the unit vector n
+from one to the other, and the gap, their distance less both radii. The force of an implicit step is then a function of
+q = sum_k w_k (z_k - x_k) alone (``pairs.py``):
 
-A pair couples vertices that the tree does not: the system is T + sum_pairs W^T K W, T that of the tree (`linear`), W
-(3 rows) the weights and K = -df/dq, symmetric. By Woodbury's formula its solution is that of T less T^-1 W^T y with
-(1 + K W T^-1 W^T) y = K W T^-1 r, a dense system of three rows a pair in contact; the adjoint solves the same system.
+    normal force  k h(gap + n.q) n, with the onset h of contact with effectors
+    friction      -mu N_o u/sqrt(|u|^2 + c^2), u the part of q/dt normal to n, N_o = k h(gap)
+
+Vertex k gets w_k times the force f. There is no resultant. The only moment about the nearest points is that of
+friction, which acts on the centre lines, not on the surfaces, and so does not roll the rods. Where a nearest point
+passes from one edge to the next, both pairs act.
+
+A pair couples vertices that the tree does not. The system is T + sum_pairs W^T K W, with T that of the tree
+(``linear.py``), W (3 rows) the weights and K = -df/dq, symmetric. By Woodbury's formula its solution is that of T less
+T^-1 W^T y with (1 + K W T^-1 W^T) y = K W T^-1 r, a dense system of three rows for each pair in contact. The adjoint
+solves the same system.
 
 What is not smooth: a nearest point that reaches an end of its edge, centre lines that meet (n is lost).
 """

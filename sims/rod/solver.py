@@ -188,7 +188,7 @@ class RodPart(Part):
 
 
 def _state_quantities() -> list[Quantity]:
-    """Of a node, in the order of ``places``."""
+    """Quantities of a node's state, in the order of ``places.py``."""
     hidden = ["old_position", "old_velocity", "strain", "old_strain"]
     return [
         Quantity("position", (3,), "m"),
@@ -199,7 +199,7 @@ def _state_quantities() -> list[Quantity]:
 
 
 def _node_quantities() -> list[Quantity]:
-    """Parameters of a node, in the order of ``places``."""
+    """Parameters of a node, in the order of ``places.py``."""
     return [
         Quantity("rest_length", (), "m"),
         Quantity("mass", (), "kg"),
@@ -216,7 +216,7 @@ def _node_quantities() -> list[Quantity]:
 
 
 def _world_quantities(touches_effectors: bool, touches_itself: bool) -> list[Quantity]:
-    """Parameters of the whole world, in the order of ``places``."""
+    """Parameters of the whole world, in the order of ``places.py``."""
     return [
         Quantity("gravity", (3,), "m/s^2"),
         Quantity("contact_stiffness", (), "N/m", touches_effectors),

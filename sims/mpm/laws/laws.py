@@ -2,8 +2,8 @@
 
 A material maps the trial deformation gradient F to the stored one and to the Kirchhoff stress tau. Isotropic laws are
 two short functions of the principal stretches sigma (F = U diag(sigma) V^T): the principal stresses t with stored
-stretches g, and their derivatives; one pair of formulas (KIRCHHOFF and MAP adjoints in ``sims/math/isotropic.py``)
-does the rest.
+stretches g, and their derivatives. The adjoints follow from them by ``kirchhoff_adjoint`` and ``map_adjoint`` of
+``sims/math/isotropic.py``.
 
     neo_hookean      tau = mu (F F^T - 1) + lambda ln J                        (Bonet & Wood 2008, eq. 6.28)
     fixed_corotated  t_i = 2 mu (s_i - 1) s_i + lambda (J - 1) J                (Stomakhin et al. 2012)
@@ -12,7 +12,7 @@ does the rest.
     viscoplastic     the same, the excess decays as a Herschel-Bulkley fluid lets it
     sand             the same, the bound proportional to the pressure (Drucker-Prager); no tension
     liquid           pressure from the volume and Newtonian viscosity, ``liquid.py``
-    rigid            shape matching holds it together, ``sims/mpm/rigid.py``; its skin is neo-Hookean
+    rigid            shape matching holds it together, ``rigid/matching.py``; its skin is neo-Hookean
 
 The bounds are in ``yielding.py``.
 """
