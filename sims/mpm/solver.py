@@ -192,7 +192,7 @@ class MPMPart(Part):
         )
 
     def _properties(self) -> list[Quantity]:
-        """A particle's parameters in the order of ``places.py``; those that matter to no material here are not shown."""
+        """A particle's parameters in the order of ``places.py``; shown are those that matter to a material here."""
         kinds = set(self.kinds)
         is_solid = any(kind < LIQUID for kind in kinds)
         quantities = [

@@ -82,6 +82,72 @@ def unknown_functions(setup: Setup) -> SimpleNamespace:
     )
 
 
+def least_pivot(fp: Any) -> float:
+    """Share of its diagonal entry below which a pivot belongs to a motion without stiffness or inertia (a straight free
+    rod that spins about itself). That unknown is left alone."""
+    return 1e-11 if fp is ti.f64 else 1e-6
+
+
+@cache
+def repeated_solver(setup: Setup) -> Any:
+    """``solve_again``, see ``tree_functions``."""
+    at, fp = setup.at, setup.fp
+    access = access_functions(fp)
+    singular = least_pivot(fp)
+    unknowns = unknown_functions(setup)
+    entry, place = unknowns.entry, unknowns.place
+
+    @ti.func
+    def solve_again(mem: ti.template(), work, region, sides):
+        """Solves for three more right-hand sides with the factors that ``solve`` left."""
+        h = ti.static(mem.integers)
+        a = ti.static(mem.scratch)
+        n = h[at.count]
+        for k in range(n):
+            i = n - 1 - k
+            o = entry(work, i, region)
+            p = h[h[at.parents] + i]
+            g = -1
+            if p >= 0:
+                g = h[h[at.parents] + p]
+            for r in range(4):
+                pivot = a[place(o, r, r)]
+                inverse = fp(0.0)
+                if ti.abs(pivot) > fp(singular) * a[o + places.SIZES + r]:
+                    inverse = 1 / pivot
+                own = access.load3(a, sides + 12 * i + 3 * r)
+                if inverse != 0 and own.dot(own) != 0:  # a unit force leaves what lies beyond its vertex at rest so far
+                    for c in range(r + 1, 4):
+                        access.add3(a, sides + 12 * i + 3 * c, -a[place(o, r, c)] * own)
+                    if p >= 0:
+                        for c in range(4):
+                            access.add3(a, sides + 12 * p + 3 * c, -a[place(o, r, 4 + c)] * own)
+                    if g >= 0:
+                        for c in range(4):
+                            access.add3(a, sides + 12 * g + 3 * c, -a[place(o, r, 8 + c)] * own)
+                access.store3(a, sides + 12 * i + 3 * r, own * inverse)
+        for i in range(n):
+            o = entry(work, i, region)
+            p = h[h[at.parents] + i]
+            g = -1
+            if p >= 0:
+                g = h[h[at.parents] + p]
+            for s in range(4):
+                r = 3 - s
+                total = access.load3(a, sides + 12 * i + 3 * r)
+                for c in range(r + 1, 4):
+                    total -= a[place(o, r, c)] * access.load3(a, sides + 12 * i + 3 * c)
+                if p >= 0:
+                    for c in range(4):
+                        total -= a[place(o, r, 4 + c)] * access.load3(a, sides + 12 * p + 3 * c)
+                if g >= 0:
+                    for c in range(4):
+                        total -= a[place(o, r, 8 + c)] * access.load3(a, sides + 12 * g + 3 * c)
+                access.store3(a, sides + 12 * i + 3 * r, total)
+
+    return solve_again
+
+
 @cache
 def tree_functions(setup: Setup) -> SimpleNamespace:
     """Taichi functions of one floating-point type. ``work`` is where a world's working memory starts.
@@ -95,10 +161,7 @@ def tree_functions(setup: Setup) -> SimpleNamespace:
     their solutions: entry d of node i of the three lies at sides + 12 i + 3 d.
     """
     at, fp = setup.at, setup.fp
-    access = access_functions(fp)
-    # A pivot smaller than this share of its diagonal entry belongs to a motion without stiffness or inertia (a straight
-    # free rod that spins about itself); that unknown is left alone.
-    singular = 1e-11 if fp is ti.f64 else 1e-6
+    singular = least_pivot(fp)
     unknowns = unknown_functions(setup)
     entry, place, leave_out_held = unknowns.entry, unknowns.place, unknowns.leave_out_held
 
@@ -190,60 +253,12 @@ def tree_functions(setup: Setup) -> SimpleNamespace:
                 a[o + places.RIGHT + r] = total
         return is_definite
 
-    @ti.func
-    def solve_again(mem: ti.template(), work, region, sides):
-        """Solves for three more right-hand sides with the factors that ``solve`` left."""
-        h = ti.static(mem.integers)
-        a = ti.static(mem.scratch)
-        n = h[at.count]
-        for k in range(n):
-            i = n - 1 - k
-            o = entry(work, i, region)
-            p = h[h[at.parents] + i]
-            g = -1
-            if p >= 0:
-                g = h[h[at.parents] + p]
-            for r in range(4):
-                pivot = a[place(o, r, r)]
-                inverse = fp(0.0)
-                if ti.abs(pivot) > fp(singular) * a[o + places.SIZES + r]:
-                    inverse = 1 / pivot
-                own = access.load3(a, sides + 12 * i + 3 * r)
-                if inverse != 0 and own.dot(own) != 0:  # a unit force leaves what lies beyond its vertex at rest so far
-                    for c in range(r + 1, 4):
-                        access.add3(a, sides + 12 * i + 3 * c, -a[place(o, r, c)] * own)
-                    if p >= 0:
-                        for c in range(4):
-                            access.add3(a, sides + 12 * p + 3 * c, -a[place(o, r, 4 + c)] * own)
-                    if g >= 0:
-                        for c in range(4):
-                            access.add3(a, sides + 12 * g + 3 * c, -a[place(o, r, 8 + c)] * own)
-                access.store3(a, sides + 12 * i + 3 * r, own * inverse)
-        for i in range(n):
-            o = entry(work, i, region)
-            p = h[h[at.parents] + i]
-            g = -1
-            if p >= 0:
-                g = h[h[at.parents] + p]
-            for s in range(4):
-                r = 3 - s
-                total = access.load3(a, sides + 12 * i + 3 * r)
-                for c in range(r + 1, 4):
-                    total -= a[place(o, r, c)] * access.load3(a, sides + 12 * i + 3 * c)
-                if p >= 0:
-                    for c in range(4):
-                        total -= a[place(o, r, 4 + c)] * access.load3(a, sides + 12 * p + 3 * c)
-                if g >= 0:
-                    for c in range(4):
-                        total -= a[place(o, r, 8 + c)] * access.load3(a, sides + 12 * g + 3 * c)
-                access.store3(a, sides + 12 * i + 3 * r, total)
-
     return SimpleNamespace(
         entry=entry,
         is_free=unknowns.is_free,
         turns_freely=unknowns.turns_freely,
         solve=solve,
-        solve_again=solve_again,
+        solve_again=repeated_solver(setup),
     )
 
 
