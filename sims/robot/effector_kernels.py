@@ -29,7 +29,7 @@ REACH = 30.0
 
 
 @cache
-def access_to(eff: Entries, fp: Any) -> SimpleNamespace:
+def place_functions(eff: Entries, fp: Any) -> SimpleNamespace:
     """Where the partial sums and the twist of an effector are."""
     vec3 = ti.types.vector(3, fp)
     load3 = access_functions(fp).load3
@@ -70,7 +70,7 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
     load3, load4, add = access.load3, access.load4, access.add
     shapes = shape_functions(fp, kinds)
     law = contact_functions(dim, fp)
-    own = access_to(eff, fp)
+    own = place_functions(eff, fp)
     partial_at, twist_of = own.partial_at, own.twist_of
 
     @ti.func
@@ -197,7 +197,7 @@ def motion_functions(eff: Entries, fp: Any) -> SimpleNamespace:
     """What the passes of the part do: poses, forces, and sums of the cotangents that contact has left."""
     rotation = rotation_functions(fp)
     load4 = access_functions(fp).load4
-    own = access_to(eff, fp)
+    own = place_functions(eff, fp)
     partial_at, twist_of = own.partial_at, own.twist_of
 
     @ti.func
