@@ -30,6 +30,7 @@ def _copier(dtype: type) -> Any:
         target_at: ti.i32,
         count: ti.i32,
     ):
+        """target[target_at + i] = source[source_at + i] for i below ``count``."""
         for i in range(count):
             target[target_at + i] = source[source_at + i]
 

@@ -40,6 +40,7 @@ def contact_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def respond(u, n, kind, mu):
+        """Velocity u_out after contact, relative to the surface like u [m/s]."""
         u_out = u
         if kind == STICKY:
             u_out = vector(0)
@@ -57,6 +58,7 @@ def contact_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def respond_adjoint(u, n, kind, mu, u_out_bar):
+        """(u_bar, n_bar, mu_bar) from the cotangent of ``respond``'s result."""
         # un = u.n,  t = u - un n,  e = t/|t|,  k = 1 + mu un/|t|,  u_out = k t (SLIP: k = 1; held by friction: 0)
         #   t_bar = k u_out_bar - mu un/|t| (e.u_out_bar) e,   mu_bar = un (e.u_out_bar)
         #   un_bar = mu (e.u_out_bar) - n.t_bar,   u_bar = t_bar + un_bar n,   n_bar = un_bar u - un t_bar

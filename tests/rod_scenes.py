@@ -108,5 +108,6 @@ def roll_out(world, point):
     forces = []
     for controls in point["controls"]:
         world.step(controls)
-        forces.append(world.output("effector_force"))
+        has_effectors = "effector_force" in world.output_names
+        forces.append(world.output("effector_force") if has_effectors else np.zeros((world.batch, 0, 3)))
     return {**{name: world.state(name) for name in world.state_names}, "force": np.array(forces)}

@@ -85,6 +85,31 @@ def test_only_the_runtime_imports_and_starts_taichi():
     assert [str(path.relative_to(ROOT)) for path in others if "ti.init(" in path.read_text(encoding="utf-8")] == []
 
 
+def undocumented_functions(path: Path) -> list[str]:
+    """Functions compiled by Taichi that do not say what they compute, as file:name."""
+    return [
+        f"{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name}:{node.name}"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        and {"ti.func", "ti.kernel"} & {ast.unparse(decorator) for decorator in node.decorator_list}
+        and not (ast.get_docstring(node) or "").strip()
+    ]
+
+
+def test_every_taichi_function_says_what_it_computes():
+    assert [name for room in ROOMS for path in modules(room) for name in undocumented_functions(path)] == []
+
+
+def test_a_taichi_function_without_a_docstring_is_found(tmp_path):
+    file = tmp_path / "kernels.py"
+    file.write_text(
+        '@ti.func\ndef said(x):\n    """2 x"""\n    return 2 * x\n\n'
+        "def factory():\n    @ti.func\n    def silent(x):\n        # no docstring\n        return x\n\n"
+        '    @ti.kernel\n    def blank():\n        """ """\n\n    def host(x):\n        return x\n'
+    )
+    assert undocumented_functions(file) == ["kernels.py:silent", "kernels.py:blank"]
+
+
 def test_only_base_and_registry_know_gymnasium():
     allowed = {ROOT / "envs" / name for name in ("base.py", "registry.py", "__init__.py")}
     others = [path for path in modules("envs") if path not in allowed and path.parent != ROOT / "envs" / "vector"]

@@ -72,8 +72,8 @@ def busy_marks(
 ) -> np.ndarray:
     """The marks SHADOW, GHOST and MARKER of all tiles, shape (tiles,), int32.
 
-    They are set in tiles that lie, or have a neighbouring pixel, under such: one without marks looks like the empty
-    stage to the last bit.
+    A tile is marked if it, or a pixel beside it, may lie under one of them. A tile without marks looks like the empty
+    stage, to the last bit.
     """
     edge = -(-light_size >> tiles.LIGHT_SHIFT)
     close = light_tiles[: edge * edge].reshape(edge, edge)

@@ -134,16 +134,19 @@ def ball_window(view: ti.template(), centre, radius):
 
 @ti.func
 def pack_key(z, number):
+    """Key of surface ``number`` at depth z [m]."""
     return (ti.cast(ti.bit_cast(z, ti.i32), ti.i64) << 32) | ti.cast(number, ti.i64)
 
 
 @ti.func
 def key_depth(key):
+    """Depth [m] of a key's surface."""
     return ti.bit_cast(ti.cast(key >> 32, ti.i32), ti.f32)
 
 
 @ti.func
 def key_number(key):
+    """Number of a key's surface."""
     return ti.cast(key & 0x7FFFFFFF, ti.i32)
 
 

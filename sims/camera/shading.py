@@ -54,6 +54,7 @@ def square_wave_mean(s, width):
 
 @ti.func
 def blend(below, above, alpha):
+    """(1 - alpha) below + alpha above."""
     return below + (above - below) * alpha
 
 

@@ -27,7 +27,7 @@ class Spheres:
         self.centres, self.colors = flat_triples(points), flat_triples(colors)
 
     def boxes(self) -> list[Box]:
-        """Low and high corner [m] of all together; none of no spheres."""
+        """Low and high corner [m] of all spheres together; empty without spheres."""
         if not self.count:
             return []
         centres = self.centres.reshape(-1, 3)
@@ -104,7 +104,7 @@ class Chains:
         self.rows = np.resize(self._rows.astype(np.float32).ravel(), max(self._rows.size, 1))
 
     def boxes(self) -> list[Box]:
-        """Low and high corner [m] of all together; none of no edges."""
+        """Low and high corner [m] of all edges together; empty without edges."""
         if not self.count:
             return []
         ends, radius = self._rows[:, :6].reshape(-1, 2, 3), self._rows[:, None, 6:]
@@ -131,7 +131,7 @@ def _hull(shape: shapes.Shape) -> tuple[np.ndarray, float]:
 
 
 def bounding_box(boxes: Sequence[Box]) -> Box:
-    """Low and high corner [m], shape (3,), of several boxes; a unit cube of none."""
+    """Low and high corner [m], shape (3,), of several boxes; a unit cube if there are none."""
     if not boxes:
         return -np.ones(3), np.ones(3)
     return np.min([low for low, _ in boxes], 0), np.max([high for _, high in boxes], 0)

@@ -14,6 +14,7 @@ OCCUPIED, CLOSE, SHADOW, GHOST, MARKER = 1, 2, 4, 8, 16
 
 @ti.func
 def tile_count(size, shift):
+    """Tiles along a side of ``size`` pixels."""
     return (size + (1 << shift) - 1) >> shift
 
 

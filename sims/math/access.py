@@ -20,19 +20,23 @@ def access_functions(fp: Any, atomic: bool = False) -> SimpleNamespace:
 
     @ti.func
     def load3(a: ti.template(), o):
+        """Vector of a[o], a[o + 1], a[o + 2]."""
         return vec3(a[o], a[o + 1], a[o + 2])
 
     @ti.func
     def load4(a: ti.template(), o):
+        """Vector of a[o] to a[o + 3]."""
         return vec4(a[o], a[o + 1], a[o + 2], a[o + 3])
 
     @ti.func
     def store3(a: ti.template(), o, v):
+        """Writes a 3-vector to the entries from o on."""
         for d in ti.static(range(3)):
             a[o + d] = v[d]
 
     @ti.func
     def add(a: ti.template(), o, value):
+        """a[o] += value; an atomic addition if ``atomic``."""
         if ti.static(atomic):
             a[o] += value
         else:
@@ -40,6 +44,7 @@ def access_functions(fp: Any, atomic: bool = False) -> SimpleNamespace:
 
     @ti.func
     def add3(a: ti.template(), o, v):
+        """Adds a 3-vector to the entries from o on."""
         for d in ti.static(range(3)):
             add(a, o + d, v[d])
 

@@ -33,6 +33,7 @@ def isotropic_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def reach(sigma_i):
+        """Difference below which another singular value counts as equal to sigma_i."""
         return fp(near) * ti.max(fp(1.0), ti.abs(sigma_i))
 
     @ti.func
@@ -52,6 +53,7 @@ def isotropic_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def map_adjoint(U, sigma, V, g, D, G_bar):
+        """F_bar of G = U diag(g) V^T, from G_bar; D_ij = dg_i / dsigma_j."""
         # U^T dF V = dSigma + w Sigma - Sigma v with skew w = U^T dU, v = V^T dV, and likewise for dG with g. Off the
         # diagonal its symmetric part is (w + v)_ij (s_j - s_i)/2, its skew part (w - v)_ij (s_i + s_j)/2. dG has the
         # same w and v, so each part is multiplied by a divided difference or a ratio of sums:
@@ -76,6 +78,7 @@ def isotropic_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def kirchhoff_adjoint(U, sigma, V, t, D, tau_bar):
+        """F_bar of tau = U diag(t) U^T, from tau_bar; D_ij = dt_i / dsigma_j."""
         # With P = U^T dF V and w = U^T dU: s_j P_ij + s_i P_ji = w_ij (s_j^2 - s_i^2), and
         # (U^T dtau U)_ij = w_ij (t_j - t_i) = Q_ij (s_j P_ij + s_i P_ji) with Q_ij = (t_j - t_i)/(s_j^2 - s_i^2):
         #   X_ii = sum_j D_ji Y_jj,   X_ij = Q_ij (Y_ij + Y_ji) s_j           Y = U^T tau_bar U,   F_bar = U X V^T

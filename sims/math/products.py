@@ -19,6 +19,7 @@ def product_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def multiply(A, B):
+        """A B"""
         return ti.Matrix(
             [
                 [
@@ -31,6 +32,7 @@ def product_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def multiply_transposed(A, B):
+        """A B^T"""
         return ti.Matrix(
             [
                 [
@@ -43,6 +45,7 @@ def product_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def transposed_multiply(A, B):
+        """A^T B"""
         return ti.Matrix(
             [
                 [

@@ -25,6 +25,7 @@ def rotation_functions(fp) -> SimpleNamespace:
 
     @ti.func
     def matrix(q):
+        """Rotation matrix R of a unit quaternion."""
         # R = (w^2 - v.v) I + 2 v v^T + 2 w [v]x
         w, x, y, z = q[0], q[1], q[2], q[3]
         return square(
@@ -37,6 +38,7 @@ def rotation_functions(fp) -> SimpleNamespace:
 
     @ti.func
     def matrix_adjoint(q, R_bar):
+        """q_bar = (dR/dq)^T R_bar, the four components of q taken as independent."""
         # R_bar : [v]x = v . a
         #   w_bar = 2 w tr R_bar + 2 v . a,   v_bar = -2 v tr R_bar + 2 (R_bar + R_bar^T) v + 2 w a
         v = vector([q[1], q[2], q[3]])
@@ -55,11 +57,13 @@ def rotation_functions(fp) -> SimpleNamespace:
 
     @ti.func
     def integrate(q, omega, dt):
+        """Quaternion after dt [s] at the angular velocity omega [rad/s]."""
         p = advance(q, omega, dt / 2)
         return p / ti.sqrt(p.dot(p))
 
     @ti.func
     def integrate_adjoint(q, omega, dt, q_next_bar):
+        """(q_bar, omega_bar) of ``integrate``."""
         # p_bar = (I - q' q'^T) q'_bar / |p|; with (r, s) = dt/2 p_bar:
         #   w_bar = p_w_bar + omega.s,  v_bar = p_v_bar - r omega + s x omega,  omega_bar = -r v + w s + v x s
         half = dt / 2

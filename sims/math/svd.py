@@ -33,6 +33,7 @@ def svd_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def top_dot(a, b):
+        """a . b of the upper halves, the columns of B."""
         s = a[0] * b[0]
         for k in ti.static(range(1, dim)):
             s += a[k] * b[k]
@@ -69,10 +70,12 @@ def svd_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def top(a):
+        """Upper half of a pair: the column of B."""
         return vector([a[k] for k in ti.static(range(dim))])
 
     @ti.func
     def bottom(a):
+        """Lower half of a pair: the column of V."""
         return vector([a[dim + k] for k in ti.static(range(dim))])
 
     @ti.func
@@ -87,6 +90,7 @@ def svd_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def first_direction(b):
+        """b / |b| and |b|; the first unit vector where b = 0."""
         length = ti.sqrt(b.dot(b))
         u = vector(0)
         u[0] = fp(1.0)
@@ -96,6 +100,7 @@ def svd_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def svd_2(F):
+        """U, sigma and V of a 2 x 2 matrix: one Jacobi rotation."""
         a = pair([F[0, 0], F[1, 0], 1, 0])
         b = pair([F[0, 1], F[1, 1], 0, 1])
         a, b, _turned = orthogonalise(a, b)
@@ -110,6 +115,7 @@ def svd_functions(dim: int, fp) -> SimpleNamespace:
 
     @ti.func
     def svd_3(F):
+        """U, sigma and V of a 3 x 3 matrix: Jacobi rotations until all three pairs of columns are orthogonal."""
         a = pair([F[0, 0], F[1, 0], F[2, 0], 1, 0, 0])
         b = pair([F[0, 1], F[1, 1], F[2, 1], 0, 1, 0])
         c = pair([F[0, 2], F[1, 2], F[2, 2], 0, 0, 1])

@@ -1,6 +1,7 @@
 """Which nodes a world's particles reach, and loops over these: only they are cleared, filled and updated.
 
 Each member of a team has a grid of its own and a box around the stencils of its particles. A device has one of each.
+Boxes are kept with their numbers of nodes, as passes over nodes ask for them again and again.
 """
 
 from functools import cache
@@ -20,14 +21,13 @@ NODE_THREADS = 1 << 15
 
 
 @cache
-def box_functions(setup: Setup) -> SimpleNamespace:
-    """Boxes of nodes: ``find``, the bodies that find them, ``own`` and ``whole`` (mem, b, c) -> low, high; and
-    ``over(box, visit)``: a pass's function that calls visit(mem, b, c, row_in, low, high, node, n, prepared).
-    """
+def member_boxes(setup: Setup) -> SimpleNamespace:
+    """The boxes themselves: ``reset`` and ``grow`` find them. ``own`` and ``whole`` (mem, b, c) -> low, high: that of a
+    member, and that of all."""
     at, dim, inj, device = setup.at, setup.dim, setup.inj, setup.device
     has_supply = inj is not None
     ivec = ti.types.vector(dim, ti.i32)
-    record, last = places.record_size(dim), dim - 1
+    record, size = places.record_size(dim), places.box_size(dim)
     stencil = stencil_functions(setup)
     activity: Any = activity_functions(setup) if inj else None
 
@@ -51,8 +51,16 @@ def box_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def own_at(mem: ti.template(), b, c):
-        """Where member c's box stands."""
-        return mem.integers[at.box] + (b * mem.integers[TEAM] + c) * 2 * dim
+        """Where member c's box stands; that of all members comes after the last one's."""
+        return mem.integers[at.box] + (b * (mem.integers[TEAM] + 1) + c) * size
+
+    @ti.func
+    def volume(low, high):
+        """Number of nodes of a box."""
+        n = 1
+        for d in ti.static(range(dim)):
+            n *= ti.max(high[d] - low[d] + 1, 0)
+        return n
 
     @ti.func
     def reset(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -89,6 +97,27 @@ def box_functions(setup: Setup) -> SimpleNamespace:
             else:
                 h[o + d] = low[d]
                 h[o + dim + d] = high[d]
+        if ti.static(not device):
+            h[o + 2 * dim] = volume(low, high)
+
+    @ti.func
+    def unite(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """The box of all members."""
+        h = ti.static(mem.integers)
+        for _ in range(first, stop):
+            low = ivec(1 << 20)
+            high = ivec(-1)
+            for m in range(h[TEAM]):
+                one_low, one_high = own(mem, b, m)
+                if ti.static(device):
+                    h[own_at(mem, b, m) + 2 * dim] = volume(one_low, one_high)
+                low = ti.min(low, one_low)
+                high = ti.max(high, one_high)
+            o = own_at(mem, b, h[TEAM])
+            for d in ti.static(range(dim)):
+                h[o + d] = low[d]
+                h[o + dim + d] = high[d]
+            h[o + 2 * dim] = volume(low, high)
 
     @ti.func
     def own(mem: ti.template(), b, c):
@@ -104,22 +133,33 @@ def box_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def whole(mem: ti.template(), b, c):
-        """Lowest and highest node of all members' boxes."""
-        low = ivec(1 << 20)
-        high = ivec(-1)
-        for m in range(mem.integers[TEAM]):
-            one_low, one_high = own(mem, b, m)
-            low = ti.min(low, one_low)
-            high = ti.max(high, one_high)
+        """Lowest and highest node of the box of all members."""
+        low, high = own(mem, b, mem.integers[TEAM])
         return low, high
 
-    @ti.func
-    def volume(low, high):
-        """Number of nodes of a box."""
-        n = 1
-        for d in ti.static(range(dim)):
-            n *= ti.max(high[d] - low[d] + 1, 0)
-        return n
+    return SimpleNamespace(
+        ordered=ordered,
+        base_of_particle=base_of_particle,
+        grid_at=grid_at,
+        own=own,
+        whole=whole,
+        own_at=own_at,
+        volume=volume,
+        reset=reset,
+        grow=grow,
+        unite=unite,
+    )
+
+
+@cache
+def box_functions(setup: Setup) -> SimpleNamespace:
+    """Boxes of nodes: ``find``, the passes that find them, ``own`` and ``whole`` (mem, b, c) -> low, high; and
+    ``over(box, visit)``: a pass's function that calls visit(mem, b, c, row_in, low, high, node, n) for the n-th node.
+    """
+    at, dim, device = setup.at, setup.dim, setup.device
+    last = dim - 1
+    stencil, members = stencil_functions(setup), member_boxes(setup)
+    own = members.own
 
     @ti.func
     def node_at(low, high, n):
@@ -135,13 +175,13 @@ def box_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def count_own(mem: ti.template(), b, c):
-        low, high = own(mem, b, c)
-        return volume(low, high)
+        """Number of nodes of member c's box."""
+        return mem.integers[members.own_at(mem, b, c) + 2 * dim]
 
     @ti.func
     def count_whole(mem: ti.template(), b, c):
-        low, high = whole(mem, b, c)
-        return volume(low, high)
+        """Number of nodes of the box of all members."""
+        return mem.integers[members.own_at(mem, b, mem.integers[TEAM]) + 2 * dim]
 
     @ti.func
     def threads(mem: ti.template(), b, c):
@@ -149,19 +189,21 @@ def box_functions(setup: Setup) -> SimpleNamespace:
         return ti.min(mem.integers[at.nodes], NODE_THREADS)
 
     @ti.func
-    def nothing(mem: ti.template(), row_in, low, high):
+    def nothing(mem: ti.template(), b, row_in):
+        """What a visit needs to know where it needs nothing."""
         return 0
 
     def over(box: Any, visit: Any, prepare: Any = nothing) -> Any:
         """The function of a pass that visits nodes first..stop-1 of a box, row by row.
 
-        ``prepare(mem, row_in, low, high)`` gives what ``visit`` takes last, once for all nodes.
+        ``prepare(mem, b, row_in)`` gives what ``visit`` takes last, once for all nodes.
         """
 
         @ti.func
         def run(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+            """Calls ``visit`` for nodes first to stop - 1 of the box, row by row."""
             low, high = box(mem, b, c)
-            prepared = prepare(mem, row_in, low, high)
+            prepared = prepare(mem, b, row_in)
             n = first
             while n < stop:
                 node = node_at(low, high, n)
@@ -174,13 +216,14 @@ def box_functions(setup: Setup) -> SimpleNamespace:
         return run
 
     def clearing(array: str, place: Any, copies: Any, zero: Any) -> Any:
-        """The function of a body that empties member c's box, in ``copies(mem, row_in)`` (first, stop) of an array.
+        """A pass's function that empties member c's box in some copies of an array.
 
-        place: (mem, b, c, k) -> where the grid begins in copy k.
+        copies: (mem, row_in) -> (first, stop), which copies.  place: (mem, b, c, k) -> where the grid begins in copy k.
         """
 
         @ti.func
         def run(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+            """Sets nodes first to stop - 1 of member c's box to ``zero``, in each of its copies."""
             a = ti.static(getattr(mem, array))
             low, high = own(mem, b, c)
             begin, end = copies(mem, row_in)
@@ -197,16 +240,11 @@ def box_functions(setup: Setup) -> SimpleNamespace:
 
         return run
 
-    find = [Pass(grow, at.count, waits=False)]
+    find = [Pass(members.grow, at.count), Pass(members.unite)]
     if device:
-        find.insert(0, Pass(reset))
+        find.insert(0, Pass(members.reset))
     return SimpleNamespace(
-        ordered=ordered,
-        base_of_particle=base_of_particle,
-        grid_at=grid_at,
-        own=own,
-        whole=whole,
-        volume=volume,
+        **vars(members),
         node_at=node_at,
         count_own=count_own,
         count_whole=count_whole,
@@ -214,6 +252,4 @@ def box_functions(setup: Setup) -> SimpleNamespace:
         over=over,
         clearing=clearing,
         find=find,
-        reset=reset,
-        grow=grow,
     )

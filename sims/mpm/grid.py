@@ -1,4 +1,4 @@
-"""What happens at a grid node: momentum to velocity, gravity, effectors, walls, and the adjoint of it all."""
+"""What happens at a grid node: momentum to velocity, damping, gravity, effectors, walls; and the adjoint."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -37,19 +37,20 @@ def grid_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def wall_normal(face, d):
+        """Inward unit normal of a face (2 d: low, 2 d + 1: high)."""
         n = vec(0.0)
         n[d] = fp(1.0) - fp(2.0) * (face % 2)
         return n
 
     @ti.func
     def slowing(mem: ti.template(), b):
-        """What damping divides momenta by in a substep, an implicit step of dv/dt = -damping v."""
+        """1 + dt damping, which divides momenta: an implicit step of dv/dt = -damping v."""
         h = ti.static(mem.integers)
         return fp(1.0) + mem.constants[DT] * mem.parameters[b * h[PARAMETER] + h[at.damping]]
 
     @ti.func
     def free_velocity(mem: ti.template(), b, momentum, mass):
-        """Momentum over mass, less what the damping takes in a substep, and a substep of gravity."""
+        """mv / (m (1 + dt damping)) + dt g"""
         g = b * mem.integers[PARAMETER] + mem.integers[at.gravity]
         u = momentum / (mass * slowing(mem, b))
         for d in ti.static(range(dim)):

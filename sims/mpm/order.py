@@ -13,11 +13,11 @@ from pliant.sims.runtime import ti
 
 
 @cache
-def order_bodies(setup: Setup) -> list[Pass]:
-    """What comes before the first substep: partial sums are emptied, particles are sorted.
+def order_passes(setup: Setup) -> list[Pass]:
+    """Passes before the first substep: partial sums are emptied, particles are sorted.
 
-    One member sorts them, by a stable counting sort. On a device all threads do: there the cells come in the order in
-    which threads claim their stretches.
+    One member sorts them, by a stable counting sort. On a device all threads do, and cells come in the order in which
+    threads claim places for them.
     """
     at, dim, fp = setup.at, setup.dim, setup.fp
     index = stencil_functions(setup).index
@@ -27,6 +27,7 @@ def order_bodies(setup: Setup) -> list[Pass]:
 
     @ti.func
     def empty_sums(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Empties member c's partial sums."""
         h = ti.static(mem.integers)
         o = h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.partial]
         for i in range(o, o + sums + h[at.groups]):
@@ -63,7 +64,7 @@ def order_bodies(setup: Setup) -> list[Pass]:
 
     @ti.func
     def take_as_they_come(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Any order, for the box of all particles to be found; and no place of the true one is taken yet."""
+        """Particles in any order, so that the box around all of them can be found; no place of the order is claimed."""
         h = ti.static(mem.integers)
         for p in range(first, stop):
             h[h[at.order] + b * h[at.count] + p] = p
@@ -74,7 +75,7 @@ def order_bodies(setup: Setup) -> list[Pass]:
     def grow_around_all(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
         """The box around the stencils of all particles, also of those that take no part in the motion."""
         h = ti.static(mem.integers)
-        o = h[at.box] + b * 2 * dim
+        o = boxes.own_at(mem, b, 0)
         for p in range(first, stop):
             base = base_of_particle(mem, row_in, p)
             for d in ti.static(range(dim)):
@@ -85,11 +86,13 @@ def order_bodies(setup: Setup) -> list[Pass]:
 
     @ti.func
     def empty_cell(mem: ti.template(), b, c, row_in, low, high, node, n, prepared):
+        """Sets the count of a cell to zero."""
         h = ti.static(mem.integers)
         h[h[at.cells] + b * h[at.nodes] + index(mem, node)] = 0
 
     @ti.func
     def count_particles(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Counts the particles of each cell."""
         h = ti.static(mem.integers)
         for p in range(first, stop):
             ti.atomic_add(h[h[at.cells] + b * h[at.nodes] + index(mem, base_of_particle(mem, row_in, p))], 1)
@@ -104,6 +107,7 @@ def order_bodies(setup: Setup) -> list[Pass]:
 
     @ti.func
     def place_particles(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Each particle takes the next place of its cell in the order."""
         h = ti.static(mem.integers)
         for p in range(first, stop):
             cell = h[at.cells] + b * h[at.nodes] + index(mem, base_of_particle(mem, row_in, p))
@@ -118,6 +122,7 @@ def order_bodies(setup: Setup) -> list[Pass]:
         Pass(boxes.reset),
         Pass(take_as_they_come, at.count),
         Pass(grow_around_all, at.count),
+        Pass(boxes.unite),
         Pass(boxes.over(boxes.whole, empty_cell), **nodes),
         Pass(count_particles, at.count),
         Pass(boxes.over(boxes.whole, claim_places), **nodes),

@@ -61,3 +61,8 @@ def rigid_record_size(dim: int) -> int:
 def parameter_size(dim: int, flows: bool) -> int:
     """Floats of a particle's parameters."""
     return FIBRE + dim + (len(FLOW) if flows else 0)
+
+
+def box_size(dim: int) -> int:
+    """Integers of a box of nodes: the lowest one, the highest one, their number."""
+    return 2 * dim + 1

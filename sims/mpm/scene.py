@@ -23,13 +23,16 @@ from pliant.sims.shapes.thickness import NARROW
 class Scene:
     """A world of the material point method.
 
-    dim: 2 or 3.  grid: cells along each axis; the domain is the box from the origin to ``grid * cell`` and particles
-    keep
-    ``MARGIN`` cells off its edge.  cell: edge of a cell [m].  gravity: (dim,) [m/s^2], default 9.81 down the last axis.
-    injectors: nozzles on effectors that let the particles of a body in.  drains: boxes that take particles out.
-    damping: rate at which a medium around the bodies slows all motion, dv/dt = -damping v [1/s]; 0 leaves out the
+    dim: 2 or 3.
+    grid: cells along each axis. The domain is the box from the origin to ``grid * cell``; particles start ``MARGIN``
+        cells or more from its edge.
+    cell: edge of a cell [m].
+    gravity: (dim,) [m/s^2], default 9.81 down the last axis.
+    injectors: nozzles on effectors that let the particles of a body in.
+    drains: boxes that take particles out.
+    damping: rate at which a medium around the bodies slows all motion, dv/dt = -damping v [1/s]. At 0 there is no such
         parameter.
-    surface_tension: gamma of all liquids [N/m], in 2-D [N]; see ``tension.py``. 0 leaves it out, kernels and parameter.
+    surface_tension: gamma of all liquids [N/m], in 2-D [N]; see ``tension/energy.py``. At 0 there is no such parameter.
     """
 
     dim: int

@@ -24,8 +24,8 @@ from pliant.sims.part import Part, Read, Stages
 from pliant.sims.robot.effector_part import EffectorPart
 
 COURANT_LIMIT = 0.8
-"""Share of a cell that a wave may cross in a substep (explicit MLS-MPM with quadratic splines); sound in a liquid that
-is squeezed, however much."""
+"""Share of a cell that a wave may cross in a substep (explicit MLS-MPM with quadratic splines). In a liquid the wave is
+sound at its fastest, however much the liquid is squeezed."""
 
 
 FLOW_USERS = {
@@ -133,8 +133,8 @@ class MPMPart(Part):
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
         """Particles, their properties, a grid copy and a box of nodes for each member; particles sorted by cell.
 
-        A recorded substep keeps its nodes where their box has no more nodes than there are particles: so it is with a
-        body of a few cells or more, and the recording grows by a sixth in 3-D.
+        A recorded substep keeps its nodes if their box has no more nodes than there are particles. That holds for a
+        body of a few cells or more; the recording grows by a sixth in 3-D.
         """
         d, n, scene = self.dim, self.count, self.scene
         particle = [
@@ -174,7 +174,7 @@ class MPMPart(Part):
                 "wall_kinds": scene.walls.faces(d)[0],
                 "info": self.info(),
                 "order": batch * n,
-                "box": batch * team * 2 * d,
+                "box": batch * (team + 1) * places.box_size(d),
                 "cells": batch * self.nodes,
                 "claimed": batch,
                 "rigid_table": self.rigid_table,
@@ -192,7 +192,7 @@ class MPMPart(Part):
         )
 
     def _properties(self) -> list[Quantity]:
-        """A particle's parameters in the order of ``places``; those that matter to no material here are not shown."""
+        """A particle's parameters in the order of ``places.py``; shown are those that matter to a material here."""
         kinds = set(self.kinds)
         is_solid = any(kind < LIQUID for kind in kinds)
         quantities = [

@@ -1,9 +1,9 @@
 """Stages of the material point method, each with its adjoint.
 
-On a CPU without atomics: each member of a team scatters its share of the particles to a grid of its own and the copies
-are added, in the order of the members, when nodes are updated. Results are therefore the same, bit by bit, for the same
-team. On a device one grid is shared and added to atomically. Only nodes inside the bounding box of the particles are
-visited; particles are taken in the order of their cells, on the CPU in three dimensions several of a cell at once.
+A CPU needs no atomics: each member of a team scatters its share of the particles to a grid of its own. The copies are
+added, in the order of the members, when nodes are updated. Results are therefore the same, bit by bit, for the same
+team. On a device all threads add to one grid, atomically. Only nodes inside the bounding box of the particles are
+visited. Particles are taken in the order of their cells; on the CPU, in three dimensions, several of a cell at once.
 """
 
 from functools import cache
@@ -26,7 +26,7 @@ from pliant.sims.mpm.boxes import box_functions
 from pliant.sims.mpm.grid import grid_functions
 from pliant.sims.mpm.laws.laws import RIGID
 from pliant.sims.mpm.laws.yielding import LIQUID
-from pliant.sims.mpm.order import order_bodies
+from pliant.sims.mpm.order import order_passes
 from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.rigid.matching import rigid_stage
 from pliant.sims.mpm.stencil import stencil_functions
@@ -42,10 +42,10 @@ from pliant.sims.runtime import ti
 
 @cache
 def mpm_stages(setup: Setup) -> Stages:
-    """Particles to grid, the nodes' velocities, grid to particles, shapes of rigid bodies; with what liquids' surface
-    tension needs before and between."""
+    """Particles to grid, velocities of the nodes, grid to particles, shapes of rigid bodies. Surface tension has stages
+    before the first and before the second."""
     boxes: Any = box_functions(setup)
-    grid, particles = _grid_bodies(setup), _particle_bodies(setup)
+    grid, particles = _grid_passes(setup), _particle_passes(setup)
     scatter = Stage([*particles.clear, particles.scatter], [particles.scatter_adjoint])
     update, update_again = grid.update, [grid.update_adjoint]
     gather = Stage([particles.gather], [*boxes.find, *particles.clear_both, particles.gather_adjoint])
@@ -64,14 +64,14 @@ def mpm_stages(setup: Setup) -> Stages:
             gather,
             *([rigid_stage(setup)] if RIGID in setup.kinds else []),
         ],
-        begin=order_bodies(setup),
+        begin=order_passes(setup),
         finish_adjoint=[Pass(_sum_up(setup))],
     )
 
 
 @cache
 def _kept_functions(setup: Setup) -> SimpleNamespace:
-    """Where a recorded substep keeps its nodes, and whether it has."""
+    """Where a recorded substep keeps momenta and masses of its nodes, and whether it has kept them."""
     at = setup.at
 
     @ti.func
@@ -92,7 +92,7 @@ def _kept_functions(setup: Setup) -> SimpleNamespace:
     return SimpleNamespace(place=place, is_full=is_full)
 
 
-def _grid_bodies(setup: Setup) -> SimpleNamespace:
+def _grid_passes(setup: Setup) -> SimpleNamespace:
     """``update``: velocities of the nodes from their momenta; and ``update_adjoint``."""
     at, dim, fp = setup.at, setup.dim, setup.fp
     vec, v4 = ti.types.vector(dim, fp), ti.types.vector(LANES, fp)
@@ -155,39 +155,32 @@ def _grid_bodies(setup: Setup) -> SimpleNamespace:
         mem.grid[k + twin] = stencil.widen(momentum_bar, mass_bar)
 
     @ti.func
-    def to_keep(mem: ti.template(), row_in, low, high):
-        """Where the nodes are kept; 0 if they are not."""
+    def to_keep(mem: ti.template(), b, row_in):
+        """Where the nodes are kept; 0 if there is no room. Marks it: all members write the same."""
         place = 0
         if mem.integers[KEPT] > 0:
-            if boxes.volume(low, high) <= mem.integers[at.kept_nodes]:
-                place = kept.place(mem, row_in) + LANES
+            has_room = boxes.count_whole(mem, b, 0) <= mem.integers[at.kept_nodes]
+            place = kept.place(mem, row_in)
+            mem.frames[place] = ti.cast(has_room, fp)
+            place = place + LANES if has_room else 0
         return place
 
     @ti.func
-    def have_been_kept(mem: ti.template(), row_in, low, high):
+    def have_been_kept(mem: ti.template(), b, row_in):
         """Where the nodes have been kept; 0 if they have not."""
         place = 0
         if kept.is_full(mem, row_in):
             place = kept.place(mem, row_in) + LANES
         return place
 
-    update_nodes = boxes.over(boxes.whole, update_node, to_keep)
-
-    @ti.func
-    def update(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        if mem.integers[KEPT] > 0 and c == 0:
-            low, high = boxes.whole(mem, b, c)
-            mem.frames[kept.place(mem, row_in)] = ti.cast(boxes.volume(low, high) <= mem.integers[at.kept_nodes], fp)
-        update_nodes(mem, b, c, first, stop, row_in, row_out, substep)
-
     nodes = {"count": boxes.count_whole, "threads": boxes.threads}
     return SimpleNamespace(
-        update=Pass(update, **nodes),
+        update=Pass(boxes.over(boxes.whole, update_node, to_keep), **nodes),
         update_adjoint=Pass(boxes.over(boxes.whole, update_node_adjoint, have_been_kept), **nodes),
     )
 
 
-def _particle_bodies(setup: Setup) -> SimpleNamespace:
+def _particle_passes(setup: Setup) -> SimpleNamespace:
     """``scatter`` and ``gather`` with their adjoints, and what empties the grid before them."""
     at, dim, fp, inj, device = setup.at, setup.dim, setup.fp, setup.inj, setup.device
     has_supply = inj is not None
@@ -209,6 +202,7 @@ def _particle_bodies(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def only_nodes(mem: ti.template(), row_in):
+        """Copy 0 alone: momenta and masses."""
         return 0, 1
 
     @ti.func
@@ -218,10 +212,12 @@ def _particle_bodies(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def copy_at(mem: ti.template(), b, c, k):
+        """First node of member c's grid (k = 0) or of its cotangents (k = 1)."""
         return grid_at(mem, b, c) + k * mem.integers[TWIN]
 
     @ti.func
     def scatter(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Particles first to stop - 1 of the order to member c's grid."""
         n0 = grid_at(mem, b, c)
         if ti.static(in_blocks):
             blocks.scatter(mem, b, n0, row_in, row_out, first, stop, 0, False)
@@ -231,6 +227,7 @@ def _particle_bodies(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def gather(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """The grid to particles first to stop - 1 of the order, and a look at whether they are torn."""
         n0 = grid_at(mem, b, 0)
         if ti.static(in_blocks):
             blocks.gather(mem, b, c, n0, row_in, row_out, first, stop, substep)
@@ -251,7 +248,7 @@ def _particle_bodies(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def gather_adjoint(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """The particles' cotangents to the nodes; and the particles again, unless momenta and masses have been kept."""
+        """Particles' cotangents to the nodes. The particles too, unless momenta and masses have been kept."""
         n0 = grid_at(mem, b, c)
         begin = ti.cast(kept.is_full(mem, row_in), ti.i32)
         if ti.static(in_blocks):
@@ -299,6 +296,8 @@ def _sum_up(setup: Setup) -> Any:
 
     @ti.func
     def sum_up(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Adds the partial sums of gravity, wall friction, damping, activations and surface tension to their
+        cotangents."""
         h = ti.static(mem.integers)
         q = b * h[PARAMETER]
         for m in range((stop - first) * h[TEAM]):

@@ -2,6 +2,7 @@
 
 from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 from pliant.sims.math.access import access_functions
 from pliant.sims.mpm.places import Setup
@@ -13,35 +14,30 @@ small is added, so that neighbouring floats have one address computation in comm
 
 
 @cache
-def stencil_functions(setup: Setup) -> SimpleNamespace:
-    """Functions shared by all transfers; ``atomic`` says that threads may share a node (a GPU).
-
-    A stencil has three nodes along each axis. Loops go over ``i`` (first axis) and ``j`` (second axis of three; a
-    single pass in 2-D) and are unrolled along the last axis, whose nodes lie next to each other in memory. They run
-    ``rows`` times, which is known at run time only, and step from row to row by ``step_node``; otherwise LLVM unrolls
-    or vectorises them into gathers of single floats, which run slower and take twice as long to compile.
-    """
-    at, dim, fp, atomic = setup.at, setup.dim, setup.fp, setup.device
-    vec = ti.types.vector(dim, fp)
-    mat = ti.types.matrix(dim, dim, fp)
-    wmat = ti.types.matrix(3, dim, fp)
+def vector_functions(dim: int, fp: Any, atomic: bool) -> SimpleNamespace:
+    """Vectors (dim,) and matrices (dim, dim) in flat arrays, vectors in the lanes of a node, products of small ones;
+    ``atomic``: threads may share a node (a GPU)."""
     add = access_functions(fp, atomic).add
 
     @ti.func
     def load_vec(a: ti.template(), o):
+        """Vector of the dim entries from o on."""
         return ti.Vector([a[o + d] for d in ti.static(range(dim))])
 
     @ti.func
     def load_mat(a: ti.template(), o):
+        """Matrix (dim, dim) of the entries from o on, row by row."""
         return ti.Matrix([[a[o + dim * i + j] for j in ti.static(range(dim))] for i in ti.static(range(dim))])
 
     @ti.func
     def store_vec(a: ti.template(), o, v):
+        """Writes a vector from o on."""
         for d in ti.static(range(dim)):
             a[o + d] = v[d]
 
     @ti.func
     def store_mat(a: ti.template(), o, m):
+        """Writes a matrix from o on, row by row."""
         for i in ti.static(range(dim)):
             for j in ti.static(range(dim)):
                 a[o + dim * i + j] = m[i, j]
@@ -95,7 +91,38 @@ def stencil_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def column(m, j: ti.template()):
+        """Column j of m."""
         return ti.Vector([m[i, j] for i in ti.static(range(dim))])
+
+    return SimpleNamespace(
+        add=add,
+        load_vec=load_vec,
+        load_mat=load_mat,
+        store_vec=store_vec,
+        store_mat=store_mat,
+        add_narrow=add_narrow,
+        widen=widen,
+        narrow=narrow,
+        apply=apply,
+        apply_transposed=apply_transposed,
+        one_plus=one_plus,
+        column=column,
+    )
+
+
+@cache
+def stencil_functions(setup: Setup) -> SimpleNamespace:
+    """Functions shared by all transfers: those of ``vector_functions``, and stencils.
+
+    A stencil has three nodes along each axis. Loops go over ``i`` (first axis) and ``j`` (second axis of three; a
+    single pass in 2-D) and are unrolled along the last axis, whose nodes lie next to each other in memory. They run
+    ``rows`` times, which is known at run time only, and step from row to row by ``step_node``; otherwise LLVM unrolls
+    or vectorises them into gathers of single floats, which run slower and take twice as long to compile.
+    """
+    at, dim, fp = setup.at, setup.dim, setup.fp
+    wmat = ti.types.matrix(3, dim, fp)
+    vectors = vector_functions(dim, fp, setup.device)
+    load_vec = vectors.load_vec
 
     @ti.func
     def base_of(mem: ti.template(), xi):
@@ -167,6 +194,7 @@ def stencil_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def weights(f):
+        """N_k(f_d), quadratic B-spline weights: rows are the three nodes k, columns the axes d."""
         w = wmat(0.0)
         for d in ti.static(range(dim)):
             w[0, d] = fp(0.5) * (fp(1.5) - f[d]) * (fp(1.5) - f[d])
@@ -176,6 +204,7 @@ def stencil_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def weight_slopes(f):
+        """dN_k/df_d, in the layout of ``weights``."""
         w = wmat(0.0)
         for d in ti.static(range(dim)):
             w[0, d] = f[d] - fp(1.5)
@@ -183,4 +212,16 @@ def stencil_functions(setup: Setup) -> SimpleNamespace:
             w[2, d] = f[d] - fp(0.5)
         return w
 
-    return SimpleNamespace(**{name: value for name, value in locals().items() if hasattr(value, "_is_taichi_function")})
+    return SimpleNamespace(
+        **vars(vectors),
+        base_of=base_of,
+        is_inside=is_inside,
+        index=index,
+        holds=holds,
+        locate=locate,
+        strides=strides,
+        rows=rows,
+        step_node=step_node,
+        weights=weights,
+        weight_slopes=weight_slopes,
+    )

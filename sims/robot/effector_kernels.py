@@ -29,8 +29,36 @@ REACH = 30.0
 
 
 @cache
+def place_functions(eff: Entries, fp: Any) -> SimpleNamespace:
+    """Where the partial sums and the twist of an effector are."""
+    vec3 = ti.types.vector(3, fp)
+    load3 = access_functions(fp).load3
+
+    @ti.func
+    def partial_at(mem: ti.template(), b, c, j):
+        """Where member c's partial sums of effector j start."""
+        h = ti.static(mem.integers)
+        return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[eff.partial] + j * P_SIZE
+
+    @ti.func
+    def twist_of(mem: ti.template(), b, j):
+        """Velocity and angular velocity of effector j, and where they lie; zero and -1 if it is fixed."""
+        h = ti.static(mem.integers)
+        v = vec3(0.0)
+        omega = vec3(0.0)
+        at = -1
+        if j < h[eff.moving]:
+            at = b * h[CONTROL] + h[eff.twist] + j * TWIST
+            v = load3(mem.controls, at)
+            omega = load3(mem.controls, at + 3)
+        return v, omega, at
+
+    return SimpleNamespace(partial_at=partial_at, twist_of=twist_of)
+
+
+@cache
 def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], atomic: bool) -> SimpleNamespace:
-    """Contact of one node with one effector: ``touch`` and ``touch_adjoint``; and the bodies of the part.
+    """Contact of one node with one effector: ``touch`` and ``touch_adjoint``.
 
     ``eff``: where the effectors keep things.  ``kinds``: the kinds of shapes that occur.
     ``atomic``: partial sums are shared between threads (a GPU), not one per team member.
@@ -42,11 +70,8 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
     load3, load4, add = access.load3, access.load4, access.add
     shapes = shape_functions(fp, kinds)
     law = contact_functions(dim, fp)
-
-    @ti.func
-    def partial_at(mem: ti.template(), b, c, j):
-        h = ti.static(mem.integers)
-        return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[eff.partial] + j * P_SIZE
+    own = place_functions(eff, fp)
+    partial_at, twist_of = own.partial_at, own.twist_of
 
     @ti.func
     def widen(v):
@@ -58,6 +83,7 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
 
     @ti.func
     def narrow(w):
+        """The scene's dimensions of a 3-vector."""
         v = vec(0.0)
         for d in ti.static(range(dim)):
             v[d] = w[d]
@@ -72,19 +98,6 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
         elif soft != 0 and softness * phi < REACH:
             s = exp(-softness * phi)
         return s
-
-    @ti.func
-    def twist_of(mem: ti.template(), b, j):
-        """Velocity and angular velocity of effector j, and where they lie; zero and -1 if it is fixed."""
-        h = ti.static(mem.integers)
-        v = vec3(0.0)
-        omega = vec3(0.0)
-        at = -1
-        if j < h[eff.moving]:
-            at = b * h[CONTROL] + h[eff.twist] + j * TWIST
-            v = load3(mem.controls, at)
-            omega = load3(mem.controls, at + 3)
-        return v, omega, at
 
     @ti.func
     def approach(mem: ti.template(), b, pose, j, x):
@@ -176,6 +189,17 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
                     add(mem.scratch, o + P_POSE + 3 + d, q_bar[d])
         return u_bar, mass_bar
 
+    return SimpleNamespace(touch=touch, touch_adjoint=touch_adjoint)
+
+
+@cache
+def motion_functions(eff: Entries, fp: Any) -> SimpleNamespace:
+    """What the passes of the part do: poses, forces, and sums of the cotangents that contact has left."""
+    rotation = rotation_functions(fp)
+    load4 = access_functions(fp).load4
+    own = place_functions(eff, fp)
+    partial_at, twist_of = own.partial_at, own.twist_of
+
     @ti.func
     def integrate(mem: ti.template(), b, c, first, stop, f_in, f_out, substep):
         """Pose of the next frame: p' = p + dt v, q' = normalised q + dt/2 (0, omega) q."""
@@ -222,6 +246,7 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
 
     @ti.func
     def clear_partials(mem: ti.template(), b, c, first, stop, f_in, f_out, substep):
+        """Empties member c's partial sums of effectors first to stop - 1."""
         for j in range(first, stop):
             o = partial_at(mem, b, c, j)
             for d in range(P_SIZE):
@@ -254,8 +279,6 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
                 mem.parameter_adjoint[s] = mem.parameter_adjoint[s] + mem.scratch[o + P_SOFTNESS]
 
     return SimpleNamespace(
-        touch=touch,
-        touch_adjoint=touch_adjoint,
         integrate=integrate,
         integrate_adjoint=integrate_adjoint,
         clear_partials=clear_partials,
@@ -266,8 +289,8 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
 
 @cache
 def effector_stages(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], device: bool) -> Stages:
-    """Poses are integrated first, and their cotangents last, when the nodes in contact have left their shares."""
-    own = effector_functions(eff, dim, fp, kinds, device)
+    """Poses are integrated first. In reverse they come last: all that is in contact has added to their cotangents."""
+    own = motion_functions(eff, fp)
     return Stages(
         substep=[Stage([Pass(own.integrate, eff.count)], [Pass(own.integrate_adjoint, eff.count)])],
         begin=[Pass(own.clear_partials, eff.count, alone=True)],

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.math.rotation_host import matrix_of_quaternion, rotation_vector
-from pliant.sims.robot.urdf_file import Pose, joints_alone
+from pliant.sims.robot.description import Pose
+from pliant.sims.robot.urdf_file import joints_alone
 
 REVOLUTE, PRISMATIC, FIXED = 0, 1, 4  # PyBullet's numbers
 BASE = -1  # PyBullet's number of the base link

@@ -15,100 +15,38 @@ from pliant.sims.math.access import access_functions
 from pliant.sims.rod import places
 from pliant.sims.rod.assembly import assembly_functions
 from pliant.sims.rod.clamps import clamp_functions
+from pliant.sims.rod.multiplier import multiplier_functions
 from pliant.sims.rod.places import Setup
 from pliant.sims.runtime import ti
 
 
 @cache
-def adjoint_functions(setup: Setup) -> SimpleNamespace:
-    """``step_adjoint(mem, b, r_in, r_out, substep)``: turns the cotangent of row r_out into that of row r_in."""
-    at, fp, has_effectors, has_self_contact = setup.at, setup.fp, setup.eff is not None, setup.has_self_contact
-    eff: Any = setup.eff
-    rod = assembly_functions(setup)
-    clamps = clamp_functions(setup)
-    joint, tree = rod.joint, rod.tree
+def scale_adjoint(setup: Setup) -> Any:
+    """``add_scales``: what the scales of a step get."""
+    at, fp = setup.at, setup.fp
     add = access_functions(fp).add
-    vec3 = ti.types.vector(3, fp)
-    vec4 = ti.types.vector(4, fp)
-
-    @ti.func
-    def sow(mem: ti.template(), b, r_in, r_out, second):
-        """Cotangents of the new positions and turns, from positions, velocities and directors.
-
-        A director turns by the angle about its tangent and is carried along by its edge: dm = m2 dtheta - t (m.dt).
-        """
-        h = ti.static(mem.integers)
-        _old, new, _params, work = rod.starts(mem, b, r_in, r_out)
-        adj = b * h[STATE] + h[at.state]
-        s, _last, _before = rod.scheme(mem, second)
-        for i in range(h[at.count]):
-            o = tree.entry(work, i, places.SEED)
-            a = rod.field(adj, i, 0)
-            x_bar = rod.load3(mem.adjoint, a + places.POSITION) + s * rod.load3(mem.adjoint, a + places.VELOCITY)
-            rod.store3(mem.scratch, o, x_bar)
-            mem.scratch[o + 3] = fp(0.0)
-            for k in range(places.STATE_RECORD):
-                mem.scratch[tree.entry(work, i, places.COTANGENT) + k] = fp(0.0)
-        for i in range(1, h[at.count]):
-            t, eps = rod.edge(mem, new, i)
-            m, _m = rod.director(mem, new, i, t)
-            m_bar = rod.load3(mem.adjoint, rod.field(adj, i, places.DIRECTOR))
-            o = tree.entry(work, i, places.SEED)
-            e_bar = -m_bar.dot(t) / eps * m
-            rod.add3(mem.scratch, o, e_bar)
-            rod.add3(mem.scratch, tree.entry(work, rod.parent_of(mem, i), places.SEED), -e_bar)
-            add(mem.scratch, o + 3, m_bar.dot(t.cross(m)))
-
-    @ti.func
-    def multiply_block(mem: ti.template(), block, left, right, transposed):
-        """seed(left) -= block @ multiplier(right), or with the transposed block."""
-        for r in range(4):
-            total = fp(0.0)
-            for c in range(4):
-                k = 4 * r + c
-                if transposed == 1:
-                    k = 4 * c + r
-                total += mem.scratch[block + k] * mem.scratch[right + places.MULTIPLIER + c]
-            add(mem.scratch, left + places.SEED + r, -total)
-
-    @ti.func
-    def solve(mem: ti.template(), b, work):
-        """The multiplier; the seeds become z_bar - (dR/dz) l."""
-        h = ti.static(mem.integers)
-        for i in range(h[at.count]):
-            o = tree.entry(work, i, 0)
-            for k in range(places.RIGHT):
-                mem.scratch[o + places.FACTORS + k] = mem.scratch[o + k]
-            for k in range(4):
-                mem.scratch[o + places.FACTORS + places.RIGHT + k] = mem.scratch[o + places.SEED + k]
-        rod.solve(mem, b, work, places.FACTORS)
-        for i in range(h[at.count]):
-            o = tree.entry(work, i, 0)
-            q = o
-            block = places.BLOCK
-            levels = 1
-            p = rod.parent_of(mem, i)
-            if p >= 0:
-                levels = 2
-                if rod.parent_of(mem, p) >= 0:
-                    levels = 3
-            for level in range(levels):
-                if level == 1:
-                    q = tree.entry(work, p, 0)
-                    block = places.PARENT_BLOCK
-                if level == 2:
-                    q = tree.entry(work, rod.parent_of(mem, p), 0)
-                    block = places.GRAND_BLOCK
-                multiply_block(mem, o + block, o, q, 0)
-                if level > 0:
-                    multiply_block(mem, o + block, q, o, 1)
 
     @ti.func
     def add_scales(mem: ti.template(), b, scale_bar):
+        """Adds the cotangents of the four scales to those of their control, if the rod has one."""
         h = ti.static(mem.integers)
         if h[at.scaled] != 0:
             for k in ti.static(range(4)):
                 add(mem.control_adjoint, b * h[CONTROL] + h[at.scale] + k, scale_bar[k])
+
+    return add_scales
+
+
+@cache
+def edge_adjoints(setup: Setup) -> SimpleNamespace:
+    """``edges``, ``frames``, ``first_strains`` and ``old_directors``: what goes through strains and directors."""
+    at, fp, has_effectors = setup.at, setup.fp, setup.eff is not None
+    rod = assembly_functions(setup)
+    clamps = clamp_functions(setup)
+    joint, tree = rod.joint, rod.tree
+    add, add_scales = access_functions(fp).add, scale_adjoint(setup)
+    vec3 = ti.types.vector(3, fp)
+    vec4 = ti.types.vector(4, fp)
 
     @ti.func
     def edges(mem: ti.template(), b, r_in, r_out, second):
@@ -203,6 +141,62 @@ def adjoint_functions(setup: Setup) -> SimpleNamespace:
                     rod.add3(mem.scratch, q + places.SEED, -new_bar)
 
     @ti.func
+    def first_strains(mem: ti.template(), b, r_in, r_out):
+        """The first step measures the old strains itself: their cotangent goes to the old positions and directors."""
+        old, _new, _params, work = rod.starts(mem, b, r_in, r_out)
+        for i in range(1, mem.integers[at.count]):
+            p = rod.parent_of(mem, i)
+            g = rod.parent_of(mem, p)
+            if g >= 0:
+                o = tree.entry(work, i, places.COTANGENT)
+                op = tree.entry(work, p, places.COTANGENT)
+                t, eps = rod.edge(mem, old, p)
+                u, eps_f = rod.edge(mem, old, i)
+                m1, _m = rod.director(mem, old, p, t)
+                n1, _n = rod.director(mem, old, i, u)
+                bar = rod.load3(mem.scratch, o + places.STRAIN)
+                by_e, by_f, turn_e, turn_f = joint.slopes(t, u, m1, eps, eps_f, bar)
+                rod.add3(mem.scratch, o + places.POSITION, by_f)
+                rod.add3(mem.scratch, op + places.POSITION, by_e - by_f)
+                rod.add3(mem.scratch, tree.entry(work, g, places.COTANGENT) + places.POSITION, -by_e)
+                rod.add3(mem.scratch, op + places.DIRECTOR, turn_e * t.cross(m1))
+                rod.add3(mem.scratch, o + places.DIRECTOR, turn_f * u.cross(n1))
+                rod.store3(mem.scratch, o + places.STRAIN, vec3(0))
+
+    @ti.func
+    def old_directors(mem: ti.template(), b, r_in, r_out):
+        """From a director made normal and of length one to the one in the row: m' = m - t t.m, m_hat = m'/|m'|."""
+        old, _new, _params, work = rod.starts(mem, b, r_in, r_out)
+        for i in range(1, mem.integers[at.count]):
+            o = tree.entry(work, i, places.COTANGENT)
+            hat_bar = rod.load3(mem.scratch, o + places.DIRECTOR)
+            if hat_bar.dot(hat_bar) > 0:
+                t, eps = rod.edge(mem, old, i)
+                hat, length = rod.director(mem, old, i, t)
+                m = rod.load3(mem.frames, rod.field(old, i, places.DIRECTOR))
+                m_bar = (hat_bar - hat * hat.dot(hat_bar)) / length
+                t_bar = -(t.dot(m) * m_bar + t.dot(m_bar) * m)
+                e_bar = (t_bar - t * t.dot(t_bar)) / eps
+                rod.store3(mem.scratch, o + places.DIRECTOR, m_bar - t * t.dot(m_bar))
+                rod.add3(mem.scratch, o + places.POSITION, e_bar)
+                q = tree.entry(work, rod.parent_of(mem, i), places.COTANGENT)
+                rod.add3(mem.scratch, q + places.POSITION, -e_bar)
+
+    return SimpleNamespace(edges=edges, frames=frames, first_strains=first_strains, old_directors=old_directors)
+
+
+@cache
+def vertex_adjoints(setup: Setup) -> Any:
+    """``vertices``: what goes through positions and velocities."""
+    at, fp, has_effectors = setup.at, setup.fp, setup.eff is not None
+    eff: Any = setup.eff
+    rod = assembly_functions(setup)
+    clamps = clamp_functions(setup)
+    tree = rod.tree
+    add, add_scales = access_functions(fp).add, scale_adjoint(setup)
+    vec4 = ti.types.vector(4, fp)
+
+    @ti.func
     def vertices(mem: ti.template(), b, r_in, r_out, second, substep):
         """With F = m (s (v_o - v) + g) - (c + c2 |v|) v + push, v = s (z - z_o): cotangents of l.F."""
         h = ti.static(mem.integers)
@@ -260,54 +254,27 @@ def adjoint_functions(setup: Setup) -> SimpleNamespace:
             rod.add3(mem.scratch, o + places.OLD_VELOCITY, before * v_o_bar)
         add_scales(mem, b, scale_bar)
 
-    @ti.func
-    def first_strains(mem: ti.template(), b, r_in, r_out):
-        """The first step measures the old strains itself: their cotangent goes to the old positions and directors."""
-        old, _new, _params, work = rod.starts(mem, b, r_in, r_out)
-        for i in range(1, mem.integers[at.count]):
-            p = rod.parent_of(mem, i)
-            g = rod.parent_of(mem, p)
-            if g >= 0:
-                o = tree.entry(work, i, places.COTANGENT)
-                op = tree.entry(work, p, places.COTANGENT)
-                t, eps = rod.edge(mem, old, p)
-                u, eps_f = rod.edge(mem, old, i)
-                m1, _m = rod.director(mem, old, p, t)
-                n1, _n = rod.director(mem, old, i, u)
-                bar = rod.load3(mem.scratch, o + places.STRAIN)
-                by_e, by_f, turn_e, turn_f = joint.slopes(t, u, m1, eps, eps_f, bar)
-                rod.add3(mem.scratch, o + places.POSITION, by_f)
-                rod.add3(mem.scratch, op + places.POSITION, by_e - by_f)
-                rod.add3(mem.scratch, tree.entry(work, g, places.COTANGENT) + places.POSITION, -by_e)
-                rod.add3(mem.scratch, op + places.DIRECTOR, turn_e * t.cross(m1))
-                rod.add3(mem.scratch, o + places.DIRECTOR, turn_f * u.cross(n1))
-                rod.store3(mem.scratch, o + places.STRAIN, vec3(0))
+    return vertices
 
-    @ti.func
-    def old_directors(mem: ti.template(), b, r_in, r_out):
-        """From a director made normal and of length one to the one in the row: m' = m - t t.m, m_hat = m'/|m'|."""
-        old, _new, _params, work = rod.starts(mem, b, r_in, r_out)
-        for i in range(1, mem.integers[at.count]):
-            o = tree.entry(work, i, places.COTANGENT)
-            hat_bar = rod.load3(mem.scratch, o + places.DIRECTOR)
-            if hat_bar.dot(hat_bar) > 0:
-                t, eps = rod.edge(mem, old, i)
-                hat, length = rod.director(mem, old, i, t)
-                m = rod.load3(mem.frames, rod.field(old, i, places.DIRECTOR))
-                m_bar = (hat_bar - hat * hat.dot(hat_bar)) / length
-                t_bar = -(t.dot(m) * m_bar + t.dot(m_bar) * m)
-                e_bar = (t_bar - t * t.dot(t_bar)) / eps
-                rod.store3(mem.scratch, o + places.DIRECTOR, m_bar - t * t.dot(m_bar))
-                rod.add3(mem.scratch, o + places.POSITION, e_bar)
-                q = tree.entry(work, rod.parent_of(mem, i), places.COTANGENT)
-                rod.add3(mem.scratch, q + places.POSITION, -e_bar)
+
+@cache
+def adjoint_functions(setup: Setup) -> SimpleNamespace:
+    """``step_adjoint(mem, b, r_in, r_out, substep)``: turns the cotangent of row r_out into that of row r_in."""
+    at, fp, has_self_contact = setup.at, setup.fp, setup.has_self_contact
+    rod = assembly_functions(setup)
+    tree = rod.tree
+    multiplier, through_edges, vertices = multiplier_functions(setup), edge_adjoints(setup), vertex_adjoints(setup)
+    seed, solve = multiplier.seed, multiplier.solve
+    edges, frames = through_edges.edges, through_edges.frames
+    first_strains, old_directors = through_edges.first_strains, through_edges.old_directors
 
     @ti.func
     def step_adjoint(mem: ti.template(), b, r_in, r_out, substep):
+        """Turns the cotangent of row r_out into that of row r_in, in place; see the module."""
         h = ti.static(mem.integers)
         old, new, _params, work = rod.starts(mem, b, r_in, r_out)
         second = rod.is_second_order(mem, r_in)
-        sow(mem, b, r_in, r_out, second)
+        seed(mem, b, r_in, r_out, second)
         rod.assemble(mem, b, r_in, r_out, second, 1, True)
         solve(mem, b, work)
         if ti.static(has_self_contact):

@@ -13,141 +13,24 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.fields import CONTROL, DT, PARAMETER, STATE
+from pliant.sims.fields import PARAMETER, STATE
 from pliant.sims.math.access import access_functions
 from pliant.sims.rod import places
 from pliant.sims.rod.contact import rod_contact_functions
 from pliant.sims.rod.energies import joint_functions
 from pliant.sims.rod.linear import tree_functions
 from pliant.sims.rod.places import Setup
+from pliant.sims.rod.quantities import quantity_functions
 from pliant.sims.rod.self_contact import self_contact_functions
 from pliant.sims.runtime import ti
 
 
 @cache
-def assembly_functions(setup: Setup) -> SimpleNamespace:
-    """Taichi functions of one floating-point type and the kinds of shapes that may be touched, maybe with self-contact.
-
-    Throughout, ``old`` and ``new`` are where the rod's state starts in the rows before and after the step, ``params``
-    where its parameters start, ``work`` where its working memory starts.
-    """
-    at, fp, has_effectors, has_self_contact = setup.at, setup.fp, setup.eff is not None, setup.has_self_contact
-    eff: Any = setup.eff
-    vec3 = ti.types.vector(3, fp)
-    vec4 = ti.types.vector(4, fp)
-    joint = joint_functions(fp)
+def block_functions(setup: Setup) -> SimpleNamespace:
+    """What is added to the 4 x 4 blocks of the matrix and to the right-hand sides; ``o`` is where a block starts."""
+    at, fp = setup.at, setup.fp
     tree = tree_functions(setup)
-    access = access_functions(fp)
-    load3, store3, add3 = access.load3, access.store3, access.add3
-    contact: Any = rod_contact_functions(setup) if setup.eff else None
-    self_contact: Any = self_contact_functions(setup) if setup.has_self_contact else None
-
-    @ti.func
-    def parent_of(mem: ti.template(), i):
-        result = -1
-        if i >= 0:
-            result = mem.integers[mem.integers[at.parents] + i]
-        return result
-
-    @ti.func
-    def starts(mem: ti.template(), b, r_in, r_out):
-        h = ti.static(mem.integers)
-        old = r_in * h[STATE] + h[at.state]
-        new = r_out * h[STATE] + h[at.state]
-        params = b * h[PARAMETER] + h[at.properties]
-        work = h[at.system] + b * h[at.count] * places.WORK_RECORD
-        return old, new, params, work
-
-    @ti.func
-    def field(start, i, k):
-        return start + i * places.STATE_RECORD + k
-
-    @ti.func
-    def parameter(params, i, k):
-        return params + i * places.NODE_PARAMETERS + k
-
-    @ti.func
-    def is_second_order(mem: ti.template(), r_in):
-        """1 if the step from this row has a step before it to build on."""
-        h = ti.static(mem.integers)
-        result = 0
-        if h[at.second_order] != 0 and mem.frames[r_in * h[STATE] + h[at.history]] > 0.5:
-            result = 1
-        return result
-
-    @ti.func
-    def scheme(mem: ti.template(), second):
-        """s, and the shares of the last and the last but one value in z_o."""
-        s = 1 / mem.constants[DT]
-        last = fp(1.0)
-        before = fp(0.0)
-        if second != 0:
-            s *= fp(1.5)
-            last = fp(4.0 / 3.0)
-            before = fp(-1.0 / 3.0)
-        return s, last, before
-
-    @ti.func
-    def edge(mem: ti.template(), start, i):
-        """Unit tangent and length of node i's edge."""
-        a = ti.static(mem.frames)
-        e = load3(a, field(start, i, places.POSITION)) - load3(a, field(start, parent_of(mem, i), places.POSITION))
-        length = ti.sqrt(e.dot(e))
-        return e / length, length
-
-    @ti.func
-    def director(mem: ti.template(), start, i, t):
-        """First director of node i's edge, made normal to the tangent t; and its length before normalisation."""
-        m = load3(mem.frames, field(start, i, places.DIRECTOR))
-        m -= t * t.dot(m)
-        length = ti.sqrt(m.dot(m))
-        return m / length, length
-
-    @ti.func
-    def measure(mem: ti.template(), start):
-        """Writes the strains of all joints into the row itself."""
-        for i in range(1, mem.integers[at.count]):
-            p = parent_of(mem, i)
-            if parent_of(mem, p) >= 0:
-                t, _eps = edge(mem, start, p)
-                u, _eps_f = edge(mem, start, i)
-                m1, _m = director(mem, start, p, t)
-                n1, _n = director(mem, start, i, u)
-                store3(mem.frames, field(start, i, places.STRAIN), joint.strains(t, u, m1, n1))
-
-    @ti.func
-    def scales(mem: ti.template(), b):
-        """Factors of bend stiffness, twist stiffness, mass and damping in this step."""
-        h = ti.static(mem.integers)
-        result = vec4(1)
-        if h[at.scaled] != 0:
-            for k in ti.static(range(4)):
-                result[k] += mem.controls[b * h[CONTROL] + h[at.scale] + k]
-        return result
-
-    @ti.func
-    def applied(mem: ti.template(), b, i):
-        """Force on vertex i that is a control [N]."""
-        h = ti.static(mem.integers)
-        result = vec3(0)
-        if h[at.forced] != 0:
-            result = load3(mem.controls, b * h[CONTROL] + h[at.vertex_force] + 3 * i)
-        return result
-
-    @ti.func
-    def moments(mem: ti.template(), params, i, p, s, strain, earlier, scale):
-        """Moments w conjugate to the strains of node i's joint (bend, bend, twist), their elastic stiffness, viscous
-        share and the joint's length."""
-        a = ti.static(mem.parameters)
-        length = (a[parameter(params, i, places.REST_LENGTH)] + a[parameter(params, p, places.REST_LENGTH)]) / 2
-        stiffness = load3(a, parameter(params, i, places.BEND)) / length
-        stiffness *= vec3(scale[places.BEND_SCALE], scale[places.BEND_SCALE], scale[places.TWIST_SCALE])
-        s_damping = s * scale[places.DAMPING_SCALE]
-        natural = load3(a, parameter(params, i, places.CURVATURE)) * length
-        bend = s_damping * a[parameter(params, i, places.BEND_DAMPING)]
-        viscous = vec3(bend, bend, s_damping * a[parameter(params, i, places.TWIST_DAMPING)])
-        w = stiffness * (strain - natural + viscous * (strain - earlier))
-        return w, stiffness, viscous, natural, length
+    add3 = access_functions(fp).add3
 
     @ti.func
     def add_outer(mem: ti.template(), o, scale, p, q):
@@ -158,6 +41,7 @@ def assembly_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def add_block(mem: ti.template(), o, m):
+        """Adds the 3 x 3 matrix m to the corner of the 4 x 4 block at o."""
         for r in ti.static(range(3)):
             for c in ti.static(range(3)):
                 mem.scratch[o + 4 * r + c] = mem.scratch[o + 4 * r + c] + m[r, c]
@@ -172,15 +56,33 @@ def assembly_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def add4(mem: ti.template(), o, v, angle):
+        """Adds (v, angle) to the four entries at o."""
         add3(mem.scratch, o, v)
         mem.scratch[o + 3] = mem.scratch[o + 3] + angle
 
     @ti.func
     def clear(mem: ti.template(), work):
+        """Sets the system, matrix and right-hand side, to zero."""
         for i in range(mem.integers[at.count]):
             o = tree.entry(work, i, 0)
             for k in range(places.SYSTEM):
                 mem.scratch[o + k] = fp(0.0)
+
+    return SimpleNamespace(add_outer=add_outer, add_block=add_block, add_angles=add_angles, add4=add4, clear=clear)
+
+
+@cache
+def vertex_terms(setup: Setup) -> Any:
+    """``vertices``: what each vertex by itself adds to the system."""
+    at, fp, has_effectors = setup.at, setup.fp, setup.eff is not None
+    eff: Any = setup.eff
+    tree = tree_functions(setup)
+    access = access_functions(fp)
+    load3, add3 = access.load3, access.add3
+    contact: Any = rod_contact_functions(setup) if setup.eff else None
+    quantities, blocks = quantity_functions(setup), block_functions(setup)
+    field, parameter, scheme, applied = quantities.field, quantities.parameter, quantities.scheme, quantities.applied
+    add_block, add_outer = blocks.add_block, blocks.add_outer
 
     @ti.func
     def vertices(mem: ti.template(), b, r_out, old, new, params, work, second, scale, reverse: ti.template()):
@@ -217,6 +119,28 @@ def assembly_functions(setup: Setup) -> SimpleNamespace:
             for d in ti.static(range(3)):
                 k = o + places.BLOCK + 5 * d
                 mem.scratch[k] = mem.scratch[k] + s * (m * s + resistance)
+
+    return vertices
+
+
+@cache
+def edge_terms(setup: Setup) -> SimpleNamespace:
+    """``stretch`` and ``joints``: what edges and the joints between them add to the system."""
+    at, fp = setup.at, setup.fp
+    vec3 = ti.types.vector(3, fp)
+    joint = joint_functions(fp)
+    tree = tree_functions(setup)
+    access = access_functions(fp)
+    load3, store3, add3 = access.load3, access.store3, access.add3
+    quantities, blocks = quantity_functions(setup), block_functions(setup)
+    parent_of, field, parameter, scheme = (
+        quantities.parent_of,
+        quantities.field,
+        quantities.parameter,
+        quantities.scheme,
+    )
+    edge, director, moments = quantities.edge, quantities.director, quantities.moments
+    add_outer, add_block, add_angles, add4 = blocks.add_outer, blocks.add_block, blocks.add_angles, blocks.add4
 
     @ti.func
     def stretch(mem: ti.template(), new, params, work, exact, reverse: ti.template()):
@@ -314,6 +238,28 @@ def assembly_functions(setup: Setup) -> SimpleNamespace:
                     add_angles(mem, oi + places.PARENT_BLOCK, turn_f, vec3(0), fp(0.0))
                     add3(mem.scratch, op + places.PARENT_BLOCK + 12, -turn_e)
 
+    return SimpleNamespace(stretch=stretch, joints=joints)
+
+
+@cache
+def assembly_functions(setup: Setup) -> SimpleNamespace:
+    """Taichi functions of one floating-point type and the kinds of shapes that may be touched, maybe with self-contact:
+    ``assemble`` and ``solve``, and all that the step and its adjoint need besides.
+
+    Throughout, ``old`` and ``new`` are where the rod's state starts in the rows before and after the step, ``params``
+    where its parameters start, ``work`` where its working memory starts.
+    """
+    at, fp, has_self_contact = setup.at, setup.fp, setup.has_self_contact
+    joint = joint_functions(fp)
+    tree = tree_functions(setup)
+    access = access_functions(fp)
+    contact: Any = rod_contact_functions(setup) if setup.eff else None
+    self_contact: Any = self_contact_functions(setup) if setup.has_self_contact else None
+    quantities = quantity_functions(setup)
+    starts, scales = quantities.starts, quantities.scales
+    clear, vertices, edges = block_functions(setup).clear, vertex_terms(setup), edge_terms(setup)
+    stretch, joints = edges.stretch, edges.joints
+
     @ti.func
     def assemble(mem: ti.template(), b, r_in, r_out, second, exact, reverse: ti.template()):
         """Fills the system at the state of row r_out; the right-hand side is minus the residual (not in reverse)."""
@@ -342,21 +288,10 @@ def assembly_functions(setup: Setup) -> SimpleNamespace:
         tree=tree,
         contact=contact,
         self_contact=self_contact,
-        load3=load3,
-        store3=store3,
-        add3=add3,
-        parent_of=parent_of,
-        starts=starts,
-        field=field,
-        parameter=parameter,
-        is_second_order=is_second_order,
-        scheme=scheme,
-        edge=edge,
-        director=director,
-        measure=measure,
-        scales=scales,
-        applied=applied,
-        moments=moments,
+        load3=access.load3,
+        store3=access.store3,
+        add3=access.add3,
         assemble=assemble,
         solve=solve,
+        **vars(quantities),
     )

@@ -31,6 +31,7 @@ def clamp_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def grip(mem: ti.template(), i):
+        """What holds node i: an effector's number, FREE, or DRIVEN and below for the driven ones."""
         return mem.integers[mem.integers[at.grips] + i]
 
     @ti.func
@@ -40,18 +41,22 @@ def clamp_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def pose_of(mem: ti.template(), row, i):
+        """Where the pose of the effector that holds node i starts in a row."""
         return row * mem.integers[STATE] + mem.integers[eff.pose] + grip(mem, i) * POSE
 
     @ti.func
     def orientation(mem: ti.template(), pose):
+        """Quaternion of the pose that starts at ``pose``."""
         return load4(mem.frames, pose + 3)
 
     @ti.func
     def local(mem: ti.template(), i):
+        """Where node i's place and director in its effector's frame are."""
         return mem.integers[at.local] + i * places.LOCAL_RECORD
 
     @ti.func
     def control_of(mem: ti.template(), b, i):
+        """Where the target of driven node i is among the controls."""
         return b * mem.integers[CONTROL] + mem.integers[at.driven] + 3 * (places.DRIVEN - grip(mem, i))
 
     @ti.func
@@ -61,6 +66,7 @@ def clamp_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def target(mem: ti.template(), b, r_out, i, x, substep):
+        """Position at the end of the substep: p + R r with an effector, x + share (control - x) if driven, else x."""
         result = x
         if grip(mem, i) <= places.DRIVEN:
             result += share(mem, substep) * (load3(mem.controls, control_of(mem, b, i)) - x)
@@ -73,6 +79,7 @@ def clamp_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def turn_pose(mem: ti.template(), b, r_out, i, R_bar):
+        """Adds (dR/dq)^T R_bar to the cotangent of the pose that holds node i."""
         q_bar = rotation.matrix_adjoint(orientation(mem, pose_of(mem, r_out, i)), R_bar)
         pose_bar = pose_of(mem, b, i)
         for d in ti.static(range(4)):
@@ -80,6 +87,7 @@ def clamp_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def target_adjoint(mem: ti.template(), b, r_out, i, substep, x_bar):
+        """Adds to the cotangents of pose or control; returns that of x."""
         # x' = x + a (c - x);  or x' = p + R(q) r: p_bar = x'_bar, R_bar = x'_bar r'
         result = vec3(0)
         if grip(mem, i) <= places.DRIVEN:
@@ -94,10 +102,12 @@ def clamp_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def held_director(mem: ti.template(), r_out, i):
+        """Director R m of the edge of node i that an effector holds at both ends."""
         return rotation.matrix(orientation(mem, pose_of(mem, r_out, i))) @ load3(mem.constants, local(mem, i) + 3)
 
     @ti.func
     def held_director_adjoint(mem: ti.template(), b, r_out, i, m_bar):
+        """Adds m_bar's share, R_bar = m_bar m^T, to the cotangent of the pose."""
         turn_pose(mem, b, r_out, i, m_bar.outer_product(load3(mem.constants, local(mem, i) + 3)))
 
     return SimpleNamespace(

@@ -28,6 +28,7 @@ def onset_function(fp: Any) -> Any:
 
     @ti.func
     def onset(g, width):
+        """h(g) and dh/dg for a width w."""
         value = fp(0.0)
         slope = fp(0.0)
         if g < -width:
@@ -39,6 +40,48 @@ def onset_function(fp: Any) -> Any:
         return value, slope
 
     return onset
+
+
+@cache
+def surface_functions(setup: Setup) -> SimpleNamespace:
+    """``gap_at`` and ``is_near``: where the surface of an effector is, seen from a vertex, and whether it is near."""
+    at, fp, kinds = setup.at, setup.fp, setup.shape_kinds
+    eff: Any = setup.eff
+    rotation = rotation_functions(fp)
+    access = access_functions(fp)
+    load3, load4 = access.load3, access.load4
+    shapes = shape_functions(fp, kinds)
+
+    @ti.func
+    def numbers(mem: ti.template()):
+        """Where the rod's constants start."""
+        return mem.integers[at.numbers]
+
+    @ti.func
+    def gap_at(mem: ti.template(), row, j, x_o):
+        """Distance of x_o's surface from effector j, its normal, and what they come from."""
+        h = ti.static(mem.integers)
+        pose = row * h[STATE] + h[eff.pose] + j * POSE
+        q = load4(mem.frames, pose + 3)
+        R = rotation.matrix(q)
+        arm = x_o - load3(mem.frames, pose)
+        record = h[eff.shapes] + j * RECORD_SIZE
+        phi, local_normal = shapes.distance(mem.constants, record, R.transpose() @ arm)
+        return phi - mem.constants[numbers(mem) + places.RADIUS], local_normal, q, R, arm
+
+    @ti.func
+    def is_near(mem: ti.template(), row, j, x_o, z):
+        """Whether effector j can touch at all: x_o, and with it z, against its bounding ball."""
+        h = ti.static(mem.integers)
+        pose = row * h[STATE] + h[eff.pose] + j * POSE
+        arm = x_o - load3(mem.frames, pose)
+        move = z - x_o
+        limit = mem.constants[h[eff.shapes] + h[eff.count] * RECORD_SIZE + j]
+        limit += mem.constants[numbers(mem) + places.RADIUS] + mem.constants[numbers(mem) + places.ONSET]
+        limit += ti.sqrt(move.dot(move))
+        return arm.dot(arm) < limit * limit
+
+    return SimpleNamespace(numbers=numbers, gap_at=gap_at, is_near=is_near)
 
 
 @cache
@@ -55,45 +98,20 @@ def rod_contact_functions(setup: Setup) -> SimpleNamespace:
     mat3 = ti.types.matrix(3, 3, fp)
     rotation = rotation_functions(fp)
     access = access_functions(fp)
-    load3, load4, add3 = access.load3, access.load4, access.add3
+    load3, add3 = access.load3, access.add3
     shapes = shape_functions(fp, kinds)
     onset = onset_function(fp)
-
-    @ti.func
-    def numbers(mem: ti.template()):
-        return mem.integers[at.numbers]
-
-    @ti.func
-    def look(mem: ti.template(), row, j, x_o):
-        """Distance of x_o's surface from effector j, its normal, and what they come from."""
-        h = ti.static(mem.integers)
-        pose = row * h[STATE] + h[eff.pose] + j * POSE
-        q = load4(mem.frames, pose + 3)
-        R = rotation.matrix(q)
-        arm = x_o - load3(mem.frames, pose)
-        record = h[eff.shapes] + j * RECORD_SIZE
-        phi, local_normal = shapes.distance(mem.constants, record, R.transpose() @ arm)
-        return phi - mem.constants[numbers(mem) + places.RADIUS], local_normal, q, R, arm
-
-    @ti.func
-    def reach(mem: ti.template(), row, j, x_o, z):
-        """Whether effector j can touch at all: x_o, and with it z, against its bounding ball."""
-        h = ti.static(mem.integers)
-        pose = row * h[STATE] + h[eff.pose] + j * POSE
-        arm = x_o - load3(mem.frames, pose)
-        move = z - x_o
-        limit = mem.constants[h[eff.shapes] + h[eff.count] * RECORD_SIZE + j]
-        limit += mem.constants[numbers(mem) + places.RADIUS] + mem.constants[numbers(mem) + places.ONSET]
-        limit += ti.sqrt(move.dot(move))
-        return arm.dot(arm) < limit * limit
+    surface_of = surface_functions(setup)
+    numbers, gap_at, is_near = surface_of.numbers, surface_of.gap_at, surface_of.is_near
 
     @ti.func
     def push(mem: ti.template(), b, row, j, x_o, z):
+        """Force of effector j on a vertex [N], and minus its derivative by z [N/m]."""
         h = ti.static(mem.integers)
         force = vec3(0)
         stiffness = mat3(0)
-        if reach(mem, row, j, x_o, z):
-            gap, local_normal, _q, R, arm = look(mem, row, j, x_o)
+        if is_near(mem, row, j, x_o, z):
+            gap, local_normal, _q, R, arm = gap_at(mem, row, j, x_o)
             n = R @ local_normal
             width = mem.constants[numbers(mem) + places.ONSET]
             k = mem.parameters[b * h[PARAMETER] + h[at.world] + places.CONTACT_STIFFNESS]
@@ -124,8 +142,8 @@ def rod_contact_functions(setup: Setup) -> SimpleNamespace:
         """What ``push`` is minus the derivative of, with respect to z."""
         h = ti.static(mem.integers)
         energy = fp(0.0)
-        if reach(mem, row, j, x_o, z):
-            gap, local_normal, _q, R, arm = look(mem, row, j, x_o)
+        if is_near(mem, row, j, x_o, z):
+            gap, local_normal, _q, R, arm = gap_at(mem, row, j, x_o)
             n = R @ local_normal
             width = mem.constants[numbers(mem) + places.ONSET]
             k = mem.parameters[b * h[PARAMETER] + h[at.world] + places.CONTACT_STIFFNESS]
@@ -150,8 +168,8 @@ def rod_contact_functions(setup: Setup) -> SimpleNamespace:
         n.u and s = sqrt(|u_T|^2 + c^2): a.force = k h(g) a.n - mu k h(g_o) a.u_T/s."""
         h = ti.static(mem.integers)
         x_bar = vec3(0)
-        if reach(mem, row, j, x_o, z):
-            gap, local_normal, q, R, arm = look(mem, row, j, x_o)
+        if is_near(mem, row, j, x_o, z):
+            gap, local_normal, q, R, arm = gap_at(mem, row, j, x_o)
             n = R @ local_normal
             width = mem.constants[numbers(mem) + places.ONSET]
             stiffness_at = b * h[PARAMETER] + h[at.world] + places.CONTACT_STIFFNESS

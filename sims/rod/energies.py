@@ -38,22 +38,26 @@ def joint_functions(fp: Any) -> SimpleNamespace:
 
     @ti.func
     def transport(t, u, m):
+        """Parallel transport of m from t to u: c m + a x m + a (a.m)/(1 + c) with a = t x u, c = t.u."""
         across = t.cross(u)
         c = t.dot(u)
         return c * m + across.cross(m) + across * (across.dot(m) / ti.max(1 + c, fp(SMALLEST_CHI)))
 
     @ti.func
     def turn(t, m, angle):
+        """m cos(angle) + t x m sin(angle), for m normal to t."""
         sine, cosine = sin_cos(angle)
         return cosine * m + sine * t.cross(m)
 
     @ti.func
     def curvature_binormal(t, u):
+        """kb = 2 t x u / chi, and chi = 1 + t.u (not below SMALLEST_CHI)."""
         chi = ti.max(1 + t.dot(u), fp(SMALLEST_CHI))
         return 2 * t.cross(u) / chi, chi
 
     @ti.func
     def strains(t, u, m1, n1):
+        """(kappa_1, kappa_2, tau) = (kb.m2, -kb.m1, angle about u from the transported m1 to n1)."""
         kb, _chi = curvature_binormal(t, u)
         carried = transport(t, u, m1)
         tau = atan2(carried.cross(n1).dot(u), carried.dot(n1))
@@ -75,6 +79,7 @@ def joint_functions(fp: Any) -> SimpleNamespace:
 
     @ti.func
     def cross_matrix(v):
+        """[v]x"""
         return mat3([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
 
     @ti.func

@@ -15,29 +15,19 @@ from pliant.sims.runtime import ti
 
 
 @cache
-def tree_functions(setup: Setup) -> SimpleNamespace:
-    """Taichi functions of one floating-point type. ``work`` is where a world's working memory starts.
-
-    ``entry(work, i, k)``: place of entry k of node i.  ``is_free(mem, i)``, ``turns_freely(mem, i)``: whether the
-    vertex of node i, and its edge about itself, are unknowns.
-    ``solve(mem, work, region)``: factor the system in the given region of the records, in place, and replace its
-    right-hand side by the solution; rows and columns of what is held are left out and their solution is zero. Returns
-    whether all pivots were positive (1 or 0).
-    ``solve_again(mem, work, region, sides)``: once the region is factored, replaces three more right-hand sides by
-    their solutions: entry d of node i of the three lies at sides + 12 i + 3 d.
-    """
+def unknown_functions(setup: Setup) -> SimpleNamespace:
+    """Where the unknowns of a node are in the system, and which of them are held. ``work`` is where a world's working
+    memory starts."""
     at, fp = setup.at, setup.fp
-    access = access_functions(fp)
-    # A pivot smaller than this share of its diagonal entry belongs to a motion without stiffness or inertia (a straight
-    # free rod that spins about itself); that unknown is left alone.
-    singular = 1e-11 if fp is ti.f64 else 1e-6
 
     @ti.func
     def entry(work, i, k):
+        """Index of entry k of node i's record."""
         return work + i * places.WORK_RECORD + k
 
     @ti.func
     def is_free(mem: ti.template(), i):
+        """Whether nothing holds the vertex of node i."""
         return mem.integers[mem.integers[at.grips] + i] == places.FREE
 
     @ti.func
@@ -70,6 +60,7 @@ def tree_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def leave_out_held(mem: ti.template(), work, region):
+        """Sets rows, columns and right-hand sides of held unknowns to zero."""
         h = ti.static(mem.integers)
         for i in range(h[at.count]):
             o = entry(work, i, region)
@@ -85,6 +76,94 @@ def tree_functions(setup: Setup) -> SimpleNamespace:
                             mem.scratch[o + places.RIGHT + d] = fp(0.0)
                 if node >= 0:
                     node = h[h[at.parents] + node]
+
+    return SimpleNamespace(
+        entry=entry, is_free=is_free, turns_freely=turns_freely, place=place, leave_out_held=leave_out_held
+    )
+
+
+def least_pivot(fp: Any) -> float:
+    """Share of its diagonal entry below which a pivot belongs to a motion without stiffness or inertia (a straight free
+    rod that spins about itself). That unknown is left alone."""
+    return 1e-11 if fp is ti.f64 else 1e-6
+
+
+@cache
+def repeated_solver(setup: Setup) -> Any:
+    """``solve_again``, see ``tree_functions``."""
+    at, fp = setup.at, setup.fp
+    access = access_functions(fp)
+    singular = least_pivot(fp)
+    unknowns = unknown_functions(setup)
+    entry, place = unknowns.entry, unknowns.place
+
+    @ti.func
+    def solve_again(mem: ti.template(), work, region, sides):
+        """Solves for three more right-hand sides with the factors that ``solve`` left."""
+        h = ti.static(mem.integers)
+        a = ti.static(mem.scratch)
+        n = h[at.count]
+        for k in range(n):
+            i = n - 1 - k
+            o = entry(work, i, region)
+            p = h[h[at.parents] + i]
+            g = -1
+            if p >= 0:
+                g = h[h[at.parents] + p]
+            for r in range(4):
+                pivot = a[place(o, r, r)]
+                inverse = fp(0.0)
+                if ti.abs(pivot) > fp(singular) * a[o + places.SIZES + r]:
+                    inverse = 1 / pivot
+                own = access.load3(a, sides + 12 * i + 3 * r)
+                if inverse != 0 and own.dot(own) != 0:  # a unit force leaves what lies beyond its vertex at rest so far
+                    for c in range(r + 1, 4):
+                        access.add3(a, sides + 12 * i + 3 * c, -a[place(o, r, c)] * own)
+                    if p >= 0:
+                        for c in range(4):
+                            access.add3(a, sides + 12 * p + 3 * c, -a[place(o, r, 4 + c)] * own)
+                    if g >= 0:
+                        for c in range(4):
+                            access.add3(a, sides + 12 * g + 3 * c, -a[place(o, r, 8 + c)] * own)
+                access.store3(a, sides + 12 * i + 3 * r, own * inverse)
+        for i in range(n):
+            o = entry(work, i, region)
+            p = h[h[at.parents] + i]
+            g = -1
+            if p >= 0:
+                g = h[h[at.parents] + p]
+            for s in range(4):
+                r = 3 - s
+                total = access.load3(a, sides + 12 * i + 3 * r)
+                for c in range(r + 1, 4):
+                    total -= a[place(o, r, c)] * access.load3(a, sides + 12 * i + 3 * c)
+                if p >= 0:
+                    for c in range(4):
+                        total -= a[place(o, r, 4 + c)] * access.load3(a, sides + 12 * p + 3 * c)
+                if g >= 0:
+                    for c in range(4):
+                        total -= a[place(o, r, 8 + c)] * access.load3(a, sides + 12 * g + 3 * c)
+                access.store3(a, sides + 12 * i + 3 * r, total)
+
+    return solve_again
+
+
+@cache
+def tree_functions(setup: Setup) -> SimpleNamespace:
+    """Taichi functions of one floating-point type. ``work`` is where a world's working memory starts.
+
+    ``entry(work, i, k)``: place of entry k of node i.  ``is_free(mem, i)``, ``turns_freely(mem, i)``: whether the
+    vertex of node i, and its edge about itself, are unknowns.
+    ``solve(mem, work, region)``: factor the system in the given region of the records, in place, and replace its
+    right-hand side by the solution; rows and columns of what is held are left out and their solution is zero. Returns
+    whether all pivots were positive (1 or 0).
+    ``solve_again(mem, work, region, sides)``: once the region is factored, replaces three more right-hand sides by
+    their solutions: entry d of node i of the three lies at sides + 12 i + 3 d.
+    """
+    at, fp = setup.at, setup.fp
+    singular = least_pivot(fp)
+    unknowns = unknown_functions(setup)
+    entry, place, leave_out_held = unknowns.entry, unknowns.place, unknowns.leave_out_held
 
     @ti.func
     def eliminate(mem: ti.template(), o, op, og, blocks):
@@ -126,6 +205,8 @@ def tree_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def solve(mem: ti.template(), work, region):
+        """Block elimination from the leaves to the root, substitution back. Returns 1 if all pivots were positive, else
+        0."""
         h = ti.static(mem.integers)
         a = ti.static(mem.scratch)
         n = h[at.count]
@@ -172,55 +253,12 @@ def tree_functions(setup: Setup) -> SimpleNamespace:
                 a[o + places.RIGHT + r] = total
         return is_definite
 
-    @ti.func
-    def solve_again(mem: ti.template(), work, region, sides):
-        h = ti.static(mem.integers)
-        a = ti.static(mem.scratch)
-        n = h[at.count]
-        for k in range(n):
-            i = n - 1 - k
-            o = entry(work, i, region)
-            p = h[h[at.parents] + i]
-            g = -1
-            if p >= 0:
-                g = h[h[at.parents] + p]
-            for r in range(4):
-                pivot = a[place(o, r, r)]
-                inverse = fp(0.0)
-                if ti.abs(pivot) > fp(singular) * a[o + places.SIZES + r]:
-                    inverse = 1 / pivot
-                own = access.load3(a, sides + 12 * i + 3 * r)
-                if inverse != 0 and own.dot(own) != 0:  # a unit force leaves what lies beyond its vertex at rest so far
-                    for c in range(r + 1, 4):
-                        access.add3(a, sides + 12 * i + 3 * c, -a[place(o, r, c)] * own)
-                    if p >= 0:
-                        for c in range(4):
-                            access.add3(a, sides + 12 * p + 3 * c, -a[place(o, r, 4 + c)] * own)
-                    if g >= 0:
-                        for c in range(4):
-                            access.add3(a, sides + 12 * g + 3 * c, -a[place(o, r, 8 + c)] * own)
-                access.store3(a, sides + 12 * i + 3 * r, own * inverse)
-        for i in range(n):
-            o = entry(work, i, region)
-            p = h[h[at.parents] + i]
-            g = -1
-            if p >= 0:
-                g = h[h[at.parents] + p]
-            for s in range(4):
-                r = 3 - s
-                total = access.load3(a, sides + 12 * i + 3 * r)
-                for c in range(r + 1, 4):
-                    total -= a[place(o, r, c)] * access.load3(a, sides + 12 * i + 3 * c)
-                if p >= 0:
-                    for c in range(4):
-                        total -= a[place(o, r, 4 + c)] * access.load3(a, sides + 12 * p + 3 * c)
-                if g >= 0:
-                    for c in range(4):
-                        total -= a[place(o, r, 8 + c)] * access.load3(a, sides + 12 * g + 3 * c)
-                access.store3(a, sides + 12 * i + 3 * r, total)
-
     return SimpleNamespace(
-        entry=entry, is_free=is_free, turns_freely=turns_freely, solve=solve, solve_again=solve_again
+        entry=entry,
+        is_free=unknowns.is_free,
+        turns_freely=unknowns.turns_freely,
+        solve=solve,
+        solve_again=repeated_solver(setup),
     )
 
 
@@ -232,6 +270,7 @@ def dense_solver(fp: Any) -> Any:
 
     @ti.func
     def solve(mem: ti.template(), matrix, size):
+        """Gaussian elimination with partial pivoting."""
         a = ti.static(mem.scratch)
         row = size + 1
         for p in range(size):

@@ -13,7 +13,7 @@ from pliant.sims.runtime import ti
 
 @cache
 def potential_functions(setup: Setup) -> SimpleNamespace:
-    """``potential(mem, b, r_in, r_out, second)``: at the trial state of row r_out, with the symbols of ``assembly``,
+    """``potential(mem, b, r_in, r_out, second)``: at the trial state of row r_out, with the symbols of ``assembly.py``,
 
     sum m (|v - v_o|^2/2 - g.z) - f.z + c |v|^2/(2 s) + c2 |v|^3/(3 s) + contacts + sum K/(2 L) (eps - L)^2
     + sum_joints B/(2 l) ((q - q0 l)^2 + s eta (q - q_o)^2).
@@ -25,6 +25,7 @@ def potential_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def potential(mem: ti.template(), b, r_in, r_out, second):
+        """Value of the incremental potential [J] at row r_out; writes the strains there."""
         h = ti.static(mem.integers)
         a = ti.static(mem.frames)
         old, new, params, _work = rod.starts(mem, b, r_in, r_out)

@@ -20,7 +20,7 @@ from pliant.sims.rod.topology import (
     joint_lengths,
     strains,
 )
-from pliant.sims.shapes.shapes import LONGEST
+from pliant.sims.shapes.shape import LONGEST
 
 Numbers = float | Sequence[float] | np.ndarray
 

@@ -24,9 +24,11 @@ class RodScene:
 
     grips: see ``Grip``.  effectors: manipulators and obstacles, also a plane (``HalfSpace``).  gravity: [m/s^2].
     contact_stiffness: [N/m] of a vertex against an effector.  integrator: "bdf2" or "backward_euler".
-    iterations: at most so many of Newton's in a substep.  scaled: offer the control "parameter_scale", factors less
-    one of all bend stiffnesses, twist stiffnesses, masses and dampings, in this order.  forced: offer the control
-    "vertex_force", (n, 3) [N].  self_contact: None: the rod passes through itself.
+    iterations: the most that Newton's method takes in a substep.
+    scaled: offer the control "parameter_scale", (4,): the factors of all bend stiffnesses, twist stiffnesses, masses
+        and dampings, each minus one.
+    forced: offer the control "vertex_force", (n, 3) [N].
+    self_contact: None: the rod passes through itself.
     """
 
     rod: Rod

@@ -36,8 +36,8 @@ def segment_functions(fp: Any) -> SimpleNamespace:
 
     @ti.func
     def nearest(e, f, r):
-        """Of the least on a square: s of the least everywhere, brought into the square, t of the least for that s, and
-        if this has to be brought into the square, s of the least for that t (Ericson 2005, section 5.1.9)."""
+        """Minimum over the unit square (Ericson 2005, section 5.1.9): s of the free minimum, clamped; the best t for
+        that s; if that t must be clamped, the best s for it, clamped."""
         A, B, C = system(e, f)
         p = fp(ROUND / 2) * e.dot(e) - e.dot(r)
         q = fp(ROUND / 2) * f.dot(f) + f.dot(r)

@@ -1,252 +1,56 @@
 """Contact of a rod with itself: pairs of edges that share no vertex, as capsules, with friction.
 
-As in contact with effectors (`contact`), the geometry is that before the step: with the nearest points of both centre
-lines, weights w_k of their four vertices, sum_k w_k = 0 (`segments`), unit vector n from one to the other and distance
-gap less both radii, the force of an implicit step is a function of q = sum_k w_k (z_k - x_k) alone. Normal force
-k h(gap + n.q) n, with the onset h of contact with effectors; friction -mu N_o u/sqrt(|u|^2 + c^2), u the part of q/dt
-normal to n, N_o = k h(gap). Vertex k gets w_k times the force f: no resultant; and no moment about the nearest points
-but that of friction, which acts on the centre lines, not on the surfaces, and does not roll the rods. Where a nearest
-point passes from one edge to the next, both pairs act.
+As in contact with effectors (``contact.py``), the geometry is that before the step. It consists of the nearest points
+of both centre lines (``segments.py``) with the weights w_k of their four vertices, sum_k w_k = 0, the unit vector n
+from one to the other, and the gap, their distance less both radii. The force of an implicit step is then a function of
+q = sum_k w_k (z_k - x_k) alone (``pairs.py``):
 
-A pair couples vertices that the tree does not: the system is T + sum_pairs W^T K W, T that of the tree (`linear`), W
-(3 rows) the weights and K = -df/dq, symmetric. By Woodbury's formula its solution is that of T less T^-1 W^T y with
-(1 + K W T^-1 W^T) y = K W T^-1 r, a dense system of three rows a pair in contact; the adjoint solves the same system.
+    normal force  k h(gap + n.q) n, with the onset h of contact with effectors
+    friction      -mu N_o u/sqrt(|u|^2 + c^2), u the part of q/dt normal to n, N_o = k h(gap)
+
+Vertex k gets w_k times the force f. There is no resultant. The only moment about the nearest points is that of
+friction, which acts on the centre lines, not on the surfaces, and so does not roll the rods. Where a nearest point
+passes from one edge to the next, both pairs act.
+
+A pair couples vertices that the tree does not. The system is T + sum_pairs W^T K W, with T that of the tree
+(``linear.py``), W (3 rows) the weights and K = -df/dq, symmetric. By Woodbury's formula its solution is that of T less
+T^-1 W^T y with (1 + K W T^-1 W^T) y = K W T^-1 r, a dense system of three rows for each pair in contact. The adjoint
+solves the same system.
 
 What is not smooth: a nearest point that reaches an end of its edge, centre lines that meet (n is lost).
 """
 
 from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
-from pliant.sims.fields import DT, PARAMETER
+from pliant.sims.fields import DT
 from pliant.sims.math.access import access_functions
 from pliant.sims.rod import places
 from pliant.sims.rod.contact import onset_function
 from pliant.sims.rod.linear import dense_solver, tree_functions
+from pliant.sims.rod.pairs import listing_functions, pair_functions
 from pliant.sims.rod.places import Setup
 from pliant.sims.rod.segments import segment_functions
 from pliant.sims.runtime import ti
 
 
 @cache
-def self_contact_functions(setup: Setup) -> SimpleNamespace:
-    """Taichi functions of one floating-point type; ``old`` and ``new`` are where the rod's state starts in its rows
-    before and after the step, ``work`` where its working memory starts.
-
-    ``collect(mem, b, old, new)``: lists the pairs of edges in contact, with their forces and stiffnesses.
-    ``push(mem, b, work)``: adds their forces to the right-hand side.
-    ``potential(mem, b, old, new)``: what the forces are minus the derivative of, by the new positions.
-    ``solve(mem, b, work, region)``: makes the solution of the tree's system, factored, that of the whole system.
-    ``push_adjoint(mem, b, old, new, work)``: with l the multiplier, takes K l off the seeds and adds the cotangents of
-    l.force to stiffness and friction, and to those of the old positions.
-    ``is_crowded(mem, b)``.
-    """
+def coupled_solver(setup: Setup) -> Any:
+    """``solve(mem, b, work, region)``: makes the solution of the tree's system, factored, that of the whole system."""
     at, fp = setup.at, setup.fp
     vec3 = ti.types.vector(3, fp)
-    vec4 = ti.types.vector(4, fp)
     mat3 = ti.types.matrix(3, 3, fp)
-    ivec4 = ti.types.vector(4, ti.i32)
     access = access_functions(fp)
-    load3, store3, add, add3 = access.load3, access.store3, access.add, access.add3
-    onset = onset_function(fp)
-    segments = segment_functions(fp)
+    load3, add = access.load3, access.add
     tree = tree_functions(setup)
     dense = dense_solver(fp)
-
-    @ti.func
-    def position(mem: ti.template(), start, i):
-        return load3(mem.frames, start + i * places.STATE_RECORD + places.POSITION)
-
-    @ti.func
-    def header(mem: ti.template(), b):
-        h = ti.static(mem.integers)
-        return h[at.pairs] + b * (places.PAIR_HEADER + 2 * h[at.self_capacity])
-
-    @ti.func
-    def record(mem: ti.template(), b, pair):
-        h = ti.static(mem.integers)
-        room = h[at.self_capacity]
-        one = room * (places.PAIR_RECORD + 12 * h[at.count]) + 3 * room * (3 * room + 1)
-        return h[at.self_work] + b * one + pair * places.PAIR_RECORD
-
-    @ti.func
-    def answers(mem: ti.template(), b, pair):
-        """Where the answers of the tree to unit forces on a pair are."""
-        h = ti.static(mem.integers)
-        return record(mem, b, h[at.self_capacity]) + 12 * h[at.count] * pair
-
-    @ti.func
-    def laws(mem: ti.template(), b):
-        """Where stiffness and friction are, their values and the friction speed."""
-        h = ti.static(mem.integers)
-        k = b * h[PARAMETER] + h[at.world] + places.SELF_STIFFNESS
-        mu = b * h[PARAMETER] + h[at.world] + places.SELF_FRICTION
-        c = mem.constants[h[at.numbers] + places.FRICTION_SPEED]
-        return k, mu, mem.parameters[k], mem.parameters[mu], c
-
-    @ti.func
-    def width_of(mem: ti.template(), i, j):
-        """Width of the onset between two edges, and the sum of their radii."""
-        h = ti.static(mem.integers)
-        radii = mem.constants[h[at.self_radii] + i] + mem.constants[h[at.self_radii] + j]
-        return mem.constants[h[at.numbers] + places.SELF_ONSET] * radii / 2, radii
-
-    @ti.func
-    def nodes_of(mem: ti.template(), i, j):
-        h = ti.static(mem.integers)
-        return ivec4(h[h[at.parents] + i], i, h[h[at.parents] + j], j)
-
-    @ti.func
-    def weights_of(s, t):
-        return vec4(1 - s, s, t - 1, -t)
-
-    @ti.func
-    def pair_of(mem: ti.template(), b, pair):
-        """Vertices of a listed pair and their weights."""
-        o = header(mem, b) + places.PAIR_HEADER + 2 * pair
-        r = record(mem, b, pair)
-        nodes = nodes_of(mem, mem.integers[o], mem.integers[o + 1])
-        return nodes, weights_of(mem.scratch[r + places.PLACE_S], mem.scratch[r + places.PLACE_T])
-
-    @ti.func
-    def moved(mem: ti.template(), old, new, nodes, weights):
-        """q = sum_k w_k (z_k - x_k)."""
-        q = vec3(0)
-        for k in ti.static(range(4)):
-            q += weights[k] * (position(mem, new, nodes[k]) - position(mem, old, nodes[k]))
-        return q
-
-    @ti.func
-    def force_of(mem: ti.template(), k, mu, c, width, gap, n, q):
-        """Force of a pair and minus its derivative by q."""
-        value, slope = onset(gap + n.dot(q), width)
-        before, _slope = onset(gap, width)
-        rate = 1 / mem.constants[DT]
-        drag = mu * k * before
-        u = (q - n * n.dot(q)) * rate
-        inverse = 1 / ti.sqrt(u.dot(u) + c * c)
-        e = u * inverse
-        stiffness = -k * slope * n.outer_product(n)
-        for p in ti.static(range(3)):
-            for r in ti.static(range(3)):
-                stiffness[p, r] -= drag * rate * inverse * (n[p] * n[r] + e[p] * e[r])
-            stiffness[p, p] += drag * rate * inverse
-        return k * value * n - drag * e, stiffness
-
-    @ti.func
-    def is_pair(mem: ti.template(), i, j):
-        """Whether two edges share no vertex and one of their vertices is free."""
-        nodes = nodes_of(mem, i, j)
-        result = nodes[0] != nodes[2] and nodes[2] != i
-        if result:
-            result = False
-            for k in ti.static(range(4)):
-                if tree.is_free(mem, nodes[k]):
-                    result = True
-        return result
-
-    @ti.func
-    def note(mem: ti.template(), b, old, new, i, j, reach):
-        """Lists a pair if it is in contact; ``reach``: how far a vertex comes in this step."""
-        h = ti.static(mem.integers)
-        nodes = nodes_of(mem, i, j)
-        a = position(mem, old, nodes[0])
-        c = position(mem, old, nodes[2])
-        e = position(mem, old, i) - a
-        f = position(mem, old, j) - c
-        width, radii = width_of(mem, i, j)
-        between = a - c + (e - f) / 2
-        limit = ti.sqrt(e.dot(e)) / 2 + ti.sqrt(f.dot(f)) / 2 + radii + width + 2 * reach
-        if between.dot(between) < limit * limit:
-            s, t = segments.nearest(e, f, a - c)
-            w = a - c + s * e - t * f
-            distance = ti.max(ti.sqrt(w.dot(w)), fp(1e-12))
-            n = w / distance
-            gap = distance - radii
-            q = moved(mem, old, new, nodes, weights_of(s, t))
-            if ti.min(gap, gap + n.dot(q)) < width:
-                o = header(mem, b)
-                pair = h[o + places.PAIR_COUNT]
-                if pair < h[at.self_capacity]:
-                    h[o + places.PAIR_COUNT] = pair + 1
-                    h[o + places.PAIR_HEADER + 2 * pair] = i
-                    h[o + places.PAIR_HEADER + 2 * pair + 1] = j
-                    _k, _mu, k, mu, slow = laws(mem, b)
-                    force, stiffness = force_of(mem, k, mu, slow, width, gap, n, q)
-                    r = record(mem, b, pair)
-                    mem.scratch[r + places.PLACE_S] = s
-                    mem.scratch[r + places.PLACE_T] = t
-                    mem.scratch[r + places.PAIR_GAP] = gap
-                    store3(mem.scratch, r + places.PAIR_NORMAL, n)
-                    store3(mem.scratch, r + places.PAIR_FORCE, force)
-                    for p in ti.static(range(3)):
-                        for d in ti.static(range(3)):
-                            mem.scratch[r + places.PAIR_STIFFNESS + 3 * p + d] = stiffness[p, d]
-                else:
-                    h[o + places.PAIRS_LOST] = 1
-
-    @ti.func
-    def collect(mem: ti.template(), b, old, new):
-        h = ti.static(mem.integers)
-        n = h[at.count]
-        o = header(mem, b)
-        h[o + places.PAIR_COUNT] = 0
-        h[o + places.PAIRS_LOST] = 0
-        reach = fp(0.0)
-        for i in range(n):
-            move = position(mem, new, i) - position(mem, old, i)
-            reach = ti.max(reach, move.dot(move))
-        reach = ti.sqrt(reach)
-        for i in range(1, n):
-            for j in range(i + 1, n):
-                if is_pair(mem, i, j):
-                    note(mem, b, old, new, i, j, reach)
-
-    @ti.func
-    def push(mem: ti.template(), b, work):
-        for pair in range(mem.integers[header(mem, b) + places.PAIR_COUNT]):
-            nodes, weights = pair_of(mem, b, pair)
-            force = load3(mem.scratch, record(mem, b, pair) + places.PAIR_FORCE)
-            for k in ti.static(range(4)):
-                add3(mem.scratch, tree.entry(work, nodes[k], places.RIGHT), weights[k] * force)
-
-    @ti.func
-    def potential(mem: ti.template(), b, old, new):
-        h = ti.static(mem.integers)
-        collect(mem, b, old, new)
-        energy = fp(0.0)
-        _k, _mu, k, mu, c = laws(mem, b)
-        dt = mem.constants[DT]
-        o = header(mem, b)
-        for pair in range(h[o + places.PAIR_COUNT]):
-            nodes, weights = pair_of(mem, b, pair)
-            listed = o + places.PAIR_HEADER + 2 * pair
-            width, _radii = width_of(mem, h[listed], h[listed + 1])
-            r = record(mem, b, pair)
-            gap = mem.scratch[r + places.PAIR_GAP]
-            n = load3(mem.scratch, r + places.PAIR_NORMAL)
-            q = moved(mem, old, new, nodes, weights)
-            g = gap + n.dot(q)
-            if g < -width:
-                energy += k * (g * g / 2 + width * width / 6)
-            elif g < width:
-                energy += k * (width - g) ** 3 / (12 * width)
-            before, _slope = onset(gap, width)
-            u = (q - n * n.dot(q)) / dt
-            energy += mu * k * before * dt * ti.sqrt(u.dot(u) + c * c)
-        return energy
-
-    @ti.func
-    def stiffness_of(mem: ti.template(), b, pair):
-        r = record(mem, b, pair) + places.PAIR_STIFFNESS
-        result = mat3(0)
-        for p in ti.static(range(3)):
-            for d in ti.static(range(3)):
-                result[p, d] = mem.scratch[r + 3 * p + d]
-        return result
+    pairs = pair_functions(setup)
+    header, answers, pair_of, stiffness_of = pairs.header, pairs.answers, pairs.pair_of, pairs.stiffness_of
 
     @ti.func
     def solve(mem: ti.template(), b, work, region):
+        """Woodbury's formula: takes T^-1 W^T y off the solution of the tree's system."""
         h = ti.static(mem.integers)
         a = ti.static(mem.scratch)
         count = h[header(mem, b) + places.PAIR_COUNT]
@@ -292,6 +96,70 @@ def self_contact_functions(setup: Setup) -> SimpleNamespace:
             for i in range(h[at.count]):
                 for d in ti.static(range(4)):
                     add(a, tree.entry(work, i, region + places.RIGHT) + d, -load3(a, o + 12 * i + 3 * d).dot(y))
+
+    return solve
+
+
+@cache
+def self_contact_functions(setup: Setup) -> SimpleNamespace:
+    """Taichi functions of one floating-point type; ``old`` and ``new`` are where the rod's state starts in its rows
+    before and after the step, ``work`` where its working memory starts.
+
+    ``collect(mem, b, old, new)``: lists the pairs of edges in contact, with their forces and stiffnesses.
+    ``push(mem, b, work)``: adds their forces to the right-hand side.
+    ``potential(mem, b, old, new)``: what the forces are minus the derivative of, by the new positions.
+    ``solve(mem, b, work, region)``: makes the solution of the tree's system, factored, that of the whole system.
+    ``push_adjoint(mem, b, old, new, work)``: with l the multiplier, takes K l off the seeds and adds the cotangents of
+    l.force to stiffness and friction, and to those of the old positions.
+    ``is_crowded(mem, b)``: whether the list was too short.
+    """
+    fp = setup.fp
+    vec3 = ti.types.vector(3, fp)
+    access = access_functions(fp)
+    load3, add, add3 = access.load3, access.add, access.add3
+    onset = onset_function(fp)
+    segments = segment_functions(fp)
+    tree = tree_functions(setup)
+    pairs, listing = pair_functions(setup), listing_functions(setup)
+    position, header, record, pair_of = pairs.position, pairs.header, pairs.record, pairs.pair_of
+    laws, width_of, stiffness_of, moved = pairs.laws, pairs.width_of, pairs.stiffness_of, pairs.moved
+    collect = listing.collect
+
+    @ti.func
+    def push(mem: ti.template(), b, work):
+        """Adds w_k f of each listed pair to the right-hand sides of its vertices."""
+        for pair in range(mem.integers[header(mem, b) + places.PAIR_COUNT]):
+            nodes, weights = pair_of(mem, b, pair)
+            force = load3(mem.scratch, record(mem, b, pair) + places.PAIR_FORCE)
+            for k in ti.static(range(4)):
+                add3(mem.scratch, tree.entry(work, nodes[k], places.RIGHT), weights[k] * force)
+
+    @ti.func
+    def potential(mem: ti.template(), b, old, new):
+        """Potential of all pairs [J], whose derivative by the new positions is minus their forces."""
+        h = ti.static(mem.integers)
+        collect(mem, b, old, new)
+        energy = fp(0.0)
+        _k, _mu, k, mu, c = laws(mem, b)
+        dt = mem.constants[DT]
+        o = header(mem, b)
+        for pair in range(h[o + places.PAIR_COUNT]):
+            nodes, weights = pair_of(mem, b, pair)
+            listed = o + places.PAIR_HEADER + 2 * pair
+            width, _radii = width_of(mem, h[listed], h[listed + 1])
+            r = record(mem, b, pair)
+            gap = mem.scratch[r + places.PAIR_GAP]
+            n = load3(mem.scratch, r + places.PAIR_NORMAL)
+            q = moved(mem, old, new, nodes, weights)
+            g = gap + n.dot(q)
+            if g < -width:
+                energy += k * (g * g / 2 + width * width / 6)
+            elif g < width:
+                energy += k * (width - g) ** 3 / (12 * width)
+            before, _slope = onset(gap, width)
+            u = (q - n * n.dot(q)) / dt
+            energy += mu * k * before * dt * ti.sqrt(u.dot(u) + c * c)
+        return energy
 
     @ti.func
     def push_adjoint(mem: ti.template(), b, old, new, work):
@@ -364,16 +232,11 @@ def self_contact_functions(setup: Setup) -> SimpleNamespace:
                     x_bar += f_bar
                 add3(mem.scratch, tree.entry(work, nodes[v], places.COTANGENT) + places.POSITION, x_bar)
 
-    @ti.func
-    def is_crowded(mem: ti.template(), b):
-        """Whether the last list had no room for a pair."""
-        return mem.integers[header(mem, b) + places.PAIRS_LOST] == 1
-
     return SimpleNamespace(
         collect=collect,
         push=push,
         potential=potential,
-        solve=solve,
+        solve=coupled_solver(setup),
         push_adjoint=push_adjoint,
-        is_crowded=is_crowded,
+        is_crowded=listing.is_crowded,
     )

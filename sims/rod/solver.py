@@ -23,7 +23,7 @@ ONSET = {True: 1.0, False: 0.1}
 """Half the width of the layer in which contact sets in, in radii of the rod, for soft and hard contact."""
 
 PAIRS = 3
-"""Pairs of edges in contact that there is room for, by vertex: about what a tight coil has."""
+"""Room for pairs of edges in contact, for each vertex: about as many as a tight coil has."""
 
 LONGEST_STRETCH = 2.0
 """An edge may be this many rest lengths long; beyond it the rod is torn."""
@@ -132,7 +132,7 @@ class RodPart(Part):
 
     def stages(self, dim: int, fp: Any, device: bool) -> Stages:
         """One implicit step, and its adjoint."""
-        from pliant.sims.rod.kernels import rod_stages
+        from pliant.sims.rod.stages import rod_stages
 
         effectors = self.effectors
         return rod_stages(
@@ -188,7 +188,7 @@ class RodPart(Part):
 
 
 def _state_quantities() -> list[Quantity]:
-    """Of a node, in the order of ``places``."""
+    """Quantities of a node's state, in the order of ``places.py``."""
     hidden = ["old_position", "old_velocity", "strain", "old_strain"]
     return [
         Quantity("position", (3,), "m"),
@@ -199,7 +199,7 @@ def _state_quantities() -> list[Quantity]:
 
 
 def _node_quantities() -> list[Quantity]:
-    """Parameters of a node, in the order of ``places``."""
+    """Parameters of a node, in the order of ``places.py``."""
     return [
         Quantity("rest_length", (), "m"),
         Quantity("mass", (), "kg"),
@@ -216,7 +216,7 @@ def _node_quantities() -> list[Quantity]:
 
 
 def _world_quantities(touches_effectors: bool, touches_itself: bool) -> list[Quantity]:
-    """Parameters of the whole world, in the order of ``places``."""
+    """Parameters of the whole world, in the order of ``places.py``."""
     return [
         Quantity("gravity", (3,), "m/s^2"),
         Quantity("contact_stiffness", (), "N/m", touches_effectors),

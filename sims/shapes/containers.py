@@ -17,7 +17,7 @@ import numpy as np
 
 from pliant.sims.inputs import flag, real, whole
 from pliant.sims.shapes.profile import Revolution
-from pliant.sims.shapes.shapes import check_lengths, too_thin
+from pliant.sims.shapes.shape import check_lengths, too_thin
 from pliant.sims.shapes.thickness import CELLS
 
 Corners = list[tuple[float, float]]

@@ -21,10 +21,12 @@ def nearest_kernel():
 
     @ti.func
     def row(a: ti.template(), i):
+        """First three entries of row i as a vector."""
         return ti.Vector([a[i, 0], a[i, 1], a[i, 2]], dt=fp)
 
     @ti.func
     def entry(a: ti.template(), i, j):
+        """Entry (i, j) of an array of 3-vectors."""
         return ti.Vector([a[i, j, 0], a[i, j, 1], a[i, j, 2]], dt=fp)
 
     @ti.func
@@ -54,6 +56,7 @@ def nearest_kernel():
 
     @ti.kernel
     def nearest(points: matrix, upper: array, corners: stack, balls: matrix, normals: stack, distance: array):
+        """Signed distance [m] of each point: nearest triangle, and the side by the normal of its nearest feature."""
         for i in range(points.shape[0]):
             p = row(points, i)
             bound = upper[i] * fp(1.0000001) + fp(1e-300)
@@ -91,6 +94,7 @@ def crossing_kernel():
 
     @ti.func
     def corner(a: ti.template(), i, j):
+        """Corner j of triangle i."""
         return ti.Vector([a[i, j, 0], a[i, j, 1], a[i, j, 2]], dt=fp)
 
     @ti.func
@@ -112,6 +116,7 @@ def crossing_kernel():
 
     @ti.kernel
     def crossings(corners: stack, boxes: matrix, vertices: numbers, part: kinds, table: numbers):
+        """table[a, b] = 1 + the last triangle of part a that crosses a later one of part b; see ``crossing_kernel``."""
         for i in range(corners.shape[0]):
             a, b, c = corner(corners, i, 0), corner(corners, i, 1), corner(corners, i, 2)
             j = i + 1

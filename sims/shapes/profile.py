@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from pliant.sims.inputs import real_array
+from pliant.sims.shapes.shape import Shape, cylindrical, make_record, revolve
 from pliant.sims.shapes.shape_kernels import PROFILE
-from pliant.sims.shapes.shapes import Shape, cylindrical, make_record, revolve
 from pliant.sims.shapes.thickness import thin_place
 
 CELLS = 48  # of the table of nearest segments along the profile's longest side

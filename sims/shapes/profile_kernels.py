@@ -70,6 +70,7 @@ def profile_functions(fp) -> SimpleNamespace:
 
     @ti.func
     def profile(shapes: ti.template(), o, rho, z):
+        """Signed distance f of (rho, z) from the polygon, f_rho, f_z, and the curvature of its level line."""
         s = nearest(shapes, o, rho, z)
         tr, tz, length = shapes[s + 2], shapes[s + 3], shapes[s + 4]
         along, across = offset(shapes, s, rho, z)

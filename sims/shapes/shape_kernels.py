@@ -27,19 +27,16 @@ ROUND, CYLINDER, BOX, HALF_SPACE, MESH, PROFILE = KINDS = tuple(range(6))
 RECORD_SIZE = 16
 
 
+def flatness(fp) -> float:
+    """Length of a gradient below which it has no direction."""
+    return 1e-12 if fp == ti.f32 else 1e-30
+
+
 @functools.cache
-def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
-    """Taichi functions of one floating-point type (ti.f32 or ti.f64) for the ``kinds`` of shapes that occur.
-
-    ``shapes`` is a flat array (``ti.template()``), ``o`` where the shape's record begins, ``q`` (3,) a point in the
-    frame of the shape [m]. Returns a namespace with
-
-    ``distance(shapes, o, q) -> (phi, normal)``: signed distance [m] and its gradient, scaled to length one.
-
-    ``distance_adjoint(shapes, o, q, phi_bar, normal_bar) -> q_bar``.
-    """
+def solid_functions(fp) -> SimpleNamespace:
+    """``round_solid``, ``cylinder``, ``profile_solid`` and ``box``: (shapes, o, q, m) -> (distance, its gradient, its
+    Hessian times m)."""
     vector = ti.types.vector(3, fp)
-    flat = 1e-12 if fp == ti.f32 else 1e-30  # a gradient below this has no direction
     polygon = profile_functions(fp)
 
     @ti.func
@@ -68,6 +65,7 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
 
     @ti.func
     def round_solid(shapes: ti.template(), o, q, m):
+        """Distance, gradient, and Hessian times m of a sphere, capsule or torus."""
         # distance to the point (ring, clamp(z)) of the half plane, less the radius
         rho, e = polar(q)
         half_length = shapes[o + 2]
@@ -88,6 +86,7 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
 
     @ti.func
     def cylinder(shapes: ti.template(), o, q, m):
+        """Distance, gradient, and Hessian times m of a cylinder."""
         # the rectangle |rho| <= radius, |z| <= half length of the half plane
         rho, e = polar(q)
         a = rho - shapes[o + 1]
@@ -110,6 +109,7 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
 
     @ti.func
     def profile_solid(shapes: ti.template(), o, q, m):
+        """Distance, gradient, and Hessian times m of a polygon turned about z."""
         rho, e = polar(q)
         f, f_r, f_z, curvature = polygon.profile(shapes, o, rho, q[2])
         # Where walls are the nearest on the axis the direction to them is anyone's: no derivative of rounding errors.
@@ -122,6 +122,7 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
 
     @ti.func
     def box(shapes: ti.template(), o, q, m):
+        """Distance, gradient, and Hessian times m of a box with rounded edges."""
         # outside: |max(|q| - h, 0)|, Hessian (I - n n^T)/d over the axes beyond h; inside: the nearest face
         sign = vector([1, 1, 1])
         over = vector(0)
@@ -148,6 +149,16 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
             else:
                 gradient[2] = sign[2]
         return phi - shapes[o + 4], gradient, product
+
+    return SimpleNamespace(round_solid=round_solid, cylinder=cylinder, profile_solid=profile_solid, box=box)
+
+
+@functools.cache
+def spline_function(fp):
+    """``spline(shapes, o, q, m, second)``: distance of a mesh, its gradient and, if ``second``, the adjoint of the
+    normal applied to m."""
+    vector = ti.types.vector(3, fp)
+    flat = flatness(fp)
 
     @ti.func
     def spline(shapes: ti.template(), o, q, m, second: ti.template()):
@@ -224,6 +235,26 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
                 product += ((1 - free) * g_bar - e * e.dot(g_bar)) / far
         return phi, gradient, product
 
+    return spline
+
+
+@functools.cache
+def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
+    """Taichi functions of one floating-point type (ti.f32 or ti.f64) for the ``kinds`` of shapes that occur.
+
+    ``shapes`` is a flat array (``ti.template()``), ``o`` where the shape's record begins, ``q`` (3,) a point in the
+    frame of the shape [m]. Returns a namespace with
+
+    ``distance(shapes, o, q) -> (phi, normal)``: signed distance [m] and its gradient, scaled to length one.
+
+    ``distance_adjoint(shapes, o, q, phi_bar, normal_bar) -> q_bar``.
+    """
+    vector = ti.types.vector(3, fp)
+    flat = flatness(fp)
+    solids, spline = solid_functions(fp), spline_function(fp)
+    round_solid, cylinder = solids.round_solid, solids.cylinder
+    profile_solid, box = solids.profile_solid, solids.box
+
     @ti.func
     def evaluate(shapes: ti.template(), o, q, m, second: ti.template()):
         """Distance, its gradient, and the adjoint of the normal applied to m."""
@@ -250,6 +281,7 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
 
     @ti.func
     def distance(shapes: ti.template(), o, q):
+        """Signed distance [m] and unit normal at q."""
         phi, gradient, _product = evaluate(shapes, o, q, vector(0), False)
         length = ti.sqrt(gradient.dot(gradient))
         normal = vector([0, 0, 1])
@@ -259,6 +291,7 @@ def shape_functions(fp, kinds: tuple[int, ...] = KINDS) -> SimpleNamespace:
 
     @ti.func
     def distance_adjoint(shapes: ti.template(), o, q, phi_bar, normal_bar):
+        """q_bar from the cotangents of distance and normal."""
         # q_bar = phi_bar gradient + (d normal / d q)^T normal_bar; all but the mesh have gradients of length one
         _phi, gradient, product = evaluate(shapes, o, q, normal_bar, True)
         return phi_bar * gradient + product

@@ -15,9 +15,10 @@ from pliant.envs.base import TaskEnv
 from pliant.envs.dough.rolling_pin import RollingPin
 from pliant.policies.gradcheck import check_gradients
 from pliant.sims.robot import kinematics_urdf as urdf
+from pliant.sims.robot.models import SHIPPED
 
 PIN = "pliant/RollingPin-v0"
-PANDA = replace(urdf.MODELS["panda"], urdf=urdf.SHIPPED / "franka_panda" / "panda.urdf")
+PANDA = replace(urdf.MODELS["panda"], urdf=SHIPPED / "franka_panda" / "panda.urdf")
 TEXT = Path(PANDA.urdf).read_text(encoding="utf-8")
 
 COUPLED = TEXT.replace(

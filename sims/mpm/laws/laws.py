@@ -2,8 +2,8 @@
 
 A material maps the trial deformation gradient F to the stored one and to the Kirchhoff stress tau. Isotropic laws are
 two short functions of the principal stretches sigma (F = U diag(sigma) V^T): the principal stresses t with stored
-stretches g, and their derivatives; one pair of formulas (KIRCHHOFF and MAP adjoints in ``sims/math/isotropic.py``)
-does the rest.
+stretches g, and their derivatives. The adjoints follow from them by ``kirchhoff_adjoint`` and ``map_adjoint`` of
+``sims/math/isotropic.py``.
 
     neo_hookean      tau = mu (F F^T - 1) + lambda ln J                        (Bonet & Wood 2008, eq. 6.28)
     fixed_corotated  t_i = 2 mu (s_i - 1) s_i + lambda (J - 1) J                (Stomakhin et al. 2012)
@@ -12,7 +12,7 @@ does the rest.
     viscoplastic     the same, the excess decays as a Herschel-Bulkley fluid lets it
     sand             the same, the bound proportional to the pressure (Drucker-Prager); no tension
     liquid           pressure from the volume and Newtonian viscosity, ``liquid.py``
-    rigid            shape matching holds it together, ``sims/mpm/rigid.py``; its skin is neo-Hookean
+    rigid            shape matching holds it together, ``rigid/matching.py``; its skin is neo-Hookean
 
 The bounds are in ``yielding.py``.
 """
@@ -50,24 +50,21 @@ def in_stretches(kinds: tuple[int, ...]) -> bool:
     return any(FIXED_COROTATED <= kind <= SAND for kind in kinds)
 
 
-@cache
-def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
-    """``update`` and ``update_adjoint`` for the materials ``kinds`` (sorted) that a scene contains.
+def yielding(kinds: tuple[int, ...]) -> tuple[int, ...]:
+    """Those of these materials that yield."""
+    return tuple(kind for kind in kinds if kind in (VON_MISES, VISCOPLASTIC, SAND))
 
-    update(kind, F, L, law, dt) -> (stored F, tau); update_adjoint(kind, F, L, law, dt, stored_bar, tau_bar) -> (F_bar,
-    L_bar, law_bar), with L the velocity gradient and ``law`` the vector of the particle's constants (``MU``,
-    ``LAMBDA``, ... in ``yielding.py``). Who needs both decomposes F once: axes(kind, F) -> (U, sigma, V), then
-    respond(kind, F, U, sigma, V, L, law, dt) and respond_adjoint likewise.
-    """
+
+@cache
+def principal_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
+    """The laws in principal stretches s (dim,): ``principal(kind, s, law, dt) -> (t, g)``, principal Kirchhoff stresses
+    and the stretches that are stored, and ``principal_derivative``."""
     vec = ti.types.vector(dim, fp)
     mat = ti.types.matrix(dim, dim, fp)
     law_vec = ti.types.vector(law_size(kinds), fp)
-    has_direct, has_liquid = NEO_HOOKEAN in kinds, LIQUID in kinds
-    yields = tuple(kind for kind in kinds if kind in (VON_MISES, VISCOPLASTIC, SAND))
+    yields = yielding(kinds)
     in_log_strain = HENCKY in kinds or len(yields) > 0
-    decomposes = in_stretches(kinds)
     limit: Any = yield_functions(dim, fp, kinds) if yields else None
-    liquid: Any = liquid_functions(dim, fp, law_size(kinds)) if has_liquid else None
 
     @ti.func
     def is_in_stretches(kind):
@@ -76,6 +73,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
 
     @ti.func
     def product_of_others(s, j):
+        """Product of all s_k but s_j."""
         p = fp(1.0)
         for k in ti.static(range(dim)):
             if k != j:
@@ -84,6 +82,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
 
     @ti.func
     def logarithms(s):
+        """(ln s_i)"""
         e = s
         for i in ti.static(range(dim)):
             e[i] = log(s[i])
@@ -185,6 +184,28 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
                 law_bar[LAMBDA] += bearing * t_bar.sum() * trace
         return slope_t, slope_g, law_bar
 
+    return SimpleNamespace(
+        is_in_stretches=is_in_stretches, principal=principal, principal_derivative=principal_derivative
+    )
+
+
+@cache
+def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespace:
+    """``update`` and ``update_adjoint`` for the materials ``kinds`` (sorted) that a scene contains.
+
+    update(kind, F, L, law, dt) -> (stored F, tau); update_adjoint(kind, F, L, law, dt, stored_bar, tau_bar) -> (F_bar,
+    L_bar, law_bar), with L the velocity gradient and ``law`` the vector of the particle's constants (``MU``,
+    ``LAMBDA``, ... in ``yielding.py``). Who needs both decomposes F once: axes(kind, F) -> (U, sigma, V), then
+    respond(kind, F, U, sigma, V, L, law, dt) and respond_adjoint likewise.
+    """
+    vec = ti.types.vector(dim, fp)
+    mat = ti.types.matrix(dim, dim, fp)
+    law_vec = ti.types.vector(law_size(kinds), fp)
+    has_direct, has_liquid = NEO_HOOKEAN in kinds, LIQUID in kinds
+    yields, decomposes = yielding(kinds), in_stretches(kinds)
+    liquid: Any = liquid_functions(dim, fp, law_size(kinds)) if has_liquid else None
+    laws = principal_functions(dim, fp, kinds)
+    is_in_stretches, principal, principal_derivative = laws.is_in_stretches, laws.principal, laws.principal_derivative
     iso = isotropic_functions(dim, fp)
     products = product_functions(dim, fp)
     svd = svd_functions(dim, fp).svd
@@ -206,6 +227,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
 
     @ti.func
     def respond(kind, F, U, s, V, L, law: ti.template(), dt):
+        """(stored F, tau) of the trial gradient F = U diag(s) V^T (see ``axes``) and the velocity gradient L."""
         stored = F
         tau = mat(0.0)
         if ti.static(has_direct):
@@ -235,6 +257,7 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
 
     @ti.func
     def respond_adjoint(kind, F, U, s, V, L, law: ti.template(), dt, stored_bar, tau_bar):
+        """(F_bar, L_bar, law_bar) of ``respond``."""
         F_bar = stored_bar
         L_bar = mat(0.0)
         law_bar = law_vec(0.0)
@@ -274,11 +297,13 @@ def material_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNames
 
     @ti.func
     def update(kind, F, L, law: ti.template(), dt):
+        """``respond`` of F, with its axes."""
         U, s, V = axes(kind, F)
         return respond(kind, F, U, s, V, L, law, dt)
 
     @ti.func
     def update_adjoint(kind, F, L, law: ti.template(), dt, stored_bar, tau_bar):
+        """``respond_adjoint`` of F, with its axes."""
         U, s, V = axes(kind, F)
         return respond_adjoint(kind, F, U, s, V, L, law, dt, stored_bar, tau_bar)
 

@@ -68,6 +68,7 @@ def liquid_functions(dim: int, fp: Any, law_size: int) -> SimpleNamespace:
 
     @ti.func
     def respond(F, J, L, law: ti.template()):
+        """(diag(J, 1, 1), tau = J (-p 1 + 2 eta dev sym L))"""
         stored = mat(0.0)
         tau = (fp(2.0) * law[VISCOSITY] * J) * shear_rate(L)
         weighted, _slope = pressure(J)
@@ -79,6 +80,7 @@ def liquid_functions(dim: int, fp: Any, law_size: int) -> SimpleNamespace:
 
     @ti.func
     def respond_adjoint(F, J, L, law: ti.template(), stored_bar, tau_bar):
+        """(F_bar, L_bar, law_bar) of ``respond``."""
         # d(J p) = -K slope dJ;  F_bar = J_bar cof F;  <tau_bar, dev sym dL> = <dev sym tau_bar, dL>
         law_bar = vec(0.0)
         D = shear_rate(L)

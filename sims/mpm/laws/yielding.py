@@ -66,6 +66,7 @@ def yield_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespac
 
     @ti.func
     def reach(kind, norm, trace, law: ti.template(), dt):
+        """Whether the deviator of length ``norm`` has yielded, and the length r that it keeps if so."""
         mu = law[MU]
         tau = fp(shear) * law[YIELD]
         r = tau / (fp(root2) * mu)
@@ -84,6 +85,7 @@ def yield_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespac
 
     @ti.func
     def reach_derivative(kind, norm, trace, law: ti.template(), dt):
+        """(dr/dnorm, dr/dtrace, dr/dlaw) where it has yielded."""
         mu = law[MU]
         tau = fp(shear) * law[YIELD]
         by_norm, by_trace = fp(0.0), fp(0.0)

@@ -1,4 +1,4 @@
-"""Rigid bodies inside the material point method: what shape matching needs to know of a scene.
+"""Rigid bodies inside the material point method: what shape matching reads of a scene.
 
 The kernels are in ``matching.py``.
 """

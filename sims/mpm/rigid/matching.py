@@ -36,6 +36,7 @@ from functools import cache
 from types import SimpleNamespace
 
 from pliant.sims.fields import DT, PARAMETER, STATE
+from pliant.sims.math.angular import angular_functions
 from pliant.sims.math.products import product_functions
 from pliant.sims.math.svd import svd_functions
 from pliant.sims.mpm import places
@@ -46,98 +47,22 @@ from pliant.sims.mpm.stencil import FLOAT_MASK, stencil_functions
 from pliant.sims.part import Pass, Stage
 from pliant.sims.runtime import ti
 
+WIDE = ti.f64
+
 
 @cache
-def rigid_functions(setup: Setup) -> SimpleNamespace:
-    """Functions of body k: ``project(mem, b, k, r_out)`` and ``project_adjoint(mem, b, k, r_in, r_out)``.
-
-    ``velocity_before(mem, row, place)``: v* of the rigid particle ``place``, of the substep that led to ``row``.
-
-    What the reverse sweep needs of the moved particles, v* and axial(C*), stands in the row behind the particles'
-    records; x* follows from it.
-    """
-    at, dim, fp, kinds = setup.at, setup.dim, setup.fp, setup.kinds
-    wide = ti.f64
+def _particle_functions(setup: Setup) -> SimpleNamespace:
+    """Where the particles of rigid bodies keep what shape matching reads, and that itself, in double precision."""
+    at, dim, kinds = setup.at, setup.dim, setup.kinds
     turns = 1 if dim == 2 else 3
     kept_size = places.rigid_record_size(dim)
-    vec = ti.types.vector(dim, wide)
-    mat = ti.types.matrix(dim, dim, wide)
-    spin = ti.types.vector(turns, wide)
+    vec = ti.types.vector(dim, WIDE)
+    spin = ti.types.vector(turns, WIDE)
     stencil = stencil_functions(setup)
-    load_vec, store_vec, store_mat = stencil.load_vec, stencil.store_vec, stencil.store_mat
-    products = product_functions(dim, wide)
-    svd = svd_functions(dim, wide).svd
+    load_vec = stencil.load_vec
+    axial = angular_functions(dim, WIDE).axial
     record, parameters = places.record_size(dim), places.parameter_size(dim, law_size(kinds) > BULK)
     V_AT, C_AT = dim, 2 * dim
-
-    # ------------------------------------------------------------------ vectors and rotations
-
-    @ti.func
-    def cross(a, b):
-        """a x b"""
-        w = spin(0.0)
-        for i in ti.static(range(turns)):
-            j, k = ti.static((i + 1) % 3 if dim == 3 else 0, (i + 2) % 3 if dim == 3 else 1)
-            w[i] = a[j] * b[k] - a[k] * b[j]
-        return w
-
-    @ti.func
-    def turn(w, r):
-        """w x r"""
-        v = vec(0.0)
-        if ti.static(dim == 3):
-            v = w.cross(r)
-        else:
-            v = vec(-w[0] * r[1], w[0] * r[0])
-        return v
-
-    @ti.func
-    def axial(C):
-        """sum over k of e_k x (column k of C)"""
-        w = spin(0.0)
-        for i in ti.static(range(turns)):
-            j, k = ti.static((i + 1) % 3 if dim == 3 else 0, (i + 2) % 3 if dim == 3 else 1)
-            w[i] = C[k, j] - C[j, k]
-        return w
-
-    @ti.func
-    def skew(w):
-        """[w]x"""
-        C = mat(0.0)
-        for i in ti.static(range(turns)):
-            j, k = ti.static((i + 1) % 3 if dim == 3 else 0, (i + 2) % 3 if dim == 3 else 1)
-            C[k, j] = w[i]
-            C[j, k] = -w[i]
-        return C
-
-    @ti.func
-    def to_world(R, w):
-        turned = w
-        if ti.static(dim == 3):
-            turned = R @ w
-        return turned
-
-    @ti.func
-    def to_body(R, w):
-        turned = w
-        if ti.static(dim == 3):
-            turned = R.transpose() @ w
-        return turned
-
-    @ti.func
-    def solve(trace, S, w):
-        """(trace 1 - S)^-1 w with symmetric S; in 2-D w / trace"""
-        turned = w
-        if ti.static(dim == 3):
-            J = -S
-            for i in ti.static(range(dim)):
-                J[i, i] += trace
-            turned = J.inverse() @ w
-        else:
-            turned = w / trace
-        return turned
-
-    # ------------------------------------------------------------------ particles
 
     @ti.func
     def body(mem: ti.template(), k):
@@ -147,28 +72,34 @@ def rigid_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def state_of(mem: ti.template(), row, p):
+        """Where particle p's state starts in a row."""
         h = ti.static(mem.integers)
         return (row * h[STATE] + h[at.state] + p * record) & FLOAT_MASK
 
     @ti.func
     def kept_of(mem: ti.template(), row, place):
+        """Where v* and axial(C*) of the rigid particle ``place`` are kept in a row."""
         h = ti.static(mem.integers)
         return (row * h[STATE] + h[at.state] + h[at.count] * record + place * kept_size) & FLOAT_MASK
 
     @ti.func
     def velocity_before(mem: ti.template(), row, place):
+        """v* of the rigid particle ``place`` in the substep that led to ``row``."""
         return load_vec(mem.frames, kept_of(mem, row, place))
 
     @ti.func
     def wide_vec(a: ti.template(), o):
-        return ti.cast(load_vec(a, o), wide)
+        """Vector at o in double precision."""
+        return ti.cast(load_vec(a, o), WIDE)
 
     @ti.func
     def wide_mat(a: ti.template(), o):
-        return ti.cast(stencil.load_mat(a, o), wide)
+        """Matrix at o in double precision."""
+        return ti.cast(stencil.load_mat(a, o), WIDE)
 
     @ti.func
     def rest(mem: ti.template(), place):
+        """Rest position X of the rigid particle ``place`` [m]."""
         return wide_vec(mem.constants, mem.integers[at.rigid_rest] + place * dim)
 
     @ti.func
@@ -176,8 +107,8 @@ def rigid_functions(setup: Setup) -> SimpleNamespace:
         """Volume and mass, and where the density stands."""
         h = ti.static(mem.integers)
         q = b * h[PARAMETER] + h[at.properties] + p * parameters + places.DENSITY
-        volume = ti.cast(mem.constants[h[at.volumes] + p], wide)
-        return volume, volume * ti.cast(mem.parameters[q], wide), q
+        volume = ti.cast(mem.constants[h[at.volumes] + p], WIDE)
+        return volume, volume * ti.cast(mem.parameters[q], WIDE), q
 
     @ti.func
     def moved(mem: ti.template(), r_in, r_out, p, place, is_reverse: ti.template()):
@@ -186,9 +117,9 @@ def rigid_functions(setup: Setup) -> SimpleNamespace:
         if ti.static(is_reverse):
             o = kept_of(mem, r_out, place)
             v = wide_vec(mem.frames, o)
-            x = wide_vec(mem.frames, state_of(mem, r_in, p)) + ti.cast(mem.constants[DT], wide) * v
+            x = wide_vec(mem.frames, state_of(mem, r_in, p)) + ti.cast(mem.constants[DT], WIDE) * v
             for i in ti.static(range(turns)):
-                a[i] = ti.cast(mem.frames[o + dim + i], wide)
+                a[i] = ti.cast(mem.frames[o + dim + i], WIDE)
         else:
             o = state_of(mem, r_out, p)
             x = wide_vec(mem.frames, o)
@@ -196,17 +127,41 @@ def rigid_functions(setup: Setup) -> SimpleNamespace:
             a = axial(wide_mat(mem.frames, o + C_AT))
         return x, v, a
 
+    return SimpleNamespace(
+        body=body,
+        state_of=state_of,
+        kept_of=kept_of,
+        velocity_before=velocity_before,
+        wide_vec=wide_vec,
+        wide_mat=wide_mat,
+        rest=rest,
+        mass_of=mass_of,
+        moved=moved,
+    )
+
+
+@cache
+def _sum_functions(setup: Setup) -> SimpleNamespace:
+    """What shape matching sums up over body k: ``means`` and ``moments``; and ``affine_moment``, D."""
+    at, dim = setup.at, setup.dim
+    vec = ti.types.vector(dim, WIDE)
+    mat = ti.types.matrix(dim, dim, WIDE)
+    spin = ti.types.vector(1 if dim == 2 else 3, WIDE)
+    particles = _particle_functions(setup)
+    body, moved, mass_of, rest = particles.body, particles.moved, particles.mass_of, particles.rest
+    cross = angular_functions(dim, WIDE).cross
+
     @ti.func
     def affine_moment(mem: ti.template()):
         """D"""
-        cell = ti.cast(mem.constants[at.cell], wide)
-        return cell * cell * wide(0.25)
+        cell = ti.cast(mem.constants[at.cell], WIDE)
+        return cell * cell * WIDE(0.25)
 
     @ti.func
     def means(mem: ti.template(), b, k, r_in, r_out, is_reverse: ti.template()):
         """Mass M and the means c, V, X0 of body k."""
         first, n, place = body(mem, k)
-        M, c, V, X0 = wide(0.0), vec(0.0), vec(0.0), vec(0.0)
+        M, c, V, X0 = WIDE(0.0), vec(0.0), vec(0.0), vec(0.0)
         for i in range(n):
             x, v, _a = moved(mem, r_in, r_out, first + i, place + i, is_reverse)
             _volume, m, _q = mass_of(mem, b, first + i)
@@ -231,19 +186,51 @@ def rigid_functions(setup: Setup) -> SimpleNamespace:
             L += m * (cross(x - c, v - V) + D * a)
         return B / M, S / M, L / M
 
+    return SimpleNamespace(affine_moment=affine_moment, means=means, moments=moments)
+
+
+@cache
+def rigid_functions(setup: Setup) -> SimpleNamespace:
+    """Functions of body k: ``project(mem, b, k, r_out)`` and ``project_adjoint(mem, b, k, r_in, r_out)``.
+
+    ``velocity_before(mem, row, place)``: v* of the rigid particle ``place``, of the substep that led to ``row``.
+
+    What the reverse sweep needs of the moved particles, v* and axial(C*), stands in the row behind the particles'
+    records; x* follows from it.
+    """
+    dim, fp = setup.dim, setup.fp
+    turns = 1 if dim == 2 else 3
+    vec = ti.types.vector(dim, WIDE)
+    mat = ti.types.matrix(dim, dim, WIDE)
+    spin = ti.types.vector(turns, WIDE)
+    stencil = stencil_functions(setup)
+    store_vec, store_mat = stencil.store_vec, stencil.store_mat
+    products = product_functions(dim, WIDE)
+    svd = svd_functions(dim, WIDE).svd
+    angular = angular_functions(dim, WIDE)
+    cross, turn, axial, skew, solve = angular.cross, angular.turn, angular.axial, angular.skew, angular.solve
+    to_world, to_body = angular.to_world, angular.to_body
+    particles = _particle_functions(setup)
+    body, state_of, kept_of, moved = particles.body, particles.state_of, particles.kept_of, particles.moved
+    wide_vec, wide_mat, rest, mass_of = particles.wide_vec, particles.wide_mat, particles.rest, particles.mass_of
+    sums = _sum_functions(setup)
+    affine_moment, means, moments = sums.affine_moment, sums.means, sums.moments
+    V_AT, C_AT = dim, 2 * dim
+
     @ti.func
     def rotation(B):
+        """R = U W^T, the rotation nearest B = U diag(sigma) W^T."""
         U, _sigma, W = svd(B)
         return products.multiply_transposed(U, W)
 
     @ti.func
     def project(mem: ti.template(), b, k, r_out):
-        """Pass k of the next frame is put back into its shape."""
+        """Puts the particles of body k in the next frame back into its shape."""
         first, n, place = body(mem, k)
         M, c, V, X0 = means(mem, b, k, r_out, r_out, False)
         B, S, L = moments(mem, b, k, r_out, r_out, M, c, V, X0, False)
         R = rotation(B)
-        w = to_world(R, solve(S.trace() + wide(2.0) * affine_moment(mem), S, to_body(R, L)))
+        w = to_world(R, solve(S.trace() + WIDE(2.0) * affine_moment(mem), S, to_body(R, L)))
         turning = skew(w)
         for i in range(n):
             _x, v, a = moved(mem, r_out, r_out, first + i, place + i, False)
@@ -256,7 +243,7 @@ def rigid_functions(setup: Setup) -> SimpleNamespace:
             store_vec(mem.frames, o, ti.cast(c + r, fp))
             store_vec(mem.frames, o + V_AT, ti.cast(V + turn(w, r), fp))
             C = wide_mat(mem.frames, o + C_AT)
-            store_mat(mem.frames, o + C_AT, ti.cast(turning + wide(0.5) * (C + C.transpose()), fp))
+            store_mat(mem.frames, o + C_AT, ti.cast(turning + WIDE(0.5) * (C + C.transpose()), fp))
 
     @ti.func
     def project_adjoint(mem: ti.template(), b, k, r_in, r_out):
@@ -266,7 +253,7 @@ def rigid_functions(setup: Setup) -> SimpleNamespace:
         M, c, V, X0 = means(mem, b, k, r_in, r_out, True)
         B, S, L = moments(mem, b, k, r_in, r_out, M, c, V, X0, True)
         R = rotation(B)
-        trace = S.trace() + wide(2.0) * D
+        trace = S.trace() + WIDE(2.0) * D
         w_body = solve(trace, S, to_body(R, L))
         w = to_world(R, w_body)
         c_bar, V_bar, w_bar, R_bar = vec(0.0), vec(0.0), spin(0.0), mat(0.0)
@@ -288,12 +275,12 @@ def rigid_functions(setup: Setup) -> SimpleNamespace:
             for i in ti.static(range(dim)):
                 S_bar[i, i] -= l_bar.dot(w_body)
                 for j in ti.static(range(dim)):
-                    S_bar[i, j] += wide(0.5) * (l_bar[i] * w_body[j] + l_bar[j] * w_body[i])
+                    S_bar[i, j] += WIDE(0.5) * (l_bar[i] * w_body[j] + l_bar[j] * w_body[i])
         else:
             for i in ti.static(range(dim)):
                 S_bar[i, i] = -l_bar[0] * w_body[0]
         P = products.transposed_multiply(R, B)
-        u = solve(P.trace(), wide(0.5) * (P + P.transpose()), axial(products.transposed_multiply(R, R_bar)))
+        u = solve(P.trace(), WIDE(0.5) * (P + P.transpose()), axial(products.transposed_multiply(R, R_bar)))
         B_bar = products.multiply(R, skew(u))
         C_bar = D / M * skew(L_bar)
         mean = L_bar.dot(L)
@@ -310,13 +297,13 @@ def rigid_functions(setup: Setup) -> SimpleNamespace:
             store_vec(mem.adjoint, a, ti.cast(m / M * (c_bar + B_rho - turn(L_bar, dv)), fp))
             store_vec(mem.adjoint, a + V_AT, ti.cast(m / M * (V_bar + turn(L_bar, xi)), fp))
             C_next_bar = wide_mat(mem.adjoint, a + C_AT)
-            own_C_bar = m * C_bar + wide(0.5) * (C_next_bar + C_next_bar.transpose())
+            own_C_bar = m * C_bar + WIDE(0.5) * (C_next_bar + C_next_bar.transpose())
             store_mat(mem.adjoint, a + C_AT, ti.cast(own_C_bar, fp))
             m_bar = (c_bar + B_rho).dot(xi) + V_bar.dot(dv) + X0_bar.dot(rho) - mean
             m_bar += L_bar.dot(cross(xi, dv) + D * spun) + rho.dot(stencil.apply(S_bar, rho))
             mem.parameter_adjoint[q] = mem.parameter_adjoint[q] + ti.cast(volume * m_bar / M, fp)
 
-    return SimpleNamespace(project=project, project_adjoint=project_adjoint, velocity_before=velocity_before)
+    return SimpleNamespace(project=project, project_adjoint=project_adjoint, velocity_before=particles.velocity_before)
 
 
 @cache
@@ -326,11 +313,13 @@ def rigid_stage(setup: Setup) -> Stage:
 
     @ti.func
     def match(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """``project`` of bodies first to stop - 1."""
         for k in range(first, stop):
             rigid.project(mem, b, k, row_out)
 
     @ti.func
     def match_adjoint(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """``project_adjoint`` of bodies first to stop - 1."""
         for k in range(first, stop):
             rigid.project_adjoint(mem, b, k, row_in, row_out)
 

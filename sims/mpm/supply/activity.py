@@ -1,4 +1,4 @@
-"""Taichi functions of who takes part in the motion: particles that wait in a pool or lie in a drain do not."""
+"""Which particles take part in the motion: those that wait in a pool or lie in a drain do not."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -31,7 +31,7 @@ def activity_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def waits(mem: ti.template(), r, e):
-        """Whether the particle of entry e of the pools waits: comparisons only, so that all phases agree."""
+        """Whether the particle of entry e of the pools waits. Comparisons only: all passes get the same answer."""
         h = ti.static(mem.integers)
         i = injected_at(mem, r, h[h[inj.owners] + e])
         k = h[inj.pool] + e * supply.POOL_SIZE
@@ -42,6 +42,7 @@ def activity_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def is_drained(mem: ti.template(), r, p):
+        """Whether particle p lies inside a drain at row r."""
         h = ti.static(mem.integers)
         drained = False
         x = r * h[STATE] + h[at.state] + p * record
@@ -57,6 +58,7 @@ def activity_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def is_active(mem: ti.template(), r, p):
+        """Whether particle p takes part in the motion at row r."""
         e = mem.integers[mem.integers[inj.entries] + p]
         active = True
         if e >= 0:
@@ -67,6 +69,7 @@ def activity_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def is_emitted(mem: ti.template(), r_in, r_out, p):
+        """Whether particle p waits at r_in and no longer at r_out."""
         e = mem.integers[mem.integers[inj.entries] + p]
         emitted = False
         if e >= 0:
@@ -78,8 +81,8 @@ def activity_functions(setup: Setup) -> SimpleNamespace:
 
 @cache
 def rest_functions(setup: Setup) -> SimpleNamespace:
-    """``rest`` and ``rest_adjoint`` of a particle that takes no part: it keeps place and deformation and rests. Whoever
-    is emitted is left to the injector, forward and back."""
+    """``rest`` and ``rest_adjoint`` of a particle that takes no part: it keeps place and deformation, without velocity.
+    A particle that is being emitted is left to the injector, forward and in reverse."""
     at, dim, fp = setup.at, setup.dim, setup.fp
     activity, stencil = activity_functions(setup), stencil_functions(setup)
     record = places.record_size(dim)
@@ -87,6 +90,7 @@ def rest_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def rest(mem: ti.template(), r_in, r_out, p):
+        """x' = x, F' = F, v' = 0, C' = 0; nothing if emitted."""
         if not activity.is_emitted(mem, r_in, r_out, p):
             h = ti.static(mem.integers)
             i = r_in * h[STATE] + h[at.state] + p * record
@@ -115,11 +119,13 @@ def supplied_transfers(setup: Setup, transfers: SimpleNamespace) -> SimpleNamesp
 
     @ti.func
     def scatter(mem: ti.template(), b, n0, r_in, r_out, p):
+        """``scatter`` of an active particle."""
         if activity.is_active(mem, r_in, p):
             transfers.scatter(mem, b, n0, r_in, r_out, p)
 
     @ti.func
     def gather(mem: ti.template(), b, c, n0, r_in, r_out, p, substep):
+        """``gather`` of an active particle, else ``rest``."""
         if activity.is_active(mem, r_in, p):
             transfers.gather(mem, b, c, n0, r_in, r_out, p, substep)
         else:
@@ -127,11 +133,13 @@ def supplied_transfers(setup: Setup, transfers: SimpleNamespace) -> SimpleNamesp
 
     @ti.func
     def gather_adjoint(mem: ti.template(), b, n0, r_in, p):
+        """``gather_adjoint`` of an active particle."""
         if activity.is_active(mem, r_in, p):
             transfers.gather_adjoint(mem, b, n0, r_in, p)
 
     @ti.func
     def scatter_adjoint(mem: ti.template(), b, c, n0, r_in, r_out, p):
+        """``scatter_adjoint`` of an active particle, else ``rest_adjoint``."""
         if activity.is_active(mem, r_in, p):
             transfers.scatter_adjoint(mem, b, c, n0, r_in, r_out, p)
         else:

@@ -104,9 +104,9 @@ class Injector:
 
 @dataclass
 class Drain:
-    """A box from ``low`` to ``high``, (dim,) [m] each: particles that enter it stay there and take part in nothing.
+    """A box from ``low`` to ``high``, (dim,) [m] each, that takes the particles which enter it out of the motion.
 
-    Their places and deformation are kept, velocity and mass on the grid are none. Particles of rigid bodies pass.
+    They keep place and deformation and bring no mass or momentum to the grid. Particles of rigid bodies pass through.
     """
 
     low: Sequence[float]

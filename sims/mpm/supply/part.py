@@ -119,7 +119,7 @@ class InjectorPart(Part):
         """Flow, and emission when all else has moved."""
         if not self.count:
             return Stages([])
-        from pliant.sims.mpm.supply.kernels import injector_stages
+        from pliant.sims.mpm.supply.stages import injector_stages
 
         return injector_stages(self.setup(dim, fp, device))
 

@@ -10,11 +10,11 @@ along an axis, and to nothing at three.
                 it: blocks that are pulled apart by their ends, at two or three particles a cell and with each law, stay
                 whole up to a gap of 1.1 to 1.6 cells (strains of 120 to 220 %) and then part within a few steps.
     collapsed   a particle of a solid, also a plastic one, has less than ``LEAST_VOLUME`` of its volume at rest, or is
-                inverted. The Kirchhoff stress of the fixed corotated law vanishes there, and what has come so far does
-                not come back.
+                inverted. The Kirchhoff stress of the fixed corotated law vanishes there: such a particle does not come
+                back.
 
-Both end a step with `SimulationDiverged`: the motion that follows is that of the numbers, not of the body. They are
-looked for once a step, right before its last substep.
+Both end a step with `SimulationDiverged`: what follows would not be the motion of the body. Both are looked for once a
+step, before its last substep.
 """
 
 from __future__ import annotations

@@ -31,10 +31,12 @@ def tearing_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def is_due(mem: ti.template(), substep):
+        """Whether this is the last substep of an environment step."""
         return substep == mem.integers[SUBSTEPS] - 1
 
     @ti.func
     def takes_part(mem: ti.template(), r, p):
+        """Whether particle p takes part in the motion at row r."""
         part = True
         if ti.static(has_supply):
             part = activity.is_active(mem, r, p)
@@ -42,6 +44,7 @@ def tearing_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def inspect(mem: ti.template(), b, c, r, p, substep):
+        """Reports particle p if it has parted from a neighbour or its volume has collapsed."""
         h = ti.static(mem.integers)
         row = r * h[STATE] + h[at.state]
         cause, other = 0, -1

@@ -1,7 +1,7 @@
-"""Taichi functions of surface tension (``tension.py``: what is computed, and why so), forward and reverse.
+"""Taichi functions of surface tension, forward and reverse; ``energy.py`` says what is computed, and why so.
 
 A world has one scalar ``colour`` a node, scattered from its liquid particles, and a few *fields* that node functions
-make from each other. Each stage writes one field, at its own node, from others at the neighbours; a barrier follows. In
+make from each other. Each pass writes one field, at its own node, from others at the neighbours; a barrier follows. In
 units of cells, with S the binomial mean (1, 4, 6, 4, 1) / 16 along each axis and D the central difference, D^T = -D:
 
     forward   c_s = S c;  q = g / s, g = D f(c_s), s = sqrt(g.g + eps^2);  k = S m, m = f'(c_s) D . q;
@@ -17,146 +17,27 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.fields import DT, PARAMETER, PARTIAL, PARTIAL_OFFSET, STATE, TEAM, TWIN
+from pliant.sims.fields import STATE, TEAM, TWIN
 from pliant.sims.mpm import places
 from pliant.sims.mpm.laws.yielding import LIQUID
 from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.stencil import stencil_functions
 from pliant.sims.mpm.supply.activity import activity_functions
-from pliant.sims.mpm.tension.energy import EPSILON, REACH, SHARE, field_count
+from pliant.sims.mpm.tension.energy import EPSILON
+from pliant.sims.mpm.tension.operators import CURVATURE, OTHER, PHASE, SMOOTH, TURN, WORK, operator_functions
 from pliant.sims.runtime import ti
-
-# Fields: k, c_s, f(c_s), D . q, two to work on, and a vector from UNIT on.
-CURVATURE, SMOOTH, PHASE, TURN, WORK, OTHER, UNIT = range(7)
 
 
 @cache
-def tension_functions(setup: Setup) -> SimpleNamespace:
-    """Functions of a particle and of a node; ``atomic``: threads share colours and partial sums (a GPU).
-
-    ``scatter(mem, b, place, r, p)`` adds particle p to the colours from ``place`` on; ``pull(mem, b, r, p)`` adds to
-    its position's cotangent. ``functions`` and ``functions_adjoint`` are functions (mem, b, c, low, high, wide_low,
-    wide_high, node, n) of the nodes in the grown box, given the box, the grown box and the index n of the node;
-    ``impulse(mem, b, low, high, node)`` is what a node of the box takes in a substep.
-    """
-    at, dim, fp, kinds = setup.at, setup.dim, setup.fp, setup.kinds
-    inj: Any = setup.inj
-    has_supply = inj is not None
-    vec = ti.types.vector(dim, fp)
-    ivec = ti.types.vector(dim, ti.i32)
-    stencil = stencil_functions(setup)
-    activity: Any = activity_functions(setup) if setup.inj else None
-    add, holds, index, step_node = stencil.add, stencil.holds, stencil.index, stencil.step_node
-    record, sums = places.record_size(dim), places.world_sums(dim)
-    last = dim - 1
-    only_liquid = kinds == (LIQUID,)
-
-    @ti.func
-    def colour_at(mem: ti.template(), b, c):
-        """First node of member c's copy of the colours; copy 0 holds their sum once they are collected."""
-        h = ti.static(mem.integers)
-        return h[at.colour] + (b * h[TEAM] + c) * h[at.nodes]
-
-    @ti.func
-    def field_at(mem: ti.template(), b, k):
-        h = ti.static(mem.integers)
-        return h[at.fields] + (b * ti.static(field_count(dim)) + k) * h[at.nodes]
-
-    @ti.func
-    def partial_at(mem: ti.template(), b, c):
-        """Where member c sums up the cotangent of the surface tension."""
-        h = ti.static(mem.integers)
-        return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.partial] + sums + h[at.groups]
-
-    @ti.func
-    def grown(mem: ti.template(), low, high):
-        """The box grown by ``REACH``, as far as the grid goes."""
-        wide_low, wide_high = low, high
-        for d in ti.static(range(dim)):
-            wide_low[d] = ti.max(low[d] - REACH, 0)
-            wide_high[d] = ti.min(high[d] + REACH, mem.integers[at.extent + d] - 1)
-        return wide_low, wide_high
-
-    # ------------------------------------------------------------------ operators
-    # n is the index of the node at which a value is wanted; what is asked about lies in the box from low to high.
-
-    @ti.func
-    def weight(i):
-        """(1, 4, 6, 4, 1) / 16, from -2 to 2: the mean of (1, 2, 1) / 4 taken twice."""
-        return fp(0.375) - fp(0.09375) * ti.abs(i) - fp(0.03125) * i * i
-
-    @ti.func
-    def mean(mem: ti.template(), place, low, high, node, n):
-        """S of a scalar, 0 outside the box; the node may lie outside too."""
-        first, beyond = ivec(-2), ivec(3)
-        for d in ti.static(range(dim)):
-            first[d] = ti.max(-2, low[d] - node[d])
-            beyond[d] = ti.min(3, high[d] - node[d] + 1)
-        total = fp(0.0)
-        stride_i, stride_j = stencil.strides(mem)
-        for i in range(first[0], beyond[0]):
-            over = fp(0.0)
-            start = place + n + i * stride_i
-            if ti.static(dim == 3):
-                for j in range(first[1], beyond[1]):
-                    row = fp(0.0)
-                    for l in range(first[2], beyond[2]):
-                        row += weight(l) * mem.scratch[start + j * stride_j + l]
-                    over += weight(j) * row
-            else:
-                for l in range(first[1], beyond[1]):
-                    over += weight(l) * mem.scratch[start + l]
-            total += weight(i) * over
-        return total
-
-    @ti.func
-    def difference(mem: ti.template(), place, low, high, node, n, d: ti.template()):
-        """D along axis d of a scalar, 0 outside the box, at a node inside."""
-        step = 1
-        for e in ti.static(range(d + 1, dim)):
-            step *= mem.integers[at.extent + e]
-        total = fp(0.0)
-        if node[d] < high[d]:
-            total += fp(0.5) * mem.scratch[place + n + step]
-        if node[d] > low[d]:
-            total -= fp(0.5) * mem.scratch[place + n - step]
-        return total
-
-    @ti.func
-    def slope(mem: ti.template(), place, low, high, node, n):
-        """D of a scalar."""
-        g = vec(0.0)
-        for d in ti.static(range(dim)):
-            g[d] = difference(mem, place, low, high, node, n, d)
-        return g
-
-    @ti.func
-    def divergence(mem: ti.template(), b, low, high, node, n):
-        """D . of the vector field."""
-        total = fp(0.0)
-        place = field_at(mem, b, UNIT)
-        for d in ti.static(range(dim)):
-            total += difference(mem, place + d * mem.integers[at.nodes], low, high, node, n, d)
-        return total
-
-    @ti.func
-    def store_vector(mem: ti.template(), b, n, v):
-        place = field_at(mem, b, UNIT) + n
-        for d in ti.static(range(dim)):
-            mem.scratch[place + d * mem.integers[at.nodes]] = v[d]
-
-    @ti.func
-    def scale(mem: ti.template()):
-        """a over the surface tension: dt cell^(dim - 2) / share."""
-        a = mem.constants[DT] * fp(1.0 / SHARE)
-        if ti.static(dim == 3):
-            a *= mem.constants[at.cell]
-        return a
-
-    @ti.func
-    def tension(mem: ti.template(), b):
-        h = ti.static(mem.integers)
-        return mem.parameters[b * h[PARAMETER] + h[at.surface_tension]]
+def impulse_functions(setup: Setup) -> SimpleNamespace:
+    """``functions``: the passes from the colours to k, in order.  ``impulse``: the momentum that follows from k."""
+    fp = setup.fp
+    index = stencil_functions(setup).index
+    operators = operator_functions(setup)
+    colour_at, field_at, grown = operators.colour_at, operators.field_at, operators.grown
+    mean, slope, divergence = operators.mean, operators.slope, operators.divergence
+    store_vector, scale, tension = operators.store_vector, operators.scale, operators.tension
+    phase_slope = operators.phase_slope
 
     @ti.func
     def impulse(mem: ti.template(), b, low, high, node):
@@ -166,36 +47,48 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
         k = slope(mem, field_at(mem, b, CURVATURE), wide_low, wide_high, node, n)
         return (scale(mem) * tension(mem, b) * mem.scratch[colour_at(mem, b, 0) + n]) * k
 
-    # ------------------------------------------------------------------ stages
-
     @ti.func
     def smooth_colour(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """c_s = S c and f(c_s), f(x) = 3 x^2 - 2 x^3 (1 from 1 on)."""
         c_s = mean(mem, colour_at(mem, b, 0), low, high, node, n)
         x = ti.min(c_s, fp(1.0))
         mem.scratch[field_at(mem, b, SMOOTH) + n] = c_s
         mem.scratch[field_at(mem, b, PHASE) + n] = x * x * (fp(3.0) - fp(2.0) * x)
 
     @ti.func
-    def phase_slope(mem: ti.template(), b, n):
-        """f'(c_s)"""
-        x = ti.min(mem.scratch[field_at(mem, b, SMOOTH) + n], fp(1.0))
-        return fp(6.0) * x * (fp(1.0) - x)
-
-    @ti.func
     def normal(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """q = g / sqrt(g.g + eps^2), g = D f(c_s)."""
         g = slope(mem, field_at(mem, b, PHASE), wide_low, wide_high, node, n)
         store_vector(mem, b, n, g / ti.sqrt(g.dot(g) + fp(EPSILON * EPSILON)))
 
     @ti.func
     def curvature(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """D . q and m = f'(c_s) D . q."""
         turn = divergence(mem, b, wide_low, wide_high, node, n)
         mem.scratch[field_at(mem, b, TURN) + n] = turn
         mem.scratch[field_at(mem, b, WORK) + n] = phase_slope(mem, b, n) * turn
 
     @ti.func
     def smooth_curvature(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+        """k = S m"""
         k = mean(mem, field_at(mem, b, WORK), wide_low, wide_high, node, n)
         mem.scratch[field_at(mem, b, CURVATURE) + n] = k
+
+    return SimpleNamespace(impulse=impulse, functions=[smooth_colour, normal, curvature, smooth_curvature])
+
+
+@cache
+def impulse_adjoint_functions(setup: Setup) -> list[Any]:
+    """The passes from the cotangents of the nodes' momenta to those of the colours, in order."""
+    at, dim, fp = setup.at, setup.dim, setup.fp
+    vec = ti.types.vector(dim, fp)
+    stencil = stencil_functions(setup)
+    add, holds = stencil.add, stencil.holds
+    operators = operator_functions(setup)
+    colour_at, field_at, partial_at = operators.colour_at, operators.field_at, operators.partial_at
+    mean, slope, divergence = operators.mean, operators.slope, operators.divergence
+    store_vector, scale, tension = operators.store_vector, operators.scale, operators.tension
+    phase_slope = operators.phase_slope
 
     @ti.func
     def momentum_cotangent(mem: ti.template(), b, n):
@@ -215,12 +108,12 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
         store_vector(mem, b, n, r)
 
     @ti.func
-    def spread(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+    def slope_adjoint(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
         """-D . of the vector field: adjoint of D."""
         mem.scratch[field_at(mem, b, WORK) + n] = -divergence(mem, b, wide_low, wide_high, node, n)
 
     @ti.func
-    def smooth_spread(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
+    def curvature_adjoint(mem: ti.template(), b, c, low, high, wide_low, wide_high, node, n):
         """f' m_bar, the cotangent of D . q, and what m = f' D . q adds to that of c_s."""
         m_bar = mean(mem, field_at(mem, b, WORK), wide_low, wide_high, node, n)
         mem.scratch[field_at(mem, b, OTHER) + n] = phase_slope(mem, b, n) * m_bar
@@ -255,10 +148,34 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
             c_bar += scale(mem) * tension(mem, b) * momentum_cotangent(mem, b, n).dot(k)
             mem.scratch[field_at(mem, b, OTHER) + n] = c_bar
 
-    # ------------------------------------------------------------------ particles
+    return [force_adjoint, slope_adjoint, curvature_adjoint, normal_adjoint, phase_adjoint, colour_adjoint]
+
+
+@cache
+def tension_functions(setup: Setup) -> SimpleNamespace:
+    """Functions of a particle and of a node; on a device threads share colours and partial sums.
+
+    ``scatter(mem, b, place, r, p)`` adds particle p to the colours from ``place`` on; ``scatter_adjoint(mem, b, r, p)``
+    adds to its position's cotangent.
+    ``functions`` and ``functions_adjoint`` work on a node of the grown box: (mem, b, c, low, high, wide_low, wide_high,
+    node, n), with the box, the grown box and the index n of the node.
+    ``impulse(mem, b, low, high, node)`` is the momentum that a node of the box takes in a substep.
+    """
+    at, dim, fp, kinds = setup.at, setup.dim, setup.fp, setup.kinds
+    inj: Any = setup.inj
+    has_supply = inj is not None
+    vec = ti.types.vector(dim, fp)
+    stencil = stencil_functions(setup)
+    activity: Any = activity_functions(setup) if setup.inj else None
+    add, step_node = stencil.add, stencil.step_node
+    operators, forward = operator_functions(setup), impulse_functions(setup)
+    field_at = operators.field_at
+    record, last = places.record_size(dim), dim - 1
+    only_liquid = kinds == (LIQUID,)
 
     @ti.func
     def is_liquid(mem: ti.template(), r, p):
+        """Whether particle p counts in the colour: liquid and active."""
         counts = True
         if ti.static(not only_liquid):
             counts = mem.integers[mem.integers[at.info] + 2 * p] == LIQUID
@@ -277,6 +194,7 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def scatter(mem: ti.template(), b, place, r, p):
+        """c_i += V w_i / cell^dim for the nodes of particle p."""
         if is_liquid(mem, r, p):
             h = ti.static(mem.integers)
             first, f = stencil.locate(mem, r * h[STATE] + h[at.state] + p * record)
@@ -296,7 +214,7 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
                 plane = step_node(plane, stride_i)
 
     @ti.func
-    def pull(mem: ti.template(), b, r, p):
+    def scatter_adjoint(mem: ti.template(), b, r, p):
         """x_bar += volume / cell^(dim + 1) sum c_bar_i grad w_i"""
         if is_liquid(mem, r, p):
             h = ti.static(mem.integers)
@@ -328,13 +246,12 @@ def tension_functions(setup: Setup) -> SimpleNamespace:
                 mem.adjoint[a + d] = mem.adjoint[a + d] + share * along[d]
 
     return SimpleNamespace(
-        colour_at=colour_at,
-        partial_at=partial_at,
-        index=index,
-        grown=grown,
-        impulse=impulse,
+        colour_at=operators.colour_at,
+        index=stencil.index,
+        grown=operators.grown,
+        impulse=forward.impulse,
         scatter=scatter,
-        pull=pull,
-        functions=[smooth_colour, normal, curvature, smooth_curvature],
-        functions_adjoint=[force_adjoint, spread, smooth_spread, normal_adjoint, phase_adjoint, colour_adjoint],
+        scatter_adjoint=scatter_adjoint,
+        functions=forward.functions,
+        functions_adjoint=impulse_adjoint_functions(setup),
     )

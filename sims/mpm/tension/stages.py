@@ -34,12 +34,14 @@ def tension_stages(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def count_wide(mem: ti.template(), b, c):
+        """Number of nodes of the grown box."""
         low, high = wide(mem, b, c)
         return boxes.volume(low, high)
 
     def over_wide_box(function: Any) -> Pass:
         @ti.func
         def visit(mem: ti.template(), b, c, row_in, wide_low, wide_high, node, n, prepared):
+            """``function`` at a node of the grown box."""
             low, high = boxes.whole(mem, b, c)
             function(mem, b, c, low, high, wide_low, wide_high, node, tension.index(mem, node))
 
@@ -47,21 +49,25 @@ def tension_stages(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def only_one(mem: ti.template(), row_in):
+        """One array: the colour."""
         return 0, 1
 
     @ti.func
     def copy_at(mem: ti.template(), b, c, k):
+        """First node of member c's copy of the colours."""
         return tension.colour_at(mem, b, c)
 
     @ti.func
     def scatter(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Particles first to stop - 1 of the order to member c's colours."""
         for i in range(first, stop):
             tension.scatter(mem, b, tension.colour_at(mem, b, c), row_in, boxes.ordered(mem, b, i))
 
     @ti.func
-    def pull(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+    def scatter_adjoint(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Adds to the position cotangents of particles first to stop - 1 of the order."""
         for i in range(first, stop):
-            tension.pull(mem, b, row_in, boxes.ordered(mem, b, i))
+            tension.scatter_adjoint(mem, b, row_in, boxes.ordered(mem, b, i))
 
     @ti.func
     def collect(mem: ti.template(), b, c, row_in, low, high, node, n, prepared):
@@ -76,6 +82,7 @@ def tension_stages(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def count_shared(mem: ti.template(), b, c):
+        """Number of nodes whose copies are added up: none for a team of one."""
         n = 0
         if mem.integers[TEAM] > 1:
             n = boxes.count_whole(mem, b, c)
@@ -89,7 +96,7 @@ def tension_stages(setup: Setup) -> SimpleNamespace:
     if not device:
         colours.append(Pass(boxes.over(boxes.whole, collect), count_shared))
     return SimpleNamespace(
-        colour=Stage(colours, [Pass(pull, at.count)]),
+        colour=Stage(colours, [Pass(scatter_adjoint, at.count)]),
         potential=Stage(
             [over_wide_box(function) for function in tension.functions],
             [over_wide_box(function) for function in tension.functions_adjoint],

@@ -1,10 +1,14 @@
 """The particles of a block: up to ``BLOCK`` of one cell, worked on at once by one thread, in three dimensions.
 
-The innermost loops run over the particles of a block, do the same arithmetic for each and touch neighbouring numbers
-only: LLVM makes vector instructions of them. For that the numbers of a block stand in vectors of ``BLOCK`` entries, one
-a particle, a vector for each component; the loops have a length that is known at run time only (else they are unrolled
-first), and nothing in them writes to arrays of the kernel. Loops that fetch numbers or put them away could leave early,
-so that LLVM does not try vectors there. Places of a block without a particle hold numbers of which nothing comes.
+The innermost loops run over the particles of a block. LLVM makes vector instructions of them, if
+
+- the arithmetic is the same for each particle and touches neighbouring numbers only: each component of the block is a
+  vector of ``BLOCK`` entries, one for each particle;
+- the length of the loop is known at run time only; else the loop is unrolled first;
+- nothing in the loop writes to arrays of the kernel.
+
+Loops that load or store particles have a ``break``, so that LLVM does not vectorise them. Where a block has fewer
+particles, the other entries hold harmless numbers, whose results are not used.
 """
 
 from functools import cache
@@ -86,25 +90,30 @@ def block_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def put_vec(a: ti.template(), l, v):
+        """Writes a vector to place l."""
         for d in ti.static(range(dim)):
             a[d][l] = v[d]
 
     @ti.func
     def put_mat(a: ti.template(), l, m):
+        """Writes a matrix to place l, row by row."""
         for d in ti.static(range(dim)):
             for k in ti.static(range(dim)):
                 a[dim * d + k][l] = m[d, k]
 
     @ti.func
     def take_vec(a: ti.template(), l):
+        """Vector at place l."""
         return ti.Vector([a[d][l] for d in ti.static(range(dim))])
 
     @ti.func
     def take_mat(a: ti.template(), l):
+        """Matrix at place l."""
         return ti.Matrix([[a[dim * d + k][l] for k in ti.static(range(dim))] for d in ti.static(range(dim))])
 
     @ti.func
     def take_column(a: ti.template(), l, k: ti.template()):
+        """Column k of the matrix at place l."""
         return ti.Vector([a[dim * d + k][l] for d in ti.static(range(dim))])
 
     @ti.func

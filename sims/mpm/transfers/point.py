@@ -10,103 +10,35 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.failures import LEFT_DOMAIN, NOT_FINITE, TOO_FAST
-from pliant.sims.fields import (
-    CONTROL,
-    DT,
-    PARAMETER,
-    PARTIAL,
-    PARTIAL_OFFSET,
-    STATE,
-    TEAM,
-)
+from pliant.sims.fields import DT, PARTIAL, PARTIAL_OFFSET, TEAM
 from pliant.sims.math.products import product_functions
 from pliant.sims.mpm import places
 from pliant.sims.mpm.laws.laws import RIGID, material_functions
-from pliant.sims.mpm.laws.yielding import BULK, LAMBDA, MU, VISCOPLASTIC, VON_MISES, YIELD, law_size
+from pliant.sims.mpm.laws.yielding import LAMBDA, MU
 from pliant.sims.mpm.places import Setup
 from pliant.sims.mpm.rigid.matching import rigid_functions
-from pliant.sims.mpm.stencil import FLOAT_MASK, stencil_functions
+from pliant.sims.mpm.stencil import stencil_functions
+from pliant.sims.mpm.transfers.particle import particle_functions
 from pliant.sims.reports import report_function
 from pliant.sims.runtime import ti
 
 
 @cache
-def point_functions(setup: Setup) -> SimpleNamespace:
-    """``send`` and ``receive``, what comes before the transfer to the grid and after that from it; ``receive_adjoint``,
-    ``resend`` and ``send_adjoint`` for the reverse sweep.
-
-    Rows r are (frame * batch + world). A and D (the affine velocity's cotangent) are scaled to offsets in cells.
-    """
+def forward_functions(setup: Setup) -> SimpleNamespace:
+    """``send``, ``resend`` and ``receive``: what comes before the transfer to the grid and after that from it."""
     at, dim, fp, kinds, has_muscles = setup.at, setup.dim, setup.fp, setup.kinds, setup.has_muscles
-    vec, mat = ti.types.vector(dim, fp), ti.types.matrix(dim, dim, fp)
+    mat = ti.types.matrix(dim, dim, fp)
     material = material_functions(dim, fp, kinds)
-    products = product_functions(dim, fp)
+    multiply = product_functions(dim, fp).multiply
     report = report_function(at.part)
     stencil = stencil_functions(setup)
     load_vec, load_mat, store_vec, store_mat = stencil.load_vec, stencil.load_mat, stencil.store_vec, stencil.store_mat
-    add, apply, apply_transposed, one_plus = stencil.add, stencil.apply, stencil.apply_transposed, stencil.one_plus
-    multiply, multiply_transposed = products.multiply, products.multiply_transposed
-    law_vec = ti.types.vector(law_size(kinds), fp)
-    flow_constants = law_size(kinds) - BULK  # none: -1 or 0
-    record, parameters = places.record_size(dim), places.parameter_size(dim, flow_constants > 0)
-    # Constants of the law that are parameters themselves: where in the law, where in the particle's parameters.
-    own_constants = [(BULK + k, places.FIBRE + dim + k) for k in range(flow_constants)]
-    if {VON_MISES, VISCOPLASTIC} & set(kinds):
-        own_constants.append((YIELD, places.YIELD))
-    last, sums = dim - 1, places.world_sums(dim)
+    apply, one_plus = stencil.apply, stencil.one_plus
+    particle = particle_functions(setup)
+    state_of, parameters_of = particle.state_of, particle.parameters_of
+    constants_of, muscle_of = particle.constants_of, particle.muscle_of
+    last = dim - 1
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
-    has_rigid = RIGID in kinds
-    rigid: Any = rigid_functions(setup) if has_rigid else None
-
-    @ti.func
-    def state_of(mem: ti.template(), row, p):
-        """Where particle p's state starts in a row of frames (or its cotangent, in a world's row)."""
-        h = ti.static(mem.integers)
-        return (row * h[STATE] + h[at.state] + p * record) & FLOAT_MASK
-
-    @ti.func
-    def parameters_of(mem: ti.template(), b, p):
-        h = ti.static(mem.integers)
-        return (b * h[PARAMETER] + h[at.properties] + p * parameters) & FLOAT_MASK
-
-    @ti.func
-    def law_of(young, nu):
-        """Constants of a law but for those that have parameters of their own, 1/(1 + nu) and 1/(1 - 2 nu)."""
-        once, twice = fp(1.0) / (fp(1.0) + nu), fp(1.0) / (fp(1.0) - fp(2.0) * nu)
-        law = law_vec(0.0)
-        law[MU] = fp(0.5) * young * once
-        law[LAMBDA] = fp(2.0) * law[MU] * nu * twice
-        return law, once, twice
-
-    @ti.func
-    def constants_of(mem: ti.template(), q):
-        """Constants of the law of the particle whose parameters start at q."""
-        law, _once, _twice = law_of(mem.parameters[q + places.YOUNG], mem.parameters[q + places.POISSON])
-        for k in ti.static(range(len(own_constants))):
-            law[own_constants[k][0]] = mem.parameters[q + own_constants[k][1]]
-        return law
-
-    @ti.func
-    def control_of(mem: ti.template(), b, p):
-        """Index of the control that drives particle p's muscle, or -1."""
-        h = ti.static(mem.integers)
-        group = h[h[at.info] + 2 * p + 1]
-        control = -1
-        if group >= 0:
-            control = b * h[CONTROL] + h[at.activation] + group
-        return control
-
-    @ti.func
-    def muscle_of(mem: ti.template(), b, p):
-        """Signal (0 without a muscle), strength and fibre of particle p's muscle."""
-        signal, strength, fibre = fp(0.0), fp(0.0), vec(0.0)
-        if ti.static(has_muscles):
-            control = control_of(mem, b, p)
-            if control >= 0:
-                q = parameters_of(mem, b, p)
-                signal, strength = mem.controls[control], mem.parameters[q + places.STRENGTH]
-                fibre = load_vec(mem.parameters, q + places.FIBRE)
-        return signal, strength, fibre
 
     @ti.func
     def trial(C, F, dt):
@@ -182,12 +114,19 @@ def point_functions(setup: Setup) -> SimpleNamespace:
         if cause != 0:
             report(mem, b, c, substep, p, cause, -1)
 
-    @ti.func
-    def receive_adjoint(mem: ti.template(), b, p):
-        """v'_bar + dt x'_bar and D = (4 / cell^2) C'_bar of particle p."""
-        a = state_of(mem, b, p)
-        D = (fp(4.0) * mem.constants[at.inverse_cell]) * load_mat(mem.adjoint, a + C_AT)
-        return load_vec(mem.adjoint, a + V_AT) + mem.constants[DT] * load_vec(mem.adjoint, a), D
+    return SimpleNamespace(trial=trial, affine=affine, send=send, resend=resend, about=about, receive=receive)
+
+
+@cache
+def term_adjoints(setup: Setup) -> SimpleNamespace:
+    """What the terms of ``send`` and of the motion hand back, each by itself."""
+    at, dim, fp, kinds, has_muscles = setup.at, setup.dim, setup.fp, setup.kinds, setup.has_muscles
+    vec = ti.types.vector(dim, fp)
+    material = material_functions(dim, fp, kinds)
+    products = product_functions(dim, fp)
+    stencil = stencil_functions(setup)
+    apply, apply_transposed, one_plus = stencil.apply, stencil.apply_transposed, stencil.one_plus
+    multiply_transposed = products.multiply_transposed
 
     @ti.func
     def motion_adjoint(mem: ti.template(), D, A, x_bar, v_next, along, sum_q):
@@ -226,14 +165,55 @@ def point_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def mass_adjoint(v, C, sum_m, sum_q, A_bar):
+        """m_bar = v . sum w q + C : A_bar + sum w m_bar"""
         mass_bar = v.dot(sum_q) + sum_m
         for j in ti.static(range(dim)):
             for k in ti.static(range(dim)):
                 mass_bar += C[j, k] * A_bar[j, k]
         return mass_bar
 
+    return SimpleNamespace(
+        axes=material.axes,
+        respond=material.respond,
+        motion_adjoint=motion_adjoint,
+        stress_adjoint=stress_adjoint,
+        elasticity_adjoint=elasticity_adjoint,
+        mass_adjoint=mass_adjoint,
+    )
+
+
+@cache
+def point_functions(setup: Setup) -> SimpleNamespace:
+    """``send`` and ``receive``, what comes before the transfer to the grid and after that from it; ``receive_adjoint``,
+    ``resend`` and ``send_adjoint`` for the reverse sweep.
+
+    Rows r are (frame * batch + world). A and D (the affine velocity's cotangent) are scaled to offsets in cells.
+    """
+    at, dim, fp, kinds, has_muscles = setup.at, setup.dim, setup.fp, setup.kinds, setup.has_muscles
+    stencil = stencil_functions(setup)
+    load_vec, load_mat, store_vec, store_mat = stencil.load_vec, stencil.load_mat, stencil.store_vec, stencil.store_mat
+    add = stencil.add
+    particle, forward, terms = particle_functions(setup), forward_functions(setup), term_adjoints(setup)
+    own_constants, state_of, parameters_of = particle.own_constants, particle.state_of, particle.parameters_of
+    law_of, constants_of = particle.law_of, particle.constants_of
+    control_of, muscle_of = particle.control_of, particle.muscle_of
+    trial, about = forward.trial, forward.about
+    motion_adjoint, stress_adjoint = terms.motion_adjoint, terms.stress_adjoint
+    elasticity_adjoint, mass_adjoint = terms.elasticity_adjoint, terms.mass_adjoint
+    sums = places.world_sums(dim)
+    V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
+    has_rigid = RIGID in kinds
+    rigid: Any = rigid_functions(setup) if has_rigid else None
+
     @ti.func
-    def velocity_met(mem: ti.template(), r_out, p):
+    def receive_adjoint(mem: ti.template(), b, p):
+        """v'_bar + dt x'_bar and D = (4 / cell^2) C'_bar of particle p."""
+        a = state_of(mem, b, p)
+        D = (fp(4.0) * mem.constants[at.inverse_cell]) * load_mat(mem.adjoint, a + C_AT)
+        return load_vec(mem.adjoint, a + V_AT) + mem.constants[DT] * load_vec(mem.adjoint, a), D
+
+    @ti.func
+    def gathered_velocity(mem: ti.template(), r_out, p):
         """sum w u of particle p: its next velocity, before shape matching."""
         v_next = load_vec(mem.frames, state_of(mem, r_out, p) + V_AT)
         if ti.static(has_rigid):
@@ -247,6 +227,7 @@ def point_functions(setup: Setup) -> SimpleNamespace:
         mem: ti.template(), b, c, p, density_bar, young_bar, nu_bar, law_bar: ti.template(), signal, strength, tension,
         fibre_bar,
     ):  # fmt: skip
+        """Adds cotangents to those of particle p's parameters; that of its activation to member c's partial sums."""
         h = ti.static(mem.integers)
         own = ti.static(mem.parameter_adjoint)
         q = parameters_of(mem, b, p)
@@ -301,7 +282,7 @@ def point_functions(setup: Setup) -> SimpleNamespace:
             mass, volume, signal, strength, fibre, A_bar, load_mat(mem.adjoint, a + F_AT),
         )  # fmt: skip
         x_bar = motion_adjoint(
-            mem, D, A, load_vec(mem.adjoint, a), velocity_met(mem, r_out, p), along, sum_q
+            mem, D, A, load_vec(mem.adjoint, a), gathered_velocity(mem, r_out, p), along, sum_q
         )  # fmt: skip
         mass_bar = mass_adjoint(load_vec(mem.frames, i_in + V_AT), C, sum_m, sum_q, A_bar)
         young_bar, nu_bar = elasticity_adjoint(young, nu, law, once, twice, law_bar)
@@ -314,8 +295,11 @@ def point_functions(setup: Setup) -> SimpleNamespace:
         )
 
     return SimpleNamespace(
-        own_constants=own_constants,
-        axes=material.axes,
-        respond=material.respond,
-        **{name: value for name, value in locals().items() if hasattr(value, "_is_taichi_function")},
+        **vars(particle),
+        **vars(forward),
+        **vars(terms),
+        receive_adjoint=receive_adjoint,
+        gathered_velocity=gathered_velocity,
+        add_to_parameters=add_to_parameters,
+        send_adjoint=send_adjoint,
     )

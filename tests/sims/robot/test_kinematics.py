@@ -20,6 +20,7 @@ from pliant.sims.robot import kinematics_urdf as urdf
 from pliant.sims.robot.kinematics import Chain
 from pliant.sims.robot.kinematics_inverse import solve_pose
 from pliant.sims.robot.kinematics_pybullet import FIXED, import_pybullet, opened
+from pliant.sims.robot.models import find_urdf
 
 try:
     import_pybullet()
@@ -77,7 +78,7 @@ def configurations(chain: Chain, count: int = 20) -> np.ndarray:
 def test_pose_and_jacobian_agree_with_pybullet(model, chain):
     bullet = import_pybullet()
     chain = chain.holding(-np.array(model.offset), np.eye(3))  # the frame of the tool's link
-    with opened(urdf._find(model.urdf), shapes=True) as robot:
+    with opened(find_urdf(model.urdf), shapes=True) as robot:
         joints, tool = robot.chain_to(model.tool), robot.links.index(model.tool)
         movable = [j for j, info in enumerate(robot.infos) if info[2] != FIXED]
         for q in configurations(chain):
@@ -104,7 +105,7 @@ def test_pose_and_jacobian_agree_with_pybullet(model, chain):
 
 @needs_pybullet
 def test_limits_are_those_of_the_file(model, chain):
-    with opened(urdf._find(model.urdf)) as robot:
+    with opened(find_urdf(model.urdf)) as robot:
         infos = [robot.infos[j] for j in robot.chain_to(model.tool)]
     for lower, upper, info in zip(chain.lower, chain.upper, infos, strict=True):
         unlimited = info[8] >= info[9]

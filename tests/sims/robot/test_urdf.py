@@ -11,6 +11,7 @@ from pliant.sims.math.rotation_host import rotation_vector
 from pliant.sims.robot import kinematics_urdf as urdf
 from pliant.sims.robot.kinematics_inverse import solve_pose
 from pliant.sims.robot.kinematics_pybullet import import_pybullet, opened
+from pliant.sims.robot.models import SHIPPED, find_urdf
 from pliant.sims.robot.urdf_file import read_urdf, rotation_of_rpy
 
 try:
@@ -89,9 +90,9 @@ def test_both_readers_give_the_same_chain(arm, write):
 def test_shipped_kinematics_are_those_of_pybullet_data(arm):
     model = urdf.MODELS[arm]
     theirs, ours = (urdf.load_chain(replace(model, urdf=place), arm, "python") for place in (
-        urdf._find(model.urdf), urdf.SHIPPED / model.urdf,
+        find_urdf(model.urdf), SHIPPED / model.urdf,
     ))  # fmt: skip
-    assert urdf._find(model.urdf) != str(urdf.SHIPPED / model.urdf) and theirs.visuals and not ours.visuals
+    assert find_urdf(model.urdf) != str(SHIPPED / model.urdf) and theirs.visuals and not ours.visuals
     for field in fields(ours):
         if isinstance(getattr(ours, field.name), np.ndarray):
             np.testing.assert_array_equal(getattr(ours, field.name), getattr(theirs, field.name))
@@ -100,7 +101,7 @@ def test_shipped_kinematics_are_those_of_pybullet_data(arm):
 def test_shipped_panda_has_the_denavit_hartenberg_parameters_of_its_maker():
     """a, d, alpha of the modified convention, from Franka's documentation; the hand is turned by -45 degrees."""
     rows = [(0, 0.333, 0), (0, 0, -1), (0, 0.316, 1), (0.0825, 0, 1), (-0.0825, 0.384, -1), (0, 0, 1), (0.088, 0, 1)]
-    model = replace(urdf.MODELS["panda"], urdf=urdf.SHIPPED / "franka_panda" / "panda.urdf")
+    model = replace(urdf.MODELS["panda"], urdf=SHIPPED / "franka_panda" / "panda.urdf")
     chain = urdf.load_chain(model, "panda", "python")
     q = np.random.default_rng(0).uniform(chain.lower, chain.upper, (20, 7))
     position, rotation = chain.pose(q)
@@ -120,7 +121,7 @@ def test_arms_need_no_pybullet(monkeypatch):
 
     monkeypatch.setattr(urdf, "import_pybullet", fail)
     for arm, model in urdf.MODELS.items():
-        chain = urdf.load_chain(replace(model, urdf=urdf.SHIPPED / model.urdf), arm)
+        chain = urdf.load_chain(replace(model, urdf=SHIPPED / model.urdf), arm)
         assert len(chain) == 7
     with pytest.raises(ImportError, match="no PyBullet"):
         urdf.SelfCollision("panda")

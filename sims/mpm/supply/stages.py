@@ -1,6 +1,7 @@
 """Taichi functions of injectors: flow, emission, each with its adjoint."""
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.failures import LEFT_DOMAIN
@@ -19,29 +20,24 @@ from pliant.sims.runtime import ti
 
 
 @cache
-def injector_stages(setup: Setup) -> Stages:
-    """What injectors do: their flow, and the emission of what has come out."""
-    at, dim, fp, atomic = setup.at, setup.dim, setup.fp, setup.device
+def nozzle_functions(setup: Setup) -> SimpleNamespace:
+    """Where injectors keep things, and the jet of a particle that comes out."""
+    dim, fp = setup.dim, setup.fp
     inj: Any = setup.inj
     eff: Any = setup.eff
     vec3 = ti.types.vector(3, fp)
-    access = access_functions(fp, atomic)
-    load3, load4, add, add3 = access.load3, access.load4, access.add, access.add3
-    rotation = rotation_functions(fp)
-    report = report_function(inj.part)
-    activity, stencil = activity_functions(setup), stencil_functions(setup)
-    injected_at = activity.injected_at
-    size = places.record_size(dim)
-    device = setup.device
-    V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
+    load3 = access_functions(fp, setup.device).load3
+    injected_at = activity_functions(setup).injected_at
 
     @ti.func
     def partial_at(mem: ti.template(), b, c, j):
+        """Where member c's partial sums of injector j start."""
         h = ti.static(mem.integers)
         return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[inj.partial] + j * supply.P_SIZE
 
     @ti.func
     def effector_of(mem: ti.template(), j):
+        """Number of the effector that carries injector j."""
         return mem.integers[mem.integers[inj.effectors] + j]
 
     @ti.func
@@ -85,13 +81,33 @@ def injector_stages(setup: Setup) -> Stages:
         return pose, arm, axis, passed * inverse, speed, inverse, v, omega
 
     @ti.func
-    def since(mem: ti.template(), s, speed):
+    def time_outside(mem: ti.template(), s, speed):
         """Time T since the particle left the opening, at most a substep, and 1 / speed (0 where T is bounded)."""
         time, pace = mem.constants[DT], fp(0.0)
         if s < speed * time:
             pace = fp(1.0) / speed
             time = s * pace
         return time, pace
+
+    return SimpleNamespace(
+        partial_at=partial_at,
+        effector_of=effector_of,
+        twist_at=twist_at,
+        widen=widen,
+        jet=jet,
+        time_outside=time_outside,
+    )
+
+
+@cache
+def flow_functions(setup: Setup) -> SimpleNamespace:
+    """``flow`` and ``flow_adjoint`` of an injector."""
+    fp = setup.fp
+    inj: Any = setup.inj
+    eff: Any = setup.eff
+    injected_at = activity_functions(setup).injected_at
+    nozzle = nozzle_functions(setup)
+    partial_at, effector_of, twist_at = nozzle.partial_at, nozzle.effector_of, nozzle.twist_at
 
     @ti.func
     def flow(mem: ti.template(), b, j, r_in, r_out, substep):
@@ -125,6 +141,23 @@ def injector_stages(setup: Setup) -> Stages:
                 mem.scratch[o + d] = fp(0.0)
         mem.control_adjoint[q] = mem.control_adjoint[q] + mem.constants[DT] * mem.adjoint[w]
 
+    return SimpleNamespace(flow=flow, flow_adjoint=flow_adjoint)
+
+
+@cache
+def emission_functions(setup: Setup) -> SimpleNamespace:
+    """``emit`` and ``emit_adjoint`` of a particle."""
+    at, dim, fp = setup.at, setup.dim, setup.fp
+    inj: Any = setup.inj
+    access = access_functions(fp, setup.device)
+    load3, load4, add, add3 = access.load3, access.load4, access.add, access.add3
+    rotation = rotation_functions(fp)
+    report = report_function(inj.part)
+    activity, stencil, nozzle = activity_functions(setup), stencil_functions(setup), nozzle_functions(setup)
+    partial_at, widen, jet, time_outside = nozzle.partial_at, nozzle.widen, nozzle.jet, nozzle.time_outside
+    size = places.record_size(dim)
+    V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
+
     @ti.func
     def emit(mem: ti.template(), b, c, record, e, r_in, r_out, substep):
         """The particle of entry e, if it is emitted in this substep, at its end; a failure goes to ``record``.
@@ -139,7 +172,7 @@ def injector_stages(setup: Setup) -> Stages:
             R = rotation.matrix(load4(mem.frames, pose + 3))
             opening, along = R @ arm, R @ axis
             g = widen(mem.parameters, b * h[PARAMETER] + h[at.gravity])
-            time, _pace = since(mem, s, speed)
+            time, _pace = time_outside(mem, s, speed)
             x = load3(mem.frames, pose) + opening + s * along + (fp(0.5) * time * (time + mem.constants[DT])) * g
             v = v_n + omega.cross(opening) + speed * along + time * g
             o = r_out * h[STATE] + h[at.state] + p * size
@@ -183,7 +216,7 @@ def injector_stages(setup: Setup) -> Stages:
             add3(mem.scratch, o + supply.P_TWIST + 3, opening.cross(v_bar))
             dt = mem.constants[DT]
             g = widen(mem.parameters, b * h[PARAMETER] + h[at.gravity])
-            time, pace = since(mem, s, speed)
+            time, pace = time_outside(mem, s, speed)
             time_bar = g.dot((time + fp(0.5) * dt) * x_bar + v_bar)
             add(mem.scratch, o + supply.P_VOLUME, inverse * (x_bar.dot(along) + pace * time_bar))
             add(mem.scratch, o + supply.P_FLOW, inverse * (v_bar.dot(along) - time * pace * time_bar))
@@ -191,8 +224,21 @@ def injector_stages(setup: Setup) -> Stages:
             for d in ti.static(range(dim)):
                 add(mem.scratch, own + d, fp(0.5) * time * (time + dt) * x_bar[d] + time * v_bar[d])
 
+    return SimpleNamespace(emit=emit, emit_adjoint=emit_adjoint)
+
+
+@cache
+def injector_stages(setup: Setup) -> Stages:
+    """What injectors do: their flow, and the emission of what has come out."""
+    fp, device = setup.fp, setup.device
+    inj: Any = setup.inj
+    partial_at = nozzle_functions(setup).partial_at
+    flow, flow_adjoint = flow_functions(setup).flow, flow_functions(setup).flow_adjoint
+    emit, emit_adjoint = emission_functions(setup).emit, emission_functions(setup).emit_adjoint
+
     @ti.func
     def empty_sums(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Empties member c's partial sums of injectors first to stop - 1."""
         for j in range(first, stop):
             o = partial_at(mem, b, c, j)
             for k in range(o, o + supply.P_SIZE):
@@ -202,16 +248,19 @@ def injector_stages(setup: Setup) -> Stages:
 
     @ti.func
     def flows(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """``flow`` of all injectors."""
         for j in range((stop - first) * mem.integers[inj.count]):
             flow(mem, b, j, row_in, row_out, substep)
 
     @ti.func
     def flows_adjoint(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """``flow_adjoint`` of all injectors."""
         for j in range((stop - first) * mem.integers[inj.count]):
             flow_adjoint(mem, b, j, row_in, row_out, substep)
 
     @ti.func
     def emissions(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """``emit`` for entries first to stop - 1; a device has a record of failures for each particle."""
         for e in range(first, stop):
             record = c
             if ti.static(device):
@@ -220,6 +269,7 @@ def injector_stages(setup: Setup) -> Stages:
 
     @ti.func
     def emissions_adjoint(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """``emit_adjoint`` for entries first to stop - 1."""
         for e in range(first, stop):
             emit_adjoint(mem, b, c, e, row_in, row_out, substep)
 

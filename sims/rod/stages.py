@@ -1,6 +1,7 @@
 """One implicit step of a rod: clamps, Newton iteration, new velocities, strains and history; and its adjoint."""
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.failures import NOT_CONVERGED, NOT_FINITE
@@ -21,15 +22,12 @@ PATIENCE = 6
 
 
 @cache
-def rod_stages(setup: Setup) -> Stages:
-    """An implicit step of a rod, and its adjoint. One thread of each world does it."""
-    at, fp, has_effectors, has_self_contact = setup.at, setup.fp, setup.eff is not None, setup.has_self_contact
-    eff: Any = setup.eff
-    report = report_function(at.part)
+def newton_functions(setup: Setup) -> SimpleNamespace:
+    """``predict``: the first guess of a step.  ``iterate``: Newton's iteration from there."""
+    at, fp, has_effectors = setup.at, setup.fp, setup.eff is not None
     rod = assembly_functions(setup)
     clamps = clamp_functions(setup)
     potential = potential_functions(setup).potential
-    step_adjoint = adjoint_functions(setup).step_adjoint
     joint, tree = rod.joint, rod.tree
     # Newton's iteration ends with a move below this share of an edge: the next would be its square. The derivative lags
     # one move behind: with friction, which turns within FRICTION_SPEED x DT, f64 needs this much to know it to 1e-6.
@@ -63,7 +61,7 @@ def rod_stages(setup: Setup) -> Stages:
             rod.store3(a, rod.field(new, i, places.DIRECTOR), m)
 
     @ti.func
-    def longest(mem: ti.template(), work):
+    def longest_move(mem: ti.template(), work):
         """The longest move of a vertex in the solution of the system; -1 if one is not finite."""
         result = fp(0.0)
         for i in range(mem.integers[at.count]):
@@ -130,7 +128,7 @@ def rod_stages(setup: Setup) -> Stages:
                 scale = fp(0.0)
                 rod.assemble(mem, b, r_in, r_out, second, exact, False)
                 is_definite = rod.solve(mem, b, work, places.BLOCK)
-                size = longest(mem, work)
+                size = longest_move(mem, work)
                 if size < 0:
                     cause = NOT_FINITE
                     count = h[at.max_iterations]
@@ -147,6 +145,17 @@ def rod_stages(setup: Setup) -> Stages:
                     elif size < fp(0.1) * edge_length and is_stubborn == 0:
                         exact = 1
         return cause
+
+    return SimpleNamespace(predict=predict, iterate=iterate)
+
+
+@cache
+def ending_functions(setup: Setup) -> SimpleNamespace:
+    """``conclude``: what follows from the new positions.  ``torn_node`` and ``folded_node``: what has gone wrong."""
+    at, fp, has_effectors = setup.at, setup.fp, setup.eff is not None
+    eff: Any = setup.eff
+    rod = assembly_functions(setup)
+    tree = rod.tree
 
     @ti.func
     def conclude(mem: ti.template(), b, r_in, r_out, second):
@@ -174,7 +183,7 @@ def rod_stages(setup: Setup) -> Stages:
         mem.frames[r_out * h[STATE] + h[at.history]] = fp(1.0)
 
     @ti.func
-    def torn(mem: ti.template(), b, r_out):
+    def torn_node(mem: ti.template(), b, r_out):
         """A node whose edge is stretched beyond all bounds, or 0."""
         h = ti.static(mem.integers)
         _old, new, params, _work = rod.starts(mem, b, r_out, r_out)
@@ -187,7 +196,7 @@ def rod_stages(setup: Setup) -> Stages:
         return result
 
     @ti.func
-    def folded(mem: ti.template(), b, r_out):
+    def folded_node(mem: ti.template(), b, r_out):
         """The vertex of a joint whose edges lie nearly on each other, or 0. There the curvature is cut off (to be
         finite), so that nothing would open the joint again."""
         _old, new, _params, _work = rod.starts(mem, b, r_out, r_out)
@@ -202,6 +211,20 @@ def rod_stages(setup: Setup) -> Stages:
                     result = p
         return result
 
+    return SimpleNamespace(conclude=conclude, torn_node=torn_node, folded_node=folded_node)
+
+
+@cache
+def rod_stages(setup: Setup) -> Stages:
+    """An implicit step of a rod, and its adjoint. One thread of each world does it."""
+    at, has_self_contact = setup.at, setup.has_self_contact
+    report = report_function(at.part)
+    rod = assembly_functions(setup)
+    newton, ending = newton_functions(setup), ending_functions(setup)
+    predict, iterate = newton.predict, newton.iterate
+    conclude, torn_node, folded_node = ending.conclude, ending.torn_node, ending.folded_node
+    step_adjoint = adjoint_functions(setup).step_adjoint
+
     @ti.func
     def one_step(mem: ti.template(), b, c, r_in, r_out, substep):
         """Reports why the step failed, if it did: at a node, where one can be told."""
@@ -215,10 +238,10 @@ def rod_stages(setup: Setup) -> Stages:
         conclude(mem, b, r_in, r_out, second)
         node = 0
         if cause != NOT_FINITE:
-            node = folded(mem, b, r_out)
+            node = folded_node(mem, b, r_out)
             if node > 0:
                 cause = FOLDED
-            stretched = torn(mem, b, r_out)
+            stretched = torn_node(mem, b, r_out)
             if stretched > 0:
                 node = stretched
                 cause = TORN
@@ -230,11 +253,13 @@ def rod_stages(setup: Setup) -> Stages:
 
     @ti.func
     def step(mem: ti.template(), b, c, first, stop, r_in, r_out, substep):
+        """``one_step`` of the world's rod."""
         for _ in range(first, stop):
             one_step(mem, b, c, r_in, r_out, substep)
 
     @ti.func
     def step_back(mem: ti.template(), b, c, first, stop, r_in, r_out, substep):
+        """``step_adjoint`` of the world's rod."""
         for _ in range(first, stop):
             step_adjoint(mem, b, r_in, r_out, substep)
 
