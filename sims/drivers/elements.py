@@ -47,7 +47,8 @@ class _Kernels:
 
     def _of_pass(self, one: Pass, is_in_loop: bool) -> Run:
         floats, nodes, ints = self._floats, self._nodes, self._ints
-        count, threads = element_count(one), element_count(one._replace(count=one.threads or one.count))
+        is_shared = one.threads is not None  # threads visit elements in turn
+        count, threads = element_count(one), element_count(one._replace(count=one.threads if is_shared else one.count))
 
         @ti.kernel
         def run(
@@ -91,16 +92,16 @@ class _Kernels:
                 if ti.static(is_in_loop):
                     goes_on = integers[integers[LOOPING] + b] == 1
                 if goes_on:
-                    if ti.static(one.threads is None):
-                        k = t - b * n
-                        one.run(mem, b, 0, k, k + 1, frame_in * batch + b, frame_out * batch + b, substep)
-                    else:
+                    if ti.static(is_shared):
                         total = count(mem, b, 0)
                         # as many rounds in each thread: Mesa's software device loses atomic updates where they differ
                         for turn in range((total + n - 1) // n):
                             k = t - b * n + turn * n
                             if k < total:
                                 one.run(mem, b, 0, k, k + 1, frame_in * batch + b, frame_out * batch + b, substep)
+                    else:
+                        k = t - b * n
+                        one.run(mem, b, 0, k, k + 1, frame_in * batch + b, frame_out * batch + b, substep)
 
         def launch(memory: Memory, batch: int, frame_in: int, frame_out: int, substep: int) -> None:
             run(*memory, batch, frame_in, frame_out, substep)
