@@ -75,7 +75,7 @@ class Parametrisation:
             touched = (self.basis[:steps] != 0.0).any(axis=0)
         return np.repeat(touched, self.action_size)
 
-    def fit(self, actions: np.ndarray) -> np.ndarray:
+    def nearest(self, actions: np.ndarray) -> np.ndarray:
         """Parameters, shape (K * A,), whose actions are nearest to the given ones, shape (T, A): least squares.
 
         With "tanh" the distance is that of the values before squashing.

@@ -84,7 +84,7 @@ class TorchEnv:
         self.env = env
         self.gradient: Gradient | None = None
         self._like = torch.empty(0, dtype=dtype, device=device)
-        self._window = 0  # number of the recording: a graph of an earlier one must not touch the tape
+        self._window = 0  # its number: a graph of an earlier window must not touch the tape
         self._steps: int | None = None  # taken in this window; None before the first reset
         self._taken = 0  # in this episode
         self._left: int | None = None  # steps that the pass under way has still to go back
@@ -219,7 +219,7 @@ class TorchEnv:
 
     def _check_window(self, window: int) -> None:
         if window != self._window:
-            raise RuntimeError("this graph's recording is gone: go back before reset() or detach() begins another one")
+            raise RuntimeError("this graph's window is over: go back before reset() or detach() begins another one")
 
 
 class _Start(torch.autograd.Function):

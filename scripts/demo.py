@@ -32,8 +32,8 @@ class Arguments:
 def run(arguments: Arguments) -> int:
     """Optimise, write the folder, say where things are."""
     from pliant.policies.trajectory.settings import check_settings
+    from pliant.scripts.environments import resolve
     from pliant.scripts.options import EnvironmentOptions
-    from pliant.scripts.registry import resolve
     from pliant.scripts.runs import RunFolder
 
     settings = GradientSettings(

@@ -10,13 +10,31 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, Field, field, fields, is_dataclass, make_dataclass
-from typing import Annotated, Any, TypeVar, get_type_hints
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, make_dataclass
+from typing import Annotated, Any, Literal, Protocol, TypeVar, get_type_hints
 
 import tyro
 
 Kind = TypeVar("Kind")
+
+
+class Described(Protocol):
+    """An entry of a table that a flag chooses from."""
+
+    @property
+    def about(self) -> str:
+        """What it is, in a few words; help shows it."""
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a text field, as ``Annotated[str, OneOf(table)]``, whose flag takes the names in a table.
+
+    The table is read when words are parsed, so that what has been added to it by then is among the choices.
+    """
+
+    table: Mapping[str, Described]
 
 
 def parse(kind: type[Kind], *, prog: str, description: str, words: Sequence[str]) -> Kind:
@@ -88,10 +106,19 @@ def _groups(kind: type) -> dict[str, list[tuple[str, Any, Field[Any]]]]:
             declared = next(other for other in kind.__mro__ if name in inspect.get_annotations(other))
             if declared is not owner or name not in by_name:
                 continue
-            note = notes.get(name)
-            hint = Annotated[hints[name], tyro.conf.arg(help=note)] if note else hints[name]
+            hint, note = _choices(hints[name], notes.get(name, ""))
+            hint = Annotated[hint, tyro.conf.arg(help=note)] if note else hint
             groups.setdefault(group, []).append((name, hint, _copy(by_name[name])))
     return groups
+
+
+def _choices(hint: Any, note: str) -> tuple[Any, str]:
+    """Type and help of a flag. A field that is marked by `OneOf` takes the names in its table; help explains them."""
+    for mark in getattr(hint, "__metadata__", ()):
+        if isinstance(mark, OneOf):
+            listed = "; ".join(f"{name}: {entry.about}" for name, entry in mark.table.items())
+            return Literal[tuple(mark.table)], f"{note} {listed}."
+    return hint, note
 
 
 def _copy(member: Field[Any]) -> Field[Any]:

@@ -84,7 +84,7 @@ def portrait(env_id: str, size: int, **options: Any) -> np.ndarray:
     """
     import numpy as np
 
-    from pliant.scripts.registry import make
+    from pliant.scripts.environments import make
 
     env = make(env_id, render_mode="rgb_array", differentiable=True, **options)
     try:
@@ -114,7 +114,7 @@ def stills(folder: str, size: int) -> tuple[str, np.ndarray]:
     """
     import numpy as np
 
-    from pliant.scripts.run_files import read_summary
+    from pliant.scripts.run_descriptions import read_summary
     from pliant.scripts.runs import RunFolder
     from pliant.scripts.video import import_opencv, read_video
 

@@ -65,7 +65,7 @@ def run(arguments: Arguments) -> int:
     from rich.console import Console
 
     from pliant.policies.gradcheck import check_gradients
-    from pliant.scripts.registry import registered_ids, resolve
+    from pliant.scripts.environments import registered_ids, resolve
     from pliant.scripts.runs import plain
 
     ids = registered_ids() if arguments.all else [resolve(arguments.environment)]
@@ -93,7 +93,7 @@ def run(arguments: Arguments) -> int:
 
 
 def _print_table(rows: list[GradientRow], precision: str) -> None:
-    from pliant.scripts.registry import short_name
+    from pliant.scripts.environments import short_name
     from pliant.scripts.tables import print_table
 
     if precision == "f64":

@@ -36,7 +36,7 @@ class Arguments:
 def run(arguments: Arguments) -> int:
     """Print one line per environment, or the documentation of one."""
     if arguments.environment:
-        from pliant.scripts.registry import resolve
+        from pliant.scripts.environments import resolve
 
         found = describe(resolve(arguments.environment))
         print(json.dumps(found, indent=2) if arguments.json else as_text(found))

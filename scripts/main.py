@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from pliant.scripts.errors import CommandError
+from pliant.scripts.interrupts import Interrupts, interrupts
 
 COMMANDS = {
     "list": "the environments, with their goals and sizes",
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit status (0 success, 1 failed, 2 wrong usage, 130 interrupted)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = _dispatch(words)
+        with interrupts(("SIGINT",)) as caught:
+            status = _dispatch(words, caught)
         sys.stdout.flush()  # a full disk shows here
         return status
     except KeyboardInterrupt:  # at any moment, also while modules are being loaded
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _dispatch(words: list[str]) -> int:
+def _dispatch(words: list[str], caught: Interrupts) -> int:
     """Find the subcommand and run it."""
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
@@ -81,11 +83,12 @@ def _dispatch(words: list[str]) -> int:
     folders.begin()
     try:
         return int(module.run(parsed) or 0)
-    except (KeyboardInterrupt, BrokenPipeError):
+    except (KeyboardInterrupt, SystemExit, BrokenPipeError):
         folders.remove_empty()
         raise
     except Exception as error:
         folders.remove_empty()
+        caught.explain(error)
         if os.environ.get("PLIANT_TRACEBACK") == "1" or not isinstance(error, REPORTED):
             raise
         print(f"pliant {name}: {_sentence(error)}", file=sys.stderr)

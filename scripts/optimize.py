@@ -109,7 +109,7 @@ def run(arguments: Arguments) -> int:
     if arguments.worlds < 0:
         raise CommandError(f"worlds={arguments.worlds} must be 0 (automatic) or positive")
     keywords = arguments.keywords()
-    from pliant.scripts.registry import resolve, short_name
+    from pliant.scripts.environments import resolve, short_name
     from pliant.scripts.runs import RunFolder
 
     env_id = resolve(arguments.environment)
@@ -155,8 +155,8 @@ def execute(
     """
     from rich.console import Console
 
+    from pliant.scripts.environments import make
     from pliant.scripts.interrupts import interrupts
-    from pliant.scripts.registry import make
     from pliant.scripts.runs import machine, versions
 
     console = Console(stderr=True)
@@ -177,23 +177,22 @@ def execute(
         env = _make_environment(env_id, simulated, env_options, worlds)
         controlled = make(env_id, **env_options) if receding else None
     course = _Course(console, folder, config, env, settings, control, controlled, state)
-    with interrupts() as course.interrupts:
-        try:
+    try:
+        with interrupts() as course.interrupts:
             result = course.run()
             if video:
                 with console.status("recording the video"):
                     write_before_and_after(
                         env_id, env_options, settings.seed, result.initial_actions, result.actions, folder
                     )
-        except (KeyboardInterrupt, SystemExit):
-            with course.interrupts.held():
-                course.keep()
-                folder.print_hint(console)
-            raise
-        finally:
-            env.close()
-            if controlled is not None:
-                controlled.close()
+    except (KeyboardInterrupt, SystemExit):
+        with course.interrupts.held():
+            course.keep()
+        raise
+    finally:
+        env.close()
+        if controlled is not None:
+            controlled.close()
     _report(console, result, folder)
     return result
 
@@ -228,8 +227,8 @@ class _Course:
 
     def run(self) -> Result:
         """Optimise, and write all files but the video."""
+        from pliant.scripts.environments import short_name
         from pliant.scripts.progress import iteration_progress
-        from pliant.scripts.registry import short_name
 
         label = f"{short_name(self.config['environment'])} {self.method}" + (" receding" if self.controlled else "")
         optimizer = _module(self.method).optimize
@@ -282,7 +281,7 @@ def write_before_and_after(
 ) -> None:
     """``video.mp4``: the episodes of two action sequences side by side, with their scores."""
     from pliant.scripts import video
-    from pliant.scripts.registry import make
+    from pliant.scripts.environments import make
 
     env = make(env_id, render_mode="rgb_array", **env_options)
     try:
@@ -308,7 +307,7 @@ def _progress(row: dict[str, float], iterations: int, budget: int) -> dict[str, 
 
 def _make_environment(env_id: str, settings: TrajectorySettings, env_options: dict[str, Any], worlds: int) -> Any:
     """The environment that candidates are simulated in: differentiable, or a batch for a method with populations."""
-    from pliant.scripts.registry import make, make_vector
+    from pliant.scripts.environments import make, make_vector
 
     if not isinstance(settings, SamplingSettings):
         return make(env_id, differentiable=True, **env_options)
@@ -323,7 +322,7 @@ def _population(env_id: str, settings: SamplingSettings, env_options: dict[str, 
         return settings.population or POPULATION
     from pliant.policies.trajectory.cmaes import population_size
     from pliant.policies.trajectory.episode import settle_parametrisation
-    from pliant.scripts.registry import make
+    from pliant.scripts.environments import make
 
     env = make(env_id, **env_options)
     try:

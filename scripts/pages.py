@@ -157,7 +157,7 @@ def cited(documentation: str) -> list[str]:
 
 def code_goals(entry: Entry) -> dict[str, str]:
     """Keywords with which an environment is the same whether or not there are recordings on this machine."""
-    from pliant.scripts.registry import own_options
+    from pliant.scripts.environments import own_options
 
     return {"targets": "code"} if "targets" in own_options(entry.id) else {}
 
@@ -169,7 +169,7 @@ def names(entry: Entry) -> dict[str, Any]:
         "observation": name and size of each word, in order. "rewards": names of the terms. "state" and "parameters":
         shape of each array that has a gradient, by name. "count": particles or vertices.
     """
-    from pliant.scripts.registry import make
+    from pliant.scripts.environments import make
 
     env = make(entry.id, differentiable=True, **code_goals(entry))
     try:
@@ -231,6 +231,6 @@ def table(headings: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
 
 def short_name(entry: Entry) -> str:
     """``FingerReach`` of ``pliant/FingerReach-v0``."""
-    from pliant.scripts.registry import short_name as shorten
+    from pliant.scripts.environments import short_name as shorten
 
     return shorten(entry.id)

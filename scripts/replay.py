@@ -10,7 +10,7 @@ import tyro
 from pliant.scripts.errors import CommandError
 
 if TYPE_CHECKING:
-    from pliant.scripts.run_files import RunDescription
+    from pliant.scripts.run_descriptions import RunDescription
     from pliant.scripts.runs import RunFolder
 
 SCORE_TOLERANCE = 1e-3
@@ -36,7 +36,7 @@ class Arguments:
 def run(arguments: Arguments) -> int:
     """Read the run, record the episode, write ``replay.mp4``."""
     from pliant.scripts import video
-    from pliant.scripts.run_files import read_description
+    from pliant.scripts.run_descriptions import read_description
     from pliant.scripts.runs import RunFolder
 
     source = RunFolder(arguments.run)
@@ -56,8 +56,8 @@ def run(arguments: Arguments) -> int:
 def _play_actions(source: RunFolder, described: RunDescription, seed: int) -> tuple[Any, float, float, float | None]:
     """Frames, return, score and the score that the run reports, of the actions of `pliant optimize`."""
     from pliant.scripts import video
-    from pliant.scripts.registry import make
-    from pliant.scripts.run_files import read_summary
+    from pliant.scripts.environments import make
+    from pliant.scripts.run_descriptions import read_summary
 
     if seed >= 0:
         raise CommandError(f"seed={seed}: {source.path} holds actions for one episode; only policies play others")
@@ -78,7 +78,7 @@ def _play_actions(source: RunFolder, described: RunDescription, seed: int) -> tu
 
 def _play_policy(source: RunFolder, described: RunDescription, seed: int) -> tuple[Any, float, float, float | None]:
     """The same of the policy of `pliant train`; an interrupted training has one, but reports no score yet."""
-    from pliant.scripts.run_files import read_summary
+    from pliant.scripts.run_descriptions import read_summary
     from pliant.scripts.training.seeds import TEST_SEED
     from pliant.scripts.video import record_policy
 

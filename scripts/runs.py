@@ -15,10 +15,11 @@ import csv
 import math
 import os
 import platform
+import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Collection, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ import numpy as np
 from pliant.policies.files.checkpoints import load_arrays, load_json, replacing, save_arrays, save_json
 from pliant.scripts.errors import CommandError
 from pliant.scripts.folders import make_folder
+from pliant.scripts.interrupts import interrupts
 from pliant.scripts.locks import FolderLock
 
 CHECKPOINT = "checkpoint.npz"
@@ -48,6 +50,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._is_own = False  # whether a checkpoint in the folder is of the run that claims it, not of one to overwrite
 
     def prepare(self) -> None:
         """Create the folder and try to write in it.
@@ -73,8 +76,11 @@ class RunFolder:
         """Whether the folder holds what `--resume` goes on from."""
         return self.holds_run() and (self.path / CHECKPOINT).exists()
 
-    def claim(self, *, resume: bool, overwrite: bool) -> AbstractContextManager[Any]:
-        """`prepare` the folder for a run, and keep other processes from it until the lock that is returned is released.
+    @contextmanager
+    def claim(self, *, resume: bool, overwrite: bool) -> Iterator[None]:
+        """`prepare` the folder for the run in this block, and keep other processes from it.
+
+        A signal that ends the block leaves a sentence on stderr about how to go on.
 
         Raises:
             CommandError: it cannot be written, another process has claimed it, or it holds a run that is neither to be
@@ -83,14 +89,19 @@ class RunFolder:
         if resume and overwrite:
             raise CommandError("--resume goes on with a run, --overwrite replaces it; pass one of them")
         self.prepare()
-        lock = self._lock()
-        if self.holds_results() and not (resume or overwrite):
-            lock.__exit__(None, None, None)
-            raise CommandError(f"{self.path} holds a run already; pass --resume, --overwrite or another --out")
-        for name in ("config.json", *RESULTS):
-            for remainder in self.path.glob(f".{Path(name).stem}.*.partial*"):  # a process was killed while it wrote
-                remainder.unlink(missing_ok=True)
-        return lock
+        with self._lock():
+            if self.holds_results() and not (resume or overwrite):
+                raise CommandError(f"{self.path} holds a run already; pass --resume, --overwrite or another --out")
+            for name in ("config.json", *RESULTS):
+                for remainder in self.path.glob(f".{Path(name).stem}.*.partial*"):  # of a killed process
+                    remainder.unlink(missing_ok=True)
+            self._is_own = resume
+            try:
+                with interrupts():
+                    yield
+            except (KeyboardInterrupt, SystemExit):
+                self._print_hint()
+                raise
 
     def _lock(self) -> AbstractContextManager[Any]:
         try:
@@ -105,7 +116,7 @@ class RunFolder:
             warnings.warn(
                 f"the file system of {self.path} knows no locks ({error.strerror}): see to it that no other process "
                 "writes a run there",
-                stacklevel=3,
+                stacklevel=4,
             )
             return nullcontext()
 
@@ -116,6 +127,7 @@ class RunFolder:
         """
         for name in () if resumed else (CHECKPOINT, *RESULTS):
             (self.path / name).unlink(missing_ok=True)
+        self._is_own = True
         self.write_json("config.json", config)
 
     def check_same_run(
@@ -255,12 +267,12 @@ class RunFolder:
         """Say that there is nothing to resume."""
         console.print(f"nothing to go on from in {self.path}: the run starts anew", highlight=False, soft_wrap=True)
 
-    def print_hint(self, console: Any) -> None:
+    def _print_hint(self) -> None:
         """Say how to go on after an interruption."""
         hint = "stopped before anything was found; the same command starts anew"
-        if self.can_resume():
+        if self._is_own and self.can_resume():
             hint = f"go on with the same command and --resume; the run so far is in {self.path}"
-        console.print(hint, highlight=False, soft_wrap=True)
+        print(hint, file=sys.stderr)
 
 
 def machine() -> dict[str, Any]:

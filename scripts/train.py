@@ -20,7 +20,7 @@ def run(arguments: Arguments) -> int:
     if not arguments.steps and not arguments.minutes:
         raise CommandError("give the training a budget: --steps, --minutes or both")
     arguments.keywords()  # a wrong --set is refused before a folder is made
-    from pliant.scripts.registry import resolve, short_name
+    from pliant.scripts.environments import resolve, short_name
     from pliant.scripts.runs import RunFolder
 
     env_id = resolve(arguments.environment)

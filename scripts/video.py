@@ -201,7 +201,7 @@ def record_policy(env_id: str, env_options: dict[str, Any], policy: Any, seed: i
         CommandError: the policy is of another task.
     """
     from pliant.scripts import video
-    from pliant.scripts.registry import make
+    from pliant.scripts.environments import make
 
     env = make(env_id, render_mode="rgb_array", **{"on_divergence": "truncate", **env_options})
     try:

@@ -46,11 +46,13 @@ def _functions(
 
     @ti.func
     def place(mem: ti.template(), row, i):
+        """Where element i of a row stands in its array."""
         h = ti.static(mem.integers)
         return row * h[size_at] + h[entry] + i * stride + within
 
     @ti.func
     def read(a: ti.template(), o):
+        """The number, vector or matrix from o on."""
         if ti.static(rank == 0):
             return a[o]
         elif ti.static(rank == 1):
@@ -62,6 +64,7 @@ def _functions(
 
     @ti.func
     def write(a: ti.template(), o, value, adds: ti.template()):
+        """Sets the entries from o on to a number, vector or matrix, or adds it to them."""
         if ti.static(rank == 0):
             put(a, o, value, adds)
         elif ti.static(rank == 1):
@@ -74,6 +77,7 @@ def _functions(
 
     @ti.func
     def put(a: ti.template(), o, value, adds: ti.template()):
+        """Sets one entry, or adds to it."""
         if ti.static(not adds):
             a[o] = value
         elif ti.static(device):
@@ -83,22 +87,27 @@ def _functions(
 
     @ti.func
     def load(mem: ti.template(), row, i):
+        """The value of element i."""
         return read(ti.static(getattr(mem, values)), place(mem, row, i))
 
     @ti.func
     def store(mem: ti.template(), row, i, value):
+        """Sets the value of element i."""
         write(ti.static(getattr(mem, values)), place(mem, row, i), value, False)
 
     @ti.func
     def load_bar(mem: ti.template(), b, i):
+        """The cotangent of element i of world b."""
         return read(ti.static(getattr(mem, cotangents)), place(mem, b, i))
 
     @ti.func
     def store_bar(mem: ti.template(), b, i, value):
+        """Sets the cotangent of element i."""
         write(ti.static(getattr(mem, cotangents)), place(mem, b, i), value, False)
 
     @ti.func
     def add_bar(mem: ti.template(), b, i, value):
+        """Adds to the cotangent of element i."""
         write(ti.static(getattr(mem, cotangents)), place(mem, b, i), value, True)
 
     return SimpleNamespace(load=load, store=store, load_bar=load_bar, store_bar=store_bar, add_bar=add_bar)

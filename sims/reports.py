@@ -18,6 +18,7 @@ def report_function(part: int) -> Any:
 
     @ti.func
     def report(mem: ti.template(), b, record, substep, element, code, other):
+        """Fills the record, unless there is an earlier failure in it."""
         h = ti.static(mem.integers)
         status = h[STATUS] + (b * h[RECORDS] + record) * STATUS_SIZE
         if h[status] == 0:

@@ -63,7 +63,7 @@ def scene_run(name, device, steps, precision):
     if name.endswith("in rounds") and device != "cpu":
         boxes.NODE_THREADS = 24  # each of them visits several nodes
     if name == "rod":
-        world, start = rod_world(branched_scene("gripped"), device=device, precision=precision), random_point
+        world, start = rod_world(branched_scene("driven"), device=device, precision=precision), random_point
     else:
         world, start = small_world(int(name[5]), batch=2, device=device, precision=precision), own_point
     return world_run(world, start(world, steps), steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,13 @@ from pliant.policies.files.checkpoints import check_network, load_arrays, save_a
 Network = TypeVar("Network")
 
 
-def save_weights(path: str | Path, network: nn.Module, kind: str, settings: Mapping[str, Any]) -> None:
+class HasWeights(Protocol):
+    """Networks, and policies around one."""
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]: ...
+
+
+def save_weights(path: str | Path, network: HasWeights, kind: str, settings: Mapping[str, Any]) -> None:
     """Write the weights of a network, and its kind and settings, which `load_description` reads."""
     weights = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
     save_arrays(f"{without_suffix(path)}.npz", weights)

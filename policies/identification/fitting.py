@@ -10,7 +10,7 @@ import numpy as np
 
 from pliant.envs.rods.wires.parameter_files import RodParameters
 from pliant.envs.rods.wires.recordings import Recording
-from pliant.policies.identification.wires import GRAVITY, Replay, check_start
+from pliant.policies.identification.wires import GRAVITY, Predictor, check_start
 from pliant.sims.failures import SimulationDiverged
 
 ERROR_SCALE = 3e-3
@@ -54,15 +54,15 @@ SHARED = ("bend_stiffness", "twist_stiffness")
 """Values of which a common factor is a variable too, of scale 1: joints differ less than wires do."""
 
 
-def loss(predicted: np.ndarray, replay: Replay) -> tuple[float, np.ndarray]:
+def loss(predicted: np.ndarray, predictor: Predictor) -> tuple[float, np.ndarray]:
     """Mean of sqrt(e^2 + s^2) - s over the coordinates e of all vertices and predicted frames that were measured [m]
     (clamped ones count as right), and its derivative with respect to ``predicted`` (B, T, n, 3); s is
     ``ERROR_SCALE``."""
     frames = predicted.shape[1]
-    error = predicted - replay.recorded[:, :frames]
+    error = predicted - predictor.recorded[:, :frames]
     error[:, :2] = 0.0
-    error[:, :, replay.clamped] = 0.0
-    known = replay.known[:, :frames]
+    error[:, :, predictor.clamped] = 0.0
+    known = predictor.known[:, :frames]
     error[~known] = 0.0
     size = np.sqrt(error**2 + ERROR_SCALE**2)
     count = 3 * int(known[:, 2:].sum())
@@ -74,7 +74,7 @@ class Problem:
 
     def __init__(self, recordings: Sequence[Recording], start: RodParameters) -> None:
         check_start(recordings, start)
-        self.replay = Replay(recordings, grip=start.grip, precision="f64", differentiable=True)
+        self.predictor = Predictor(recordings, grip=start.grip, precision="f64", differentiable=True)
         self.start = {name: np.asarray(value, float) for name, value in start.values.items()}
         self.size = sum(self.start[name].size for name in VARIABLES) + len(SHARED)
 
@@ -95,12 +95,12 @@ class Problem:
     def evaluate(self, z: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss with ridge, and its gradient."""
         values = self.values(z)
-        if not self.replay.can_start(values):
+        if not self.predictor.can_start(values):
             return DIVERGED, np.zeros(self.size)
         try:
-            predicted = self.replay.run(values, self.replay.recorded.shape[1])
-            value, bar = loss(predicted, self.replay)
-            pulled = self.replay.pull_back(values, bar)
+            predicted = self.predictor.run(values, self.predictor.recorded.shape[1])
+            value, bar = loss(predicted, self.predictor)
+            pulled = self.predictor.pull_back(values, bar)
         except SimulationDiverged:
             return DIVERGED, np.zeros(self.size)
         parts, shared = [], []
@@ -167,7 +167,7 @@ def fit(
 
     unit = problem.evaluate(z)[0]
     if unit >= DIVERGED:
-        problem.replay.run(problem.values(z), problem.replay.recorded.shape[1])  # raises what is wrong
+        problem.predictor.run(problem.values(z), problem.predictor.recorded.shape[1])  # raises what is wrong
     if "z" not in state:
         note(0, z, unit)
     if unit == 0.0:

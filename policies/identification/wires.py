@@ -130,13 +130,13 @@ def predict(recordings: Sequence[Recording], parameters: RodParameters, *, preci
     """
     check_start(recordings, parameters)
     longest = max(len(r.positions) for r in recordings)
-    replay = Replay(recordings, grip=parameters.grip, precision=precision)
-    positions = replay.run(parameters.values, longest)
+    predictor = Predictor(recordings, grip=parameters.grip, precision=precision)
+    positions = predictor.run(parameters.values, longest)
     return [positions[k, : len(r.positions)].copy() for k, r in enumerate(recordings)]
 
 
-class Replay:
-    """Recordings of one wire, replayed side by side by one World.
+class Predictor:
+    """Predicts recordings of one wire, side by side in one World, and goes back from errors to the parameters.
 
     Args:
         recordings: of one wire, held in one way.

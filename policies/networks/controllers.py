@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pliant.policies.files.checkpoints import load_description
-from pliant.policies.files.weights import build_network, load_weights, save_weights
+from pliant.policies.files.weights import build_network, load_weights
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {"tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU}
 SMALL = 0.01  # gain of the last layer at the start: a new controller does nearly nothing
@@ -51,6 +50,8 @@ class Mlp(nn.Module):
         columns: the entries of the observation that the network sees; None: all.
         commands: the entries of the action that it commands, the others are zero; None: all.
     """
+
+    kind = "mlp"
 
     def __init__(
         self,
@@ -119,6 +120,8 @@ class SinSin(nn.Module):
         cycles: their periods in an episode.
     """
 
+    kind = "sin_sin"
+
     def __init__(
         self,
         observation_size: int,
@@ -183,7 +186,7 @@ class SinSin(nn.Module):
 
 
 Controller = Mlp | SinSin
-KINDS: Mapping[str, type[Mlp] | type[SinSin]] = {"mlp": Mlp, "sin_sin": SinSin}
+KINDS: Mapping[str, type[Mlp] | type[SinSin]] = {kind.kind: kind for kind in (Mlp, SinSin)}
 
 
 def observed_entries(task: Any) -> dict[str, list[int]]:
@@ -228,19 +231,12 @@ def _outputs(settings: Mapping[str, Any]) -> int | None:
     return len(moved) if isinstance(moved, list) else None
 
 
-def save_controller(path: str | Path, controller: Controller) -> None:
-    """Write PATH.npz, the weights, and PATH.json, what they are the weights of."""
-    kind = next(name for name, kind in KINDS.items() if type(controller) is kind)
-    save_weights(path, controller, kind, controller.settings)
-
-
-def load_controller(path: str | Path) -> Controller:
-    """A controller from PATH.npz and PATH.json; nothing is unpickled.
+def load(path: str | Path, kind: str, settings: dict[str, Any]) -> Controller:
+    """A controller from PATH.npz and the settings in PATH.json; nothing is unpickled.
 
     Raises:
-        ValueError: a file is missing, broken, of another version, or the two do not fit together.
+        ValueError: the two do not fit together, or the weights are broken.
     """
-    kind, settings = load_description(path, KINDS)
     controller = build_network(path, settings, lambda: KINDS[kind](**settings), _inputs(settings), _outputs(settings))
     weights = load_weights(path, controller)
     controller.to(next(iter(weights.values())).dtype)

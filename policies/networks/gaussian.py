@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from pliant.policies.files.weights import build_network, load_weights, save_weights
+from pliant.policies.files.weights import build_network, load_weights
 from pliant.policies.networks.controllers import ACTIVATIONS, SMALL, act_on_arrays, check_activation, linear
 
-KIND = "gaussian"
 LOG_STD_LIMITS = (-5.0, 2.0)
 
 
@@ -67,6 +66,8 @@ class GaussianPolicy(nn.Module):
         normalize: whether observations are normalised by their running mean and standard deviation.
         seed: of the weights at the start.
     """
+
+    kind = "gaussian"
 
     def __init__(
         self,
@@ -145,12 +146,7 @@ def hidden_layers(sizes: Sequence[int], activation: str, generator: torch.Genera
     return nn.Sequential(*layers)
 
 
-def save_gaussian(path: str | Path, policy: GaussianPolicy) -> None:
-    """Write PATH.npz, the weights, and PATH.json, what they are the weights of."""
-    save_weights(path, policy, KIND, policy.settings)
-
-
-def load_gaussian(path: str | Path, settings: dict[str, Any]) -> GaussianPolicy:
+def load(path: str | Path, kind: str, settings: dict[str, Any]) -> GaussianPolicy:
     """A policy from PATH.npz and the settings in PATH.json; nothing is unpickled.
 
     Raises:

@@ -7,13 +7,14 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from pliant.envs.outcomes import OBSERVATION_LIMIT
-from pliant.policies.files.weights import build_network, load_weights, save_weights
+from pliant.policies.files.weights import build_network, load_weights
 
 KINDS: dict[str, type[BasePolicy]] = {"ppo": ActorCriticPolicy, "sac": SACPolicy, "td3": TD3Policy}
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
@@ -30,7 +31,17 @@ class LearnedPolicy:
     """
 
     def __init__(self, kind: str, network: BasePolicy, hidden: list[int], activation: str) -> None:
-        self.kind, self.network, self.hidden, self.activation = kind, network, hidden, activation
+        self.kind, self.network = kind, network
+        self.settings: dict[str, Any] = {
+            "observation_size": network.observation_space.shape[0],  # type: ignore[index]
+            "action_size": network.action_space.shape[0],  # type: ignore[index]
+            "hidden": hidden,
+            "activation": activation,
+        }
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The weights by name."""
+        return self.network.state_dict()
 
     def act(self, observation: np.ndarray) -> np.ndarray:
         """Actions (B, A) of observations (B, O), without noise."""
@@ -42,18 +53,7 @@ def network_options(hidden: list[int], activation: str) -> dict[str, Any]:
     return {"net_arch": list(hidden), "activation_fn": ACTIVATIONS[activation]}
 
 
-def save_learned(path: str | Path, policy: LearnedPolicy) -> None:
-    """Write PATH.npz, the weights, and PATH.json, what they are the weights of."""
-    settings = {
-        "observation_size": policy.network.observation_space.shape[0],  # type: ignore[index]
-        "action_size": policy.network.action_space.shape[0],  # type: ignore[index]
-        "hidden": policy.hidden,
-        "activation": policy.activation,
-    }
-    save_weights(path, policy.network, policy.kind, settings)
-
-
-def load_learned(path: str | Path, kind: str, settings: dict[str, Any]) -> LearnedPolicy:
+def load(path: str | Path, kind: str, settings: dict[str, Any]) -> LearnedPolicy:
     """A policy from PATH.npz and the settings in PATH.json; nothing is unpickled.
 
     Raises:

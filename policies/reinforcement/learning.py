@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,33 +21,12 @@ from pliant.policies.files.training_state import (
     history_to_tree,
     set_global_random_state,
 )
+from pliant.policies.methods import OnIteration, Result
 from pliant.policies.networks.learned import LearnedPolicy
 from pliant.policies.reinforcement.vec_env import BatchedVecEnv
 
-REPLAYED = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
-"""Arrays of a replay buffer."""
-
-OnIteration = Callable[[Callable[[], dict[str, Any]], LearnedPolicy, dict[str, float]], None]
-
-
-@dataclass
-class Result:
-    """What a run gives.
-
-    Attributes:
-        policy: with the weights after the last update; acting without noise.
-        history: a row per iteration: a rollout of PPO, an episode of SAC and TD3. "return" and "score" are means over
-            the worlds of the episodes that ended last, played with noise.
-        simulated_steps: environment steps of all worlds.
-        seconds: time of training.
-        state: what a later call needs to go on from here, for `pliant.policies.files.training_state.pack`.
-    """
-
-    policy: LearnedPolicy
-    history: list[dict[str, float]]
-    simulated_steps: int
-    seconds: float
-    state: dict[str, Any]
+BUFFER_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+"""Names of the arrays of a replay buffer, a row for each step of the batch."""
 
 
 def learn(
@@ -175,7 +153,7 @@ def _snapshot(model: BaseAlgorithm) -> dict[str, Any]:
     buffer = getattr(model, "replay_buffer", None)
     if buffer is not None:
         filled = buffer.buffer_size if buffer.full else buffer.pos
-        tree["replay"] = {name: getattr(buffer, name)[:filled] for name in REPLAYED}
+        tree["replay"] = {name: getattr(buffer, name)[:filled] for name in BUFFER_ARRAYS}
         tree["replay"] |= {"pos": buffer.pos, "full": buffer.full}
     return tree
 
@@ -199,7 +177,7 @@ def _restore(model: BaseAlgorithm, tree: dict[str, Any]) -> None:
         normalize.ret_rms.count, normalize.returns = rewards["count"], rewards["returns"]
     if "replay" in tree:
         buffer: Any = model.replay_buffer  # type: ignore[attr-defined]
-        for name in REPLAYED:
+        for name in BUFFER_ARRAYS:
             getattr(buffer, name)[: len(tree["replay"][name])] = tree["replay"][name]
         buffer.pos, buffer.full = tree["replay"]["pos"], tree["replay"]["full"]
     model.action_space.np_random.bit_generator.state = tree["action_space"]

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import stable_baselines3
 
+from pliant.policies.methods import OnIteration, Result
 from pliant.policies.networks.learned import LearnedPolicy, network_options
-from pliant.policies.reinforcement.learning import OnIteration, Result, learn
+from pliant.policies.reinforcement.learning import learn
 from pliant.policies.reinforcement.vec_env import BatchedVecEnv
 from pliant.policies.settings import check_ranges
 

@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from pliant.policies import evaluation
 from pliant.policies.files.checkpoints import history_array, history_rows
-from pliant.policies.networks.controllers import act_on_arrays
+from pliant.policies.methods import OnIteration, Result
 from pliant.policies.settings import check_ranges, half_cosine
 from pliant.policies.through_physics.learning import make_controller
 from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
@@ -75,72 +73,24 @@ class Settings:
     """Their periods in an episode."""
 
 
-@dataclass
-class State:
-    """Everything that the next iteration depends on; ``to_arrays`` and ``from_arrays`` carry it through a file."""
-
-    weights: np.ndarray  # of the controller, shape (P,)
-    first_moment: np.ndarray  # Adam's, shape (P,)
-    second_moment: np.ndarray
-    before: np.ndarray = field(default_factory=lambda: np.zeros(0))  # the weights before the last update, shape (P,)
-    step_factor: float = 1.0  # on the scheduled step size
-    failures: int = 0  # iterations in a row that diverged
-    updates: int = 0  # since the moments were last emptied
-    iteration: int = 0
-    simulated_steps: int = 0
-    reverse_steps: int = 0
-    seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Named plain arrays, for an .npz file."""
-        arrays = {name: np.asarray(value) for name, value in vars(self).items() if name != "history"}
-        return arrays | {"history": history_array(self.history, COLUMNS)}
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> State:
-        """Inverse of ``to_arrays``."""
-        values: dict[str, Any] = {name: a if a.ndim else a.item() for name, a in arrays.items() if name != "history"}
-        return cls(**values, history=history_rows(arrays["history"], COLUMNS))
-
-
-@dataclass
-class Result:
-    """What a run gives.
-
-    Attributes:
-        controller: with the weights after the last update.
-        history: one row per iteration with the keys ``COLUMNS``; "return" and "score" are means over the worlds, of the
-            episodes played with the controller as it was before the update.
-        simulated_steps, reverse_steps: environment steps of all worlds, forward and gone back through.
-        seconds: wall time.
-        state: what a later call needs to go on from here.
-    """
-
-    controller: torch.nn.Module
-    history: list[dict[str, float]]
-    simulated_steps: int
-    reverse_steps: int
-    seconds: float
-    state: State
-
-
 def train(
     env: Any,
     settings: Settings,
     *,
-    controller: torch.nn.Module | None = None,
-    on_iteration: Callable[[State, dict[str, float]], None] | None = None,
-    state: State | None = None,
+    policy: torch.nn.Module | None = None,
+    on_iteration: OnIteration | None = None,
+    state: dict[str, Any] | None = None,
 ) -> Result:
     """Train a controller by back-propagation through time.
 
     Args:
         env: a differentiable vector environment, whose number of worlds is the batch B.
         settings: see ``Settings``.
-        controller: from observations (B, O) to actions (B, A); None makes the one that the settings describe. It is
-            changed in place.
-        on_iteration: called as ``on_iteration(state, row)`` after each iteration; save ``state.to_arrays()``.
+        policy: a module from observations (B, O) to actions (B, A); None makes the controller that the settings
+            describe. It is changed in place.
+        on_iteration: called as ``on_iteration(snapshot, policy, row)`` after each iteration; ``snapshot()`` is a state.
+            Rows have the keys ``COLUMNS``; "return" and "score" are means over the worlds, of the episodes played with
+            the controller as it was before the update.
         state: go on from here; the rest of the run is the same as if it had not been interrupted.
 
     Raises:
@@ -149,59 +99,65 @@ def train(
         SimulationDiverged: episodes diverge however short the steps are.
     """
     check_settings(settings)
-    bridge = TorchEnv(env)
-    if controller is None:
-        controller = make_controller(env, settings)
-    weights = list(controller.parameters())
+    if policy is None:
+        policy = make_controller(env, settings)
+    weights = list(policy.parameters())
     bridge = TorchEnv(env, dtype=weights[0].dtype, device=weights[0].device)
     horizon = min(settings.horizon or bridge.horizon, bridge.horizon)
     adam = torch.optim.Adam(weights, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2))
     setbacks = Setbacks(weights, adam)
-    if state is None:
-        count = parameters_to_vector(weights).numel()
-        state = State(parameters_to_vector(weights).detach().cpu().numpy().copy(), np.zeros(count), np.zeros(count))
-    else:
-        _restore(state, weights, adam)
-        before = torch.as_tensor(state.before if state.before.size else state.weights)
-        setbacks.load_state_dict({"before": before, "factor": state.step_factor, "in_a_row": state.failures})
+    simulated_steps, seconds = 0, 0.0
+    history: list[dict[str, float]] = []
+    if state is not None:
+        try:
+            _restore(state, setbacks)
+        except KeyError as error:
+            raise ValueError(f"the state does not fit this environment and these settings: {error}") from error
+        simulated_steps, seconds = int(state["simulated_steps"]), float(state["seconds"])
+        history = history_rows(state["history"], COLUMNS)
 
-    while _left(settings, state):
+    def snapshot() -> dict[str, Any]:
+        counts = {"iteration": len(history), "simulated_steps": simulated_steps, "reverse_steps": simulated_steps}
+        return {
+            **_stored(setbacks),
+            **{name: np.asarray(count) for name, count in counts.items()},
+            "seconds": np.asarray(seconds),
+            "history": history_array(history, COLUMNS),
+        }
+
+    while len(history) < settings.iterations and not (settings.minutes and seconds >= 60 * settings.minutes):
         began = time.perf_counter()
-        step_size = _step_size(settings, state) * setbacks.factor
+        step_size = _step_size(settings, len(history), seconds) * setbacks.factor
         adam.param_groups[0]["lr"] = step_size
-        seeds = _seeds(settings, state.iteration, bridge.num_envs)
+        seeds = _seeds(settings, len(history), bridge.num_envs)
         norms: list[float] = []
         try:
-            value, score = _episode(bridge, controller, settings, seeds, horizon, setbacks, norms)
-            state.updates += len(norms)
+            value, score = _episode(bridge, policy, settings, seeds, horizon, setbacks, norms)
         except FAILURES as failure:
             setbacks.go_back(failure)
-            value, score, norms, state.updates = math.nan, math.nan, [math.nan], 0
-        state.iteration += 1
-        state.simulated_steps += horizon * bridge.num_envs
-        state.reverse_steps += horizon * bridge.num_envs
-        state.seconds += time.perf_counter() - began
-        _store(state, weights, setbacks)
+            value, score, norms = math.nan, math.nan, [math.nan]
+        simulated_steps += horizon * bridge.num_envs
+        seconds += time.perf_counter() - began
         row = {
-            "iteration": float(state.iteration),
-            "simulated_steps": float(state.simulated_steps),
-            "reverse_steps": float(state.reverse_steps),
-            "seconds": state.seconds,
+            "iteration": float(len(history) + 1),
+            "simulated_steps": float(simulated_steps),
+            "reverse_steps": float(simulated_steps),
+            "seconds": seconds,
             "return": value,
             "score": score,
             "gradient_norm": float(np.mean(norms)),
             "step_size": step_size,
         }
-        state.history.append(row)
+        history.append(row)
         if on_iteration is not None:
-            on_iteration(state, row)
+            on_iteration(snapshot, policy, row)
 
-    return Result(controller, state.history, state.simulated_steps, state.reverse_steps, state.seconds, state)
+    return Result(policy, history, simulated_steps, seconds, snapshot(), reverse_steps=simulated_steps)
 
 
 def _episode(
     bridge: TorchEnv,
-    controller: torch.nn.Module,
+    policy: torch.nn.Module,
     settings: Settings,
     seeds: list[int],
     horizon: int,
@@ -217,7 +173,7 @@ def _episode(
     total = torch.zeros(bridge.num_envs)
     value: Any = 0.0  # of the window so far
     for t in range(horizon):
-        observation, reward, info = bridge.step(controller(observation))
+        observation, reward, info = bridge.step(policy(observation))
         value = value + settings.discount**t * reward.mean()
         total += reward.detach().cpu()
         if t + 1 == horizon or (settings.window and (t + 1) % settings.window == 0):
@@ -228,13 +184,6 @@ def _episode(
             if t + 1 < horizon:
                 observation, value = bridge.detach(), 0.0
     return float(total.mean()), float(np.mean(info["score"]))
-
-
-def evaluate(
-    env: Any, controller: torch.nn.Module, seeds: Sequence[int], horizon: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns and final scores of whole episodes; see `pliant.policies.evaluation.evaluate`."""
-    return evaluation.evaluate(env, partial(act_on_arrays, controller), seeds, horizon)
 
 
 def check_settings(settings: Settings) -> None:
@@ -265,42 +214,52 @@ def _seeds(settings: Settings, iteration: int, batch: int) -> list[int]:
     return (settings.seed + (numbers % settings.episodes if settings.episodes else numbers)).tolist()
 
 
-def _left(settings: Settings, state: State) -> bool:
-    """Whether there is another iteration."""
-    in_time = not settings.minutes or state.seconds < 60 * settings.minutes
-    return in_time and state.iteration < settings.iterations
-
-
-def _step_size(settings: Settings, state: State) -> float:
+def _step_size(settings: Settings, iteration: int, seconds: float) -> float:
+    """Step size of an iteration, before setbacks shorten it."""
     if settings.schedule == "constant":
         return settings.learning_rate
-    progress = state.iteration / max(settings.iterations - 1, 1)
+    progress = iteration / max(settings.iterations - 1, 1)
     if settings.minutes:
-        progress = min(max(progress, state.seconds / (60 * settings.minutes)), 1.0)
+        progress = min(max(progress, seconds / (60 * settings.minutes)), 1.0)
     return settings.learning_rate * half_cosine(progress)
 
 
-def _store(state: State, weights: list[torch.nn.Parameter], setbacks: Setbacks) -> None:
-    """Write weights, Adam's moments and what may be taken back to the state."""
-    state.weights = parameters_to_vector(weights).detach().cpu().numpy().copy()
-    state.before, state.step_factor, state.failures = setbacks.before.cpu().numpy(), setbacks.factor, setbacks.in_a_row
-    for name, key in (("first_moment", "exp_avg"), ("second_moment", "exp_avg_sq")):
-        moments = [setbacks.adam.state[w][key] if state.updates else torch.zeros_like(w) for w in weights]
-        setattr(state, name, parameters_to_vector(moments).detach().cpu().numpy().copy())
+def _stored(setbacks: Setbacks) -> dict[str, np.ndarray]:
+    """Weights, Adam's moments, shape (P,) each, and what may be taken back, as copies."""
+    weights, moments = setbacks.weights, setbacks.adam.state
+
+    def flat(parts: list[torch.Tensor]) -> np.ndarray:
+        return parameters_to_vector(parts).detach().cpu().numpy().copy()
+
+    return {
+        "weights": flat(list(weights)),
+        "first_moment": flat([moments[w]["exp_avg"] if moments else torch.zeros_like(w) for w in weights]),
+        "second_moment": flat([moments[w]["exp_avg_sq"] if moments else torch.zeros_like(w) for w in weights]),
+        "before": setbacks.before.cpu().numpy().copy(),
+        "step_factor": np.asarray(setbacks.factor),
+        "failures": np.asarray(setbacks.in_a_row),
+        "updates": np.asarray(int(moments[weights[0]]["step"]) if moments else 0),
+    }
 
 
-def _restore(state: State, weights: list[torch.nn.Parameter], adam: torch.optim.Adam) -> None:
-    """Inverse of ``_store``."""
-    if state.weights.shape != (parameters_to_vector(weights).numel(),):
+def _restore(state: Mapping[str, Any], setbacks: Setbacks) -> None:
+    """Inverse of ``_stored``."""
+    weights, adam = setbacks.weights, setbacks.adam
+    if state["weights"].shape != (parameters_to_vector(weights).numel(),):
         raise ValueError(
-            f"state has {state.weights.size} weights; this controller has {sum(w.numel() for w in weights)}"
+            f"state has {state['weights'].size} weights; this controller has {sum(w.numel() for w in weights)}"
         )
-    vector_to_parameters(torch.as_tensor(state.weights).to(weights[0]), weights)
-    if not state.updates:
+    vector_to_parameters(torch.as_tensor(state["weights"]).to(weights[0]), weights)
+    before, factor, failures = torch.as_tensor(state["before"]), state["step_factor"], state["failures"]
+    setbacks.load_state_dict({"before": before, "factor": factor, "in_a_row": failures})
+    updates = float(state["updates"])  # since the moments were last emptied
+    if not updates:
         return
     at = 0
     for w in weights:
         part = slice(at, at + w.numel())
         at += w.numel()
-        moments = [torch.as_tensor(m[part]).to(w).reshape(w.shape) for m in (state.first_moment, state.second_moment)]
-        adam.state[w] = {"step": torch.tensor(float(state.updates)), "exp_avg": moments[0], "exp_avg_sq": moments[1]}
+        moments = [
+            torch.as_tensor(state[name][part]).to(w).reshape(w.shape) for name in ("first_moment", "second_moment")
+        ]
+        adam.state[w] = {"step": torch.tensor(updates), "exp_avg": moments[0], "exp_avg_sq": moments[1]}

@@ -1,38 +1,13 @@
-"""What the methods through the physics have in common: results, budgets, the critics' targets, states of a training."""
+"""What the methods through the physics have in common: budgets, controllers, the critics' targets, loading a state."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 
 from pliant.policies.networks.controllers import Mlp, SinSin, observed_entries
-
-OnIteration = Callable[[Callable[[], dict[str, Any]], Any, dict[str, float]], None]
-"""Called as ``on_iteration(snapshot, policy, row)`` after each iteration; ``snapshot()`` is a state."""
-
-
-@dataclass
-class Result:
-    """What a run gives.
-
-    Attributes:
-        policy: with the weights after the last update; acting without noise.
-        history: one row per iteration; "return" and "score" are means over the worlds of the episodes that ended last,
-            played with noise.
-        simulated_steps, reverse_steps: environment steps of all worlds, forward and gone back through.
-        seconds: time of training.
-        state: what a later call needs to go on from here, for `pliant.policies.files.training_state.pack`.
-    """
-
-    policy: Any
-    history: list[dict[str, float]]
-    simulated_steps: int
-    reverse_steps: int
-    seconds: float
-    state: dict[str, Any]
 
 
 class Budget(Protocol):

@@ -31,8 +31,9 @@ import numpy as np
 import torch
 
 from pliant.policies.files.training_state import history_from_tree, history_to_tree
+from pliant.policies.methods import OnIteration, Result
 from pliant.policies.settings import check_ranges, half_cosine
-from pliant.policies.through_physics.learning import OnIteration, Result, load_parts, make_mlp, used_share
+from pliant.policies.through_physics.learning import load_parts, make_mlp, used_share
 from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
 from pliant.policies.torch_bridge import TorchEnv
 
@@ -194,7 +195,7 @@ def train(
         if on_iteration is not None:
             on_iteration(snapshot, policy, row)
 
-    return Result(policy, history, simulated_steps, simulated_steps, seconds, snapshot())
+    return Result(policy, history, simulated_steps, seconds, snapshot(), reverse_steps=simulated_steps)
 
 
 def estimate_gradient(

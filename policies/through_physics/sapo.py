@@ -19,16 +19,18 @@ import copy
 import math
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch.nn.utils import clip_grad_norm_
 
 from pliant.policies.files.training_state import history_from_tree, history_to_tree
+from pliant.policies.methods import OnIteration, Result
 from pliant.policies.networks.gaussian import GaussianPolicy, value_network
 from pliant.policies.settings import check_ranges
+from pliant.policies.through_physics.critics import Window, fit_critics
 from pliant.policies.through_physics.episodes import Episodes
-from pliant.policies.through_physics.learning import OnIteration, Result, load_parts, td_lambda_returns, used_share
+from pliant.policies.through_physics.learning import load_parts, used_share
 from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
 from pliant.policies.torch_bridge import TorchEnv
 
@@ -189,11 +191,13 @@ def train(
         if window is not None:
             setbacks.update()
             # the weight of the entropy: up where the entropy is too small
-            entropy = -float(torch.stack(window.densities).mean())
+            entropy = -float(torch.stack(window.log_densities).mean())
             alpha_adam.zero_grad()
             (log_alpha["value"].exp() * (entropy + wanted_entropy)).backward()
             alpha_adam.step()
-            critic_loss = _fit_critics(policy, critics, critic_adam, window, settings, generator)
+            critics.requires_grad_(True)
+            values = partial(_values, critics)
+            critic_loss = fit_critics(critics, values, critic_adam, window, policy, settings, generator)
             reward = float(torch.stack(window.rewards).mean())
 
         simulated_steps += settings.window * bridge.num_envs
@@ -216,19 +220,18 @@ def train(
         if on_iteration is not None:
             on_iteration(snapshot, policy, row)
 
-    return Result(policy, history, simulated_steps, simulated_steps, seconds, snapshot())
+    return Result(policy, history, simulated_steps, seconds, snapshot(), reverse_steps=simulated_steps)
 
 
 @dataclass
-class Window:
-    """Steps of all worlds, one entry a step: observations (B, O); rewards, values after it and log densities of the
-    actions (B,); whether it ends."""
+class SoftWindow(Window):
+    """A window with entropy: its rewards have the bonus in them.
 
-    seen: list[torch.Tensor] = field(default_factory=list)
-    rewards: list[torch.Tensor] = field(default_factory=list)
-    next_values: list[torch.Tensor] = field(default_factory=list)
-    densities: list[torch.Tensor] = field(default_factory=list)
-    ended: list[bool] = field(default_factory=list)
+    Attributes:
+        log_densities: of the actions, shape (B,) each.
+    """
+
+    log_densities: list[torch.Tensor] = field(default_factory=list)
 
 
 def _values(critics: torch.nn.ModuleList, observation: torch.Tensor) -> torch.Tensor:
@@ -244,11 +247,11 @@ def _play_window(
     episodes: Episodes,
     settings: Settings,
     generator: torch.Generator,
-) -> Window:
+) -> SoftWindow:
     """One window through the physics; leaves the policy's gradient in its weights."""
     wanted_entropy = settings.target_entropy * bridge.action_size
     observation = episodes.observation
-    window = Window()
+    window = SoftWindow()
     value, discount = torch.zeros(bridge.num_envs), 1.0
     for t in range(settings.window):
         window.seen.append(observation.detach().clone())
@@ -261,7 +264,7 @@ def _play_window(
         if episodes.over and settings.finite_horizon:
             both = 0.0 * both
         window.rewards.append(reward.detach())
-        window.densities.append(log_density.detach())
+        window.log_densities.append(log_density.detach())
         window.next_values.append(both.detach().min(0).values)
         window.ended.append(episodes.over or t + 1 == settings.window)
         if window.ended[-1]:
@@ -269,35 +272,6 @@ def _play_window(
             value, discount = torch.zeros(bridge.num_envs), 1.0
             observation = episodes.cut()
     return window
-
-
-def _fit_critics(
-    policy: GaussianPolicy,
-    critics: torch.nn.ModuleList,
-    critic_adam: torch.optim.Optimizer,
-    window: Window,
-    settings: Settings,
-    generator: torch.Generator,
-) -> float:
-    """Fit both critics to TD(lambda) targets, backwards from each end; the last loss."""
-    returns = td_lambda_returns(window.rewards, window.next_values, window.ended, settings.discount, settings.td_lambda)
-    inputs, wanted = torch.cat(window.seen), torch.cat(returns)
-    with torch.no_grad():
-        inputs = policy.norm(inputs)
-    critics.requires_grad_(True)
-    critic_loss = 0.0
-    for _ in range(settings.critic_epochs):
-        order = torch.randperm(len(inputs), generator=generator)
-        for rows in order.chunk(settings.critic_batches):
-            critic_adam.zero_grad()
-            loss = (_values(critics, inputs[rows]) - wanted[rows]).pow(2).mean(1).sum()
-            loss.backward()
-            clip_grad_norm_(critics.parameters(), settings.clip_norm or math.inf)
-            critic_adam.step()
-            critic_loss = float(loss.detach())
-    if settings.normalize:
-        policy.norm.update(torch.cat(window.seen))  # type: ignore[operator]
-    return critic_loss
 
 
 def check_settings(settings: Settings) -> None:

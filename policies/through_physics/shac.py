@@ -19,17 +19,18 @@ from __future__ import annotations
 import copy
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch.nn.utils import clip_grad_norm_
 
 from pliant.policies.files.training_state import history_from_tree, history_to_tree
+from pliant.policies.methods import OnIteration, Result
 from pliant.policies.networks.gaussian import GaussianPolicy, value_network
 from pliant.policies.settings import check_ranges
+from pliant.policies.through_physics.critics import Window, fit_critics
 from pliant.policies.through_physics.episodes import Episodes
-from pliant.policies.through_physics.learning import OnIteration, Result, load_parts, td_lambda_returns, used_share
+from pliant.policies.through_physics.learning import load_parts, used_share
 from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
 from pliant.policies.torch_bridge import TorchEnv
 
@@ -134,6 +135,9 @@ def train(
     simulated_steps, seconds = 0, 0.0
     history: list[dict[str, float]] = []
 
+    def values(observation: torch.Tensor) -> torch.Tensor:
+        return critic(observation)[:, 0]
+
     def snapshot() -> dict[str, Any]:
         tree = {
             **{name: part.state_dict() for name, part in parts.items()},
@@ -172,7 +176,8 @@ def train(
             window, norm, critic_loss, reward = None, math.nan, math.nan, math.nan
         if window is not None:
             setbacks.update()
-            critic_loss = _fit_critic(policy, critic, target, critic_adam, window, settings, generator)
+            critic_loss = fit_critics(critic, values, critic_adam, window, policy, settings, generator)
+            _follow(target, critic, settings.target_rate)
             reward = float(torch.stack(window.rewards).mean())
 
         simulated_steps += settings.window * bridge.num_envs
@@ -194,17 +199,7 @@ def train(
         if on_iteration is not None:
             on_iteration(snapshot, policy, row)
 
-    return Result(policy, history, simulated_steps, simulated_steps, seconds, snapshot())
-
-
-@dataclass
-class Window:
-    """Steps of all worlds, one entry a step: observations (B, O), rewards and values after it (B,), whether it ends."""
-
-    seen: list[torch.Tensor] = field(default_factory=list)
-    rewards: list[torch.Tensor] = field(default_factory=list)
-    next_values: list[torch.Tensor] = field(default_factory=list)
-    ended: list[bool] = field(default_factory=list)
+    return Result(policy, history, simulated_steps, seconds, snapshot(), reverse_steps=simulated_steps)
 
 
 def _play_window(
@@ -238,36 +233,11 @@ def _play_window(
     return window
 
 
-def _fit_critic(
-    policy: GaussianPolicy,
-    critic: torch.nn.Module,
-    target: torch.nn.Module,
-    critic_adam: torch.optim.Optimizer,
-    window: Window,
-    settings: Settings,
-    generator: torch.Generator,
-) -> float:
-    """Fit the critic to TD(lambda) targets, backwards from each end; move the target after it; the last loss."""
-    returns = td_lambda_returns(window.rewards, window.next_values, window.ended, settings.discount, settings.td_lambda)
-    inputs, wanted = torch.cat(window.seen), torch.cat(returns)
-    with torch.no_grad():
-        inputs = policy.norm(inputs)
-    critic_loss = 0.0
-    for _ in range(settings.critic_epochs):
-        order = torch.randperm(len(inputs), generator=generator)
-        for rows in order.chunk(settings.critic_batches):
-            critic_adam.zero_grad()
-            loss = (critic(inputs[rows])[:, 0] - wanted[rows]).pow(2).mean()
-            loss.backward()
-            clip_grad_norm_(critic.parameters(), settings.clip_norm or math.inf)
-            critic_adam.step()
-            critic_loss = float(loss.detach())
+def _follow(target: torch.nn.Module, critic: torch.nn.Module, rate: float) -> None:
+    """Move the target critic the share ``rate`` of its way to the critic."""
     with torch.no_grad():
         for slow, fast in zip(target.parameters(), critic.parameters(), strict=True):
-            slow.lerp_(fast, settings.target_rate)
-    if settings.normalize:
-        policy.norm.update(torch.cat(window.seen))  # type: ignore[operator]
-    return critic_loss
+            slow.lerp_(fast, rate)
 
 
 def check_settings(settings: Settings) -> None:

@@ -171,7 +171,7 @@ def optimize(
         # a method that moves a distribution plans its mean, not the luckiest of its samples
         planned = shape.actions(plan.state.mean) if hasattr(plan.state, "mean") else plan.actions
         taken = _act(env, planned[: min(control.replan_every, steps - len(state.rewards))], state)
-        state.plan = shape.fit(np.concatenate([planned[taken:], np.repeat(planned[-1:], taken, axis=0)]))
+        state.plan = shape.nearest(np.concatenate([planned[taken:], np.repeat(planned[-1:], taken, axis=0)]))
         state.snapshot = env.snapshot()
         state.simulated_steps += plan.simulated_steps + taken
         state.reverse_steps += plan.reverse_steps

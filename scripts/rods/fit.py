@@ -142,9 +142,6 @@ class _Course:
                     on_iteration=on_iteration,
                     state=self.state,
                 )
-        except KeyboardInterrupt:
-            self.folder.print_hint(console)
-            raise
         except (ValueError, SimulationDiverged) as error:
             raise CommandError(f"cannot fit {self.name}: {error}") from error
         save_parameters(self.folder.path / "parameters.json", fitted, self._provenance())

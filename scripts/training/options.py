@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from pliant.policies.methods import METHODS
+from pliant.scripts.flags import OneOf
 from pliant.scripts.options import EnvironmentOptions
 
 
@@ -16,9 +18,8 @@ class RunOptions:
 
     environment: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")] = tyro.MISSING
     """Environment, for example FingerReach or pliant/FingerReach-v0 (see `pliant list`)."""
-    algo: Literal["bptt", "shac", "sapo", "mixed", "ppo", "sac", "td3"] = "shac"
-    """Method: through the physics (bptt, shac, sapo), by gradients mixed with zeroth order (mixed), or reinforcement
-    learning of stable-baselines3 (ppo, sac, td3)."""
+    algo: Annotated[str, OneOf(METHODS)] = "shac"
+    """Method of training."""
     steps: int = 0
     """Budget of simulated environment steps, all worlds together; 0 is none."""
     minutes: float = 0.0

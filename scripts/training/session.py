@@ -17,30 +17,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pliant.policies.files.checkpoints import load_arrays
-from pliant.policies.networks.policy_files import LEARNED, load_policy, save_policy
+from pliant.policies.methods import BUDGETS, find_method
+from pliant.policies.networks.policy_files import load_policy, save_policy
 from pliant.scripts.errors import CommandError
 from pliant.scripts.runs import available_memory
+from pliant.scripts.training.log import TrainingLog
 from pliant.scripts.training.seeds import EVALUATION_SEED, TEST_SEED
-from pliant.scripts.training.settings import BUDGET, hyperparameters, parse_settings
+from pliant.scripts.training.settings import hyperparameters, parse_settings
 from pliant.scripts.video import record_policy
 
 if TYPE_CHECKING:
     from pliant.scripts.runs import RunFolder
     from pliant.scripts.training.options import Arguments
 
-METHODS = {
-    "bptt": "pliant.policies.through_physics.bptt",
-    "shac": "pliant.policies.through_physics.shac",
-    "sapo": "pliant.policies.through_physics.sapo",
-    "mixed": "pliant.policies.through_physics.mixed_gradients",
-    "ppo": "pliant.policies.reinforcement.ppo",
-    "sac": "pliant.policies.reinforcement.sac",
-    "td3": "pliant.policies.reinforcement.td3",
-}
 SHARED = ("environment", "algorithm", "num_envs", "evaluation_episodes", "environment_options", "settings")
 """Entries of the configuration that a run goes on with."""
 EVALUATIONS = 10
@@ -65,15 +57,20 @@ class Training:
 
         self.env_id, self.arguments, self.folder = env_id, arguments, folder
         self.algorithm = arguments.algo
-        self.method = import_module(METHODS[self.algorithm])
+        self.method = find_method(self.algorithm)
+        self.module = self.method.load()
         given = hyperparameters(env_id, self.algorithm) | {"seed": arguments.seed}
-        self.num_envs = arguments.num_envs or int(given["num_envs"])
-        del given["num_envs"]
-        given |= parse_settings(arguments.settings, self.method.Settings)
+        self.num_envs = arguments.num_envs or int(given.get("num_envs", self.method.num_envs))
+        given.pop("num_envs", None)
+        given |= parse_settings(arguments.settings, self.module.Settings)
         self.env_options = arguments.keywords()
-        self._check_memory()
-        self.settings = self._with_budget(given)
-        self.method.check_settings(self.settings)
+        self.settings = self.method.make_settings(
+            given,
+            steps=arguments.steps or UNLIMITED,
+            minutes=arguments.minutes,
+            episode=self._check_memory(),
+            num_envs=self.num_envs,
+        )
         self.config = {
             "environment": env_id,
             "environment_options": self.env_options,
@@ -89,22 +86,14 @@ class Training:
         self.wall_seconds = 0.0  # of earlier sessions
         self.state = self._stored_state() if arguments.resume else None
 
-    def _with_budget(self, given: dict[str, Any]) -> Any:
-        """The settings with the budget of the command."""
-        steps, minutes = self.arguments.steps or UNLIMITED, self.arguments.minutes
-        if self.algorithm == "bptt":
-            episode = self._episode if not given.get("horizon") else min(given["horizon"], self._episode)
-            return self.method.Settings(iterations=-(-steps // (episode * self.num_envs)), minutes=minutes, **given)
-        return self.method.Settings(steps=steps, minutes=minutes, **given)
-
-    def _check_memory(self) -> None:
-        """Refuse a batch that cannot fit, judged by a small one; note how long an episode is."""
-        from pliant.scripts.registry import make_vector
+    def _check_memory(self) -> int:
+        """Refuse a batch that cannot fit, judged by a small one, which also tells the steps of an episode."""
+        from pliant.scripts.environments import make_vector
         from pliant.sims.runtime import thread_count
 
         probe = min(self.num_envs, thread_count())  # from here on memory grows by the same amount a world
-        env = make_vector(self.env_id, probe, differentiable=self.algorithm not in LEARNED, **self.env_options)
-        self._episode, need = env.horizon, env.memory_bytes * self.num_envs / probe
+        env = make_vector(self.env_id, probe, differentiable=self.method.differentiable, **self.env_options)
+        episode, need = env.horizon, env.memory_bytes * self.num_envs / probe
         env.close()
         free = available_memory()
         if free is not None and need > SHARE_OF_MEMORY * free:
@@ -113,8 +102,9 @@ class Training:
                 f"num_envs={self.num_envs} worlds of {self.env_id} need {need / 2**30:.1f} GiB; {free / 2**30:.1f} GiB "
                 f"are free, enough for about {most}"
             )
+        return int(episode)
 
-    def _stored_state(self) -> Any:
+    def _stored_state(self) -> dict[str, Any] | None:
         """The state to go on from, after a check that the run in the folder is the same one; None if there is none yet.
 
         Raises:
@@ -124,7 +114,7 @@ class Training:
             return None
         if "algorithm" not in self.folder.read_json("config.json"):
             raise CommandError(f"cannot resume {self.folder.path}: it is no run of `pliant train`")
-        self.folder.check_same_run(self.config, shared=SHARED, may_differ=BUDGET)
+        self.folder.check_same_run(self.config, shared=SHARED, may_differ=BUDGETS)
         path = self.folder.path / "checkpoint.npz"
         from pliant.policies.files.training_state import history_from_tree, unpack
 
@@ -137,7 +127,7 @@ class Training:
                 )
             self.evaluations = history_from_tree(tree["evaluations"])
             self.wall_seconds = tree["wall_seconds"]
-            return self.method.State.from_arrays(tree["state"]) if self.algorithm == "bptt" else tree["state"]
+            return tree["state"]
         except (KeyError, TypeError, ValueError) as error:
             raise CommandError(f"cannot resume {self.folder.path}: {error}") from error
 
@@ -146,21 +136,21 @@ class Training:
         import torch
         from rich.console import Console
 
+        from pliant.scripts.environments import make_vector
         from pliant.scripts.interrupts import interrupts
-        from pliant.scripts.registry import make_vector
 
         torch.set_num_threads(1)  # the networks are small
         console = Console(stderr=True)
         if self.arguments.resume and self.state is None:
             self.folder.say_that_it_starts(console)
-        learned = self.algorithm in LEARNED
-        survives = {"on_divergence": "truncate"} | self.env_options  # one world's divergence ends its episode only
-        worlds = {"autoreset_mode": "SameStep", **survives} if learned else {"differentiable": True, **self.env_options}
+        survives = {"on_divergence": "truncate"}  # one world's divergence ends its episode only
         with console.status(f"making {self.env_id}"):
-            env = make_vector(self.env_id, self.num_envs, **worlds)
-            self._judge = make_vector(self.env_id, self._evaluation_worlds(), **survives)
+            env = make_vector(self.env_id, self.num_envs, **self.method.worlds, **self.env_options)
+            self._judge = make_vector(self.env_id, self._evaluation_worlds(), **survives, **self.env_options)
         self._began, self._saved = time.monotonic(), -math.inf
-        self._log = self._open_log()
+        self._log = None
+        if self.arguments.tensorboard:
+            self._log = TrainingLog(self.folder.path / "tensorboard", resumed=self.state is not None)
         self.folder.begin(self.config, resumed=self.state is not None)
         with interrupts() as self._interrupts:
             try:
@@ -170,9 +160,6 @@ class Training:
                     self._checkpoint()
                     self._interrupts.end()
                 self._finish(console, policy)
-            except (KeyboardInterrupt, SystemExit):
-                self.folder.print_hint(console)
-                raise
             finally:
                 env.close()
                 self._judge.close()
@@ -182,34 +169,16 @@ class Training:
     def _train(self, env: Any) -> Any:
         """The policy after the last update. A signal waits until an iteration is over, a second one does not."""
         with self._interrupts.held(until_the_second=True):
-            if self.algorithm == "bptt":
-                return self._train_bptt(env)
-            result = self.method.train(env, self.settings, on_iteration=self._on_iteration, state=self.state)
+            result = self.module.train(env, self.settings, on_iteration=self._on_iteration, state=self.state)
             self.history, self._snapshot = result.history, lambda: result.state
             return result.policy
-
-    def _train_bptt(self, env: Any) -> Any:
-        from pliant.policies.through_physics.learning import make_controller
-
-        controller = make_controller(env, self.settings)
-
-        def on_iteration(state: Any, row: dict[str, float]) -> None:
-            self._on_iteration(state.to_arrays, controller, row)
-
-        result = self.method.train(
-            env, self.settings, controller=controller, state=self.state, on_iteration=on_iteration
-        )
-        self.history, self._snapshot = result.history, result.state.to_arrays
-        return result.controller
 
     # ------------------------------------------------------------------ while it trains
 
     def _on_iteration(self, snapshot: Any, policy: Any, row: dict[str, float]) -> None:
         self._snapshot = snapshot
         if self._log is not None:
-            for name, value in row.items():
-                if math.isfinite(value) and name not in ("iteration", "simulated_steps"):
-                    self._log.add_scalar(f"train/{name}", value, int(row["simulated_steps"]))
+            self._log.add_iteration(row)
         if self._due(row):
             self._evaluate(policy, row)
         self._show(row, self.evaluations)
@@ -242,12 +211,12 @@ class Training:
         value, score = self._play(policy, EVALUATION_SEED)
         steps, seconds = row["simulated_steps"], row["seconds"]
         best = max((entry["score"] for entry in self.evaluations), default=-math.inf)
-        self.evaluations.append({"simulated_steps": steps, "seconds": seconds, "return": value, "score": score})
+        entry = {"simulated_steps": steps, "seconds": seconds, "return": value, "score": score}
+        self.evaluations.append(entry)
         if score >= best:
             save_policy(self.folder.path / "policy", policy)
         if self._log is not None:
-            self._log.add_scalar("evaluation/return", value, int(steps))
-            self._log.add_scalar("evaluation/score", score, int(steps))
+            self._log.add_evaluation(entry)
 
     def _checkpoint(self) -> None:
         from pliant.policies.files.training_state import history_to_tree, pack
@@ -261,24 +230,6 @@ class Training:
         }
         self.folder.write_checkpoint(pack(tree))
         self._saved = time.monotonic()
-
-    def _open_log(self) -> Any:
-        if not self.arguments.tensorboard:
-            return None
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise CommandError(
-                "TensorBoard is not installed: pip install 'pliant[rl]', or pass --no-tensorboard"
-            ) from error
-        folder = self.folder.path / "tensorboard"
-        done = None  # steps after which an interrupted run's entries are void
-        if self.state is None:
-            for earlier in folder.glob("events.*"):
-                earlier.unlink()
-        else:
-            done = int(getattr(self.state, "simulated_steps", 0) or _steps_of(self.state)) + 1
-        return SummaryWriter(str(folder), purge_step=done)
 
     # ------------------------------------------------------------------ at the end
 
@@ -328,7 +279,7 @@ def training_progress(
     """A bar over the budget; yields the function that shows a row and the best of the evaluations so far."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from pliant.scripts.registry import short_name
+    from pliant.scripts.environments import short_name
 
     columns = (
         TextColumn("{task.description}"),
@@ -356,7 +307,3 @@ def training_progress(
             )
 
         yield show
-
-
-def _steps_of(state: dict[str, Any]) -> int:
-    return int(state["counters"]["num_timesteps"] if "counters" in state else state["simulated_steps"])

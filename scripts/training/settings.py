@@ -7,15 +7,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from pliant.policies.methods import BUDGETS
 from pliant.scripts.errors import CommandError
-
-BUDGET = ("steps", "minutes", "iterations")  # may grow when a run is resumed
 
 
 def hyperparameters(env_id: str, algorithm: str) -> dict[str, Any]:
     """Number of worlds and settings for the kind of task that an environment is (policies/hyperparameters).
 
-    A file holds them by method; where a task does better with others, "tasks" has them by task and method.
+    A file holds them by method; where a task does better with others, "tasks" has them by task and method. For a method
+    that the files do not name there are none: it takes its own defaults.
     """
     import gymnasium
 
@@ -29,7 +29,7 @@ def hyperparameters(env_id: str, algorithm: str) -> dict[str, Any]:
         path = root / "default.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     own = content.get("tasks", {}).get(task.split(":")[-1], {})
-    return dict(own.get(algorithm, content[algorithm]))
+    return dict(own.get(algorithm, content.get(algorithm, {})))
 
 
 def parse_settings(text: str, kind: type) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def parse_settings(text: str, kind: type) -> dict[str, Any]:
         CommandError: a name is unknown or a value is of another type.
     """
     hints = get_type_hints(kind)
-    own = [field.name for field in fields(kind) if field.name not in (*BUDGET, "seed")]
+    own = [field.name for field in fields(kind) if field.name not in (*BUDGETS, "seed")]
     found: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         name, equals, value = part.partition("=")

@@ -50,8 +50,8 @@ class _Kernels:
 
     def _of_pass(self, one: Pass, is_in_loop: bool) -> Run:
         floats, nodes, ints = self._floats, self._nodes, self._ints
-        is_shared = one.threads is not None  # threads visit elements in turn
-        count, threads = element_count(one), element_count(one._replace(count=one.threads if is_shared else one.count))
+        is_whole = one.threads is None  # a thread for each element
+        count, threads = element_count(one), element_count(one._replace(count=one.threads or one.count))
 
         @ti.kernel
         def run(
@@ -72,6 +72,7 @@ class _Kernels:
             frame_out: ti.i32,
             substep: ti.i32,
         ):
+            """One pass over all elements of all worlds."""
             mem = ti.static(
                 Memory(
                     frames,
@@ -95,7 +96,10 @@ class _Kernels:
                 if ti.static(is_in_loop):
                     goes_on = integers[integers[LOOPING] + b] == 1
                 if goes_on:
-                    if ti.static(is_shared):
+                    if ti.static(is_whole):
+                        k = t - b * n
+                        one.run(mem, b, 0, k, k + 1, frame_in * batch + b, frame_out * batch + b, substep)
+                    else:
                         total = count(mem, b, 0)
                         for turn in range((total + n - 1) // n):
                             k = t - b * n + turn * n
@@ -133,6 +137,7 @@ class _Kernels:
             substep: ti.i32,
             is_last: ti.i32,
         ):
+            """Notes which worlds go on; after the last round they have failed."""
             mem = ti.static(
                 Memory(
                     frames,
@@ -158,6 +163,7 @@ class _Kernels:
 
         @ti.kernel
         def left(integers: ints, batch: ti.i32) -> ti.i32:
+            """How many worlds go on."""
             total = 0
             for b in range(batch):
                 total += integers[integers[LOOPING] + b]
@@ -165,6 +171,7 @@ class _Kernels:
 
         @ti.kernel
         def limit(integers: ints) -> ti.i32:
+            """Rounds after which a world has failed."""
             return integers[loop.most]
 
         def launch(memory: Memory, batch: int, frame_in: int, frame_out: int, substep: int) -> None:

@@ -61,6 +61,7 @@ def hold(at: Entries) -> Pass:
 
     @ti.func
     def run(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """The part's floats first..stop-1 of the state, from one row to the next."""
         h = ti.static(mem.integers)
         for k in range(first, stop):
             mem.frames[row_out * h[STATE] + h[at.row_at] + k] = mem.frames[row_in * h[STATE] + h[at.row_at] + k]
@@ -77,10 +78,12 @@ def element_count(one: Pass) -> Any:
 def _counter(count: Any) -> Any:
     @ti.func
     def constant(mem: ti.template(), b, c):
+        """One element."""
         return 1
 
     @ti.func
     def entry(mem: ti.template(), b, c):
+        """As many elements as the header says."""
         return mem.integers[count]
 
     if count is None:

@@ -45,6 +45,7 @@ def _run_pass(one: Pass) -> Any:
 
     @ti.func
     def run(mem: ti.template(), b, c, row_in, row_out, substep, turn):
+        """Member c's share of a pass, and the barrier after it."""
         h = ti.static(mem.integers)
         n = count(mem, b, c)
         if ti.static(one.alone):
@@ -68,6 +69,7 @@ def _run_loop(loop: Loop) -> Any:
 
     @ti.func
     def run(mem: ti.template(), b, c, row_in, row_out, substep, turn):
+        """Rounds of the loop's passes until its world is done, or too many."""
         h = ti.static(mem.integers)
         next_turn = turn
         rounds = 0
@@ -97,6 +99,7 @@ def _run_item(item: Item) -> Any:
 
     @ti.func
     def run_at_its_rate(mem: ti.template(), b, c, row_in, row_out, substep, turn):
+        """The item, if this substep is one of its own."""
         next_turn = turn
         if (substep % every == 0) == is_due:
             next_turn = run(mem, b, c, row_in, row_out, substep, turn)
@@ -131,6 +134,7 @@ def _make_drivers(fp: Any, schedule: Schedule) -> SimpleNamespace:
         count: ti.i32,
         frame_count: ti.i32,
     ):
+        """``count`` substeps from frame ``first`` on, through ``frame_count`` frames that are gone round."""
         mem = ti.static(
             Memory(
                 frames,
@@ -181,6 +185,7 @@ def _make_drivers(fp: Any, schedule: Schedule) -> SimpleNamespace:
         team: ti.i32,
         count: ti.i32,
     ):
+        """The cotangent of the state after ``count`` substeps back to the first frame."""
         mem = ti.static(
             Memory(
                 frames,

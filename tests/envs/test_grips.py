@@ -8,7 +8,7 @@ import pytest
 from pliant.envs.rods.grips import held_neighbours
 from pliant.envs.rods.wires.parameter_files import RodParameters, load_parameters, save_parameters
 from pliant.envs.rods.wires.recordings import Recording
-from pliant.policies.identification.wires import Replay, check_start, initial_parameters, predict
+from pliant.policies.identification.wires import Predictor, check_start, initial_parameters, predict
 
 CHAIN = np.arange(-1, 11)
 TREE = np.array([-1, 0, 1, 2, 3, 4, 5, 3, 7])  # a branch of two on vertex 3
@@ -141,5 +141,5 @@ def test_a_recording_that_cannot_start_is_named():
 
 
 def test_the_world_is_as_large_as_the_wire():
-    sizes = [np.linalg.norm(Replay([scaled(swaying([0, 1]), f)]).world.scene.position[-1]) for f in (0.1, 1.0, 8.0)]
+    sizes = [np.linalg.norm(Predictor([scaled(swaying([0, 1]), f)]).world.scene.position[-1]) for f in (0.1, 1.0, 8.0)]
     np.testing.assert_allclose(sizes, [11 * 0.1 * 2.0**-4, 11 * 0.1, 11 * 0.8], rtol=0.5)

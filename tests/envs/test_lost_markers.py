@@ -9,7 +9,7 @@ from pliant.envs.rods.wires.recordings import Recording, mean_lengths
 from pliant.policies.identification import protocol
 from pliant.policies.identification.fitting import Problem, fit
 from pliant.policies.identification.rest_shapes import RestProblem
-from pliant.policies.identification.wires import Replay, initial_parameters, predict
+from pliant.policies.identification.wires import Predictor, initial_parameters, predict
 from pliant.sims.rod.rod import Rod
 
 PARENTS = np.array([-1, 0, 1, 2, 3, 4, 5, 3, 7])
@@ -131,11 +131,11 @@ def test_what_stands_in_for_lost_markers_has_no_weight():
     """Neither in the loss nor in its gradient; nor have frames beyond the end of the shorter recording."""
     problem, found = fitted_problem(np.random.default_rng(2))
     before = problem.evaluate(np.full(problem.size, 0.05))
-    recorded = problem.replay.recorded
-    assert (~problem.replay.known).sum() == found[0].missing + found[1].missing + 3 * 9
+    recorded = problem.predictor.recorded
+    assert (~problem.predictor.known).sum() == found[0].missing + found[1].missing + 3 * 9
     free = np.setdiff1d(np.arange(9), CLAMPED)
-    at = np.zeros_like(problem.replay.known)
-    at[:, 2:, free] = ~problem.replay.known[:, 2:, free]
+    at = np.zeros_like(problem.predictor.known)
+    at[:, 2:, free] = ~problem.predictor.known[:, 2:, free]
     recorded[at] += 0.37
     after = problem.evaluate(np.full(problem.size, 0.05))
     assert after[0] == before[0]
@@ -168,7 +168,7 @@ def test_hidden_parameters_are_found_in_spite_of_lost_markers():
     frames = 40
     start = initial_parameters([recording(swaying(frames, k)) for k in range(2)])
     hidden = {**start.values, "bend_stiffness": 2.5 * np.asarray(start.values["bend_stiffness"]), "bend_damping": 0.03}
-    moved = Replay([recording(swaying(frames, k)) for k in range(2)], precision="f64").run(hidden, frames)
+    moved = Predictor([recording(swaying(frames, k)) for k in range(2)], precision="f64").run(hidden, frames)
     rng = np.random.default_rng(0)
     lost = np.array(moved)
     for k in range(2):

@@ -16,10 +16,9 @@ from pliant.policies.networks.array_controllers import load_array_controller  # 
 from pliant.policies.networks.controllers import (  # noqa: E402
     Mlp,
     SinSin,
-    load_controller,
     observed_entries,
-    save_controller,
 )
+from pliant.policies.networks.policy_files import load_policy, save_policy  # noqa: E402
 
 T = 20
 
@@ -67,10 +66,10 @@ def test_files_give_the_same_actions_with_torch_and_without(tmp_path, controller
     with torch.no_grad():
         for weight in made.parameters():
             weight.normal_()
-    save_controller(tmp_path / "policy", made)
+    save_policy(tmp_path / "policy", made)
     observation = np.random.default_rng(1).uniform(-1, 1, (9, 6))
     expected = made.act(observation)
-    again = load_controller(tmp_path / "policy")
+    again = load_policy(tmp_path / "policy")
     assert type(again) is type(made) and again.settings == made.settings
     np.testing.assert_array_equal(again.act(observation), expected)
     plain = load_array_controller(tmp_path / "policy")
@@ -79,7 +78,7 @@ def test_files_give_the_same_actions_with_torch_and_without(tmp_path, controller
 
 
 def test_acting_from_a_file_needs_no_torch(tmp_path):
-    save_controller(tmp_path / "policy", SinSin(3, 2))
+    save_policy(tmp_path / "policy", SinSin(3, 2))
     program = (
         "import sys, numpy as np; from pliant.policies.networks.array_controllers import load_array_controller; "
         f"print(load_array_controller({str(tmp_path / 'policy')!r}).act(np.zeros(3)).shape, 'torch' in sys.modules)"
@@ -90,15 +89,16 @@ def test_acting_from_a_file_needs_no_torch(tmp_path):
 
 def test_back_propagation_through_the_simulation_trains_it():
     """Twenty iterations of back-propagation through time bring the particle most of the way to the best return."""
+    from pliant.policies.evaluation import evaluate
     from pliant.policies.through_physics import bptt
 
     envs = point_mass.make(4, differentiable=True, autoreset_mode="Disabled")
     entries = observed_entries(envs.task)
     assert entries == {"centre": [0, 1], "mean_velocity": [2, 3], "phase": [4, 5]}
     controller = SinSin(6, 2, hidden=[16], clock=entries["phase"], goal=entries["centre"], cycles=0.5)
-    before = bptt.evaluate(envs, controller, range(4))[0].mean()
-    bptt.train(envs, bptt.Settings(iterations=25, learning_rate=0.02), controller=controller)
-    after = bptt.evaluate(envs, controller, range(4))[0].mean()
+    before = evaluate(envs, controller.act, range(4))[0].mean()
+    bptt.train(envs, bptt.Settings(iterations=25, learning_rate=0.02), policy=controller)
+    after = evaluate(envs, controller.act, range(4))[0].mean()
     alone = point_mass.make()
     best = np.mean([point_mass.best_return(point_mass.start_of(alone, seed)) for seed in range(4)])
     assert after > before + 0.8 * (best - before)
@@ -132,18 +132,18 @@ def test_bad_sizes_are_named(kind):
 
 @pytest.mark.parametrize("wrong", [np.full((2, 5), np.nan), np.full((2, 5), "a"), np.zeros((2, 5), int), np.zeros(10)])
 def test_weights_that_are_no_finite_numbers_of_the_right_shape_are_refused(tmp_path, wrong):
-    save_controller(tmp_path / "policy", SinSin(3, 2, hidden=[5]))
+    save_policy(tmp_path / "policy", SinSin(3, 2, hidden=[5]))
     arrays = load_arrays(tmp_path / "policy.npz")
     save_arrays(tmp_path / "policy.npz", {**arrays, "layers.1.weight": wrong})
     with pytest.raises(ValueError, match=r"layers\.1\.weight must be finite numbers of shape \(2, 5\)"):
-        load_controller(tmp_path / "policy")
+        load_policy(tmp_path / "policy")
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):
-    save_controller(tmp_path / "policy", SinSin(3, 2))
+    save_policy(tmp_path / "policy", SinSin(3, 2))
     content = json.loads((tmp_path / "policy.json").read_text())
     for wrong in ({"kind": "tree"}, {"version": 2}, {"hidden": [64, 64]}):
         (tmp_path / "policy.json").write_text(json.dumps({**content, **wrong}))
-        for load in (load_controller, load_array_controller):
+        for load in (load_policy, load_array_controller):
             with pytest.raises(ValueError, match="policy"):
                 load(tmp_path / "policy")

@@ -52,7 +52,7 @@ def train(case, env, **options):
 
 
 def weights_of(result):
-    return (result.controller if hasattr(result, "controller") else result.policy).state_dict()
+    return result.policy.state_dict()
 
 
 @pytest.mark.parametrize("name", ["step", "backward_step"])
@@ -74,15 +74,14 @@ def test_an_episode_that_diverges_costs_an_update(few, failing, case, name):
 def test_a_training_that_resumes_after_a_failure_equals_one_that_was_not_interrupted(few, failing, monkeypatch, case):
     kept = []
 
-    def on_iteration(*arguments):
-        kept.append(pack(arguments[0].to_arrays() if case == "bptt" else arguments[0]()))
+    def on_iteration(snapshot, policy, row):
+        kept.append(pack(snapshot()))
 
     failing("step", (45,))
     whole = train(case, few, on_iteration=on_iteration)
     monkeypatch.undo()
     at = next(k for k, row in enumerate(whole.history) if np.isnan(row["gradient_norm"]))
-    state = unpack(kept[at])
-    rest = train(case, few, state=bptt.State.from_arrays(state) if case == "bptt" else state)
+    rest = train(case, few, state=unpack(kept[at]))
     for name, value in weights_of(whole).items():
         assert torch.equal(weights_of(rest)[name], value), name
 

@@ -80,7 +80,7 @@ def test_too_many_or_too_few_knots_are_refused():
 def test_fitted_parameters_give_the_actions_again_and_touch_what_they_say(shape):
     random = np.random.default_rng(0)
     parameters = random.uniform(-0.4, 0.4, shape.size)
-    np.testing.assert_allclose(shape.fit(shape.actions(parameters)), parameters, atol=1e-9)
+    np.testing.assert_allclose(shape.nearest(shape.actions(parameters)), parameters, atol=1e-9)
     for steps in (0, 1, 7, 20):
         touched = shape.touches(steps)
         changed = shape.actions(parameters + np.where(touched, 0.0, random.uniform(0.1, 0.2, shape.size)))

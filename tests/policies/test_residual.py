@@ -98,7 +98,7 @@ def test_gradient_of_the_residual_agrees_with_central_differences():
 def test_training_a_residual_brings_the_cable_nearer_to_the_recording():
     env = make()
     settings = bptt.Settings(iterations=8, episodes=2, horizon=30, learning_rate=0.01, schedule="constant")
-    result = bptt.train(env, settings, controller=make_residual(TorchEnv(env)))
+    result = bptt.train(env, settings, policy=make_residual(TorchEnv(env)))
     returns = [row["return"] for row in result.history]
     assert returns[-1] > 0.9 * returns[0] > returns[0]  # errors are costs, so returns are negative
     env.close()

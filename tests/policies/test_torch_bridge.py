@@ -121,7 +121,7 @@ def test_a_window_starts_from_the_present_state_and_cuts_the_past(finger):
     assert torch.equal(value, straight)
     value.backward()
     assert finger.gradient.actions.shape == (2, 3, 2)
-    with pytest.raises(RuntimeError, match="recording is gone"):
+    with pytest.raises(RuntimeError, match="window is over"):
         kept.sum().backward()
 
 

@@ -268,7 +268,7 @@ def test_gradcheck_wants_one_environment_or_all(command, fake_env):
 
 
 def test_list_shows_every_registered_environment(command):
-    from pliant.scripts.registry import registered_ids
+    from pliant.scripts.environments import registered_ids
 
     status, output, _ = command("list", "--json")
     rows = json.loads(output)

@@ -234,7 +234,8 @@ def test_an_interruption_at_any_moment_is_one_sentence(monkeypatch, capsys):
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 @pytest.mark.parametrize("delay", [0.12, 0.3, 0.6])
 def test_ctrl_c_while_modules_are_loaded_shows_no_traceback(tmp_path, delay):
-    code = "import sys; from pliant.scripts.main import main; print('begun', flush=True); sys.exit(main())"
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
+    code += "from pliant.scripts.main import main; print('begun', flush=True); sys.exit(main())"
     words = ["optimize", "FingerReach", "--iterations", "100000", "--out", str(tmp_path / "run")]
     process = subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout.readline() == b"begun\n"

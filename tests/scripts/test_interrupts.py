@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -235,6 +236,122 @@ def test_a_signal_that_python_drops_ends_the_run_at_the_next_iteration():
         Finalised()
         with pytest.raises(KeyboardInterrupt):
             caught.check()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("made", [ImportError, RuntimeError, ValueError, AttributeError])
+def test_an_error_that_a_library_makes_of_a_signal_ends_the_command_as_the_signal_does(number, made):
+    from pliant.scripts.interrupts import interrupts
+
+    with pytest.raises((KeyboardInterrupt, SystemExit)) as ended, interrupts():
+        try:
+            os.kill(os.getpid(), number)
+        except BaseException:
+            raise made("KeyboardInterrupt: <EMPTY MESSAGE>") from None
+    assert ended.type is KeyboardInterrupt if number == signal.SIGINT else ended.value.code == 143
+
+
+def test_an_error_without_a_signal_stays_what_it_is_and_so_does_a_full_disk_after_one():
+    from pliant.scripts.interrupts import interrupts
+
+    with pytest.raises(ImportError, match="no module"), interrupts():
+        raise ImportError("no module")
+    with pytest.raises(OSError, match="full"), interrupts():
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise OSError("full")
+
+
+def test_a_signal_that_a_library_drops_ends_the_command_at_the_next_block():
+    from pliant.scripts.interrupts import interrupts
+
+    with pytest.raises(KeyboardInterrupt), interrupts((signal.SIGINT.name,)):
+        with contextlib.suppress(BaseException):  # as `try: import ...; except: ...` does
+            os.kill(os.getpid(), signal.SIGINT)
+        with interrupts():
+            pytest.fail("the block began")
+
+
+def test_blocks_leave_the_handlers_that_they_found():
+    from pliant.scripts.interrupts import interrupts
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    before = [signal.getsignal(number) for number in numbers]
+    with interrupts(("SIGINT",)) as outer:
+        assert [signal.getsignal(number) for number in numbers] == [outer.handle, *before[1:]]
+        with interrupts() as inner:
+            assert inner is outer
+            assert [signal.getsignal(number) for number in numbers] == [outer.handle] * 3
+        assert [signal.getsignal(number) for number in numbers] == [outer.handle, *before[1:]]
+    assert [signal.getsignal(number) for number in numbers] == before
+    with interrupts() as another:
+        assert another is not outer
+
+
+LOADING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.path.insert(0, {tests!r})
+import point_mass
+point_mass.register()
+class Finder:  # a module whose C++ makes an ImportError of whatever is raised while it is loaded
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            try:
+                os.kill(os.getpid(), signal.{signal})
+            except BaseException as error:
+                raise ImportError(type(error).__name__ + ": <EMPTY MESSAGE>") from None
+sys.modules.pop({module!r}, None)
+sys.meta_path.insert(0, Finder())
+from pliant.scripts.main import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The words of a training and the folder of one that is over."""
+    pytest.importorskip("torch")
+    words, out = (*TRAIN, "28", "--algo", "shac", "--settings", SETTINGS["shac"]), tmp_path_factory.mktemp("trained")
+    finish(words, out)
+    return words, out
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "claimed"),
+    [
+        ("tyro", "SIGINT", False),
+        ("tyro", "SIGTERM", False),
+        ("pliant.scripts.train", "SIGINT", False),
+        ("torch", "SIGINT", True),
+        ("pliant.policies.through_physics.shac", "SIGINT", True),
+        ("pliant.policies.through_physics.shac", "SIGTERM", True),
+    ],
+)
+def test_a_signal_while_a_module_is_loaded_is_no_error_of_the_module(trained, tmp_path, module, name, claimed):
+    """``claimed``: the command knows its folder by then, and says how to go on."""
+    words, out = trained
+    shutil.copytree(out, tmp_path / "run")
+    code = LOADING.format(tests=str(Path(fake.__file__).parent), module=module, signal=name)
+    words = [sys.executable, "-c", code, *words, "--resume", "--out", str(tmp_path / "run")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    wanted = 130 if name == "SIGINT" else 143 if claimed else -signal.SIGTERM
+    assert done.returncode == wanted, done.stderr
+    assert "Traceback" not in done.stderr and "EMPTY" not in done.stderr
+    assert ("interrupted" in done.stderr) == (name == "SIGINT")
+    assert ("go on with the same command and --resume" in done.stderr) == claimed
+
+
+def test_a_run_that_would_have_replaced_another_promises_nothing_of_it(trained, tmp_path):
+    """Before its first checkpoint, the one in the folder is that of the run that was there."""
+    words, out = trained
+    shutil.copytree(out, tmp_path / "run")
+    code = LOADING.format(tests=str(Path(fake.__file__).parent), module="pliant.scripts.video", signal="SIGINT")
+    words = [sys.executable, "-c", code, *words, "--overwrite", "--out", str(tmp_path / "run")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 130, done.stderr
+    assert "go on with" not in done.stderr and "starts anew" in done.stderr
+    assert found(tmp_path / "run") == found(out)  # what was there still is
 
 
 def test_the_second_signal_of_a_training_does_not_wait():

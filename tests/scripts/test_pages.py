@@ -70,7 +70,7 @@ def test_a_unit_alone_leaves_the_meaning_to_the_class_above():
 def test_the_arrays_of_a_page_are_those_of_the_gradient(name):
     import numpy as np
 
-    from pliant.scripts.registry import make
+    from pliant.scripts.environments import make
 
     (entry,) = (entry for entry in ENTRIES if entry.id == f"pliant/{name}-v0")
     said = pages.names(entry)

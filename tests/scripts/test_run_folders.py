@@ -20,7 +20,16 @@ from pliant.scripts.runs import RunFolder
 
 TESTS = str(Path(fake.__file__).parent)
 HOLD = "from pliant.scripts.runs import RunFolder; import sys, time\n"
-HOLD += "lock = RunFolder(sys.argv[1]).claim(resume=False, overwrite=True); print('held', flush=True); time.sleep(600)"
+HOLD += "lock = RunFolder(sys.argv[1]).claim(resume=False, overwrite=True); lock.__enter__()\n"
+HOLD += "print('held', flush=True); time.sleep(600)"
+
+
+def claim(folder, *, overwrite=False):
+    """Claim a folder, and let go of it."""
+    with RunFolder(folder).claim(resume=False, overwrite=overwrite):
+        pass
+
+
 LIMITED = f"""
 import resource, sys
 sys.path.insert(0, {TESTS!r})
@@ -80,7 +89,7 @@ def test_another_name_of_a_folder_in_use_is_refused(holder, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "run", target_is_directory=True)
     holder(tmp_path / "run")
     with pytest.raises(CommandError, match="another process"):
-        RunFolder(tmp_path / "link").claim(resume=False, overwrite=False)
+        claim(tmp_path / "link")
 
 
 @posix
@@ -91,7 +100,7 @@ def test_a_lock_goes_with_its_process(holder, tmp_path, number):
     process.wait()
     with RunFolder(tmp_path).claim(resume=False, overwrite=False):
         with pytest.raises(CommandError, match="another process"):
-            RunFolder(tmp_path).claim(resume=False, overwrite=True)
+            claim(tmp_path, overwrite=True)
     with RunFolder(tmp_path).claim(resume=False, overwrite=False):
         assert list(tmp_path.iterdir()) == []  # the lock itself leaves nothing
 
@@ -111,7 +120,7 @@ def test_where_folders_cannot_be_locked_a_file_is(monkeypatch, tmp_path):
     monkeypatch.setattr(fcntl, "flock", flock)
     with RunFolder(tmp_path).claim(resume=False, overwrite=False):
         with pytest.raises(CommandError, match="another process"):
-            RunFolder(tmp_path).claim(resume=False, overwrite=False)
+            claim(tmp_path)
     with RunFolder(tmp_path).claim(resume=False, overwrite=False):
         pass
 

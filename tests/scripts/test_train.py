@@ -7,9 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from importlib import import_module
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 import numpy as np
 import point_mass
@@ -18,9 +16,8 @@ import pytest
 pytest.importorskip("stable_baselines3")
 
 from pliant.policies.files.checkpoints import load_arrays
+from pliant.policies.methods import METHODS
 from pliant.scripts.main import main
-from pliant.scripts.training.options import Arguments
-from pliant.scripts.training.session import METHODS
 from pliant.scripts.training.settings import hyperparameters
 
 PROGRAM = (
@@ -65,10 +62,6 @@ def curve(folder):
     """All figures of all iterations that do not tell the time."""
     with open(folder / "metrics.csv", encoding="utf-8") as file:
         return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
-
-
-def test_the_command_offers_every_method():
-    assert set(get_args(get_type_hints(Arguments)["algo"])) == set(METHODS)
 
 
 @pytest.mark.parametrize(
@@ -165,10 +158,10 @@ def test_bad_input_is_named(command, words, message, tmp_path):
 
 @pytest.mark.parametrize("task", ["FingerReach", "Crawler3D", "Move", "CableShape", "LatteArt"])
 def test_settings_of_every_kind_of_task_are_settings_of_the_methods(task):
-    for algorithm, module in METHODS.items():
+    for algorithm, entry in METHODS.items():
         found = hyperparameters(f"pliant/{task}-v0", algorithm)
         assert found.pop("num_envs") >= 1
-        method = import_module(module)
+        method = entry.load()
         method.check_settings(method.Settings(**found))
 
 
@@ -197,3 +190,21 @@ def test_a_broken_checkpoint_is_named(command, tmp_path):
     (tmp_path / "checkpoint.npz").write_bytes(b"nothing")
     status, _, error = command(*words, "--steps", 56, "--resume")
     assert status == 1 and "checkpoint.npz is not a readable .npz file" in error
+
+
+def test_the_log_of_a_run_that_goes_on_has_each_step_once(command, tmp_path):
+    """What was logged after the checkpoint that a run goes on from is void."""
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    words = ("train", point_mass.ID, "--algo", "shac", *SMALL["shac"], "--no-video", "--evaluation-episodes", 1)
+    words = (*words, "--evaluate-every", 28, "--out", tmp_path)
+    assert command(*words, "--steps", 56)[0] == 0
+    checkpoint = (tmp_path / "checkpoint.npz").read_bytes()
+    assert command(*words, "--steps", 112, "--resume")[0] == 0
+    (tmp_path / "checkpoint.npz").write_bytes(checkpoint)  # as if it had been killed then
+    assert command(*words, "--steps", 84, "--resume")[0] == 0
+    log = accumulators.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in log.Scalars("train/reward")] == [14, 28, 42, 56, 70, 84]
+    assert [event.step for event in log.Scalars("evaluation/score")] == [28, 56, 84]
+    assert command(*words, "--steps", 28, "--overwrite")[0] == 0
+    log = accumulators.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in log.Scalars("train/reward")] == [14, 28]

@@ -14,7 +14,7 @@ import pytest
 
 from pliant.policies.files import checkpoints
 from pliant.policies.files.checkpoints import load_arrays, load_json
-from pliant.policies.networks.controllers import Mlp, SinSin, load_controller, save_controller
+from pliant.policies.networks.controllers import Mlp, SinSin
 from pliant.policies.networks.policy_files import load_policy, save_policy
 from pliant.scripts.main import main
 from pliant.scripts.options import reserved
@@ -475,7 +475,7 @@ def test_weights_that_are_none_are_refused(tmp_path, kind):
 
 @pytest.mark.parametrize("change", ["nan", "shape", "integer", "missing"])
 def test_weights_must_be_finite_and_of_the_right_shapes(tmp_path, change):
-    save_controller(tmp_path / "policy", Mlp(4, 2, hidden=[8], seed=1))
+    save_policy(tmp_path / "policy", Mlp(4, 2, hidden=[8], seed=1))
     arrays = dict(np.load(tmp_path / "policy.npz"))
     name = next(iter(arrays))
     arrays[name] = {
@@ -488,7 +488,7 @@ def test_weights_must_be_finite_and_of_the_right_shapes(tmp_path, change):
         del arrays[name]
     np.savez(tmp_path / "policy.npz", **arrays)
     with pytest.raises(ValueError, match=r"policy\.(npz|json)"):
-        load_controller(tmp_path / "policy")
+        load_policy(tmp_path / "policy")
 
 
 @pytest.mark.parametrize(
@@ -509,7 +509,7 @@ def test_weights_must_be_finite_and_of_the_right_shapes(tmp_path, change):
 def test_controllers_without_torch_are_checked_too(tmp_path, entries, arrays):
     from pliant.policies.networks.array_controllers import load_array_controller
 
-    save_controller(tmp_path / "policy", Mlp(4, 2, hidden=[8], seed=1))
+    save_policy(tmp_path / "policy", Mlp(4, 2, hidden=[8], seed=1))
     load_array_controller(tmp_path / "policy")
     description = json.loads((tmp_path / "policy.json").read_text())
     (tmp_path / "policy.json").write_text(json.dumps(description | entries))
@@ -539,7 +539,7 @@ def test_every_keyword_that_is_no_tasks_own_is_reserved():
 
     from pliant.envs import ENTRIES
     from pliant.envs.base import TaskEnv, TaskVectorEnv
-    from pliant.scripts.registry import own_options
+    from pliant.scripts.environments import own_options
 
     taken = set()
     for function in (TaskEnv.__init__, TaskVectorEnv.__init__, gymnasium.make, gymnasium.make_vec):

@@ -17,7 +17,7 @@ class Valley:
     floor, calls = 0.5, 0
 
     def __init__(self, recordings, start):
-        self.size, self.replay = 2, SimpleNamespace(recorded=np.zeros((1, 3, 1, 3)), run=lambda *_: None)
+        self.size, self.predictor = 2, SimpleNamespace(recorded=np.zeros((1, 3, 1, 3)), run=lambda *_: None)
 
     def values(self, z):
         return {"drag": np.array(z[0])}
@@ -100,7 +100,7 @@ def test_a_start_that_diverges_is_an_error(valley, monkeypatch):
 
     def made(self, *arguments):
         original(self, *arguments)
-        self.replay.run = diverges
+        self.predictor.run = diverges
 
     monkeypatch.setattr(Valley, "__init__", made)
     with pytest.raises(fitting.SimulationDiverged, match="torn"):

@@ -6,7 +6,7 @@ import pytest
 from pliant.envs.rods.wires.parameter_files import RodParameters
 from pliant.envs.rods.wires.recordings import Recording
 from pliant.policies.identification.fitting import Problem, fit
-from pliant.policies.identification.wires import Replay, initial_parameters, predict
+from pliant.policies.identification.wires import Predictor, initial_parameters, predict
 
 PARENTS = np.array([-1, 0, 1, 2, 3, 4, 5, 3, 7])
 CLAMPED = np.array([0, 1, 5, 6])
@@ -30,8 +30,8 @@ def made_up(frames, values=None, seed=0):
         found.append(Recording(f"sway{k}", "wire", positions, 0.01, CLAMPED, "ends", PARENTS))
     if values is None:
         return found
-    replay = Replay(found, precision="f64")
-    moved = replay.run(values, frames)
+    predictor = Predictor(found, precision="f64")
+    moved = predictor.run(values, frames)
     return [Recording(r.name, r.object, moved[k], r.dt, CLAMPED, "ends", PARENTS) for k, r in enumerate(found)]
 
 

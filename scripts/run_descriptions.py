@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, get_args, get_type_hints
 
+from pliant.scripts.environments import own_options, resolve
 from pliant.scripts.errors import CommandError
 from pliant.scripts.options import EnvironmentOptions, reserved
-from pliant.scripts.registry import own_options, resolve
 from pliant.scripts.runs import RunFolder
 from pliant.sims.inputs import shown
 
