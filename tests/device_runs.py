@@ -35,14 +35,24 @@ def environment_run(env_id, device, steps, precision):
 
 
 def world_run(world, point, steps):
-    """Last state, forces, and the gradient of a random functional of both, from the states and parameters ``point``."""
-    from rod_scenes import roll_out
+    """Last state, forces if there are effectors, and the gradient of a random functional of both, from the states and
+    parameters ``point``."""
     from small_scenes import random_controls, reverse
 
-    found = roll_out(world, {"controls": random_controls(world, steps), **point})
+    point = {"controls": random_controls(world, steps), **point}
+    for name in world.parameter_names:
+        world.set_parameter(name, point[name])
+    for name in world.state_names:
+        world.set_state(name, point[name])
+    forces = []
+    for controls in point["controls"]:
+        world.step(controls)
+        forces += [world.output(name) for name in world.output_names]
+    found = {name: world.state(name) for name in world.state_names}
     rng = np.random.default_rng(7)
-    cotangents = {name: rng.standard_normal(found[name].shape) for name in world.state_names}
-    bars = reverse(world, cotangents, rng.standard_normal(found["force"].shape))
+    cotangents = {name: rng.standard_normal(value.shape) for name, value in found.items()}
+    bars = reverse(world, cotangents, rng.standard_normal(np.shape(forces)) if forces else None)
+    found["force"] = np.array(forces)
     world.close()
     return found | {f"{name}_bar": bar for name, bar in bars.items()}
 

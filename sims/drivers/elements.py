@@ -105,9 +105,6 @@ class _Kernels:
                             k = t - b * n + turn * n
                             if k < total:
                                 one.run(mem, b, 0, k, k + 1, frame_in * batch + b, frame_out * batch + b, substep)
-                    else:
-                        k = t - b * n
-                        one.run(mem, b, 0, k, k + 1, frame_in * batch + b, frame_out * batch + b, substep)
 
         def launch(memory: Memory, batch: int, frame_in: int, frame_out: int, substep: int) -> None:
             run(*memory, batch, frame_in, frame_out, substep)
