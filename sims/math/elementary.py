@@ -117,7 +117,7 @@ def shader_exp(x):
 
 @ti.func
 def shader_power(x, y):
-    """x = 2^k m with m in [sqrt(1/2), sqrt(2)); x^y = 2^w e^((k y - w) log 2 + y log m), w the whole number next to k y.
+    """x = 2^k m with m in [sqrt(1/2), sqrt(2)); x^y = 2^w e^((k y - w) log 2 + y log m), w the whole number by k y.
     y = Y / 512 + rest, and k Y is a product of integers: compilers reorder floats, and would lose k y - w."""
     result = shader_log(x)  # inf or nan, of what is so and below 0
     if 0.0 <= x < LEAST_NORMAL:

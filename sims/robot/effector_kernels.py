@@ -114,11 +114,12 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
                 mu = mem.parameters[b * h[PARAMETER] + h[eff.friction] + j]
                 relative = u - surface  # so that what leaves is left alone to the last bit
                 answer = law.respond(relative, narrow(R @ n_local), mem.integers[h[eff.kinds] + j], mu)
-                u_out = u + s * (answer - relative)
+                change = s * (answer - relative)
+                u_out = u + change
                 if ti.static(reads_force):
                     o = partial_at(mem, b, c, j) + P_FORCE
                     for d in ti.static(range(dim)):
-                        add(mem.scratch, o + d, mass * (u[d] - u_out[d]))
+                        add(mem.scratch, o + d, -mass * change[d])
         return u_out
 
     @ti.func
