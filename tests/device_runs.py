@@ -8,17 +8,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "sims")]
+
+from rod_scenes import branched_scene, random_point, rod_world  # noqa: E402
+from small_scenes import random_controls, reverse, small_world, wet_scene  # noqa: E402
+from test_parts import Root, Springs, make_world  # noqa: E402
+
+import pliant.envs  # noqa: E402, F401  registers the ids
+from pliant.sims.mpm import boxes  # noqa: E402
+from pliant.sims.world import World  # noqa: E402
 
 
 def environment_run(env_id, device, steps, precision):
     """Observations, rewards, last state and the gradient of the return under random actions."""
-    import gymnasium as gym
-
-    import pliant.envs  # noqa: F401  registers the ids
-
     options = {"differentiable": True, "device": device, "precision": precision, "disable_env_checker": True}
     env = gym.make(env_id, **options).unwrapped
     actions = np.random.default_rng(0).uniform(-0.8, 0.8, (steps, env.action_space.shape[0])).astype(np.float32)
@@ -35,38 +40,66 @@ def environment_run(env_id, device, steps, precision):
 
 
 def world_run(world, point, steps):
-    """Last state, forces, and the gradient of a random functional of both, from the states and parameters ``point``."""
-    from rod_scenes import roll_out
-    from small_scenes import random_controls, reverse
-
-    found = roll_out(world, {"controls": random_controls(world, steps), **point})
+    """Last state, outputs, and the gradient of a random functional of the state and of forces, from the states and
+    parameters ``point``."""
+    point = {"controls": random_controls(world, steps), **point}
+    for name in world.parameter_names:
+        world.set_parameter(name, point[name])
+    for name in world.state_names:
+        world.set_state(name, point[name])
+    outputs = {name: [] for name in world.output_names}
+    for controls in point["controls"]:
+        world.step(controls)
+        for name, values in outputs.items():
+            values.append(world.output(name))
+    found = {name: world.state(name) for name in world.state_names}
+    outputs = {name: np.array(values) for name, values in outputs.items()}
     rng = np.random.default_rng(7)
-    cotangents = {name: rng.standard_normal(found[name].shape) for name in world.state_names}
-    bars = reverse(world, cotangents, rng.standard_normal(found["force"].shape))
+    cotangents, pulls = (
+        {name: rng.standard_normal(value.shape) for name, value in of.items()} for of in (found, outputs)
+    )
+    bars = reverse(world, cotangents, pulls.get("effector_force"))
     world.close()
+    found |= outputs
     return found | {f"{name}_bar": bar for name, bar in bars.items()}
 
 
 def own_point(world, steps):
-    return {name: world.state(name) for name in world.state_names} | {
-        name: world.parameter(name) for name in world.parameter_names
-    }
+    point = {name: world.state(name) for name in world.state_names}
+    point |= {name: world.parameter(name) for name in world.parameter_names}
+    if "injector_flow" in world.control_layout:
+        controls = random_controls(world, steps)
+        controls[..., world.control_layout["injector_flow"]] = 0.3 * world.scene.bodies[1].volume / world.dt
+        point["controls"] = controls
+    return point
+
+
+def parts_world(**options):
+    """Parts from outside the package: one of which an iteration is a step, and springs at a slower rate."""
+    return make_world(Root(4), Springs(3, every=3), **options)
+
+
+def wet_world(dim, **options):
+    world = World(wet_scene(dim), substeps=2, dt=4e-4, differentiable=True, **options)
+    world.set_state("injected_quanta", 4.0)
+    world.set_state("injected_remainder", 0.45 * world.scene.bodies[1].volume)
+    return world
 
 
 def scene_run(name, device, steps, precision):
     """The small scenes of the solvers' own tests."""
-    from rod_scenes import branched_scene, random_point, rod_world
-    from small_scenes import small_world
-
-    from pliant.sims.mpm import boxes
-
+    options, point = {"device": device, "precision": precision}, own_point
     if name.endswith("in rounds") and device != "cpu":
         boxes.NODE_THREADS = 24  # each of them visits several nodes
     if name == "rod":
-        world, start = rod_world(branched_scene("driven"), device=device, precision=precision), random_point
+        world, point = rod_world(branched_scene("driven"), substeps=1, **options), random_point
+    elif name == "parts":
+        world = parts_world(**options)
+    elif name.startswith("wet"):
+        world = wet_world(int(name[3]), **options)
     else:
-        world, start = small_world(int(name[5]), batch=2, device=device, precision=precision), own_point
-    return world_run(world, start(world, steps), steps)
+        world = small_world(int(name[5]), batch=2, substeps=2, **options)
+    return world_run(world, point(world, steps), steps)
 
 
 def run(name, device, steps, precision="f32"):

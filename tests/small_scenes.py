@@ -1,9 +1,11 @@
-"""Small scenes in which everything happens: all materials, muscles, contact laws, walls (one set of kernels each)."""
+"""Small scenes in which everything happens: all materials, muscles, contact laws, walls; liquids with surface tension,
+injected and drained (one set of kernels each)."""
 
 import numpy as np
 
 from pliant.sims.mpm.bodies import Body, Walls
 from pliant.sims.mpm.scene import Scene
+from pliant.sims.mpm.supply.nozzles import Drain, Injector
 from pliant.sims.robot.effector import Effector
 from pliant.sims.shapes.shapes import Box, Capsule, Sphere
 from pliant.sims.world import World
@@ -54,6 +56,23 @@ def small_scene(dim, *, particles=6, effectors=True, seed=0):
     kinds = ["separate", "slip", "separate", "sticky", "separate", "separate"][: 2 * dim]
     walls = Walls(kinds, friction=0.1 + 0.1 * np.arange(2 * dim))
     return Scene(dim, (GRID,) * dim, CELL, bodies, around if effectors else [], walls)
+
+
+def wet_scene(dim, *, mixed=True):
+    """Two liquids; if ``mixed`` a soft body in one, a hand that pours the other, and a drain too."""
+    rng = np.random.default_rng(1)
+    count = 14 * dim
+    water = Body("water", block(rng, dim, [4.0] * dim, [7.0] * dim, count), (2.5 * CELL) ** dim / count, "liquid",
+                 density=1e3 * (1 + rng.random(count)), viscosity=3.0, velocity=[1.0] * (dim - 1) + [-2.0])  # fmt: skip
+    oil = Body("oil", block(rng, dim, [6.5] * dim, [8.5] * dim, 9), (CELL / 2.5) ** dim, "liquid", bulk_modulus=4e4)
+    if not mixed:
+        return Scene(dim, (GRID,) * dim, CELL, [water, oil], surface_tension=60.0)
+    soft = Body("soft", block(rng, dim, [5.5] * dim, [7.0] * dim, 8), (CELL / 2) ** dim, youngs_modulus=2e4)
+    hand = Effector("hand", Sphere(0.05), CELL * np.array([6.2] * (dim - 1) + [9.3]), friction=0.3, softness=100.0)
+    tap = Injector("tap", "oil", "hand", 0.05, 1.0, [0.0] * (dim - 1) + [-1.5 * CELL], [0.1] * (dim - 1) + [-1.0])
+    drain = Drain([3.0 * CELL] * dim, [4.8 * CELL] * dim)
+    return Scene(dim, (GRID,) * dim, CELL, [water, oil, soft], [hand], injectors=[tap], drains=[drain],
+                 surface_tension=60.0)  # fmt: skip
 
 
 def small_world(dim, *, scene=None, **options):

@@ -1,4 +1,4 @@
-"""Logarithm, exponential, sine, cosine and arctangent to rounding on every device.
+"""Logarithm, exponential, powers, sine, cosine and arctangent to rounding on every device.
 
 Vulkan and Metal promise little of their own: of a logarithm near 1 an absolute error of 2^-21, so that the volume of a
 fluid that is hardly pressed is known to three digits; of a sine an absolute error of 2^-11, of an arctangent one of
@@ -14,7 +14,7 @@ import numpy as np
 from pliant.sims.runtime import SINGLE_ONLY, choose, ti
 
 LOG2 = math.log(2.0)
-LARGEST = float(np.finfo(np.float32).max)
+LARGEST, LEAST_NORMAL = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 LOG2_HIGH, LOG2_LOW = 6.9313812256e-01, 9.0580006145e-06  # log 2 = their sum; the first times an exponent is exact
 SMALLEST_EXPONENT, LARGEST_EXPONENT = -87.3, 88.7  # e to these is the least normal number and almost the largest
 HALF_PI = (1.5703125, 4.837512969970703125e-4, 7.54978995489188216e-8)  # pi / 2 = their sum, likewise
@@ -46,6 +46,17 @@ def exp(x):
         result = shader_exp(x)
     else:
         result = ti.exp(x)
+    return result
+
+
+@ti.func
+def power(x, y):
+    """x^y of x >= 0 and y > 0 (in shaders to 1000); nan below. In shaders 0 where x is below the normal numbers."""
+    result = x
+    if ti.static(is_shader()):
+        result = shader_power(x, y)
+    else:
+        result = x**y
     return result
 
 
@@ -101,6 +112,27 @@ def shader_exp(x):
         p = (p * r + 1.6666665459e-1) * r + 5.0000001201e-1
         half = ti.bit_cast((ti.cast(k, ti.i32) + 126) << 23, ti.f32)  # 2^k itself may be too large
         result = (p * r * r + r + 1.0) * half * 2.0
+    return result
+
+
+@ti.func
+def shader_power(x, y):
+    """x = 2^k m with m in [sqrt(1/2), sqrt(2)); x^y = 2^w e^((k y - w) log 2 + y log m), w the whole number by k y.
+    y = Y / 512 + rest, and k Y is a product of integers: compilers reorder floats, and would lose k y - w."""
+    result = shader_log(x)  # inf or nan, of what is so and below 0
+    if 0.0 <= x < LEAST_NORMAL:
+        result = 0.0
+    elif 0.0 < x <= LARGEST:
+        bits = ti.bit_cast(x, ti.i32)
+        k = (bits - 0x3F3504F3) >> 23
+        m = ti.bit_cast(bits - (k << 23), ti.f32)
+        Y = ti.cast(y * 512.0, ti.i32)
+        w = (k * Y + 256) >> 9
+        left = (k * Y - (w << 9)) / 512.0 + k * (y - Y / 512.0)
+        scale = ti.max(-252, ti.min(w, 254))
+        half = scale >> 1  # 2^w itself may be too large or too small
+        result = shader_exp(left * LOG2 + y * shader_log(m)) * ti.bit_cast((half + 127) << 23, ti.f32)
+        result *= ti.bit_cast((scale - half + 127) << 23, ti.f32)
     return result
 
 

@@ -63,32 +63,13 @@ def order_passes(setup: Setup) -> list[Pass]:
                         h[n] = h[n] + 1
 
     @ti.func
-    def take_as_they_come(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Particles in any order, so that the box around all of them can be found; no place of the order is claimed."""
+    def empty_cells(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Sets the counts of cells to zero; no place of the order is claimed."""
         h = ti.static(mem.integers)
-        for p in range(first, stop):
-            h[h[at.order] + b * h[at.count] + p] = p
-            if p == 0:
+        for n in range(first, stop):
+            h[h[at.cells] + b * h[at.nodes] + n] = 0
+            if n == 0:
                 h[h[at.claimed] + b] = 0
-
-    @ti.func
-    def grow_around_all(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """The box around the stencils of all particles, also of those that take no part in the motion."""
-        h = ti.static(mem.integers)
-        o = boxes.own_at(mem, b, 0)
-        for p in range(first, stop):
-            base = base_of_particle(mem, row_in, p)
-            for d in ti.static(range(dim)):
-                if base[d] < h[o + d]:
-                    ti.atomic_min(h[o + d], base[d])
-                if base[d] + 2 > h[o + dim + d]:
-                    ti.atomic_max(h[o + dim + d], base[d] + 2)
-
-    @ti.func
-    def empty_cell(mem: ti.template(), b, c, row_in, low, high, node, n, prepared):
-        """Sets the count of a cell to zero."""
-        h = ti.static(mem.integers)
-        h[h[at.cells] + b * h[at.nodes] + index(mem, node)] = 0
 
     @ti.func
     def count_particles(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -98,12 +79,13 @@ def order_passes(setup: Setup) -> list[Pass]:
             ti.atomic_add(h[h[at.cells] + b * h[at.nodes] + index(mem, base_of_particle(mem, row_in, p))], 1)
 
     @ti.func
-    def claim_places(mem: ti.template(), b, c, row_in, low, high, node, n, prepared):
+    def claim_places(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
         """Each cell takes as many places of the order as it has particles: its count becomes its first place."""
         h = ti.static(mem.integers)
-        cell = h[at.cells] + b * h[at.nodes] + index(mem, node)
-        if h[cell] > 0:
-            h[cell] = ti.atomic_add(h[h[at.claimed] + b], h[cell])
+        for n in range(first, stop):
+            cell = h[at.cells] + b * h[at.nodes] + n
+            if h[cell] > 0:
+                h[cell] = ti.atomic_add(h[h[at.claimed] + b], h[cell])
 
     @ti.func
     def place_particles(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -116,15 +98,11 @@ def order_passes(setup: Setup) -> list[Pass]:
     start = Pass(empty_sums, alone=True, waits=False)
     if not setup.device:
         return [start, Pass(sort)]
-    nodes = {"count": boxes.count_whole, "threads": boxes.threads}
+    # a thread a node of the whole grid: in loops over nodes, Mesa's software device would lose claims
     return [
         start,
-        Pass(boxes.reset),
-        Pass(take_as_they_come, at.count),
-        Pass(grow_around_all, at.count),
-        Pass(boxes.unite),
-        Pass(boxes.over(boxes.whole, empty_cell), **nodes),
+        Pass(empty_cells, at.nodes),
         Pass(count_particles, at.count),
-        Pass(boxes.over(boxes.whole, claim_places), **nodes),
+        Pass(claim_places, at.nodes),
         Pass(place_particles, at.count),
     ]

@@ -125,19 +125,21 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
                 v, omega, _at = twist_of(mem, b, j)
                 surface = narrow(v + omega.cross(r))
                 mu = mem.parameters[b * h[PARAMETER] + h[eff.friction] + j]
-                answer = surface + law.respond(u - surface, narrow(R @ n_local), mem.integers[h[eff.kinds] + j], mu)
-                u_out = u + s * (answer - u)
+                relative = u - surface  # so that what leaves is left alone to the last bit
+                answer = law.respond(relative, narrow(R @ n_local), mem.integers[h[eff.kinds] + j], mu)
+                change = s * (answer - relative)
+                u_out = u + change
                 if ti.static(reads_force):
                     o = partial_at(mem, b, c, j) + P_FORCE
                     for d in ti.static(range(dim)):
-                        add(mem.scratch, o + d, mass * (u[d] - u_out[d]))
+                        add(mem.scratch, o + d, -mass * change[d])
         return u_out
 
     @ti.func
     def touch_adjoint(mem: ti.template(), b, c, f, j, x, u, mass, u_out_bar, force_scale):
         """Cotangents (u_bar, mass_bar); those of pose, twist, friction and softness go to the partial sums.
 
-        u_out = u + s (a - u), a = w + law(u - w, n), w = v + omega x r, r = x - p, n = R n_local(R^T r);
+        u_out = u + s (law(u - w, n) - (u - w)), w = v + omega x r, r = x - p, n = R n_local(R^T r);
         force += force_scale * mass (u - u_out).
         """
         h = ti.static(mem.integers)
@@ -158,15 +160,15 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
                 mu = mem.parameters[b * h[PARAMETER] + h[eff.friction] + j]
                 kind = mem.integers[h[eff.kinds] + j]
                 n = narrow(R @ n_local)
-                answer = surface + law.respond(u - surface, n, kind, mu)
-                jump = answer - u
+                relative = u - surface
+                jump = law.respond(relative, n, kind, mu) - relative
                 force_bar = vec(0.0)
                 for d in ti.static(range(dim)):
                     force_bar[d] = force_scale * mem.output_adjoint[b * h[OUTPUT] + h[eff.force] + j * FORCE + d]
                 mass_bar = -s * jump.dot(force_bar)
                 out_bar = u_out_bar - mass * force_bar
                 s_bar = jump.dot(out_bar)
-                relative_bar, n_bar, mu_bar = law.respond_adjoint(u - surface, n, kind, mu, s * out_bar)
+                relative_bar, n_bar, mu_bar = law.respond_adjoint(relative, n, kind, mu, s * out_bar)
                 u_bar = (fp(1.0) - s) * out_bar + relative_bar + mass * force_bar
                 surface_bar = widen(s * out_bar - relative_bar)
                 phi_bar = fp(0.0)

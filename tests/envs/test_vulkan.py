@@ -44,11 +44,11 @@ def check(name, steps, file):
 @pytest.mark.parametrize(
     "name",
     [
+        "parts",  # from outside the package, with a loop and a slower rate
         "scene2 in rounds",  # elastic, plastic, muscles, effectors, walls; two worlds, a thread visits several nodes
-        "scene3",
+        "wet2",  # liquids with surface tension, injected and drained
         "rod",  # branched, driven
-        "pliant/Pouring-v0",  # liquids in a moving container
-        "pliant/IceCreamStatic-v0",  # an injector
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("scene3", "wet3")),
     ],
 )
 def test_a_solver_agrees_with_the_cpu(name, tmp_path):

@@ -253,6 +253,7 @@ class Root(Part):
 
     def stages(self, dim, fp, device):
         my, at = accessors(self, fp, device), self.at
+        tolerance = 1e-12 if fp is ti.f64 else 1e-5
 
         @ti.func
         def place(mem: ti.template(), b, i):
@@ -277,7 +278,7 @@ class Root(Part):
             worst = fp(0.0)
             for i in range(mem.integers[at.count]):
                 worst = ti.max(worst, mem.scratch[place(mem, b, i)])
-            return worst < fp(1e-12)
+            return worst < fp(tolerance)
 
         @ti.func
         def adjoint(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):

@@ -19,7 +19,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.math.elementary import log, sin_cos
+from pliant.sims.math.elementary import log, power, sin_cos
 from pliant.sims.runtime import ti
 
 VON_MISES, VISCOPLASTIC, SAND, LIQUID = 3, 4, 5, 6
@@ -38,15 +38,15 @@ def yield_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespac
     resolution = 1e-7 if fp == ti.f32 else 1e-15
 
     @ti.func
-    def excess_rate(S, mu, k, power, dt):
-        """w with k w + mu dt w^power = S: from a point above the root Newton's method falls onto it, power >= 1."""
+    def excess_rate(S, mu, k, p, dt):
+        """w with k w + mu dt w^p = S: from a point above the root Newton's method falls onto it, p >= 1."""
         stiffness = mu * dt
-        w = (S / stiffness) ** (fp(1.0) / power)
+        w = power(S / stiffness, fp(1.0) / p)
         if k * w > S:
             w = S / k
         for _ in range(NEWTON_STEPS):
-            high = stiffness * w**power
-            change = (k * w + high - S) / (k + power * high / w)
+            high = stiffness * power(w, p)
+            change = (k * w + high - S) / (k + p * high / w)
             w -= change
             if ti.abs(change) <= fp(resolution) * w:
                 break
@@ -98,16 +98,16 @@ def yield_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespac
             if kind == VISCOPLASTIC:
                 # k w + mu dt w^p = S with p = 1/n, S = sqrt(2) mu norm - tau:  W dw = dS - w dk - dt w^p dmu
                 # - mu dt w^p ln w dp,  W = k + p mu dt w^(p - 1);  r = (tau + k w) / (sqrt(2) mu)
-                k, power = law[VISCOSITY], fp(1.0) / law[INDEX]
-                w = excess_rate(fp(root2) * mu * norm - tau, mu, k, power, dt)
-                high = dt * w**power
-                W = k + power * mu * high / w
+                k, p = law[VISCOSITY], fp(1.0) / law[INDEX]
+                w = excess_rate(fp(root2) * mu * norm - tau, mu, k, p, dt)
+                high = dt * power(w, p)
+                W = k + p * mu * high / w
                 scale = fp(1.0) / (fp(root2) * mu)
                 by_norm = k / W
                 by_law[YIELD] = fp(shear) * scale * (fp(1.0) - k / W)
                 by_law[VISCOSITY] = scale * w * (fp(1.0) - k / W)
                 by_law[MU] = scale * (k / W * (fp(root2) * norm - high) - (tau + k * w) / mu)
-                by_law[INDEX] = scale * k / W * mu * high * log(w) * power * power
+                by_law[INDEX] = scale * k / W * mu * high * log(w) * p * p
         if ti.static(slides):
             if kind == SAND and trace < 0.0:
                 alpha, alpha_slope = slope(law[FRICTION])
