@@ -169,7 +169,7 @@ class Needs:
         integers: arrays of int32, or how many zeros; ``h[h[at.name] + i]``.
         scratch: how many floats, of all worlds together; ``mem.scratch[h[at.name] + i]``.
         partial: floats that each member of each team sums up in, to be added in the order of the members; those of
-            member c of world b begin at ``mem.scratch[h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.name]]``.
+            member c of world b begin at h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.name].
         nodes: of the part's grid, for each member of each team; the first is at ``h[at.grid]``.
         kept: floats of a world that a recorded substep may leave to the reverse sweep, so that they need not be worked
             out again; ``h[at.kept]`` within what is kept of a substep.

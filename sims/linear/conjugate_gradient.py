@@ -75,18 +75,22 @@ def vectors(at: Entries, name: str) -> SimpleNamespace:
 
     @ti.func
     def solution(mem: ti.template(), b):
+        """Where x begins."""
         return mem.integers[own.solution] + b * mem.integers[own.unknowns]
 
     @ti.func
     def remainder(mem: ti.template(), b):
+        """Where r begins."""
         return mem.integers[own.remainder] + b * mem.integers[own.unknowns]
 
     @ti.func
     def preconditioned(mem: ti.template(), b):
+        """Where z begins: it shares the place of A p."""
         return mem.integers[own.image] + b * mem.integers[own.unknowns]
 
     @ti.func
     def places(mem: ti.template(), b):
+        """Where x, r, p and A p begin."""
         h = ti.static(mem.integers)
         skip = b * h[own.unknowns]
         return ti.Vector([h[e] + skip for e in ti.static((own.solution, own.remainder, own.direction, own.image))])
@@ -145,6 +149,7 @@ class ConjugateGradients:
 
         @ti.func
         def load(mem: ti.template(), b, i, row_in, row_out, o, given):
+            """The right-hand side, and the vector to start from."""
             mem.scratch[o[REMAINDER] + i] = right(mem, b, i, row_in, row_out)
             start = fp(0.0)
             if ti.static(has_guess):
@@ -153,19 +158,22 @@ class ConjugateGradients:
 
         @ti.func
         def size(mem: ti.template(), i, o):
+            """|b_i|"""
             return ti.Vector([ti.abs(mem.scratch[o[REMAINDER] + i])])
 
         @ti.func
         def apply(mem: ti.template(), b, i, row_in, row_out, o, given):
+            """A x, of the vector to start from."""
             mem.scratch[o[IMAGE] + i] = row(mem, b, i, o[SOLUTION], row_in, row_out)
 
         @ti.func
         def guess_size(mem: ti.template(), i, o):
+            """|(b - A x)_i|, of the vector to start from."""
             return ti.Vector([ti.abs(mem.scratch[o[REMAINDER] + i] - mem.scratch[o[IMAGE] + i])])
 
         @ti.func
         def read_scale(mem: ti.template(), b):
-            # The system is solved for b / scale, of which squares neither overflow nor vanish.
+            """Sum of |b|: the system is solved for b / scale, of which squares neither overflow nor vanish."""
             scale = total(mem, b, RIGHT)
             if scale == fp(0.0):
                 scale = fp(1.0)
@@ -173,6 +181,7 @@ class ConjugateGradients:
 
         @ti.func
         def choose_start(mem: ti.template(), b, c, first, substep):
+            """The scale, and whether the vector to start from is used (1 or 0)."""
             share = fp(0.0)  # of the guess
             if ti.static(has_guess):
                 if total(mem, b, GUESSED) < total(mem, b, RIGHT):
@@ -181,6 +190,7 @@ class ConjugateGradients:
 
         @ti.func
         def begin(mem: ti.template(), b, i, row_in, row_out, o, given):
+            """Scales the system; r = b - A x, z = M r."""
             value = mem.scratch[o[REMAINDER] + i] / given[0]
             mem.scratch[o[DIRECTION] + i] = value  # for b.b, until p takes its place
             if ti.static(has_guess):
@@ -194,19 +204,23 @@ class ConjugateGradients:
 
         @ti.func
         def begin_terms(mem: ti.template(), i, o):
+            """b_i^2 and r_i^2, scaled."""
             right_side, value = mem.scratch[o[DIRECTION] + i], mem.scratch[o[REMAINDER] + i]
             return ti.Vector([right_side * right_side, value * value])
 
         @ti.func
         def set_direction(mem: ti.template(), b, i, row_in, row_out, o, given):
+            """p = z."""
             mem.scratch[o[DIRECTION] + i] = mem.scratch[o[IMAGE] + i]
 
         @ti.func
         def end_scale(mem: ti.template(), b, c, first, substep):
+            """The scale again."""
             return ti.Vector([read_scale(mem, b)])
 
         @ti.func
         def end(mem: ti.template(), b, i, row_in, row_out, o, given):
+            """x, in its own size, to where it belongs."""
             value = mem.scratch[o[SOLUTION] + i] * given[0]
             mem.scratch[o[SOLUTION] + i] = value
             take(mem, b, i, row_in, row_out, value)
@@ -229,17 +243,19 @@ class ConjugateGradients:
 
         @ti.func
         def keep_product(mem: ti.template(), b, c, first, substep):
-            # Nobody reads it in this pass, nor writes it in the others.
+            """Keeps r.z as that of the round before: nobody reads it in this pass, nor writes it in the others."""
             if first == 0:
                 mem.scratch[slot(mem, b, BEFORE)] = total(mem, b, PRODUCT)
             return ti.Vector([fp(0.0)])
 
         @ti.func
         def apply(mem: ti.template(), b, i, row_in, row_out, o, given):
+            """A p."""
             mem.scratch[o[IMAGE] + i] = row(mem, b, i, o[DIRECTION], row_in, row_out)
 
         @ti.func
         def curvature(mem: ti.template(), i, o):
+            """p_i (A p)_i"""
             return ti.Vector([mem.scratch[o[DIRECTION] + i] * mem.scratch[o[IMAGE] + i]])
 
         @ti.func
@@ -258,6 +274,7 @@ class ConjugateGradients:
 
         @ti.func
         def first_step(mem: ti.template(), b, c, first, substep):
+            """alpha, and whether the round is sound (1 or 0); a failure is reported once."""
             alpha, cause = length(mem, b)
             keeps = fp(1.0)
             if cause != 0:
@@ -268,6 +285,7 @@ class ConjugateGradients:
 
         @ti.func
         def reduce(mem: ti.template(), b, i, row_in, row_out, o, given):
+            """r -= alpha A p; z = M r."""
             value = fp(0.0)
             if given[1] > fp(0.0):
                 value = mem.scratch[o[REMAINDER] + i] - given[0] * mem.scratch[o[IMAGE] + i]
@@ -277,6 +295,7 @@ class ConjugateGradients:
 
         @ti.func
         def remainder(mem: ti.template(), i, o):
+            """r_i^2, and r_i z_i where z is there."""
             value = mem.scratch[o[REMAINDER] + i]
             if ti.static(by_passes):
                 return ti.Vector([value * value])
@@ -285,6 +304,7 @@ class ConjugateGradients:
 
         @ti.func
         def second_step(mem: ti.template(), b, c, first, substep):
+            """alpha and beta."""
             alpha, cause = length(mem, b)
             beta = fp(0.0)
             if cause == 0:
@@ -293,12 +313,14 @@ class ConjugateGradients:
 
         @ti.func
         def advance(mem: ti.template(), b, i, row_in, row_out, o, given):
+            """x += alpha p; p = z + beta p."""
             p = mem.scratch[o[DIRECTION] + i]
             mem.scratch[o[SOLUTION] + i] = mem.scratch[o[SOLUTION] + i] + given[0] * p
             mem.scratch[o[DIRECTION] + i] = mem.scratch[o[IMAGE] + i] + given[1] * p
 
         @ti.func
         def is_done(mem: ti.template(), b):
+            """Whether |r| <= tolerance |b|; also where the right-hand side is not finite."""
             t, left = mem.constants[own.tolerance], total(mem, b, RESIDUAL)
             return left == fp(0.0) or left <= t * t * total(mem, b, TARGET)  # the right-hand side may not be finite
 
@@ -317,11 +339,13 @@ class ConjugateGradients:
 
 @ti.func
 def _nothing(mem: ti.template(), b, c, first, substep):
+    """Where a pass needs to know nothing beforehand."""
     return ti.Vector([0.0])
 
 
 @ti.func
 def _product(mem: ti.template(), i, o):
+    """r_i z_i"""
     return ti.Vector([mem.scratch[o[REMAINDER] + i] * mem.scratch[o[IMAGE] + i]])
 
 
@@ -330,6 +354,7 @@ def _point_function(precondition: Any) -> Any:
 
     @ti.func
     def same(mem: ti.template(), b, i, value, row_in, row_out):
+        """z = r."""
         return value
 
     return same if precondition is None else precondition
@@ -348,11 +373,13 @@ def _sum_functions(own: SimpleNamespace, fp: Any, device: bool, places: Any) -> 
 
     @ti.func
     def slot(mem: ti.template(), b, s):
+        """Place of slot s of world b."""
         h = ti.static(mem.integers)
         return h[own.sums] + (b * SLOTS + s) * h[own.stride]
 
     @ti.func
     def add_up(mem: ti.template(), b, s, count):
+        """Sum of the first ``count`` partial sums of a slot, in order."""
         o, found = slot(mem, b, s) + 1, fp(0.0)
         for k in range(count):
             found += mem.scratch[o + k]
@@ -360,6 +387,7 @@ def _sum_functions(own: SimpleNamespace, fp: Any, device: bool, places: Any) -> 
 
     @ti.func
     def total(mem: ti.template(), b, s):
+        """The sum in a slot."""
         if ti.static(device):
             return mem.scratch[slot(mem, b, s)]
         else:
@@ -368,13 +396,14 @@ def _sum_functions(own: SimpleNamespace, fp: Any, device: bool, places: Any) -> 
     def each(begin: Any, work: Any) -> Pass:
         @ti.func
         def by_element(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+            """``work`` on unknowns first to stop - 1."""
             given, o = begin(mem, b, c, first, substep), places(mem, b)
             for i in range(first, stop):
                 work(mem, b, i, row_in, row_out, o, given)
 
         @ti.func
         def by_block(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-            # The same blocks as where sums are taken: they stay in the cache of their thread.
+            """``work`` on the unknowns of blocks first to stop - 1: those whose sums this thread takes, which stay in its cache."""
             given, o = begin(mem, b, c, first, substep), places(mem, b)
             for i in range(first * BLOCK, ti.min(stop * BLOCK, mem.integers[own.unknowns])):
                 work(mem, b, i, row_in, row_out, o, given)
@@ -386,6 +415,7 @@ def _sum_functions(own: SimpleNamespace, fp: Any, device: bool, places: Any) -> 
 
         @ti.func
         def by_block(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+            """``work`` on the unknowns of blocks first to stop - 1, and their partial sums."""
             given, o = begin(mem, b, c, first, substep), places(mem, b)
             for k in range(first, stop):
                 found = ti.Vector.zero(fp, count)
@@ -398,6 +428,7 @@ def _sum_functions(own: SimpleNamespace, fp: Any, device: bool, places: Any) -> 
 
         @ti.func
         def by_lane(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+            """Partial sums of lanes first to stop - 1, each of every ``lanes``-th unknown."""
             h = ti.static(mem.integers)
             o = places(mem, b)
             for k in range(first, stop):
@@ -411,6 +442,7 @@ def _sum_functions(own: SimpleNamespace, fp: Any, device: bool, places: Any) -> 
 
         @ti.func
         def gather(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+            """Adds the lanes' sums up."""
             for s in ti.static(range(count)):
                 mem.scratch[slot(mem, b, slots[s])] = add_up(mem, b, slots[s], mem.integers[own.lanes])
 
