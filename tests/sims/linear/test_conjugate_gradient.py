@@ -12,7 +12,8 @@ from poisson import Poisson, laplacian, poisson_world
 import pliant.sims.world as world_module
 from pliant.sims import runtime
 from pliant.sims.failures import SimulationDiverged
-from pliant.sims.linear.conjugate_gradient import BLOCK, conjugate_gradient_needs
+from pliant.sims.linear.conjugate_gradient import conjugate_gradient_needs
+from pliant.sims.linear.sums import BLOCK
 from pliant.sims.runtime import thread_count  # noqa: F401 (a condition of skipif)
 
 SIZE = 6
