@@ -88,7 +88,7 @@ def tension_stages(setup: Setup) -> SimpleNamespace:
             n = boxes.count_whole(mem, b, c)
         return n
 
-    clear = boxes.clearing("scratch", copy_at, only_one, fp(0.0))
+    clear = boxes.clearing("scratch", copy_at, only_one, 0.0)
     colours = [
         Pass(clear, boxes.count_own, alone=True, waits=False, threads=boxes.threads),
         Pass(scatter, at.count),
