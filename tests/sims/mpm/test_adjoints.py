@@ -13,7 +13,7 @@ from pliant.sims.mpm.bodies import Walls
 from pliant.sims.mpm.grid import grid_functions
 from pliant.sims.mpm.laws.laws import MATERIALS, material_functions
 from pliant.sims.robot.effector import Effector
-from pliant.sims.robot.effector_kernels import effector_functions
+from pliant.sims.robot.effector_kernels import effector_functions, motion_functions
 from pliant.sims.robot.effector_places import P_FORCE, P_FRICTION, P_POSE, P_SIZE, P_SOFTNESS, P_TWIST
 from pliant.sims.runtime import ti
 from pliant.sims.shapes.containers import Cup
@@ -169,6 +169,7 @@ def node_kernels(setup):
     """
     dim, at, eff = setup.dim, setup.at, setup.eff
     grid, effector = grid_functions(setup), effector_functions(eff, dim, ti.f64, setup.shape_kinds, False)
+    motion = motion_functions(eff, ti.f64)
 
     @ti.func
     def row(a: ti.template(), k):
@@ -236,9 +237,9 @@ def node_kernels(setup):
         mem = ti.static(memory_of(f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, integers))
         for _ in range(1):
             if reverse == 0:
-                effector.integrate(mem, 0, 0, 0, mem.integers[eff.count], 0, 1, 0)
+                motion.integrate(mem, 0, 0, 0, mem.integers[eff.count], 0, 1, 0)
             else:
-                effector.integrate_adjoint(mem, 0, 0, 0, mem.integers[eff.count], 0, 1, 0)
+                motion.integrate_adjoint(mem, 0, 0, 0, mem.integers[eff.count], 0, 1, 0)
 
     return forward, adjoint, poses
 
