@@ -89,10 +89,9 @@ class _Course:
         from pliant.envs.rods.wires.parameter_files import save_parameters
         from pliant.scripts.runs import machine, versions
 
-        for file in ("config.json", "checkpoint.npz", "parameters.json", "metrics.csv", "metrics.json"):
-            (self.folder.path / file).unlink(missing_ok=True)
+        (self.folder.path / "config.json").unlink(missing_ok=True)
         save_parameters(self.folder.path / "start.json", self.start)
-        self.folder.write_json("config.json", self._identity() | {"versions": versions(), "machine": machine()})
+        self.folder.begin(self._identity() | {"versions": versions(), "machine": machine()}, resumed=False)
 
     def read(self) -> None:
         """Go on where the folder's fit stopped.
