@@ -95,7 +95,7 @@ def reverse(world, cotangents, force_cotangents=None):
         if t == world.step_count - 1:
             for name, cotangent in cotangents.items():
                 world.add_state_adjoint(name, cotangent)
-        if force_cotangents is not None:
+        if force_cotangents is not None and "effector_force" in world.output_names:
             world.add_output_adjoint("effector_force", force_cotangents[t])
         controls[t] = world.step_adjoint(t)
     world.load_initial()
@@ -107,3 +107,9 @@ def reverse(world, cotangents, force_cotangents=None):
 def states(world):
     """Every quantity of the state shown, by name."""
     return {name: world.state(name) for name in world.state_names}
+
+
+def forces_on_effectors(world):
+    """The forces of the step shown, (B, M, 3); M is 0 without effectors."""
+    has_effectors = "effector_force" in world.output_names
+    return world.output("effector_force") if has_effectors else np.zeros((world.batch, 0, 3))

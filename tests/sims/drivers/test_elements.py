@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_scenes import CELL, GRID, random_controls, reverse, small_scene, small_world, states
+from small_scenes import CELL, GRID, forces_on_effectors, random_controls, reverse, small_scene, small_world, states
 
 from pliant.sims import runtime
 from pliant.sims.failures import SimulationDiverged
@@ -17,7 +17,7 @@ def rollout(world, controls):
     forces = []
     for c in controls:
         world.step(c)
-        forces.append(world.output("effector_force"))
+        forces.append(forces_on_effectors(world))
     rng = np.random.default_rng(7)
     found = {**states(world), "effector_force": np.array(forces)}
     cotangents = {name: rng.standard_normal(found[name].shape) for name in world.state_names}

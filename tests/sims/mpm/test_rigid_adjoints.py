@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from small_scenes import CELL, random_controls, reverse, small_scene, small_world, states
+from small_scenes import CELL, forces_on_effectors, random_controls, reverse, small_scene, small_world, states
 
 from pliant.envs.features.check import check_adjoint
 from pliant.sims import runtime
@@ -111,7 +111,7 @@ def rollout(world, controls):
     forces = []
     for c in controls:
         world.step(c)
-        forces.append(world.output("effector_force"))
+        forces.append(forces_on_effectors(world))
     rng = np.random.default_rng(7)
     found = {**states(world), "effector_force": np.array(forces)}
     cotangents = {n: np.tile(rng.standard_normal(found[n][:1].shape), (world.batch, *[1] * (found[n].ndim - 1)))
