@@ -11,7 +11,7 @@ from typing import Any
 
 from pliant.sims.fields import Entries
 
-TORN, CROWDED, FOLDED = 20, 21, 22
+TORN, CROWDED, FOLDED, CUT_SHORT = 20, 21, 22, 23
 """Codes of the failures of a rod."""
 
 

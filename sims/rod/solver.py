@@ -12,7 +12,7 @@ from pliant.sims.fields import Needs, Quantity, Record, numbers
 from pliant.sims.part import Part, Stages
 from pliant.sims.robot.effector_part import EffectorPart
 from pliant.sims.rod import places
-from pliant.sims.rod.places import CROWDED, FOLDED, TORN, Setup
+from pliant.sims.rod.places import CROWDED, CUT_SHORT, FOLDED, TORN, Setup
 from pliant.sims.rod.rod import Wiring
 from pliant.sims.rod.topology import FLAT_FOLD, check_folds, check_natural_folds, edges
 
@@ -46,6 +46,7 @@ class RodPart(Part):
         FOLDED: Cause(
             "the rod is folded: two edges lie on each other, more than 178 degrees apart in direction", "position"
         ),
+        CUT_SHORT: Cause("a software device has ended the loops of the step early; use device='cpu' for such a rod"),
     }
 
     def __init__(self, scene: Wiring, effectors: EffectorPart | None, soft_contact: bool) -> None:

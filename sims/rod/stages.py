@@ -12,7 +12,7 @@ from pliant.sims.rod import places
 from pliant.sims.rod.adjoint import adjoint_functions
 from pliant.sims.rod.assembly import assembly_functions
 from pliant.sims.rod.clamps import clamp_functions
-from pliant.sims.rod.places import CROWDED, FOLDED, TORN, Setup
+from pliant.sims.rod.places import CROWDED, CUT_SHORT, FOLDED, TORN, Setup
 from pliant.sims.rod.potential import potential_functions
 from pliant.sims.rod.topology import FLAT_OPENING
 from pliant.sims.runtime import ti
@@ -226,6 +226,14 @@ def rod_stages(setup: Setup) -> Stages:
     step_adjoint = adjoint_functions(setup).step_adjoint
 
     @ti.func
+    def is_cut_short(mem: ti.template()):
+        """Whether a loop ends before its time: Mesa's software device ends all loops of a thread after 65535 rounds."""
+        rounds = 0
+        for _ in range(mem.integers[at.count]):
+            rounds += 1
+        return rounds < mem.integers[at.count]
+
+    @ti.func
     def one_step(mem: ti.template(), b, c, r_in, r_out, substep):
         """Reports why the step failed, if it did: at a node, where one can be told."""
         h = ti.static(mem.integers)
@@ -248,6 +256,8 @@ def rod_stages(setup: Setup) -> Stages:
         if ti.static(has_self_contact):
             if rod.self_contact.is_crowded(mem, b):
                 cause = CROWDED
+        if is_cut_short(mem):
+            cause = CUT_SHORT
         if cause != 0:
             report(mem, b, 0, substep, node, cause, -1)
 

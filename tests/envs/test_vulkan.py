@@ -59,4 +59,9 @@ def test_a_solver_agrees_with_the_cpu(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("env_id", [entry.id for entry in ENTRIES])
 def test_every_environment_agrees_with_the_cpu(env_id, tmp_path):
-    check(env_id, 3, tmp_path / "found.npz")
+    """But for a rod whose step has too many rounds for a software device: that says so."""
+    if "Branched" in env_id and not vulkan.devices()[0].is_hardware:
+        with pytest.raises(AssertionError, match="a software device has ended the loops of the step early"):
+            run_elsewhere(env_id, "vulkan", 3, tmp_path / "found.npz")
+    else:
+        check(env_id, 3, tmp_path / "found.npz")
