@@ -46,9 +46,9 @@ def check(name, steps, file, reference="cpu"):
     [
         "parts",  # from outside the package, with a loop and a slower rate
         "scene2 in rounds",  # elastic, plastic, muscles, effectors, walls; two worlds, a thread visits several nodes
-        "wet3",  # liquids with surface tension, injected and drained
         "rod",  # branched, driven
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("scene3", "wet2")),
+        # three dimensions; liquids with surface tension, injected and drained
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("scene3", "wet2", "wet3")),
     ],
 )
 def test_a_solver_agrees_with_the_cpu(name, tmp_path):
