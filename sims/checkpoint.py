@@ -45,7 +45,7 @@ def parse_memory(memory: str | int) -> int:
     return size
 
 
-class Recording:
+class Checkpoints:
     """The states of one recording: T steps of k substeps.
 
     Args:

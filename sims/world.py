@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.arrays import Array
-from pliant.sims.checkpoint import Recording, parse_memory
+from pliant.sims.checkpoint import Checkpoints, parse_memory
 from pliant.sims.checks import add_cotangent, check_gradient, look_up
 from pliant.sims.drivers.elements import element_drivers
 from pliant.sims.drivers.team import team_drivers
@@ -89,10 +89,10 @@ class World(WorldState):
             arrays.free()
             raise
         self.control_layout = {f.name: f.columns for part in parts for f in part.fields["controls"].values()}
-        self._recording: Recording | None = None
+        self._checkpoints: Checkpoints | None = None
         if self.differentiable:
             row, kept = self.batch * self._sizes.state, self._memory.kept
-            self._recording = Recording(row, self.dtype, self.substeps, budget, horizon, kept)
+            self._checkpoints = Checkpoints(row, self.dtype, self.substeps, budget, horizon, kept)
         drivers = (team_drivers if on_cpu else element_drivers)(self.dim, float_type(precision), parts)
         self._forward = Launch(drivers.forward, self._memory.arrays(FORWARD_ARRAYS))
         if self.differentiable:
@@ -157,7 +157,7 @@ class World(WorldState):
 
     def begin_window(self) -> None:
         """Forget the recording; the current state, kept to the last bit, is the start of a new one."""
-        self._check_recording().clear()
+        self._check_differentiable().clear()
         self.end_adjoint()
         self.step_count = 0
         self._recorded_controls, self._recorded_outputs = [], []
@@ -186,8 +186,8 @@ class World(WorldState):
             self._diverged = False
             self._loaded = self._reversed = None
             self._recorded_controls, self._recorded_outputs = [], []
-            if self._recording:
-                self._recording.clear()
+            if self._checkpoints:
+                self._checkpoints.clear()
         self._shown_outputs = outputs
         self._show(state)
 
@@ -219,16 +219,18 @@ class World(WorldState):
             part.check_controls({name: field.of(values) for name, field in part.fields["controls"].items()})
         self._before = np.array(self._shown)
         segment = None
-        if self._recording:
+        if self._checkpoints:
             if self._loaded is not None:
                 raise ValueError("step: the reverse sweep is under way; end_adjoint() first")
-            segment = self._recording.open_segment()
+            segment = self._checkpoints.open_segment()
             if segment is None:
-                self._recording.keep_state(lambda: self._memory.frame(self._memory.live, self._current).ravel().copy())
+                self._checkpoints.keep_state(
+                    lambda: self._memory.frame(self._memory.live, self._current).ravel().copy()
+                )
             self._recorded_controls.append(values.copy())
         self._write_controls(values)
         failed = self._advance(segment, tolerated)
-        if self._recording:
+        if self._checkpoints:
             self._recorded_outputs.append(self._shown_outputs.copy())
         self.step_count += 1
         return failed
@@ -294,26 +296,26 @@ class World(WorldState):
         self._diverged = True
         self._current = 0
         self._show(self._before)
-        if self._recording:
-            self._recording.take_back()
+        if self._checkpoints:
+            self._checkpoints.take_back()
             del self._recorded_controls[self.step_count :]
 
     # ------------------------------------------------------------------ reverse
 
-    def _check_recording(self) -> Recording:
+    def _check_differentiable(self) -> Checkpoints:
         self._check_open()
-        if self._recording is None:
+        if self._checkpoints is None:
             raise ValueError("differentiable=False: this World keeps no recording; make it with differentiable=True")
-        return self._recording
+        return self._checkpoints
 
     def memory_for(self, *, whole: int, states: int) -> int:
         """Bytes of a budget that keeps all substeps of ``whole`` steps and the states before ``states`` others."""
-        recording = self._check_recording()
+        recording = self._check_differentiable()
         return whole * recording.segment_bytes + states * recording.state_bytes
 
     def begin_adjoint(self) -> None:
         """Start a reverse sweep: all cotangents are zero."""
-        self._check_recording()
+        self._check_differentiable()
         self._end_state = self._memory.frame(self._memory.live, self._current).copy()
         self._end_outputs = self._shown_outputs.copy()
         for name in ("adjoint", "parameter_adjoint", "control_adjoint", "output_adjoint"):
@@ -322,7 +324,7 @@ class World(WorldState):
 
     def load_step(self, step: int) -> None:
         """Show the state right after ``step`` (recomputed if it was not kept); steps are loaded last first."""
-        recording = self._check_recording()
+        recording = self._check_differentiable()
         if self._reversed is None or step != self._reversed - 1:
             following = "begin_adjoint() first" if self._reversed is None else f"the next one is {self._reversed - 1}"
             raise ValueError(f"step={step} cannot be loaded in the reverse sweep; {following}")
@@ -334,7 +336,7 @@ class World(WorldState):
         self._loaded = step
 
     def _replay(self, first: int, step: int, states: dict[int, np.ndarray], wanted: set[int], segment: Array) -> None:
-        """Recompute steps first..step from states[first], the last into the segment (see ``Recording.segment_of``)."""
+        """Recompute steps first..step from states[first], the last into the segment (see ``Checkpoints.segment_of``)."""
         state, none = states[first].reshape(self.batch, -1), np.zeros(self.batch, bool)
         if first < step:
             self._current = 0
@@ -351,7 +353,7 @@ class World(WorldState):
 
     def load_initial(self) -> None:
         """Show the state before the first step."""
-        self._check_recording()
+        self._check_differentiable()
         if self.step_count == 0:
             return
         if self._reversed != 0:
@@ -360,7 +362,7 @@ class World(WorldState):
 
     def add_state_adjoint(self, name: str, cotangent: Any) -> None:
         """Add to the cotangent of a quantity of the state shown, shape (B, N, ...)."""
-        self._check_recording()
+        self._check_differentiable()
         field = look_up(self._fields["state"], name, "state")
         rows = self._memory.rows("adjoint", self._sizes.state)
         add_cotangent(field.of(rows), cotangent, name)
@@ -369,7 +371,7 @@ class World(WorldState):
 
     def add_output_adjoint(self, name: str, cotangent: Any) -> None:
         """Add to the cotangent of an output of the step loaded, shape (B, ...)."""
-        self._check_recording()
+        self._check_differentiable()
         field = look_up(self._fields["outputs"], name, "output")
         rows = self._memory.rows("output_adjoint", self._sizes.outputs)
         add_cotangent(field.of(rows), cotangent, name)
@@ -385,7 +387,7 @@ class World(WorldState):
         Raises:
             SimulationDiverged: a cotangent is not finite, or an iteration of an adjoint did not converge.
         """
-        self._check_recording()
+        self._check_differentiable()
         if step != self._loaded or step == self._reversed:
             raise ValueError(f"step={step} is not loaded; load_step({step}) first")
         memory = self._memory
@@ -411,7 +413,7 @@ class World(WorldState):
 
     def state_adjoint(self, name: str) -> np.ndarray:
         """Cotangent of a quantity of the state shown, shape (B, N, ...); a copy."""
-        self._check_recording()
+        self._check_differentiable()
         return look_up(self._fields["state"], name, "state").of(self._memory.rows("adjoint", self._sizes.state)).copy()
 
     def parameter_adjoint(self, name: str) -> np.ndarray:
@@ -420,7 +422,7 @@ class World(WorldState):
         Raises:
             SimulationDiverged: it is not finite.
         """
-        self._check_recording()
+        self._check_differentiable()
         field = look_up(self._fields["parameters"], name, "parameter")
         bar = field.of(self._memory.rows("parameter_adjoint", self._sizes.parameters)).copy()
         check_gradient(bar, name, self._reversed or 0)
@@ -428,7 +430,7 @@ class World(WorldState):
 
     def end_adjoint(self) -> None:
         """End the reverse sweep: the latest state is shown again and stepping may go on."""
-        self._check_recording()
+        self._check_differentiable()
         if self._loaded is None:
             return
         self._current = 0
@@ -441,8 +443,8 @@ class World(WorldState):
         if self._closed:
             return
         self._closed = True
-        if self._recording:
-            self._recording.free()
+        if self._checkpoints:
+            self._checkpoints.free()
         self._shown = self._shown_outputs = np.zeros((0, 0))
         self._recorded_controls, self._recorded_outputs = [], []
         del self._forward  # the launches hold the arrays

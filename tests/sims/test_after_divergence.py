@@ -100,7 +100,7 @@ def test_memory_does_not_grow_with_failures():
     controls = random_controls(world, 2)
     for _ in range(3):
         diverge(world, controls)
-        recording = world._recording
+        recording = world._checkpoints
         assert len(recording.segments) == 2 and len(recording._pool) == 1
     world.close()
 

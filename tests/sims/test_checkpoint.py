@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_scenes import random_controls, reverse, small_scene, small_world
 
-from pliant.sims.checkpoint import Recording, parse_memory
+from pliant.sims.checkpoint import Checkpoints, parse_memory
 from pliant.sims.fields import KEPT_AT
 
 
@@ -29,7 +29,7 @@ def test_parse_memory_names_what_it_cannot_read(memory):
 
 def least_budget(world):
     """Bytes of one segment and two states."""
-    return world._recording.segment_bytes + 2 * world._recording.state_bytes
+    return world._checkpoints.segment_bytes + 2 * world._checkpoints.state_bytes
 
 
 def gradient(world, controls):
@@ -45,7 +45,7 @@ def gradient(world, controls):
 def test_gradients_do_not_depend_on_the_budget(substeps, known):
     full = small_world(2, batch=2, substeps=substeps)
     least = least_budget(full)
-    state = full._recording.state_bytes
+    state = full._checkpoints.state_bytes
     controls = random_controls(full, 13)
     for steps in (1, 2, 7, 13):
         full.reset()
@@ -69,7 +69,7 @@ def test_nodes_that_did_not_fit_are_found_again(dim):
     bars = []
     for world in (kept, found_again):
         bars.append(gradient(world, random_controls(world, 2)))
-        marks = world._recording.segments[1].view()[world._memory.integers.view()[KEPT_AT] :: world._memory.kept // 2]
+        marks = world._checkpoints.segments[1].view()[world._memory.integers.view()[KEPT_AT] :: world._memory.kept // 2]
         assert len(marks) == world.substeps * world.batch and (marks == (world is kept)).all()
         world.close()
     for name, bar in bars[0].items():  # forward and reverse kernel may round differently
@@ -80,7 +80,7 @@ def test_nodes_that_did_not_fit_are_found_again(dim):
 @pytest.mark.parametrize("horizon", [None, 4, 5, 6, 7, 9, 12])
 def test_a_recording_goes_on_after_a_reverse_sweep(horizon, segments):
     full = small_world(2)
-    memory = least_budget(full) + full._recording.state_bytes + (segments - 1) * full._recording.segment_bytes
+    memory = least_budget(full) + full._checkpoints.state_bytes + (segments - 1) * full._checkpoints.segment_bytes
     tight = small_world(2, memory=memory, horizon=horizon)
     controls = random_controls(full, 9)
     bars = []
@@ -110,7 +110,7 @@ class Counter:
 
     def __init__(self, steps, *, states, substeps=4, horizon=None):
         row = 5
-        self.recording = Recording(row, np.float64, substeps, (substeps + 1 + states) * row * 8, horizon)
+        self.recording = Checkpoints(row, np.float64, substeps, (substeps + 1 + states) * row * 8, horizon)
         self.substeps, self.row = substeps, row
         self.steps = steps
         self.recomputed = 0

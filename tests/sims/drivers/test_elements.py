@@ -49,7 +49,7 @@ def test_a_thread_an_element_agrees_with_the_team(dim, monkeypatch):
     expected = rollout(team, controls)
     assert_close(rollout(device, controls), expected, 1e-12, 1e-9)
     # few states instead of all: steps are recomputed
-    tight = device_world(dim, monkeypatch, batch=2, memory=7 * device._recording.state_bytes)
+    tight = device_world(dim, monkeypatch, batch=2, memory=7 * device._checkpoints.state_bytes)
     assert_close(rollout(tight, controls), expected, 1e-12, 1e-9)
     for world in (team, device, tight):
         world.close()

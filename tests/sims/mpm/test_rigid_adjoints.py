@@ -203,13 +203,13 @@ def test_recomputed_steps_and_a_batch_are_the_same_to_the_last_bit(dim):
     scene = rigid_scene(dim)
     whole = small_world(dim, scene=scene, batch=2)
     few = small_world(
-        dim, scene=scene, batch=2, memory=7 * whole._recording.state_bytes + whole._recording.segment_bytes
+        dim, scene=scene, batch=2, memory=7 * whole._checkpoints.state_bytes + whole._checkpoints.segment_bytes
     )
     controls = random_controls(whole, 8)
     together = rollout(whole, controls)
-    assert whole._recording.complete
+    assert whole._checkpoints.complete
     assert_same(rollout(few, controls), together)
-    assert not few._recording.complete
+    assert not few._checkpoints.complete
     single = small_world(dim, scene=scene)
     for name, value in rollout(single, controls[:, :1]).items():
         lone = together[name][:, :1] if name in ("effector_force", "controls_bar") else together[name][:1]
