@@ -119,11 +119,11 @@ class Checkpoints:
         self.states.pop(self.steps, None)
 
     def segment_of(
-        self, step: int, replay: Callable[[int, int, dict[int, np.ndarray], set[int], Array], None]
+        self, step: int, recompute: Callable[[int, int, dict[int, np.ndarray], set[int], Array], None]
     ) -> Array:
         """The segment of a step.
 
-        ``replay(start, step, states, wanted, segment)`` recomputes it where it is not kept: from ``states[start]`` up
+        ``recompute(start, step, states, wanted, segment)`` recomputes it where it is not kept: from ``states[start]`` up
         to ``step``, leaving the states before the steps ``wanted`` in ``states`` on its way.
         """
         if self._first + self._is_first_lost <= step < self._first + len(self.segments):
@@ -141,7 +141,7 @@ class Checkpoints:
         else:
             segment = self._take()
             self._pool.append(segment)
-        replay(start, step, self.states, wanted, segment)
+        recompute(start, step, self.states, wanted, segment)
         return segment
 
     def free(self) -> None:

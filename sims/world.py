@@ -328,15 +328,17 @@ class World(WorldState):
         if self._reversed is None or step != self._reversed - 1:
             following = "begin_adjoint() first" if self._reversed is None else f"the next one is {self._reversed - 1}"
             raise ValueError(f"step={step} cannot be loaded in the reverse sweep; {following}")
-        segment = recording.segment_of(step, self._replay)
+        segment = recording.segment_of(step, self._recompute)
         self._segment = segment
         self._shown = self._memory.frame(segment, self.substeps)
         self._shown_outputs = self._recorded_outputs[step]
         self._write_controls(self._recorded_controls[step])
         self._loaded = step
 
-    def _replay(self, first: int, step: int, states: dict[int, np.ndarray], wanted: set[int], segment: Array) -> None:
-        """Recompute steps first..step from states[first], the last into the segment (see ``Checkpoints.segment_of``)."""
+    def _recompute(
+        self, first: int, step: int, states: dict[int, np.ndarray], wanted: set[int], segment: Array
+    ) -> None:
+        """Steps first..step again from states[first], the last into the segment (see ``Checkpoints.segment_of``)."""
         state, none = states[first].reshape(self.batch, -1), np.zeros(self.batch, bool)
         if first < step:
             self._current = 0
