@@ -41,7 +41,7 @@ def _run(item: Pass | Loop) -> Any:
 
 
 def _run_pass(one: Pass) -> Any:
-    count = element_count(one)
+    count, is_single = element_count(one), one.count is None
 
     @ti.func
     def run(mem: ti.template(), b, c, row_in, row_out, substep, turn):
@@ -50,6 +50,8 @@ def _run_pass(one: Pass) -> Any:
         n = count(mem, b, c)
         if ti.static(one.alone):
             one.run(mem, b, c, 0, n, row_in, row_out, substep)
+        elif ti.static(is_single):
+            one.run(mem, b, c, 0, ti.cast(c == 0, ti.i32), row_in, row_out, substep)
         else:
             first = ti.cast(ti.cast(n, ti.i64) * c // h[TEAM], ti.i32)
             stop = ti.cast(ti.cast(n, ti.i64) * (c + 1) // h[TEAM], ti.i32)
