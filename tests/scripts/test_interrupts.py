@@ -20,6 +20,15 @@ from pliant.policies.files.checkpoints import load_arrays
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 
+
+@pytest.fixture(autouse=True)
+def heard():
+    """Ctrl-C is heard, also where tests run in the background and their shell has told them to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 PROGRAM = f"""
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where tests run in the background

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from rod_scenes import branched_scene, rod_world
-from small_scenes import random_controls, reverse, small_world, states
+from small_scenes import forces_on_effectors, random_controls, reverse, small_world, states
 
 from pliant.sims.world import SimulationDiverged
 
@@ -16,7 +16,7 @@ def diverge(world, controls, worlds=0):
     world.reset()
     for c in controls:
         world.step(c)
-    good = states(world), world.output("effector_force"), world.snapshot()
+    good = states(world), forces_on_effectors(world), world.snapshot()
     deadly = controls[-1].copy()
     deadly[worlds] *= DEADLY
     with pytest.raises(SimulationDiverged) as found:
@@ -29,7 +29,7 @@ def assert_good(world, good):
     expected, forces, snapshot = good
     for name, value in states(world).items():
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
-    np.testing.assert_array_equal(world.output("effector_force"), forces)
+    np.testing.assert_array_equal(forces_on_effectors(world), forces)
     for found, kept in zip(world.snapshot(), snapshot, strict=True):
         np.testing.assert_array_equal(found, kept)
 
@@ -116,7 +116,7 @@ def test_a_rod_that_is_torn_shows_the_state_before_the_step(differentiable):
 
     for step in range(3):
         world.step(apart(1e-3 * step, 1e-3 * step))
-    good = states(world), world.output("effector_force"), world.snapshot()
+    good = states(world), forces_on_effectors(world), world.snapshot()
     with pytest.raises(SimulationDiverged):
         world.step(apart(0.0, 0.5))
     assert_good(world, good)
@@ -128,7 +128,7 @@ def test_a_rod_that_is_torn_shows_the_state_before_the_step(differentiable):
 def test_a_rod_that_does_not_converge_shows_the_state_before_the_step():
     world = rod_world(branched_scene("driven", iterations=1))
     world.set_state("velocity", 1.0)
-    good = states(world), world.output("effector_force"), world.snapshot()
+    good = states(world), forces_on_effectors(world), world.snapshot()
     place = world.scene.position[world.scene.driven_vertices].reshape(1, -1)
     with pytest.raises(SimulationDiverged, match="did not converge"):
         world.step(place)
