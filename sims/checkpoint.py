@@ -123,7 +123,7 @@ class Checkpoints:
     ) -> Array:
         """The segment of a step.
 
-        ``recompute(start, step, states, wanted, segment)`` makes it again where it is not kept: from ``states[start]`` up
+        ``recompute(start, step, states, wanted, segment)`` makes it again if it is not kept: from ``states[start]`` up
         to ``step``, leaving the states before the steps ``wanted`` in ``states`` on its way.
         """
         if self._first + self._is_first_lost <= step < self._first + len(self.segments):

@@ -155,12 +155,12 @@ def test_parameters_are_checked():
 
 def test_without_surface_tension_nothing_is_added():
     on, off = (World(scene(surface_tension=gamma), substeps=1, dt=1e-4) for gamma in (TENSION, 0.0))
-    (part_on,), (part_off,) = (world.scene.parts(dt=1e-4, soft_contact=False) for world in (on, off))
+    (part_on,), (part_off,) = on._parts, off._parts
     assert "surface_tension" not in off.parameter_names
     assert on._memory.integers.view()[PARAMETER] == off._memory.integers.view()[PARAMETER] + 1
     assert sum(part_off.needs(batch=1, team=1, differentiable=True).scratch.values()) == 0
     assert part_off.key != part_on.key
-    phases = part_off.phases(2, float_type("f32"))
-    assert len(phases.forward) == len(phases.reverse) == 3  # to the grid, grid, back
+    counts = [len(part.stages(2, float_type("f32"), False).substep) for part in (part_on, part_off)]
+    assert counts == [6, 4]  # the box, to the grid, grid, back; with it the colours and their potential
     on.close()
     off.close()
