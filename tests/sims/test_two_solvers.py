@@ -59,7 +59,7 @@ def play(world):
     return found
 
 
-@pytest.mark.parametrize("device", [False, True])
+@pytest.mark.parametrize("device", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_bodies_on_two_grids_move_as_each_does_alone(device, monkeypatch):
     if device:
         monkeypatch.setattr(runtime, "_chosen", "cuda")
@@ -75,6 +75,7 @@ def test_bodies_on_two_grids_move_as_each_does_alone(device, monkeypatch):
     both.close()
 
 
+@pytest.mark.slow
 def test_a_rod_and_bodies_of_particles_live_side_by_side():
     rod, soft = branched_scene("free"), bodies(3, 12, CELL, dim=3)
     parts = rod.parts(dt=DT, soft_contact=True)
