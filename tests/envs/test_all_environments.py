@@ -32,6 +32,15 @@ STATE_STEPS = {  # of difference quotients: small, as contact makes kinks
 }
 every_environment = pytest.mark.parametrize("entry", ENTRIES, ids=[entry.id for entry in ENTRIES])
 
+QUICK = ("FingerReach", "Crawler3D", "Rope", "IceCreamStatic", "CableShape")
+one_of_each_solver = pytest.mark.parametrize(  # the others are slow: `tests/sims` tells the worlds of a batch apart
+    "entry",
+    [
+        pytest.param(entry, id=entry.id, marks=() if any(f"/{q}-" in entry.id for q in QUICK) else pytest.mark.slow)
+        for entry in ENTRIES
+    ],
+)
+
 
 @functools.cache
 def make(env_id: str, precision: str = "f32", differentiable: bool = False) -> Any:
@@ -94,7 +103,7 @@ def test_another_seed_is_another_episode(entry: Entry) -> None:
     assert not np.array_equal(first, second)
 
 
-@every_environment
+@one_of_each_solver
 def test_vector_agrees_with_single(entry: Entry) -> None:
     single = make(entry.id, "f64", True)
     vector = gym.make_vec(entry.id, num_envs=2, precision="f64")

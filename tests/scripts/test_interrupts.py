@@ -155,11 +155,12 @@ def check(words, tmp_path, numbers, instants, seed):
 ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", ALL)
+@pytest.mark.parametrize("number", [signal.SIGKILL, *(pytest.param(n, marks=pytest.mark.slow) for n in ALL[:2])])
 def test_an_optimisation_goes_on_from_any_instant(tmp_path, number):
     check((*OPTIMIZE, "60"), tmp_path, [number], 2, seed=number)
 
 
+@pytest.mark.slow  # `test_train` kills one and goes on with it
 def test_a_training_goes_on_from_any_instant(tmp_path):
     pytest.importorskip("torch")
     check((*TRAIN, "600", "--algo", "shac", "--settings", SETTINGS["shac"]), tmp_path, ALL, 1, seed=0)

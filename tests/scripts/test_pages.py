@@ -66,7 +66,7 @@ def test_a_unit_alone_leaves_the_meaning_to_the_class_above():
     assert notes["yield_stress"]["meaning"] == "von Mises stress at which the dough flows"
 
 
-@pytest.mark.parametrize("name", ["FingerReach", "CableShape"])
+@pytest.mark.parametrize("name", ["FingerReach", pytest.param("CableShape", marks=pytest.mark.slow)])
 def test_the_arrays_of_a_page_are_those_of_the_gradient(name):
     import numpy as np
 

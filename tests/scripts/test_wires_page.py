@@ -11,6 +11,7 @@ import pytest
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "wires.md"
 
 
+@pytest.mark.slow  # its commands are tested one by one in `test_own_wires`
 @pytest.mark.skipif(not PAGE.exists(), reason="an installed package has no documents")
 def test_the_page_runs_from_top_to_bottom(tmp_path):
     blocks = re.findall(r"^```(python|sh)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
