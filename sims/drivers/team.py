@@ -114,8 +114,9 @@ def _make_drivers(fp: Any, schedule: Schedule) -> SimpleNamespace:
     begin = [_run(one) for one in schedule.begin]
     forward_items = [_run_item(item) for item in schedule.forward]
     reverse_items = [_run_item(item) for item in schedule.reverse]
-    finish = [_run(one) for one in schedule.finish]
-    finish_adjoint = [_run(one) for one in schedule.finish_adjoint]
+    # what parts do at the end is each one's own, and the launch ends with it
+    finish = [_run(one._replace(waits=False)) for one in schedule.finish]
+    finish_adjoint = [_run(one._replace(waits=False)) for one in schedule.finish_adjoint]
     floats = ti.types.ndarray(fp, 1)
     nodes = ti.types.ndarray(ti.types.vector(LANES, fp), 1)
     ints = ti.types.ndarray(ti.i32, 1)

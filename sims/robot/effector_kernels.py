@@ -295,7 +295,7 @@ def effector_stages(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], dev
     own = motion_functions(eff, fp)
     return Stages(
         substep=[Stage([Pass(own.integrate, eff.count)], [Pass(own.integrate_adjoint, eff.count)])],
-        begin=[Pass(own.clear_partials, eff.count, alone=True)],
+        begin=[Pass(own.clear_partials, eff.count, alone=True, waits=False)],
         finish=[Pass(own.read_force, eff.count)],
         finish_adjoint=[Pass(own.gather_parameters, eff.count)],
     )

@@ -23,10 +23,12 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's"
 
 @pytest.fixture(autouse=True)
 def heard():
-    """Ctrl-C is heard, also where tests run in the background and their shell has told them to ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Signals are heard, also where tests run in the background and their shell has told them to ignore some."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 PROGRAM = f"""

@@ -279,5 +279,5 @@ def injector_stages(setup: Setup) -> Stages:
     return Stages(
         substep=[Stage([Pass(flows)], [Pass(flows_adjoint)])],
         late=[Stage([Pass(emissions, inj.pool_size)], [Pass(emissions_adjoint, inj.pool_size)])],
-        begin=[Pass(empty_sums, inj.count, alone=True)],
+        begin=[Pass(empty_sums, inj.count, alone=True, waits=False)],
     )
