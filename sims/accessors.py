@@ -9,7 +9,7 @@ from pliant.sims.part import Part
 from pliant.sims.runtime import ti
 
 
-def accessors(part: Part, fp: Any, device: bool = False) -> SimpleNamespace:
+def accessors(part: Part, fp: Any, atomic: bool = False) -> SimpleNamespace:
     """By the name of each quantity of ``part``, a namespace of functions of element i (0 for a quantity of the world).
 
     ``load(mem, row, i)`` and ``store(mem, row, i, value)``: a number, a vector or a matrix. ``load_bar(mem, b, i)``,
@@ -19,19 +19,23 @@ def accessors(part: Part, fp: Any, device: bool = False) -> SimpleNamespace:
     Args:
         part: one that a World has been made of.
         fp: the floating-point type.
-        device: add atomically, as threads of a device must where several add to one cotangent.
+        atomic: add to cotangents atomically. So it has to be on a device, and on a CPU where elements add to each
+            other's cotangents, as a team shares them out. To those of the whole world's quantities all threads add:
+            they are always added to atomically, and a team's sums are equal from run to run to rounding. Sums that are to be
+            equal to the last bit go by way of ``Needs.partial``.
     """
     found = SimpleNamespace()
     for kind, fields in part.fields.items():
         for name, field in fields.items():
-            own = _functions(kind, field.entry, field.within, field.stride, field.shape, fp, device)
+            is_shared = atomic or field.count is None
+            own = _functions(kind, field.entry, field.within, field.stride, field.shape, fp, is_shared)
             setattr(found, name, own)
     return found
 
 
 @cache
 def _functions(
-    kind: str, entry: int, within: int, stride: int, shape: tuple[int, ...], fp: Any, device: bool
+    kind: str, entry: int, within: int, stride: int, shape: tuple[int, ...], fp: Any, atomic: bool
 ) -> SimpleNamespace:
     """The functions of one field, ``within`` floats into each element of a record; header entry ``entry`` places it."""
     arrays = {
@@ -80,7 +84,7 @@ def _functions(
         """Sets one entry, or adds to it."""
         if ti.static(not adds):
             a[o] = value
-        elif ti.static(device):
+        elif ti.static(atomic):
             a[o] += value
         else:
             a[o] = a[o] + value

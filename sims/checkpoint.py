@@ -59,9 +59,9 @@ class Checkpoints:
 
     def __init__(self, row: int, dtype: type, substeps: int, budget: int, horizon: int | None, kept: int = 0) -> None:
         self.row, self.dtype, self.substeps = row, dtype, substeps
-        self.state_bytes = row * np.dtype(dtype).itemsize
+        self.state_bytes = max(1, row * np.dtype(dtype).itemsize)  # parts may have no state
         self.segment_size = (substeps + 1) * row + substeps * kept
-        self.segment_bytes = self.segment_size * np.dtype(dtype).itemsize
+        self.segment_bytes = max(1, self.segment_size * np.dtype(dtype).itemsize)
         least = self.segment_bytes + 2 * self.state_bytes
         if budget < least:
             raise ValueError(
@@ -71,7 +71,7 @@ class Checkpoints:
         self.horizon = horizon
         self.whole = 0  # last steps kept whole where not all are
         if horizon is not None and horizon > self.segment_capacity:
-            self.whole = max(1, (budget - horizon * self.state_bytes) // (self.segment_bytes - self.state_bytes))
+            self.whole = max(1, (budget - horizon * self.state_bytes) // max(1, self.segment_bytes - self.state_bytes))
         self.state_capacity = (budget - max(self.whole, 1) * self.segment_bytes) // self.state_bytes
         self._pool: list[Array] = []
         self.clear()

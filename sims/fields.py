@@ -142,6 +142,8 @@ class Field:
         """The field as a window onto contiguous ``rows``, shape (B, row size): (B, count, *shape) or (B, *shape)."""
         if self.count is None:
             return rows[:, self.offset : self.offset + prod(self.shape)].reshape(len(rows), *self.shape)
+        if not self.count * prod(self.shape):
+            return np.zeros((len(rows), self.count, *self.shape), rows.dtype)
         item = rows.itemsize
         inner = tuple(prod(self.shape[i + 1 :]) * item for i in range(len(self.shape)))
         return np.ndarray(

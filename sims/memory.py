@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.arrays import Array
+from pliant.sims.checks import fit
 from pliant.sims.failures import STATUS_SIZE
 from pliant.sims.fields import (
     BARRIER,
@@ -34,7 +35,7 @@ from pliant.sims.fields import (
     Field,
     Needs,
 )
-from pliant.sims.inputs import shown
+from pliant.sims.inputs import shown, whole
 from pliant.sims.part import Part
 from pliant.sims.runtime import numpy_type
 
@@ -83,8 +84,10 @@ class WorldMemory:
     ) -> None:
         self.batch, self.records, self.dtype = batch, records, numpy_type(precision)
         copies = batch * team
+        for part in parts:
+            _check(part, substeps)
         needs = [part.needs(batch=batch, team=team, differentiable=differentiable) for part in parts]
-        layout = _Layout(substeps=substeps, batch=batch, records=records, dt=dt)
+        layout = _Layout(batch=batch, records=records, dt=dt)
         for number, (part, need) in enumerate(zip(parts, needs, strict=True)):
             layout.add(number, part, need, copies, keeps)
         self.sizes = sizes = layout.sizes
@@ -191,10 +194,9 @@ class WorldMemory:
 class _Layout:
     """Where everything lies: rows, header, constants, integers, scratch; filled part by part."""
 
-    def __init__(self, *, substeps: int, batch: int, records: int, dt: float) -> None:
+    def __init__(self, *, batch: int, records: int, dt: float) -> None:
         self.sizes = SimpleNamespace(state=0, parameters=0, controls=0, outputs=0, partial=0)
         self.nodes = self.kept = 0
-        self._substeps = substeps
         self._header: list[int] = [0] * OWN_HEADER
         self._numbers = [dt]
         self._constants: list[tuple[int, np.ndarray]] = []  # the header entry that tells where an array begins, and it
@@ -208,13 +210,12 @@ class _Layout:
 
     def add(self, number: int, part: Part, needs: Needs, copies: int, keeps: bool) -> None:
         """Lay out a part behind the others; sets its ``at`` and ``fields``."""
-        if self._substeps % part.every:
-            raise ValueError(f"substeps={shown(self._substeps)} must be a multiple of {part.every}, as {part} asks")
+        kind_of_part = type(part).__name__
         entries: dict[str, int] = {}
 
         def enter(name: str, values: Sequence[int]) -> int:
             if name in entries:
-                raise ValueError(f"{part} keeps two things of the name {name!r}")
+                raise ValueError(f"{kind_of_part} keeps two things of the name {name!r}")
             entries[name] = len(self._header)
             self._header.extend(values)
             return entries[name]
@@ -224,7 +225,7 @@ class _Layout:
         enter("row_at", [start])
         enter("row_size", [self.sizes.state - start])
         for name, count in needs.counts.items():
-            enter(name, [count] if isinstance(count, int) else list(count))
+            enter(name, list(count) if isinstance(count, tuple) else [int(count)])
         for name, size in needs.partial.items():
             enter(name, [self.sizes.partial])
             self.sizes.partial += size
@@ -245,7 +246,7 @@ class _Layout:
 
     def _rows(self, part: Part, kind: str, records: Sequence[Any], enter: Any) -> dict[str, Field]:
         """A part's quantities in the rows of one kind, by the names that it gave them."""
-        prefix, found = f"{part.name}." if part.name else "", {}
+        prefix, found = part.prefix, {}
         for record in records:
             at = getattr(self.sizes, kind)
             entry = enter(record.name, [at])
@@ -293,11 +294,24 @@ class _Layout:
         return integers, own, scratch
 
 
+def _check(part: Part, substeps: int) -> None:
+    """Raise ``ValueError`` unless a part can be laid out in a new World of so many substeps a step."""
+    kind = type(part).__name__
+    if "at" in vars(part):
+        raise ValueError(f"{kind} is part of a World already; parts() must make new ones for each World")
+    if not isinstance(part.name, str) or not (part.name == "" or part.name.isidentifier()):
+        raise ValueError(f"{kind}: name={shown(part.name)} must be letters, digits and _, or empty")
+    if substeps % whole(f"{kind}: every", part.every, 1):
+        raise ValueError(f"substeps={shown(substeps)} must be a multiple of {part.every}, as {kind} asks")
+
+
 def _fill(part: Part, values: Mapping[str, Any], state: np.ndarray, parameters: np.ndarray) -> None:
     """Write a part's initial values into rows, shape (1, size) each."""
     for name, value in values.items():
         rows = state if name in part.fields["state"] else parameters
         field = part.fields["state"].get(name) or part.fields["parameters"].get(name)
         if field is None:
-            raise ValueError(f"{part} has an initial value of {name!r}, which is neither state nor parameter of it")
-        field.of(rows)[:] = value
+            kind = type(part).__name__
+            raise ValueError(f"{kind} has an initial value of {name!r}, which is neither state nor parameter of it")
+        window = field.of(rows)
+        window[:] = fit(value, window, f"initial value of {field.name!r}")

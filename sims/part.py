@@ -117,6 +117,11 @@ class Part(ABC):
     at: Entries
     fields: Mapping[str, Mapping[str, Field]]
 
+    @property
+    def prefix(self) -> str:
+        """What stands before the names of its quantities."""
+        return f"{self.name}." if self.name else ""
+
     @abstractmethod
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
         """What it keeps in a World of ``batch`` worlds, each worked on by ``team`` threads."""

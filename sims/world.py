@@ -66,6 +66,8 @@ class World(WorldState):
         self.scene, self.substeps, self.dt = scene, whole("substeps", substeps, 1), float(dt)
         self.dim, budget = scene.dim, parse_memory(memory)
         parts = scene.parts(dt=self.dt, soft_contact=soft_contact)
+        if not parts:
+            raise ValueError(f"scene={shown(scene)} has no parts")
         self.device = choose(device, precision=precision)
         on_cpu = self.device == "cpu"
         elements = sum(part.elements for part in parts)

@@ -40,7 +40,7 @@ class WorldState(MadeAnew):
             for kind in KINDS
         }
         self._derived = {
-            _prefix(part) + name: (part, function)
+            part.prefix + name: (part, function)
             for part in reversed(parts)
             for name, function in part.derived().items()
         }
@@ -131,7 +131,7 @@ class WorldState(MadeAnew):
         """A quantity that follows from the current (or loaded) state, shape (B, ...), such as "active"."""
         self._check_open()
         part, function = look_up(self._derived, name, "derived quantity")
-        prefix = _prefix(part)
+        prefix = part.prefix
         return function(lambda own: self.state(prefix + own) if own in part.fields["state"] else self.state(own))
 
     def parameter(self, name: str) -> np.ndarray:
@@ -199,10 +199,6 @@ class WorldState(MadeAnew):
         check_process()
         if self._closed:
             raise ValueError("this World is closed")
-
-
-def _prefix(part: Part) -> str:
-    return f"{part.name}." if part.name else ""
 
 
 def _values(part: Part, rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -112,51 +112,19 @@ class _Kernels:
         return launch
 
     def _of_loop(self, loop: Loop) -> Run:
-        floats, nodes, ints = self._floats, self._nodes, self._ints
-        passes = [self.of(one, True) for one in loop.passes]
+        ints = self._ints
         report = report_function(loop.part)
 
-        @ti.kernel
-        def mark(
-            frames: floats,
-            adjoint: floats,
-            parameters: floats,
-            parameter_adjoint: floats,
-            controls: floats,
-            control_adjoint: floats,
-            outputs: floats,
-            output_adjoint: floats,
-            constants: floats,
-            grid: nodes,
-            scratch: floats,
-            integers: ints,
-            batch: ti.i32,
-            substep: ti.i32,
-            is_last: ti.i32,
-        ):
-            """Notes which worlds go on; after the last round they have failed."""
-            mem = ti.static(
-                Memory(
-                    frames,
-                    adjoint,
-                    parameters,
-                    parameter_adjoint,
-                    controls,
-                    control_adjoint,
-                    outputs,
-                    output_adjoint,
-                    constants,
-                    grid,
-                    scratch,
-                    integers,
-                )
-            )
-            for b in range(batch):
-                integers[integers[LOOPING] + b] = 0
-                if not loop.until(mem, b):
-                    integers[integers[LOOPING] + b] = 1
-                    if is_last == 1:
-                        report(mem, b, 0, substep, 0, loop.code, -1)
+        @ti.func
+        def note_whether_done(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+            """Notes whether world b goes on."""
+            h = ti.static(mem.integers)
+            h[h[LOOPING] + b] = 1 - ti.cast(loop.until(mem, b), ti.i32)
+
+        @ti.func
+        def give_up(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+            """Reports that world b has had all rounds and is not done."""
+            report(mem, b, 0, substep, 0, loop.code, -1)
 
         @ti.kernel
         def left(integers: ints, batch: ti.i32) -> ti.i32:
@@ -171,15 +139,20 @@ class _Kernels:
             """Rounds after which a world has failed."""
             return integers[loop.most]
 
+        # the last of a round's launches notes who is done; whoever is left after all rounds has failed
+        start = self._of_pass(Pass(note_whether_done), False)
+        of_a_round = [*(self.of(one, True) for one in loop.passes), start]
+        fail = self._of_pass(Pass(give_up), True)
+
         def launch(memory: Memory, batch: int, frame_in: int, frame_out: int, substep: int) -> None:
             most, rounds = limit(memory.integers), 0
-            mark(*memory, batch, substep, int(most == 0))
+            start(memory, batch, frame_in, frame_out, substep)
             while rounds < most and left(memory.integers, batch):
                 for _ in range(min(LOOK, most - rounds)):
-                    for one in passes:
-                        one(memory, batch, frame_in, frame_out, substep)
+                    for run in of_a_round:
+                        run(memory, batch, frame_in, frame_out, substep)
                     rounds += 1
-                    mark(*memory, batch, substep, int(rounds == most))
+            fail(memory, batch, frame_in, frame_out, substep)
 
         return launch
 

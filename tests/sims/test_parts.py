@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from pliant.sims import runtime
+from pliant.sims import world as world_module
 from pliant.sims.accessors import accessors
 from pliant.sims.failures import CAUSES, Cause, SimulationDiverged
 from pliant.sims.fields import DT, Needs, Quantity, Record
 from pliant.sims.part import Loop, Part, Pass, Stage, Stages
 from pliant.sims.reports import report_function
-from pliant.sims.runtime import ti
+from pliant.sims.runtime import thread_count, ti  # noqa: F401 (a condition of skipif)
 from pliant.sims.world import World
 
 SUBSTEPS, DT_SECONDS, STEPS = 6, 0.01, 3
@@ -167,6 +168,15 @@ def test_outputs_and_parameters_of_an_outside_part_are_read_and_pulled_back(devi
     world.close()
 
 
+@pytest.mark.skipif("thread_count() < 2", reason="needs two threads")
+def test_all_threads_of_a_team_add_to_a_cotangent_of_the_whole_world(monkeypatch):
+    monkeypatch.setattr(world_module, "MEMBER_ELEMENTS", 1)
+    world = make_world(Springs(2000), batch=1)
+    assert world._team == 2
+    check_gradient(world)
+    world.close()
+
+
 def test_two_parts_of_one_kind_live_side_by_side():
     """Each one moves as it does alone."""
     both = make_world(Springs(3, "left"), Springs(2, "right", start=0.2))
@@ -211,6 +221,44 @@ def test_a_part_at_a_slower_rate_takes_longer_steps_beside_a_faster_one(device, 
     check_gradient(world)
     world.close()
     slow.close()
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5, True, None])
+def test_rates_that_cannot_be_are_refused(every):
+    part = Springs(2)
+    part.every = every
+    with pytest.raises(ValueError, match="Springs: every="):
+        make_world(part)
+
+
+@pytest.mark.parametrize("name", [3, None, "a.b", " ", "left "])
+def test_names_that_cannot_be_are_refused(name):
+    with pytest.raises(ValueError, match="Springs: name="):
+        make_world(Springs(2, name))
+
+
+def test_a_part_belongs_to_one_world():
+    """Its entries are those of that World: in another one they would point elsewhere."""
+    part = Springs(2)
+    make_world(part).close()
+    with pytest.raises(ValueError, match="Springs is part of a World already"):
+        make_world(Springs(3, "first"), part)
+
+
+def test_initial_values_that_do_not_fit_are_named():
+    part = Springs(2)
+    part.start = np.zeros(3)
+    with pytest.raises(ValueError, match="initial value of 'x' has shape"):
+        make_world(part)
+
+
+def test_a_world_needs_parts_but_these_need_no_elements():
+    with pytest.raises(ValueError, match="has no parts"):
+        make_world()
+    world = make_world(Springs(0))
+    world.step(np.zeros((2, 0)))
+    assert world.state("x").shape == (2, 0, 2) and world.output("energy").shape == (2, 0)
+    world.close()
 
 
 def test_substeps_that_are_no_multiple_of_a_rate_are_refused():
