@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pliant.envs.registry import Entry
 
 INDEX = "README.md"
+MARK = "<!-- Made by `pliant docs`"
+"""What every page begins with."""
 PICTURES = "pictures"  # folder of the pictures beside the pages
 
 
@@ -56,7 +58,7 @@ def file_name(entry: Entry) -> str:
 def index(entries: Sequence[Entry]) -> str:
     """The page that lists all environments, a table for each family."""
     lines = [
-        "<!-- Made by `pliant docs`. -->",
+        f"{MARK}. -->",
         "# Environments",
         "",
         "Each page says what is observed, done and rewarded, how success is scored, where an episode starts, and",
@@ -115,7 +117,7 @@ def page(entry: Entry) -> str:
         "source": f"[{source}](../../{source})",
     }
     lines = [
-        f"<!-- Made by `pliant docs` from {source}: mend that, not this page. -->",
+        f"{MARK} from {source}: mend that, not this page. -->",
         f"# {name}",
         "",
         f"{entry.summary[:1].upper()}{entry.summary[1:]}.",

@@ -21,8 +21,8 @@ def accessors(part: Part, fp: Any, atomic: bool = False) -> SimpleNamespace:
         fp: the floating-point type.
         atomic: add to cotangents atomically. So it has to be on a device, and on a CPU where elements add to each
             other's cotangents, as a team shares them out. To those of the whole world's quantities all threads add:
-            they are always added to atomically, and a team's sums are equal from run to run to rounding. Sums that are to
-            be equal to the last bit go by way of ``Needs.partial``.
+            they are always added to atomically, and a team's sums are equal from run to run to rounding. Sums that
+            are to be equal to the last bit go by way of ``Needs.partial``.
     """
     found = SimpleNamespace()
     for kind, fields in part.fields.items():

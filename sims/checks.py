@@ -16,7 +16,7 @@ T = TypeVar("T")
 def look_up(fields: Mapping[str, T], name: str, what: str) -> T:
     """The one of the name ``name``; a ``ValueError`` lists the names there are."""
     if not isinstance(name, str) or name not in fields:
-        raise ValueError(f"{what} {shown(name)} is unknown; this scene has: {', '.join(fields)}")
+        raise ValueError(f"{what} {shown(name)} is unknown; this scene has: {', '.join(fields) or 'none'}")
     return fields[name]
 
 

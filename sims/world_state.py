@@ -10,7 +10,7 @@ import numpy as np
 from pliant.sims.checks import fit, look_up
 from pliant.sims.copying import MadeAnew
 from pliant.sims.fields import KINDS
-from pliant.sims.inputs import real_array
+from pliant.sims.inputs import real_array, shown
 from pliant.sims.memory import WorldMemory
 from pliant.sims.part import Part
 from pliant.sims.runtime import check_process, numpy_type
@@ -67,6 +67,8 @@ class WorldState(MadeAnew):
 
     def count(self, name: str) -> int:
         """Elements of a state quantity in one world, N; 0 where it is the whole world's or there is none."""
+        if not isinstance(name, str):
+            raise ValueError(f"name={shown(name)} must be the name of a state quantity")
         field = self._fields["state"].get(name)
         return (field.count or 0) if field else 0
 

@@ -10,6 +10,8 @@ import pytest
 import pliant.envs
 from pliant.envs import ENTRIES
 from pliant.scripts import gallery, pages
+from pliant.scripts.docs import Arguments, run
+from pliant.scripts.errors import CommandError
 from pliant.scripts.flags import parse
 from pliant.scripts.list import describe, own_arguments
 from pliant.scripts.main import COMMANDS, main
@@ -148,3 +150,19 @@ def test_a_page_of_results_has_its_command_its_date_and_its_place_in_the_list(do
     assert commands(document) or re.search(r"^```sh\n(.*\n)*?pytest ", text, re.MULTILINE)
     assert re.search(r"20\d\d-\d\d-\d\d", text)
     assert f"({document.name})" in (DOCS / "results" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("out", ["", " ", "file"])
+def test_what_is_no_folder_is_refused(out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(CommandError, match="must be a folder"):
+        run(Arguments(out=out))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_that_is_no_page_is_not_replaced(tmp_path):
+    (tmp_path / "README.md").write_text("# Mine")
+    with pytest.raises(CommandError, match=r"README.md has not been written by `pliant docs`"):
+        run(Arguments(out=str(tmp_path)))
+    assert (tmp_path / "README.md").read_text() == "# Mine" and len(list(tmp_path.iterdir())) == 1
