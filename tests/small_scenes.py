@@ -113,3 +113,29 @@ def forces_on_effectors(world):
     """The forces of the step shown, (B, M, 3); M is 0 without effectors."""
     has_effectors = "effector_force" in world.output_names
     return world.output("effector_force") if has_effectors else np.zeros((world.batch, 0, 3))
+
+
+def one_step(w):
+    """A step of a World as a function of its states, parameters and controls: (point, forward, adjoint).
+
+    ``forward`` gives the states after it and the force; ``adjoint`` the cotangents of all that is in the point.
+    """
+    point = {**states(w), **{name: w.parameter(name) for name in w.parameter_names}}
+    point["controls"] = random_controls(w, 1)[0]
+
+    def forward(x):
+        w.reset()
+        for name in w.state_names:
+            w.set_state(name, x[name])
+        for name in w.parameter_names:
+            w.set_parameter(name, x[name])
+        w.step(x["controls"])
+        return {**states(w), "force": w.output("effector_force")}
+
+    def adjoint(x, c):
+        forward(x)
+        force = c.pop("force")
+        bars = reverse(w, c, force[None])
+        return {**bars, "controls": bars["controls"][0]}
+
+    return point, forward, adjoint

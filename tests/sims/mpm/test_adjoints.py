@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from small_scenes import CELL, GRID, random_controls, reverse, small_scene, small_world, states
+from small_scenes import CELL, GRID, one_step, random_controls, small_scene, small_world
 
 from pliant.envs.features.check import check_adjoint
 from pliant.sims.contact import CONTACT_KINDS
@@ -424,23 +424,7 @@ def test_a_whole_substep(dim, soft):
     rng = np.random.default_rng(5)
     w.set_state("affine_velocity", 5.0 * rng.standard_normal(w.state("affine_velocity").shape))
     w.set_state("deformation_gradient", np.eye(dim) + 0.1 * rng.standard_normal(w.state("deformation_gradient").shape))
-    start = states(w)
-    point = {**start, **{name: w.parameter(name) for name in w.parameter_names}, "controls": random_controls(w, 1)[0]}
-
-    def forward(x):
-        w.reset()
-        for name in w.state_names:
-            w.set_state(name, x[name])
-        for name in w.parameter_names:
-            w.set_parameter(name, x[name])
-        w.step(x["controls"])
-        return {**states(w), "force": w.output("effector_force")}
-
-    def adjoint(x, c):
-        forward(x)
-        force = c.pop("force")
-        bars = reverse(w, c, force[None])
-        return {**bars, "controls": bars["controls"][0]}
+    point, forward, adjoint = one_step(w)
 
     small = {"position": 0.01, "poissons_ratio": 0.1, "effector_position": 0.1, "deformation_gradient": 0.1}
     check_adjoint(

@@ -5,7 +5,7 @@ import pytest
 import trimesh
 from physics import idle
 from scipy.spatial import cKDTree
-from small_scenes import random_controls, reverse, small_world, states
+from small_scenes import one_step, random_controls, reverse, small_world, states
 
 from pliant.envs.features.check import check_adjoint
 from pliant.sims.mpm.bodies import Body
@@ -148,23 +148,7 @@ def container_scene(dim, fixed):
 def test_a_substep_with_containers(dim, fixed, soft, thin_walls):
     """Every state, parameter and control against every state and the force, turned containers, soft and hard."""
     w = small_world(dim, scene=container_scene(dim, fixed), substeps=1, soft_contact=soft)
-    start = states(w)
-    point = {**start, **{name: w.parameter(name) for name in w.parameter_names}, "controls": random_controls(w, 1)[0]}
-
-    def forward(x):
-        w.reset()
-        for name in w.state_names:
-            w.set_state(name, x[name])
-        for name in w.parameter_names:
-            w.set_parameter(name, x[name])
-        w.step(x["controls"])
-        return {**states(w), "force": w.output("effector_force")}
-
-    def adjoint(x, c):
-        forward(x)
-        force = c.pop("force")
-        bars = reverse(w, c, force[None])
-        return {**bars, "controls": bars["controls"][0]}
+    point, forward, adjoint = one_step(w)
 
     assert (np.abs(forward(point)["force"]).max(axis=(0, 2)) > 0).all()
     small = {"position": 0.01, "poissons_ratio": 0.1, "effector_position": 0.1, "deformation_gradient": 0.1}
