@@ -1,0 +1,1 @@
+"""Finite elements: soft gels on rigid mounts, their meshes and the solutions they are compared with."""

@@ -1,0 +1,342 @@
+"""Tetrahedral meshes of gels: the data, and what is required of it.
+
+Tetrahedra come in cells that share their mean dilatation, against volumetric locking: the six of a hexahedron in meshes
+made by code, small groups of neighbours in others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
+
+from pliant.sims.fem.quality import MeshQuality, mesh_quality
+from pliant.sims.inputs import numbers, real_array, shown
+
+CELL_NODES = 8
+CELL_TETRAHEDRA = 6
+FACES = np.array([[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]])
+"""Local nodes of the faces of a tetrahedron, counterclockwise from outside; face i is opposite of node i."""
+
+FLAT = 1e-10
+"""Volume of a tetrahedron that counts as none, as a share of its longest edge cubed."""
+
+MOST_NODES = 2**24
+LISTED = 8
+"""Nodes that an error message lists."""
+
+
+@dataclass(frozen=True, eq=False)
+class GelMesh:
+    """A gel on a rigid mount, divided into tetrahedra. Arrays cannot be written to.
+
+    The frame is that of the mount. Gels made by code have the mount's plane at z = 0, lie at z >= 0, and their contact
+    surface looks along +z.
+
+    Args:
+        positions: nodes at rest, (N, 3) float64 [m].
+        cells: node numbers of each cell, (C, 8) int32; a cell of fewer nodes repeats its first one.
+        cell_tetrahedra: the tetrahedra of each cell, (C, 6, 4) int8: positions 0...7 in its row of ``cells``; -1 in all
+            four places of those that a cell does not have. Each has a positive volume, det[x1 - x0, x2 - x0, x3 - x0] / 6.
+        mounted: whether a node is glued to the mount, (N,) bool.
+        surface: triangles of the boundary that can touch something, (S, 3) int32, counterclockwise from outside: all of
+            the boundary but the faces whose three nodes are mounted. Its rim may hold mounted nodes.
+
+    Raises:
+        ValueError: an array has the wrong shape or type, a number is not finite, a node number is out of range, a
+            tetrahedron is inverted or flat, a node is in no tetrahedron, no node or every node is mounted, the
+            boundary is not a manifold, tetrahedra overlap across a face, the mesh is in several pieces, or the
+            surface is not what it must be; names it.
+    """
+
+    positions: np.ndarray
+    cells: np.ndarray
+    cell_tetrahedra: np.ndarray
+    mounted: np.ndarray
+    surface: np.ndarray
+
+    def __post_init__(self) -> None:
+        positions = real_array("positions", self.positions)
+        if positions.ndim != 2 or positions.shape[1] != 3 or not 4 <= len(positions) <= MOST_NODES:
+            raise ValueError(f"positions has shape {positions.shape}, must be (N, 3) with N in 4..{MOST_NODES}")
+        cells = _integers("cells", self.cells, ("C", CELL_NODES), 0, len(positions) - 1)
+        local = _integers("cell_tetrahedra", self.cell_tetrahedra, (len(cells), CELL_TETRAHEDRA, 4), -1, CELL_NODES - 1)
+        surface = _integers("surface", self.surface, ("S", 3), 0, len(positions) - 1)
+        mounted = np.asarray(self.mounted)
+        if mounted.dtype != np.bool_ or mounted.shape != (len(positions),):
+            raise ValueError(
+                f"mounted has shape {mounted.shape} and type {mounted.dtype}, must be ({len(positions)},) and bool"
+            )
+        for name, array, kind in (
+            ("positions", positions, np.float64),
+            ("cells", cells, np.int32),
+            ("cell_tetrahedra", local, np.int8),
+            ("mounted", mounted, np.bool_),
+            ("surface", surface, np.int32),
+        ):
+            own = np.array(array, kind, order="C")
+            own.setflags(write=False)
+            object.__setattr__(self, name, own)
+        _check_cells(self.cells, self.cell_tetrahedra)
+        _check_volumes(self.positions, self.tetrahedra, self.volumes)
+        _check_nodes(self.tetrahedra, self.mounted)
+        boundary = boundary_faces(self.tetrahedra)
+        _check_pieces(self.tetrahedra, self.mounted)
+        _check_surface(self.surface, boundary, self.mounted)
+
+    @cached_property
+    def tetrahedra(self) -> np.ndarray:
+        """Node numbers of all tetrahedra, (T, 4) int32, cell by cell."""
+        return _frozen(tetrahedra_of(self.cells, self.cell_tetrahedra))
+
+    @cached_property
+    def tetrahedron_cells(self) -> np.ndarray:
+        """The cell of each tetrahedron, (T,) int32."""
+        return _frozen(
+            np.repeat(np.arange(len(self.cells), dtype=np.int32), (self.cell_tetrahedra[..., 0] >= 0).sum(1))
+        )
+
+    @cached_property
+    def volumes(self) -> np.ndarray:
+        """Volumes of the tetrahedra at rest, (T,) [m³]."""
+        return _frozen(signed_volumes(self.positions, self.tetrahedra))
+
+    @cached_property
+    def surface_nodes(self) -> np.ndarray:
+        """Numbers of the nodes of the surface, ascending, (n,) int32."""
+        return _frozen(np.unique(self.surface).astype(np.int32))
+
+    @cached_property
+    def surface_areas(self) -> np.ndarray:
+        """Area of the surface that belongs to each of ``surface_nodes``, a third of their triangles, (n,) [m²]."""
+        a, b, c = np.moveaxis(self.positions[self.surface], 1, 0)
+        area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+        share = np.bincount(self.surface.ravel(), np.repeat(area / 3, 3), minlength=len(self.positions))
+        return _frozen(share[self.surface_nodes])
+
+    @property
+    def free_count(self) -> int:
+        """How many nodes are not mounted."""
+        return int((~self.mounted).sum())
+
+    @cached_property
+    def bounds(self) -> np.ndarray:
+        """Lower and upper corner of the box around all nodes, (2, 3) [m]."""
+        return _frozen(np.stack([self.positions.min(axis=0), self.positions.max(axis=0)]))
+
+    def quality(self) -> MeshQuality:
+        """How far the tetrahedra are from regular ones."""
+        return mesh_quality(self.positions, self.tetrahedra)
+
+
+def build_mesh(positions: np.ndarray, cells: np.ndarray, cell_tetrahedra: np.ndarray, mounted: np.ndarray) -> GelMesh:
+    """A mesh with its surface found and its nodes put in an order in which matrices have a small bandwidth.
+
+    Free nodes come first, mounted ones last, either in the reverse Cuthill-McKee order of the graph in which nodes of a
+    cell are neighbours. Cells are sorted by their lowest node. Arguments as of `GelMesh`.
+
+    Raises:
+        ValueError: as `GelMesh`.
+    """
+    order = _node_order(len(positions), cells, mounted)
+    number = np.empty(len(order), np.int64)
+    number[order] = np.arange(len(order))
+    renumbered = number[cells]
+    by_node = np.lexsort((renumbered.max(axis=1), renumbered.min(axis=1)))
+    positions, mounted = np.asarray(positions)[order], np.asarray(mounted)[order]
+    cells, local = renumbered[by_node], np.asarray(cell_tetrahedra)[by_node]
+    boundary = boundary_faces(tetrahedra_of(cells, local))
+    return GelMesh(positions, cells, local, mounted, boundary[~mounted[boundary].all(axis=1)])
+
+
+def tetrahedra_of(cells: np.ndarray, cell_tetrahedra: np.ndarray) -> np.ndarray:
+    """Node numbers (T, 4) int32 of the tetrahedra of all cells, cell by cell."""
+    cell, which = np.nonzero(cell_tetrahedra[..., 0] >= 0)
+    return np.take_along_axis(cells[cell], cell_tetrahedra[cell, which].astype(np.int64), axis=1).astype(np.int32)
+
+
+def signed_volumes(positions: np.ndarray, tetrahedra: np.ndarray) -> np.ndarray:
+    """det[x1 - x0, x2 - x0, x3 - x0] / 6 of each tetrahedron, (T,) [m³]."""
+    a, b, c, d = np.moveaxis(positions[tetrahedra], 1, 0)
+    return np.einsum("ti,ti->t", b - a, np.cross(c - a, d - a)) / 6
+
+
+def boundary_faces(tetrahedra: np.ndarray) -> np.ndarray:
+    """Faces (f, 3) of one tetrahedron only, counterclockwise from outside, in the order of the tetrahedra.
+
+    Raises:
+        ValueError: a face belongs to more than two tetrahedra, two lie on one side of it, or an edge of the boundary
+            does not join two of its faces.
+    """
+    faces = tetrahedra[:, FACES].reshape(-1, 3)
+    _, number, count = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True)
+    number = number.reshape(-1)
+    if count.max() > 2:
+        worst = int(count.argmax())
+        owners = np.flatnonzero(number == worst) // 4
+        raise ValueError(
+            f"the face of nodes {_listed(np.sort(faces[np.argmax(number == worst)]))} belongs to {count[worst]} "
+            f"tetrahedra ({_listed(owners)}); allowed: at most two"
+        )
+    side = np.bincount(number, _parity(faces))
+    if ((count == 2) & (side != 0)).any():
+        worst = int(np.argmax((count == 2) & (side != 0)))
+        owners = np.flatnonzero(number == worst) // 4
+        raise ValueError(
+            f"tetrahedra {_listed(owners)} overlap: they lie on one side of the face that they share, of nodes "
+            f"{_listed(np.sort(faces[np.argmax(number == worst)]))}"
+        )
+    boundary = faces[count[number] == 1]
+    edges = np.sort(np.stack([boundary, np.roll(boundary, -1, axis=1)], axis=2), axis=2).reshape(-1, 2)
+    pairs, joined = np.unique(edges, axis=0, return_counts=True)
+    if (joined != 2).any():
+        worst = int(np.argmax(joined != 2))
+        raise ValueError(
+            f"the boundary is not a manifold: its edge of nodes {_listed(pairs[worst])} joins {joined[worst]} faces, "
+            "must join two"
+        )
+    return boundary
+
+
+def neighbours(tetrahedra: np.ndarray) -> np.ndarray:
+    """Pairs (p, 2) of tetrahedra that share a face."""
+    faces = np.sort(tetrahedra[:, FACES].reshape(-1, 3), axis=1)
+    order = np.lexsort(faces.T)
+    same = (faces[order][1:] == faces[order][:-1]).all(axis=1)
+    return np.stack([order[:-1][same] // 4, order[1:][same] // 4], axis=1)
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array
+
+
+def _listed(nodes: np.ndarray) -> str:
+    more = f" and {len(nodes) - LISTED} more" if len(nodes) > LISTED else ""
+    return ", ".join(str(int(node)) for node in nodes[:LISTED]) + more
+
+
+def _parity(faces: np.ndarray) -> np.ndarray:
+    """1 or -1 for triangles whose nodes ascend when one goes round one way or the other."""
+    turned = np.take_along_axis(faces, (faces.argmin(axis=1)[:, None] + np.arange(3)) % 3, axis=1)
+    return np.where(turned[:, 1] < turned[:, 2], 1, -1)
+
+
+def _integers(name: str, value: Any, shape: tuple[int | str, ...], low: int, high: int) -> np.ndarray:
+    given = numbers(name, value)
+    if given.dtype.kind not in "iu":
+        raise ValueError(f"{name}={shown(value)} must be integers, not {given.dtype.name}")
+    fits = given.ndim == len(shape) and all(
+        isinstance(s, str) or s == g for s, g in zip(shape, given.shape, strict=True)
+    )
+    if not fits or given.size == 0:
+        raise ValueError(f"{name} has shape {given.shape}, must be ({', '.join(map(str, shape))}), not empty")
+    wrong = (given < low) | (given > high)
+    if wrong.any():
+        where = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(f"{name} at {where} is {given[where]}, must be in {low}..{high}")
+    return given
+
+
+def _check_cells(cells: np.ndarray, local: np.ndarray) -> None:
+    unused = local < 0
+    torn = unused.any(axis=2) != unused.all(axis=2)
+    if torn.any():
+        cell, which = np.argwhere(torn)[0]
+        raise ValueError(
+            f"cell_tetrahedra at ({cell}, {which}) is {local[cell, which].tolist()}: -1 must stand in all four places "
+            "or in none"
+        )
+    empty = unused[..., 0].all(axis=1)
+    if empty.any():
+        raise ValueError(f"cell {int(empty.argmax())} has no tetrahedra")
+
+
+def _check_volumes(positions: np.ndarray, tetrahedra: np.ndarray, volumes: np.ndarray) -> None:
+    wrong = volumes <= 0
+    if wrong.any():
+        worst = int(np.argmax(wrong))
+        what = "inverted" if volumes[worst] < 0 else "flat"
+        more = f" (and {int(wrong.sum()) - 1} more are inverted or flat)" if wrong.sum() > 1 else ""
+        raise ValueError(
+            f"{what} tetrahedron {worst} has volume {volumes[worst]:.3g} m^3, must be positive: nodes "
+            f"{_listed(tetrahedra[worst])}{more}"
+        )
+    corners = positions[tetrahedra]
+    longest = np.linalg.norm(corners[:, :, None] - corners[:, None], axis=3).max(axis=(1, 2))
+    flat = volumes <= FLAT * longest**3
+    if flat.any():
+        worst = int(np.argmax(flat))
+        raise ValueError(
+            f"flat tetrahedron {worst} has volume {volumes[worst]:.3g} m^3, too little for its longest edge of "
+            f"{longest[worst]:.3g} m: nodes {_listed(tetrahedra[worst])}"
+        )
+
+
+def _check_nodes(tetrahedra: np.ndarray, mounted: np.ndarray) -> None:
+    used = np.zeros(len(mounted), bool)
+    used[tetrahedra] = True
+    if not used.all():
+        raise ValueError(f"every node must be in a tetrahedron; in none: {_listed(np.flatnonzero(~used))}")
+    if not mounted.any():
+        raise ValueError("mounted: at least one node must be glued to the mount, none is")
+    if mounted.all():
+        raise ValueError("mounted: at least one node must be free, all are glued to the mount")
+
+
+def _check_pieces(tetrahedra: np.ndarray, mounted: np.ndarray) -> None:
+    """Pieces hang together by faces: what shares no more than an edge with the rest would turn freely about it."""
+    pairs = neighbours(tetrahedra)
+    graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(tetrahedra), len(tetrahedra)))
+    count, piece = connected_components(graph, directed=False)
+    if count == 1:
+        return
+    held = np.zeros(count, bool)
+    held[piece[mounted[tetrahedra].any(axis=1)]] = True
+    if held.all():
+        raise ValueError(f"the mesh is in {count} pieces that share no face; it must be one")
+    loose = np.unique(tetrahedra[~held[piece]])
+    raise ValueError(
+        f"the mesh is in {count} pieces that share no face; {len(loose)} nodes are cut off from the mount: "
+        f"{_listed(loose)}"
+    )
+
+
+def _check_surface(surface: np.ndarray, boundary: np.ndarray, mounted: np.ndarray) -> None:
+    wanted = {_turned(face) for face in boundary[~mounted[boundary].all(axis=1)].tolist()}
+    seen = set()
+    for i, face in enumerate(surface.tolist()):
+        turned = _turned(face)
+        if turned not in wanted:
+            if _turned(face[::-1]) in wanted:
+                raise ValueError(f"surface triangle {i}, of nodes {_listed(surface[i])}, looks inwards")
+            raise ValueError(
+                f"surface triangle {i}, of nodes {_listed(surface[i])}, is no face of the boundary that is free"
+            )
+        if turned in seen:
+            raise ValueError(f"surface triangle {i}, of nodes {_listed(surface[i])}, is there twice")
+        seen.add(turned)
+    if len(seen) < len(wanted):
+        face = min(wanted - seen)
+        raise ValueError(
+            f"surface lacks {len(wanted) - len(seen)} triangles of the boundary that are not glued, such as that of "
+            f"nodes {face[0]}, {face[1]}, {face[2]}"
+        )
+
+
+def _turned(face: list[int]) -> tuple[int, ...]:
+    at = face.index(min(face))
+    return tuple(face[at:] + face[:at])
+
+
+def _node_order(count: int, cells: np.ndarray, mounted: np.ndarray) -> np.ndarray:
+    rows, columns = np.repeat(cells, CELL_NODES, axis=1).ravel(), np.tile(cells, (1, CELL_NODES)).ravel()
+    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(count, count)).tocsr()
+    order = []
+    for part in (np.flatnonzero(~mounted), np.flatnonzero(mounted)):
+        order.append(part[reverse_cuthill_mckee(graph[part][:, part], symmetric_mode=True)])
+    return np.concatenate(order)
