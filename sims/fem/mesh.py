@@ -15,19 +15,15 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
 from pliant.sims.fem.quality import MeshQuality, mesh_quality
+from pliant.sims.fem.topology import boundary_faces, listed, neighbours, signed_volumes
 from pliant.sims.inputs import numbers, real_array, shown
 
 CELL_NODES = 8
 CELL_TETRAHEDRA = 6
-FACES = np.array([[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]])
-"""Local nodes of the faces of a tetrahedron, counterclockwise from outside; face i is opposite of node i."""
-
 FLAT = 1e-10
 """Volume of a tetrahedron that counts as none, as a share of its longest edge cubed."""
 
 MOST_NODES = 2**24
-LISTED = 8
-"""Nodes that an error message lists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +37,8 @@ class GelMesh:
         positions: nodes at rest, (N, 3) float64 [m].
         cells: node numbers of each cell, (C, 8) int32; a cell of fewer nodes repeats its first one.
         cell_tetrahedra: the tetrahedra of each cell, (C, 6, 4) int8: positions 0...7 in its row of ``cells``; -1 in all
-            four places of those that a cell does not have. Each has a positive volume, det[x1 - x0, x2 - x0, x3 - x0] / 6.
+            four places of those that a cell does not have. Each has a positive volume:
+            det[x1 - x0, x2 - x0, x3 - x0] > 0.
         mounted: whether a node is glued to the mount, (N,) bool.
         surface: triangles of the boundary that can touch something, (S, 3) int32, counterclockwise from outside: all of
             the boundary but the faces whose three nodes are mounted. Its rim may hold mounted nodes.
@@ -159,71 +156,9 @@ def tetrahedra_of(cells: np.ndarray, cell_tetrahedra: np.ndarray) -> np.ndarray:
     return np.take_along_axis(cells[cell], cell_tetrahedra[cell, which].astype(np.int64), axis=1).astype(np.int32)
 
 
-def signed_volumes(positions: np.ndarray, tetrahedra: np.ndarray) -> np.ndarray:
-    """det[x1 - x0, x2 - x0, x3 - x0] / 6 of each tetrahedron, (T,) [m³]."""
-    a, b, c, d = np.moveaxis(positions[tetrahedra], 1, 0)
-    return np.einsum("ti,ti->t", b - a, np.cross(c - a, d - a)) / 6
-
-
-def boundary_faces(tetrahedra: np.ndarray) -> np.ndarray:
-    """Faces (f, 3) of one tetrahedron only, counterclockwise from outside, in the order of the tetrahedra.
-
-    Raises:
-        ValueError: a face belongs to more than two tetrahedra, two lie on one side of it, or an edge of the boundary
-            does not join two of its faces.
-    """
-    faces = tetrahedra[:, FACES].reshape(-1, 3)
-    _, number, count = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True)
-    number = number.reshape(-1)
-    if count.max() > 2:
-        worst = int(count.argmax())
-        owners = np.flatnonzero(number == worst) // 4
-        raise ValueError(
-            f"the face of nodes {_listed(np.sort(faces[np.argmax(number == worst)]))} belongs to {count[worst]} "
-            f"tetrahedra ({_listed(owners)}); allowed: at most two"
-        )
-    side = np.bincount(number, _parity(faces))
-    if ((count == 2) & (side != 0)).any():
-        worst = int(np.argmax((count == 2) & (side != 0)))
-        owners = np.flatnonzero(number == worst) // 4
-        raise ValueError(
-            f"tetrahedra {_listed(owners)} overlap: they lie on one side of the face that they share, of nodes "
-            f"{_listed(np.sort(faces[np.argmax(number == worst)]))}"
-        )
-    boundary = faces[count[number] == 1]
-    edges = np.sort(np.stack([boundary, np.roll(boundary, -1, axis=1)], axis=2), axis=2).reshape(-1, 2)
-    pairs, joined = np.unique(edges, axis=0, return_counts=True)
-    if (joined != 2).any():
-        worst = int(np.argmax(joined != 2))
-        raise ValueError(
-            f"the boundary is not a manifold: its edge of nodes {_listed(pairs[worst])} joins {joined[worst]} faces, "
-            "must join two"
-        )
-    return boundary
-
-
-def neighbours(tetrahedra: np.ndarray) -> np.ndarray:
-    """Pairs (p, 2) of tetrahedra that share a face."""
-    faces = np.sort(tetrahedra[:, FACES].reshape(-1, 3), axis=1)
-    order = np.lexsort(faces.T)
-    same = (faces[order][1:] == faces[order][:-1]).all(axis=1)
-    return np.stack([order[:-1][same] // 4, order[1:][same] // 4], axis=1)
-
-
 def _frozen(array: np.ndarray) -> np.ndarray:
     array.setflags(write=False)
     return array
-
-
-def _listed(nodes: np.ndarray) -> str:
-    more = f" and {len(nodes) - LISTED} more" if len(nodes) > LISTED else ""
-    return ", ".join(str(int(node)) for node in nodes[:LISTED]) + more
-
-
-def _parity(faces: np.ndarray) -> np.ndarray:
-    """1 or -1 for triangles whose nodes ascend when one goes round one way or the other."""
-    turned = np.take_along_axis(faces, (faces.argmin(axis=1)[:, None] + np.arange(3)) % 3, axis=1)
-    return np.where(turned[:, 1] < turned[:, 2], 1, -1)
 
 
 def _integers(name: str, value: Any, shape: tuple[int | str, ...], low: int, high: int) -> np.ndarray:
@@ -264,7 +199,7 @@ def _check_volumes(positions: np.ndarray, tetrahedra: np.ndarray, volumes: np.nd
         more = f" (and {int(wrong.sum()) - 1} more are inverted or flat)" if wrong.sum() > 1 else ""
         raise ValueError(
             f"{what} tetrahedron {worst} has volume {volumes[worst]:.3g} m^3, must be positive: nodes "
-            f"{_listed(tetrahedra[worst])}{more}"
+            f"{listed(tetrahedra[worst])}{more}"
         )
     corners = positions[tetrahedra]
     longest = np.linalg.norm(corners[:, :, None] - corners[:, None], axis=3).max(axis=(1, 2))
@@ -273,7 +208,7 @@ def _check_volumes(positions: np.ndarray, tetrahedra: np.ndarray, volumes: np.nd
         worst = int(np.argmax(flat))
         raise ValueError(
             f"flat tetrahedron {worst} has volume {volumes[worst]:.3g} m^3, too little for its longest edge of "
-            f"{longest[worst]:.3g} m: nodes {_listed(tetrahedra[worst])}"
+            f"{longest[worst]:.3g} m: nodes {listed(tetrahedra[worst])}"
         )
 
 
@@ -281,7 +216,7 @@ def _check_nodes(tetrahedra: np.ndarray, mounted: np.ndarray) -> None:
     used = np.zeros(len(mounted), bool)
     used[tetrahedra] = True
     if not used.all():
-        raise ValueError(f"every node must be in a tetrahedron; in none: {_listed(np.flatnonzero(~used))}")
+        raise ValueError(f"every node must be in a tetrahedron; in none: {listed(np.flatnonzero(~used))}")
     if not mounted.any():
         raise ValueError("mounted: at least one node must be glued to the mount, none is")
     if mounted.all():
@@ -302,7 +237,7 @@ def _check_pieces(tetrahedra: np.ndarray, mounted: np.ndarray) -> None:
     loose = np.unique(tetrahedra[~held[piece]])
     raise ValueError(
         f"the mesh is in {count} pieces that share no face; {len(loose)} nodes are cut off from the mount: "
-        f"{_listed(loose)}"
+        f"{listed(loose)}"
     )
 
 
@@ -313,12 +248,12 @@ def _check_surface(surface: np.ndarray, boundary: np.ndarray, mounted: np.ndarra
         turned = _turned(face)
         if turned not in wanted:
             if _turned(face[::-1]) in wanted:
-                raise ValueError(f"surface triangle {i}, of nodes {_listed(surface[i])}, looks inwards")
+                raise ValueError(f"surface triangle {i}, of nodes {listed(surface[i])}, looks inwards")
             raise ValueError(
-                f"surface triangle {i}, of nodes {_listed(surface[i])}, is no face of the boundary that is free"
+                f"surface triangle {i}, of nodes {listed(surface[i])}, is no face of the boundary that is free"
             )
         if turned in seen:
-            raise ValueError(f"surface triangle {i}, of nodes {_listed(surface[i])}, is there twice")
+            raise ValueError(f"surface triangle {i}, of nodes {listed(surface[i])}, is there twice")
         seen.add(turned)
     if len(seen) < len(wanted):
         face = min(wanted - seen)

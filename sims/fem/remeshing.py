@@ -1,0 +1,208 @@
+"""Tetrahedra within any closed surface, by fTetWild (the extra ``tactile``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pliant.sims.fem.crossing import crossing_triangles
+from pliant.sims.fem.grouping import group_tetrahedra
+from pliant.sims.fem.hexahedra import KUHN, grid_hexahedra
+from pliant.sims.fem.mesh import GelMesh, build_mesh
+from pliant.sims.fem.topology import check_closed, neighbours, outer_faces, signed_volumes
+from pliant.sims.inputs import numbers, real, real_array, shown
+
+MOST_FACES = 100_000
+BACKGROUND = 24
+"""Cells of the grid on which a varying edge length is given, along the longest side."""
+
+Lengths = Callable[[np.ndarray], np.ndarray]
+
+
+def growing_edge_length(centre: Any, finest: float, growth: float, longest: float = np.inf) -> Lengths:
+    """An edge length for `mesh_of_surface`: ``finest`` at ``centre``, longer by ``growth`` a metre away from it.
+
+    Args:
+        centre: where edges are shortest, (3,) [m], such as the apex of the contact surface.
+        finest: edge length there [m].
+        growth: edge length gained over the distance, 0...2.
+        longest: the most there is [m].
+
+    Returns:
+        Edge lengths (n,) [m] at points (n, 3) [m].
+    """
+    middle = real_array("centre", centre, shape=(3,))
+    finest = real("finest", finest, above=0.0, unit="m")
+    growth = real("growth", growth, 0.0, 2.0)
+    longest = np.inf if longest == np.inf else real("longest", longest, finest, unit="m")
+    return lambda points: np.minimum(finest + growth * np.linalg.norm(points - middle, axis=1), longest)
+
+
+def mesh_of_surface(
+    vertices: Any,
+    faces: Any,
+    *,
+    edge_length: float | Lengths,
+    mounted: float | Callable[[np.ndarray], np.ndarray],
+    deviation: float | None = None,
+) -> GelMesh:
+    """The mesh of what a closed surface encloses, its tetrahedra grouped into cells of neighbours.
+
+    The surface is followed to within ``deviation``; its vertices are not kept. Same input, same mesh.
+
+    Args:
+        vertices: (v, 3) [m].
+        faces: triangles, (f, 3) int, counterclockwise from outside.
+        edge_length: about how long edges shall be [m]: a number, or a function of points (n, 3) [m] that gives (n,),
+            such as `growing_edge_length`.
+        mounted: what is glued to the mount: the height [m] of a plane z = height, which becomes z = 0 of the mesh; or a
+            function of points (n, 3) [m] of the surface, where the mesh has moved them, that gives (n,) bool.
+        deviation: how far the mesh's surface may be from the given one [m]; default: a thousandth of the box's
+            diagonal, at most a tenth of the shortest edge length.
+
+    Raises:
+        ImportError: the extra ``tactile`` is not installed.
+        ValueError: the surface is open, not a manifold, not wound one way, inside out or crosses itself, or encloses
+            several pieces; nothing is mounted; an argument is out of range.
+    """
+    points, triangles = _checked_surface(vertices, faces)
+    tetrahedralize = _tetrahedralizer()
+    low, high = points.min(axis=0), points.max(axis=0)
+    diagonal = float(np.linalg.norm(high - low))
+    background = _background(edge_length, low, high)
+    lengths = background.get("bg_values", edge_length)
+    if not background:
+        lengths = np.array([real("edge_length", edge_length, above=0.0, unit="m")])
+    shortest, longest = float(lengths.min()), float(lengths.max())
+    if not diagonal / 500 <= shortest <= diagonal:
+        raise ValueError(
+            f"edge_length={shortest:g} m must be between a five-hundredth and all of the diagonal of the surface's box, "
+            f"{diagonal:g} m"
+        )
+    if deviation is None:
+        deviation = min(1e-3 * diagonal, shortest / 10)
+    deviation = real("deviation", deviation, high=shortest, above=0.0, unit="m")
+    positions, tetrahedra = tetrahedralize(
+        points,
+        triangles.astype(np.int32),
+        edge_length_abs=longest,
+        epsilon=deviation / diagonal,
+        num_threads=1,  # the order of its work, and with it the mesh, is the same each time
+        quiet=True,
+        **background,
+    )
+    positions, tetrahedra = _tidy(np.asarray(positions, np.float64), np.asarray(tetrahedra, np.int64))
+    positions, glued = _mount(positions, tetrahedra, mounted, 1.5 * deviation)
+    cells, local = group_tetrahedra(tetrahedra, neighbours(tetrahedra))
+    return build_mesh(positions, cells, local, glued)
+
+
+def _tetrahedralizer() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    try:
+        from pytetwild import tetrahedralize
+    except ImportError as error:
+        raise ImportError(
+            f"mesh_of_surface needs pytetwild ({error}); install it with: pip install 'pliant[tactile]'"
+        ) from error
+    return tetrahedralize
+
+
+def _checked_surface(vertices: Any, faces: Any) -> tuple[np.ndarray, np.ndarray]:
+    import trimesh
+
+    points = real_array("vertices", vertices)
+    if points.ndim != 2 or points.shape[1] != 3 or len(points) < 4:
+        raise ValueError(f"vertices has shape {points.shape}, must be (v, 3) with v >= 4")
+    given = numbers("faces", faces)
+    if given.ndim != 2 or given.shape[1] != 3 or not 4 <= len(given) <= MOST_FACES or given.dtype.kind not in "iu":
+        raise ValueError(
+            f"faces has shape {given.shape} and type {given.dtype}, must be (f, 3) integers with f in 4..{MOST_FACES}"
+        )
+    if given.min() < 0 or given.max() >= len(points):
+        wrong = given.max() if given.max() >= len(points) else given.min()
+        raise ValueError(f"faces hold the vertex {wrong}, must be in 0..{len(points) - 1}")
+    used, renumbered = np.unique(given, return_inverse=True)
+    points, triangles = points[used], renumbered.reshape(-1, 3)
+    check_closed(triangles, "the surface")
+    surface = trimesh.Trimesh(points, triangles, process=False)
+    extents = np.ptp(points, axis=0)
+    if not abs(surface.volume) > 1e-9 * float(np.prod(extents)):
+        raise ValueError("the surface encloses no volume")
+    if surface.volume < 0:
+        raise ValueError(
+            f"the surface is inside out: its volume is {surface.volume:.3g} m^3; turn its faces round (faces[:, ::-1])"
+        )
+    areas = surface.area_faces
+    if not (areas > 1e-14 * float(extents.max()) ** 2).all():
+        raise ValueError(f"face {int(np.argmin(areas))} of the surface has no area")
+    crossing = crossing_triangles(points[triangles])
+    if crossing is not None:
+        place = points[triangles[crossing[0]]].mean(axis=0)
+        raise ValueError(
+            f"the surface crosses itself: faces {crossing[0]} and {crossing[1]}, near "
+            f"{[float(f'{x:.4g}') for x in place]} m"
+        )
+    pieces = surface.body_count
+    if pieces != 1:
+        raise ValueError(f"the surface is in {pieces} pieces; it must be one")
+    return points, triangles
+
+
+def _background(edge_length: float | Lengths, low: np.ndarray, high: np.ndarray) -> dict[str, np.ndarray]:
+    """A grid of tetrahedra around the surface with an edge length at each of its nodes; empty for a single length."""
+    if not callable(edge_length):
+        return {}
+    margin = 0.05 * float((high - low).max())
+    low, high = low - margin, high + margin
+    spacing = float((high - low).max()) / BACKGROUND
+    counts = np.ceil((high - low) / spacing).astype(int)
+    axes = [np.linspace(low[d], high[d], counts[d] + 1) for d in range(3)]
+    nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    grid = np.arange(np.prod(counts + 1)).reshape(counts + 1)
+    hexahedra, _ = grid_hexahedra(grid, (np.zeros(counts[0], bool), np.zeros(counts[1], bool)))
+    values = real_array("edge_length(points)", edge_length(nodes.reshape(-1, 3)), shape=(grid.size,))
+    if values.min() <= 0:
+        raise ValueError(f"edge_length(points) has {values.min():g} m in it, must be > 0")
+    return {
+        "bg_vertices": nodes.reshape(-1, 3),
+        "bg_tets": hexahedra[:, KUHN].reshape(-1, 4).astype(np.int32),
+        "bg_values": np.ascontiguousarray(values),
+    }
+
+
+def _tidy(positions: np.ndarray, tetrahedra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes that are used, and tetrahedra that are turned to a positive volume."""
+    used, renumbered = np.unique(tetrahedra, return_inverse=True)
+    positions, tetrahedra = positions[used], renumbered.reshape(-1, 4)
+    inverted = signed_volumes(positions, tetrahedra) < 0
+    return positions, np.where(inverted[:, None], tetrahedra[:, [0, 2, 1, 3]], tetrahedra)
+
+
+def _mount(positions: np.ndarray, tetrahedra: np.ndarray, mounted: Any, near: float) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (N, 3) [m] with the mount's plane at z = 0, where a height is given, and the mounted nodes (N,)."""
+    outer = np.unique(outer_faces(tetrahedra))
+    glued = np.zeros(len(positions), bool)
+    if callable(mounted):
+        chosen = np.asarray(mounted(positions[outer].copy()))
+        if chosen.dtype != np.bool_ or chosen.shape != (len(outer),):
+            raise ValueError(
+                f"mounted(points) has shape {chosen.shape} and type {chosen.dtype}, must be ({len(outer)},) and bool"
+            )
+        glued[outer] = chosen
+        if not glued.any():
+            raise ValueError("mounted(points) chooses no point of the surface")
+        return positions, glued
+    height = real("mounted", mounted, unit="m, or a function of points")
+    glued[outer] = np.abs(positions[outer, 2] - height) <= near
+    if not glued.any():
+        low, high = positions[:, 2].min(), positions[:, 2].max()
+        raise ValueError(
+            f"mounted={shown(mounted)} m: no point of the surface is at that height; it reaches from {low:g} to "
+            f"{high:g} m"
+        )
+    moved = positions.copy()
+    moved[:, 2] -= height
+    moved[glued, 2] = 0.0
+    return moved, glued
