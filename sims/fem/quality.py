@@ -36,7 +36,8 @@ class MeshQuality:
         return (
             f"{self.nodes} nodes, {self.tetrahedra} tetrahedra; radius ratio at least "
             f"{self.smallest_radius_ratio:.3f}, mean {self.mean_radius_ratio:.3f}; aspect at most "
-            f"{self.largest_aspect:.2f}; smallest dihedral angle {np.degrees(self.smallest_dihedral):.1f} deg; smallest volume {self.smallest_volume:.3g} m^3"
+            f"{self.largest_aspect:.2f}; smallest dihedral angle {np.degrees(self.smallest_dihedral):.1f} deg; "
+            f"smallest volume {self.smallest_volume:.3g} m^3"
         )
 
 

@@ -50,7 +50,9 @@ def mesh_of_surface(
 ) -> GelMesh:
     """The mesh of what a closed surface encloses, its tetrahedra grouped into cells of neighbours.
 
-    The surface is followed to within ``deviation``; its vertices are not kept. Same input, same mesh.
+    The surface is followed to within ``deviation``; its vertices are not kept. fTetWild draws lots from the system, and
+    nobody can seed it: two calls give two meshes, alike but not the same. Keep the mesh with `GelMesh.save` where a run
+    is to be repeated.
 
     Args:
         vertices: (v, 3) [m].
@@ -72,14 +74,14 @@ def mesh_of_surface(
     low, high = points.min(axis=0), points.max(axis=0)
     diagonal = float(np.linalg.norm(high - low))
     background = _background(edge_length, low, high)
-    lengths = background.get("bg_values", edge_length)
-    if not background:
-        lengths = np.array([real("edge_length", edge_length, above=0.0, unit="m")])
-    shortest, longest = float(lengths.min()), float(lengths.max())
+    if background:
+        shortest, longest = float(background["bg_values"].min()), float(background["bg_values"].max())
+    else:
+        shortest = longest = real("edge_length", edge_length, above=0.0, unit="m")
     if not diagonal / 500 <= shortest <= diagonal:
         raise ValueError(
-            f"edge_length={shortest:g} m must be between a five-hundredth and all of the diagonal of the surface's box, "
-            f"{diagonal:g} m"
+            f"edge_length={shortest:g} m must be between a five-hundredth and all of the diagonal of the surface's "
+            f"box, {diagonal:g} m"
         )
     if deviation is None:
         deviation = min(1e-3 * diagonal, shortest / 10)
@@ -89,7 +91,7 @@ def mesh_of_surface(
         triangles.astype(np.int32),
         edge_length_abs=longest,
         epsilon=deviation / diagonal,
-        num_threads=1,  # the order of its work, and with it the mesh, is the same each time
+        num_threads=1,
         quiet=True,
         **background,
     )

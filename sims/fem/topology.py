@@ -65,8 +65,8 @@ def check_closed(triangles: np.ndarray, what: str) -> None:
     twice, count = np.unique(directed, axis=0, return_counts=True)
     if count.max() > 1:
         raise ValueError(
-            f"{what} is not wound one way: both triangles at the edge of nodes {listed(twice[count.argmax()])} go along "
-            "it in one direction"
+            f"{what} is not wound one way: both triangles at the edge of nodes {listed(twice[count.argmax()])} go "
+            "along it in one direction"
         )
 
 
