@@ -115,7 +115,7 @@ def dome_mesh(
     if thickness is not None:
         thickness = real("thickness", thickness, high=0.9 * height, above=0.0, unit="m")
     powers = real_array("grading", grading, shape=(2,))
-    for i, power in enumerate(powers):
+    for i, power in enumerate(powers.tolist()):
         real(f"grading[{i}]", power, 1.0, STRONGEST_GRADING)
     across, up, shells = _counts(cells, nodes, thickness is None)
     dome = _Dome(radius, height, base)

@@ -15,7 +15,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
 from pliant.sims.fem.quality import MeshQuality, mesh_quality
-from pliant.sims.fem.topology import boundary_faces, listed, neighbours, signed_volumes
+from pliant.sims.fem.topology import boundary_faces, keys, listed, neighbours, outer_faces, signed_volumes, turned
 from pliant.sims.inputs import numbers, real_array, shown
 
 CELL_NODES = 8
@@ -23,7 +23,7 @@ CELL_TETRAHEDRA = 6
 FLAT = 1e-10
 """Volume of a tetrahedron that counts as none, as a share of its longest edge cubed."""
 
-MOST_NODES = 2**24
+MOST_NODES = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class GelMesh:
 
     Args:
         positions: nodes at rest, (N, 3) float64 [m].
-        cells: node numbers of each cell, (C, 8) int32; a cell of fewer nodes repeats its first one.
+        cells: node numbers of each cell, (C, 8) int32, each once; a cell of fewer nodes repeats its first one.
         cell_tetrahedra: the tetrahedra of each cell, (C, 6, 4) int8: positions 0...7 in its row of ``cells``; -1 in all
             four places of those that a cell does not have. Each has a positive volume:
             det[x1 - x0, x2 - x0, x3 - x0] > 0.
@@ -44,10 +44,10 @@ class GelMesh:
             the boundary but the faces whose three nodes are mounted. Its rim may hold mounted nodes.
 
     Raises:
-        ValueError: an array has the wrong shape or type, a number is not finite, a node number is out of range, a
-            tetrahedron is inverted or flat, a node is in no tetrahedron, no node or every node is mounted, the
-            boundary is not a manifold, tetrahedra overlap across a face, the mesh is in several pieces, or the
-            surface is not what it must be; names it.
+        ValueError: an array has the wrong shape or type, a number is not finite, a node number is out of range, a cell
+            names a node twice or one that it does not use, a tetrahedron is inverted or flat, a node is in no
+            tetrahedron, no node or every node is mounted, the boundary is not a manifold, tetrahedra overlap across a
+            face, the mesh is in several pieces, or the surface is not what it must be; names it.
     """
 
     positions: np.ndarray
@@ -57,17 +57,8 @@ class GelMesh:
     surface: np.ndarray
 
     def __post_init__(self) -> None:
-        positions = real_array("positions", self.positions)
-        if positions.ndim != 2 or positions.shape[1] != 3 or not 4 <= len(positions) <= MOST_NODES:
-            raise ValueError(f"positions has shape {positions.shape}, must be (N, 3) with N in 4..{MOST_NODES}")
-        cells = _integers("cells", self.cells, ("C", CELL_NODES), 0, len(positions) - 1)
-        local = _integers("cell_tetrahedra", self.cell_tetrahedra, (len(cells), CELL_TETRAHEDRA, 4), -1, CELL_NODES - 1)
-        surface = _integers("surface", self.surface, ("S", 3), 0, len(positions) - 1)
-        mounted = np.asarray(self.mounted)
-        if mounted.dtype != np.bool_ or mounted.shape != (len(positions),):
-            raise ValueError(
-                f"mounted has shape {mounted.shape} and type {mounted.dtype}, must be ({len(positions)},) and bool"
-            )
+        positions, cells, local, mounted = _arrays(self.positions, self.cells, self.cell_tetrahedra, self.mounted)
+        surface = _integers("surface", self.surface, ("S", 3), 0, len(positions) - 1, empty=True)
         for name, array, kind in (
             ("positions", positions, np.float64),
             ("cells", cells, np.int32),
@@ -139,15 +130,16 @@ def build_mesh(positions: np.ndarray, cells: np.ndarray, cell_tetrahedra: np.nda
     Raises:
         ValueError: as `GelMesh`.
     """
-    order = _node_order(len(positions), cells, mounted)
+    positions, cells, cell_tetrahedra, mounted = _arrays(positions, cells, cell_tetrahedra, mounted)
+    # checked as they are given, so that messages have the caller's numbers
+    given = GelMesh(positions, cells, cell_tetrahedra, mounted, _free_faces(cells, cell_tetrahedra, mounted))
+    order = _node_order(len(given.positions), given.cells, given.mounted)
     number = np.empty(len(order), np.int64)
     number[order] = np.arange(len(order))
-    renumbered = number[cells]
+    renumbered = number[given.cells]
     by_node = np.lexsort((renumbered.max(axis=1), renumbered.min(axis=1)))
-    positions, mounted = np.asarray(positions)[order], np.asarray(mounted)[order]
-    cells, local = renumbered[by_node], np.asarray(cell_tetrahedra)[by_node]
-    boundary = boundary_faces(tetrahedra_of(cells, local))
-    return GelMesh(positions, cells, local, mounted, boundary[~mounted[boundary].all(axis=1)])
+    cells, local, mounted = renumbered[by_node], given.cell_tetrahedra[by_node], given.mounted[order]
+    return GelMesh(given.positions[order], cells, local, mounted, _free_faces(cells, local, mounted))
 
 
 def tetrahedra_of(cells: np.ndarray, cell_tetrahedra: np.ndarray) -> np.ndarray:
@@ -156,20 +148,40 @@ def tetrahedra_of(cells: np.ndarray, cell_tetrahedra: np.ndarray) -> np.ndarray:
     return np.take_along_axis(cells[cell], cell_tetrahedra[cell, which].astype(np.int64), axis=1).astype(np.int32)
 
 
+def _free_faces(cells: np.ndarray, cell_tetrahedra: np.ndarray, mounted: np.ndarray) -> np.ndarray:
+    faces = outer_faces(tetrahedra_of(cells, cell_tetrahedra))
+    return faces[~mounted[faces].all(axis=1)]
+
+
 def _frozen(array: np.ndarray) -> np.ndarray:
     array.setflags(write=False)
     return array
 
 
-def _integers(name: str, value: Any, shape: tuple[int | str, ...], low: int, high: int) -> np.ndarray:
+def _arrays(positions: Any, cells: Any, cell_tetrahedra: Any, mounted: Any) -> tuple[np.ndarray, ...]:
+    places = real_array("positions", positions)
+    if places.ndim != 2 or places.shape[1] != 3 or not 4 <= len(places) <= MOST_NODES:
+        raise ValueError(f"positions has shape {places.shape}, must be (N, 3) with N in 4..{MOST_NODES}")
+    nodes = _integers("cells", cells, ("C", CELL_NODES), 0, len(places) - 1)
+    local = _integers("cell_tetrahedra", cell_tetrahedra, (len(nodes), CELL_TETRAHEDRA, 4), -1, CELL_NODES - 1)
+    glued = np.asarray(mounted)
+    if glued.dtype != np.bool_ or glued.shape != (len(places),):
+        raise ValueError(f"mounted has shape {glued.shape} and type {glued.dtype}, must be ({len(places)},) and bool")
+    return places, nodes, local, glued
+
+
+def _integers(
+    name: str, value: Any, shape: tuple[int | str, ...], low: int, high: int, *, empty: bool = False
+) -> np.ndarray:
     given = numbers(name, value)
     if given.dtype.kind not in "iu":
         raise ValueError(f"{name}={shown(value)} must be integers, not {given.dtype.name}")
     fits = given.ndim == len(shape) and all(
         isinstance(s, str) or s == g for s, g in zip(shape, given.shape, strict=True)
     )
-    if not fits or given.size == 0:
-        raise ValueError(f"{name} has shape {given.shape}, must be ({', '.join(map(str, shape))}), not empty")
+    if not fits or (given.size == 0 and not empty):
+        more = "" if empty else ", not empty"
+        raise ValueError(f"{name} has shape {given.shape}, must be ({', '.join(map(str, shape))}){more}")
     wrong = (given < low) | (given > high)
     if wrong.any():
         where = tuple(int(i) for i in np.argwhere(wrong)[0])
@@ -189,6 +201,19 @@ def _check_cells(cells: np.ndarray, local: np.ndarray) -> None:
     empty = unused[..., 0].all(axis=1)
     if empty.any():
         raise ValueError(f"cell {int(empty.argmax())} has no tetrahedra")
+    used = (local[..., None] == np.arange(CELL_NODES)).any(axis=(1, 2))
+    other = used[:, :, None] & used[:, None] & ~np.eye(CELL_NODES, dtype=bool)
+    twice = ((cells[:, :, None] == cells[:, None]) & other).any(axis=(1, 2))
+    if twice.any():
+        cell = int(twice.argmax())
+        raise ValueError(f"cell {cell} has a node twice in places that its tetrahedra name: {listed(cells[cell])}")
+    strange = ~used & ~((cells[:, :, None] == cells[:, None]) & used[:, None]).any(axis=2)
+    if strange.any():
+        cell, place = np.argwhere(strange)[0]
+        raise ValueError(
+            f"cell {cell} has node {cells[cell, place]}, which is in none of its tetrahedra; places that are not "
+            "needed must repeat its first node"
+        )
 
 
 def _check_volumes(positions: np.ndarray, tetrahedra: np.ndarray, volumes: np.ndarray) -> None:
@@ -242,30 +267,24 @@ def _check_pieces(tetrahedra: np.ndarray, mounted: np.ndarray) -> None:
 
 
 def _check_surface(surface: np.ndarray, boundary: np.ndarray, mounted: np.ndarray) -> None:
-    wanted = {_turned(face) for face in boundary[~mounted[boundary].all(axis=1)].tolist()}
-    seen = set()
-    for i, face in enumerate(surface.tolist()):
-        turned = _turned(face)
-        if turned not in wanted:
-            if _turned(face[::-1]) in wanted:
-                raise ValueError(f"surface triangle {i}, of nodes {listed(surface[i])}, looks inwards")
-            raise ValueError(
-                f"surface triangle {i}, of nodes {listed(surface[i])}, is no face of the boundary that is free"
-            )
-        if turned in seen:
-            raise ValueError(f"surface triangle {i}, of nodes {listed(surface[i])}, is there twice")
-        seen.add(turned)
-    if len(seen) < len(wanted):
-        face = min(wanted - seen)
+    free = boundary[~mounted[boundary].all(axis=1)]
+    wanted, given = np.unique(keys(turned(free))), keys(turned(surface))
+    strange = ~np.isin(given, wanted)
+    if strange.any():
+        i = int(strange.argmax())
+        inwards = np.isin(keys(turned(surface[i : i + 1, ::-1])), wanted)[0]
+        problem = "looks inwards" if inwards else "is no face of the boundary that is free"
+        raise ValueError(f"surface triangle {i}, of nodes {listed(surface[i])}, {problem}")
+    first = np.unique(given, return_index=True)[1]
+    if len(first) < len(given):
+        i = int(np.setdiff1d(np.arange(len(given)), first)[0])
+        raise ValueError(f"surface triangle {i}, of nodes {listed(surface[i])}, is there twice")
+    lacking = ~np.isin(keys(turned(free)), given)
+    if lacking.any():
         raise ValueError(
-            f"surface lacks {len(wanted) - len(seen)} triangles of the boundary that are not glued, such as that of "
-            f"nodes {face[0]}, {face[1]}, {face[2]}"
+            f"surface lacks {int(lacking.sum())} triangles of the boundary that are not glued, such as that of nodes "
+            f"{listed(free[lacking.argmax()])}"
         )
-
-
-def _turned(face: list[int]) -> tuple[int, ...]:
-    at = face.index(min(face))
-    return tuple(face[at:] + face[:at])
 
 
 def _node_order(count: int, cells: np.ndarray, mounted: np.ndarray) -> np.ndarray:

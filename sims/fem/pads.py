@@ -51,7 +51,7 @@ def pad_mesh(
         cells = DEFAULT_CELLS
     nx, ny, nz = pad_cells(nodes, cells, (x_size, y_size, height))
     powers = real_array("grading", grading, shape=(2,))
-    for i, power in enumerate(powers):
+    for i, power in enumerate(powers.tolist()):
         real(f"grading[{i}]", power, 1.0, STRONGEST_GRADING)
     top = _curved(height, curvature_radius, (x_size / 2, y_size / 2))
     x, y, z = graded(nx, powers[0]), graded(ny, powers[0]), graded_up(nz, powers[1])
@@ -99,7 +99,7 @@ def _curved(
 
 def _positive(name: str, values: Any, count: int) -> list[float]:
     array = real_array(name, values, shape=(count,))
-    return [real(f"{name}[{i}]", value, above=0.0, unit="m") for i, value in enumerate(array)]
+    return [real(f"{name}[{i}]", value, above=0.0, unit="m") for i, value in enumerate(array.tolist())]
 
 
 def pad_cells(nodes: int | None, cells: Sequence[int] | None, size: tuple[float, float, float]) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ LARGEST_CHI = 1.0
 """Contact radius over thickness up to which the series of the layer is given."""
 
 COLLOCATION = 48
+WIDEST = 5.0
+"""Contact radius over thickness up to which so many places resolve the layer."""
+
 LONGEST_WAVE = 40.0
 """Wave number times thickness beyond which a layer is a half-space to rounding."""
 
@@ -69,13 +73,13 @@ def bonded_layer_force(
     Raises:
         ValueError: an argument is out of range.
     """
-    thickness = real("thickness", thickness, above=0.0, unit="m")
+    thickness = _checked_thickness(thickness, depth)
     hertz = hertz_force(radius, depth, youngs_modulus, poisson_ratio)
     chi = np.sqrt(radius * np.asarray(depth, np.float64)) / thickness
     if chi.max(initial=0.0) > LARGEST_CHI:
         raise ValueError(
-            f"depth={float(np.max(depth)):g} m is too deep: sqrt(radius depth) / thickness is {chi.max():.3g}, allowed: "
-            f"at most {LARGEST_CHI:g}"
+            f"depth={float(np.max(depth)):g} m is too deep: sqrt(radius depth) / thickness is {chi.max():.3g}, "
+            f"allowed: at most {LARGEST_CHI:g}"
         )
     nu, pi = poisson_ratio, np.pi
     alpha = -(1.2876 - 1.4678 * nu + 1.3442 * nu**2) / (1 - nu)
@@ -97,35 +101,47 @@ def bonded_layer_solution(
 
     a contact of radius a has the force F = 2 E / (1 - ν²) ∫₀ᵃ φ(x) dx, where
 
-        φ(x) + 2 / (π h) ∫₀ᵃ φ(t) ∫₀^∞ (L(s) - 1) cos(s x / h) cos(s t / h) ds dt = δ - x/2 ln((R + x) / (R - x))
+        φ(x) + 2 / (π h) ∫₀ᵃ φ(t) ∫₀^∞ (L(s) - 1) cos(s x / h) cos(s t / h) ds dt = δ - x / 2 ln((R + x) / (R - x))
 
     and φ(a) = 0 (N. N. Lebedev and Y. S. Ufliand, Axisymmetric contact problem for an elastic layer, Journal of Applied
     Mathematics and Mechanics 22, 1958, pp. 442-450; the right side is that of a sphere, I. N. Sneddon, International
     Journal of Engineering Science 3, 1965, pp. 47-57). With a thick layer it is Sneddon's solution of the half-space.
 
-    Args, returns and raises: as of `bonded_layer_force`, for any thickness.
+    Arguments and what is returned as of `bonded_layer_force`. It takes some milliseconds a depth.
+
+    Raises:
+        ValueError: an argument is out of range, or the contact is wider than five times the thickness.
     """
-    thickness = real("thickness", thickness, above=0.0, unit="m")
+    thickness = _checked_thickness(thickness, depth)
     radius, depths, youngs_modulus, poisson_ratio = _checked(radius, depth, youngs_modulus, poisson_ratio)
     forces = np.zeros(depths.shape)
     for place, value in np.ndenumerate(depths):
         if value > 0:
-            excess = lambda a, value=value: _layer_contact(a, radius, thickness, poisson_ratio)[0] - value
-            # the sphere's sides are never touched: a half-space has a < √(2 R δ), a layer a smaller contact
-            a = brentq(excess, 1e-9 * radius, min(np.sqrt(2 * radius * value), 0.999999 * radius), xtol=1e-14 * radius)
+            a = brentq(
+                _excess, 1e-9 * radius, 0.999999 * radius, (value, radius, thickness, poisson_ratio), 1e-14 * radius
+            )
+            if a > WIDEST * thickness:
+                raise ValueError(
+                    f"depth={value:g} m makes a contact of radius {a:.3g} m; allowed: at most {WIDEST:g} times the "
+                    f"thickness {thickness:g} m"
+                )
             forces[place] = _layer_contact(a, radius, thickness, poisson_ratio)[1]
     return forces * youngs_modulus / (1 - poisson_ratio**2)
+
+
+def _excess(a: float, depth: float, radius: float, thickness: float, poisson_ratio: float) -> float:
+    return _layer_contact(a, radius, thickness, poisson_ratio)[0] - depth
 
 
 def _layer_contact(a: float, radius: float, thickness: float, poisson_ratio: float) -> tuple[float, float]:
     """Depth [m] at which the contact's radius is ``a`` [m], and force over E / (1 - ν²) [m²]."""
     kappa = 3 - 4 * poisson_ratio
-    s, s_weight = _gauss(8 * COLLOCATION, LONGEST_WAVE)
+    s, s_weight = (LONGEST_WAVE * values for values in _gauss(8 * COLLOCATION))
     decay = np.exp(-2 * s)
     lacking = (kappa * (1 - decay**2) - 4 * s * decay) / (
         kappa * (1 + decay**2) + (1 + kappa**2 + 4 * s**2) * decay
     ) - 1
-    x, weight = _gauss(COLLOCATION, a)
+    x, weight = (a * values for values in _gauss(COLLOCATION))
     places = np.append(x, a)
     waves = np.cos(np.outer(places, s) / thickness)
     matrix = np.eye(len(places))
@@ -136,9 +152,18 @@ def _layer_contact(a: float, radius: float, thickness: float, poisson_ratio: flo
     return float(depth), float(2 * weight @ (depth * flat[:-1] - curved[:-1]))
 
 
-def _gauss(count: int, length: float) -> tuple[np.ndarray, np.ndarray]:
+@cache
+def _gauss(count: int) -> tuple[np.ndarray, np.ndarray]:
     place, weight = np.polynomial.legendre.leggauss(count)
-    return (place + 1) * length / 2, weight * length / 2
+    return (place + 1) / 2, weight / 2
+
+
+def _checked_thickness(thickness: float, depth: Any) -> float:
+    thickness = real("thickness", thickness, above=0.0, unit="m")
+    deepest = real_array("depth", depth).max(initial=0.0)
+    if deepest >= thickness:
+        raise ValueError(f"depth={deepest:g} must be less than the thickness, {thickness:g} [m]")
+    return thickness
 
 
 def _checked(

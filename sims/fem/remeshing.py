@@ -51,8 +51,8 @@ def mesh_of_surface(
     """The mesh of what a closed surface encloses, its tetrahedra grouped into cells of neighbours.
 
     The surface is followed to within ``deviation``; its vertices are not kept. fTetWild draws lots from the system, and
-    nobody can seed it: two calls give two meshes, alike but not the same. Keep the mesh with `GelMesh.save` where a run
-    is to be repeated.
+    nobody can seed it: two calls give two meshes, alike but not the same. Keep the mesh with `save_gel_mesh` for a run
+    that is to be repeated.
 
     Args:
         vertices: (v, 3) [m].

@@ -25,8 +25,7 @@ def boundary_faces(tetrahedra: np.ndarray) -> np.ndarray:
             does not join two of its faces.
     """
     faces = tetrahedra[:, FACES].reshape(-1, 3)
-    _, number, count = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True)
-    number = number.reshape(-1)
+    _, number, count = np.unique(keys(np.sort(faces, axis=1)), return_inverse=True, return_counts=True)
     if count.max() > 2:
         worst = int(count.argmax())
         owners = np.flatnonzero(number == worst) // 4
@@ -54,18 +53,20 @@ def check_closed(triangles: np.ndarray, what: str) -> None:
         ValueError: an edge does not join two of them, or they are wound opposite ways; begins with ``what``.
     """
     directed = np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=2).reshape(-1, 2)
-    edges, joined = np.unique(np.sort(directed, axis=1), axis=0, return_counts=True)
+    edges = np.sort(directed, axis=1)
+    _, first, joined = np.unique(keys(edges), return_index=True, return_counts=True)
     for wrong, problem in ((joined > 2, "not a manifold"), (joined < 2, "open")):
         if wrong.any():
             worst = int(np.argmax(wrong))
             raise ValueError(
                 f"{what} is {problem}: {int(wrong.sum())} edges do not join two triangles, that of nodes "
-                f"{listed(edges[worst])} joins {joined[worst]}"
+                f"{listed(edges[first[worst]])} joins {joined[worst]}"
             )
-    twice, count = np.unique(directed, axis=0, return_counts=True)
+    _, first, count = np.unique(keys(directed), return_index=True, return_counts=True)
     if count.max() > 1:
+        edge = directed[first[count.argmax()]]
         raise ValueError(
-            f"{what} is not wound one way: both triangles at the edge of nodes {listed(twice[count.argmax()])} go "
+            f"{what} is not wound one way: both triangles at the edge of nodes {listed(edge)} go "
             "along it in one direction"
         )
 
@@ -73,15 +74,15 @@ def check_closed(triangles: np.ndarray, what: str) -> None:
 def outer_faces(tetrahedra: np.ndarray) -> np.ndarray:
     """Faces (f, 3) of one tetrahedron only, as `boundary_faces`, unchecked."""
     faces = tetrahedra[:, FACES].reshape(-1, 3)
-    _, number, count = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True)
-    return faces[count[number.reshape(-1)] == 1]
+    _, number, count = np.unique(keys(np.sort(faces, axis=1)), return_inverse=True, return_counts=True)
+    return faces[count[number] == 1]
 
 
 def neighbours(tetrahedra: np.ndarray) -> np.ndarray:
     """Pairs (p, 2) of tetrahedra that share a face."""
-    faces = np.sort(tetrahedra[:, FACES].reshape(-1, 3), axis=1)
-    order = np.lexsort(faces.T)
-    same = (faces[order][1:] == faces[order][:-1]).all(axis=1)
+    key = keys(np.sort(tetrahedra[:, FACES].reshape(-1, 3), axis=1))
+    order = np.argsort(key, kind="stable")
+    same = key[order][1:] == key[order][:-1]
     return np.stack([order[:-1][same] // 4, order[1:][same] // 4], axis=1)
 
 
@@ -90,7 +91,20 @@ def listed(nodes: np.ndarray) -> str:
     return ", ".join(str(int(node)) for node in nodes[:LISTED]) + more
 
 
+def keys(nodes: np.ndarray) -> np.ndarray:
+    """A number (n,) for each row of up to three nodes (n, 1...3), of less than 2^21 each; rows are told apart by it."""
+    key = nodes[:, 0].astype(np.int64)
+    for place in range(1, nodes.shape[1]):
+        key = key << 21 | nodes[:, place].astype(np.int64)
+    return key
+
+
+def turned(faces: np.ndarray) -> np.ndarray:
+    """Triangles (f, 3) that begin with their lowest node, with the sense that they have."""
+    return np.take_along_axis(faces, (faces.argmin(axis=1)[:, None] + np.arange(3)) % 3, axis=1)
+
+
 def _parity(faces: np.ndarray) -> np.ndarray:
     """1 or -1 for triangles whose nodes ascend when one goes round one way or the other."""
-    turned = np.take_along_axis(faces, (faces.argmin(axis=1)[:, None] + np.arange(3)) % 3, axis=1)
-    return np.where(turned[:, 1] < turned[:, 2], 1, -1)
+    ahead = turned(faces)
+    return np.where(ahead[:, 1] < ahead[:, 2], 1, -1)
