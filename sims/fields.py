@@ -14,8 +14,11 @@ BATCH, TEAM, STATE, PARAMETER, CONTROL, OUTPUT, PARTIAL, PARTIAL_OFFSET, STATUS,
 RECORDS = 11  # status records a world: one for each thread that may report a failure
 KEPT, KEPT_AT = 12, 13  # floats kept a row by this launch (0: none), and where they begin
 TWIN = 14  # from a node of a grid to its cotangent
-LOOPING = 15  # where each world says whether a loop of the device driver goes on
+LOOPING = 15  # where each world says whether a loop of the device driver goes on, for each depth
 OWN_HEADER = 16
+
+LOOP_DEPTH = 3
+"""How deep loops may stand in each other."""
 
 DT = 0
 """Entry of the constants: the substep [s]. The numbers of the parts follow."""

@@ -19,6 +19,7 @@ from pliant.sims.fields import (
     KEPT_AT,
     KINDS,
     LANES,
+    LOOP_DEPTH,
     LOOPING,
     OUTPUT,
     OWN_HEADER,
@@ -204,7 +205,7 @@ class _Layout:
         self._integers: list[tuple[int | str, np.ndarray | int]] = [
             ("barrier", batch * CACHE_LINE),
             ("status", batch * records * STATUS_SIZE),
-            ("looping", batch),
+            ("looping", batch * LOOP_DEPTH),
         ]
         self._names: dict[str, set[str]] = {kind: set() for kind in KINDS}
 

@@ -47,14 +47,14 @@ class Loop(NamedTuple):
     """Passes that are repeated until a condition holds, which is looked at before each round.
 
     Attributes:
-        passes: of one round, one after the other.
+        passes: of one round, one after the other; some may be loops themselves.
         until: Taichi function (memory, b): whether world b is done.
         most: header entry: rounds after which a world that is not done has failed.
         code: of that failure, see ``Part.causes``.
         part: number of the part that it belongs to (``Entries.part``).
     """
 
-    passes: Sequence[Pass]
+    passes: Sequence[Pass | Loop]
     until: Any
     most: int
     part: int

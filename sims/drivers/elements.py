@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.drivers.schedule import Item, Schedule, compiled, element_count, make_schedule
-from pliant.sims.fields import LANES, LOOPING, Memory
+from pliant.sims.fields import BATCH, LANES, LOOP_DEPTH, LOOPING, Memory
 from pliant.sims.part import Loop, Part, Pass
 from pliant.sims.reports import report_function
 from pliant.sims.runtime import ti
@@ -41,14 +41,14 @@ class _Kernels:
         self._ints = ti.types.ndarray(ti.i32, 1)
         self._made: dict[Any, Run] = {}
 
-    def of(self, item: Pass | Loop, is_in_loop: bool = False) -> Run:
-        """Launches a pass or a loop; passes in a loop leave out the worlds that are done."""
-        key = (id(item), is_in_loop)
+    def of(self, item: Pass | Loop, depth: int = 0) -> Run:
+        """Launches a pass or a loop that stands in ``depth`` loops; there the worlds that are done are left out."""
+        key = (id(item), depth)
         if key not in self._made:
-            self._made[key] = self._of_loop(item) if isinstance(item, Loop) else self._of_pass(item, is_in_loop)
+            self._made[key] = self._of_loop(item, depth) if isinstance(item, Loop) else self._of_pass(item, depth)
         return self._made[key]
 
-    def _of_pass(self, one: Pass, is_in_loop: bool) -> Run:
+    def _of_pass(self, one: Pass, depth: int) -> Run:
         floats, nodes, ints = self._floats, self._nodes, self._ints
         is_whole = one.threads is None  # a thread for each element
         count, threads = element_count(one), element_count(one._replace(count=one.threads or one.count))
@@ -93,8 +93,8 @@ class _Kernels:
                 n = threads(mem, 0, 0)
                 b = t // n
                 goes_on = True
-                if ti.static(is_in_loop):
-                    goes_on = integers[integers[LOOPING] + b] == 1
+                if ti.static(depth > 0):
+                    goes_on = integers[integers[LOOPING] + (depth - 1) * batch + b] == 1
                 if goes_on:
                     if ti.static(is_whole):
                         k = t - b * n
@@ -111,15 +111,22 @@ class _Kernels:
 
         return launch
 
-    def _of_loop(self, loop: Loop) -> Run:
+    def _of_loop(self, loop: Loop, depth: int) -> Run:
+        if depth == LOOP_DEPTH:
+            raise ValueError(f"loops stand in each other more than {LOOP_DEPTH} deep")
         ints = self._ints
         report = report_function(loop.part)
 
         @ti.func
         def note_whether_done(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-            """Notes whether world b goes on."""
+            """Notes whether world b goes on; if not, it takes no part in the loops within either."""
             h = ti.static(mem.integers)
-            h[h[LOOPING] + b] = 1 - ti.cast(loop.until(mem, b), ti.i32)
+            goes_on = 1
+            if ti.static(depth > 0):
+                goes_on = h[h[LOOPING] + (depth - 1) * h[BATCH] + b]
+            if goes_on == 1:
+                goes_on -= ti.cast(loop.until(mem, b), ti.i32)
+            h[h[LOOPING] + depth * h[BATCH] + b] = goes_on
 
         @ti.func
         def give_up(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -131,7 +138,7 @@ class _Kernels:
             """How many worlds go on."""
             total = 0
             for b in range(batch):
-                total += integers[integers[LOOPING] + b]
+                total += integers[integers[LOOPING] + depth * batch + b]
             return total
 
         @ti.kernel
@@ -140,9 +147,9 @@ class _Kernels:
             return integers[loop.most]
 
         # the last of a round's launches notes who is done; whoever is left after all rounds has failed
-        start = self._of_pass(Pass(note_whether_done), False)
-        of_a_round = [*(self.of(one, True) for one in loop.passes), start]
-        fail = self._of_pass(Pass(give_up), True)
+        start = self._of_pass(Pass(note_whether_done), 0)
+        of_a_round = [*(self.of(one, depth + 1) for one in loop.passes), start]
+        fail = self._of_pass(Pass(give_up), depth + 1)
 
         def launch(memory: Memory, batch: int, frame_in: int, frame_out: int, substep: int) -> None:
             most, rounds = limit(memory.integers), 0

@@ -123,6 +123,9 @@ class ConjugateGradients:
             ``memory.scratch[v + j]``. A must be symmetric and positive definite.
         precondition: Taichi function (memory, b, i, value, row_in, row_out): z_i = (M r)_i of value = r_i; or passes
             that read r and write z (`vectors`), M being linear, symmetric and positive definite; or None: z = r.
+        on_indefinite: Taichi function (memory, b) that is called where A turns out not to be positive definite, and the
+            solution is left as it is; None: that is a failure.
+        tolerance: in place of that of the needs, where it depends on the precision.
 
     Attributes:
         loop: one round after the other, the same one in each solve.
@@ -131,11 +134,21 @@ class ConjugateGradients:
     loop: Loop
 
     def __init__(
-        self, at: Entries, name: str, fp: Any, device: bool, *, row: Any, precondition: Any | Sequence[Pass] = None
+        self,
+        at: Entries,
+        name: str,
+        fp: Any,
+        device: bool,
+        *,
+        row: Any,
+        precondition: Any | Sequence[Pass] = None,
+        on_indefinite: Any = None,
+        tolerance: float | None = None,
     ) -> None:
         own = entries(at, name)
         self._own, self._fp, self._device, self._row = own, fp, device, row
         self._places = vectors(at, name).places
+        self._on_indefinite, self._tolerance = on_indefinite, tolerance
         self._is_by_passes = isinstance(precondition, Sequence)
         self._preconditioning: Sequence[Pass] = precondition if self._is_by_passes else ()
         self._sums = sum_functions(own, fp, device, self._places)
@@ -247,6 +260,8 @@ class ConjugateGradients:
         fp, own, row, prepared = self._fp, self._own, self._row, self._prepared
         total, slot, by_passes = self._sums.total, self._sums.slot, self._is_by_passes
         large = 1e300 if fp is ti.f64 else 1e37
+        tolerance, has_own_tolerance = self._tolerance, self._tolerance is not None
+        on_indefinite, is_tolerated = self._on_indefinite, self._on_indefinite is not None
 
         @ti.func
         def keep_product(mem: ti.template(), b, c, first, substep):
@@ -287,7 +302,13 @@ class ConjugateGradients:
             if cause != 0:
                 keeps = fp(0.0)  # without a residual the loop ends
                 if first == 0:
-                    report(mem, b, c, substep, 0, cause, -1)
+                    if ti.static(is_tolerated):
+                        if cause == NOT_DEFINITE:
+                            on_indefinite(mem, b)
+                        else:
+                            report(mem, b, c, substep, 0, cause, -1)
+                    else:
+                        report(mem, b, c, substep, 0, cause, -1)
             return ti.Vector([alpha, keeps])
 
         @ti.func
@@ -329,6 +350,8 @@ class ConjugateGradients:
         def is_done(mem: ti.template(), b):
             """Whether |r| <= tolerance |b|; also where the right-hand side is not finite."""
             t, left = mem.constants[own.tolerance], total(mem, b, RESIDUAL)
+            if ti.static(has_own_tolerance):
+                t = fp(tolerance)
             return left == fp(0.0) or left <= t * t * total(mem, b, TARGET)  # the right-hand side may not be finite
 
         sweep = self._sums.sweep

@@ -6,7 +6,7 @@ from typing import Any
 from pliant.sims.part import Pass
 from pliant.sims.runtime import ti
 
-BLOCK = 1024
+BLOCK = 240
 """Unknowns that are summed one after the other."""
 LANES = 1024
 """Threads of a device that sum."""

@@ -1,0 +1,262 @@
+"""The adjoint of an implicit step: one linear solve, with the matrix of the last step of Newton's iteration.
+
+Let r(z; y) = 0 be what the unknowns z of a step solve, y everything else. With the cotangent z_bar of the solution,
+
+    H l = z_bar,   y_bar += -(dr/dy)^T l,    H = dr/dz = H^T.
+
+First z_bar is gathered from the cotangents of the new state and of the outputs; then, with l known, each cell, node,
+point and body gives what it depends on its share. A force F that enters r as -F has the cotangent l.
+"""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from pliant.sims.fem import places
+from pliant.sims.fem.assembly import assembly_passes, solver, system_functions
+from pliant.sims.fem.body_adjoint import body_adjoint_functions, multiplier_functions
+from pliant.sims.fem.elements import element_functions
+from pliant.sims.fem.frames import frame_functions
+from pliant.sims.fem.nodes import node_functions
+from pliant.sims.fem.outputs import output_functions
+from pliant.sims.fem.pairs import pair_functions
+from pliant.sims.fem.places import ADJOINT, Setup
+from pliant.sims.fields import DT, PARAMETER
+from pliant.sims.math.access import access_functions
+from pliant.sims.part import Loop, Pass
+from pliant.sims.runtime import ti
+
+
+@cache
+def node_adjoint_functions(setup: Setup) -> SimpleNamespace:
+    """``seed_node``: cotangent of a node's unknowns.  ``pull_node``: the shares of what it depends on."""
+    at, fp, eff = setup.at, setup.fp, setup.eff
+    vec = ti.types.vector(3, fp)
+    access = access_functions(fp)
+    load3, store3 = access.load3, access.store3
+    elements, frames, nodes = element_functions(setup), frame_functions(setup), node_functions(setup)
+    pairs, outputs = pair_functions(setup), output_functions(setup)
+    multipliers = multiplier_functions(setup)
+    multiplier_at, body_multiplier = multipliers.multiplier_at, multipliers.body_multiplier
+
+    @ti.func
+    def seed_node(mem: ti.template(), b, c, i, row_in, row_out):
+        """Cotangent of a node's unknowns, in place of its residual; those of W to the scratch of its pairs."""
+        h = ti.static(mem.integers)
+        s = ti.static(mem.scratch)
+        w, a = nodes.work_of(mem, b, i), nodes.state_of(mem, b, i)
+        p, R = frames.end(mem, b, row_out, nodes.mount_of(mem, i))
+        bar = load3(mem.adjoint, a + places.DISPLACEMENT)
+        bar += R.transpose() @ load3(mem.adjoint, a + places.VELOCITY) / mem.constants[DT]
+        point = h[h[at.node_points] + i]
+        if point >= 0:
+            start, carried = load3(s, w + places.START), load3(s, w + places.CARRIED)
+            own = nodes.node_move(mem, row_in, row_out, i, R)
+            for k in range(h[at.shapes]):
+                shift, _arm = nodes.shape_move(mem, b, pairs.frame_of(mem, k), carried)
+                pair = pairs.work_of(mem, b, point, k)
+                force_bar, _arm_bar = outputs.force_bar(
+                    mem, b, h[h[at.node_gels] + i], carried - p, load3(s, pair + places.PAIR_FORCE)
+                )
+                _start, _carried, W_bar = pairs.pull_back(
+                    mem, b, c, point, k, row_in, row_out, start, carried, own - shift, force_bar, False
+                )
+                bar += R.transpose() @ W_bar
+                store3(s, pair + places.PAIR_SEED, W_bar)
+        store3(s, w + places.RESIDUAL, bar)
+
+    @ti.func
+    def pull_node(mem: ti.template(), b, c, i, row_in, row_out):
+        """What a node's new state and its multiplier leave to its old state, its mount, what it touches and its mass."""
+        h = ti.static(mem.integers)
+        s = ti.static(mem.scratch)
+        dt = mem.constants[DT]
+        w, a, o = nodes.work_of(mem, b, i), nodes.state_of(mem, b, i), nodes.state_of(mem, row_out, i)
+        m = nodes.mount_of(mem, i)
+        p, R = frames.end(mem, b, row_out, m)
+        _p_start, R_start = frames.start(mem, b, row_in, m)
+        x = nodes.rest_of(mem, i)
+        u = load3(mem.frames, o + places.DISPLACEMENT)
+        u_start = load3(mem.frames, nodes.state_of(mem, row_in, i) + places.DISPLACEMENT)
+        goal = load3(s, w + places.FREE_GOAL)
+        l = load3(s, multiplier_at(mem, b) + 3 * i)
+        mass, _density = nodes.mass_of(mem, b, i)
+        v_bar = load3(mem.adjoint, a + places.VELOCITY) / dt
+        # m/dt^2 (u - u^), u^ = R^T (X_0 + dt V_0 + dt^2 g - p) - x
+        goal_bar = mass / (dt * dt) * l
+        free_bar = R @ goal_bar
+        mass_bar = -l.dot(u - goal) / (dt * dt)
+        # V = (p + R (x + u) - X_0) / dt
+        p_bar = v_bar - free_bar
+        R_bar = v_bar.outer_product(x + u) + (R @ (goal + x)).outer_product(goal_bar)
+        start_bar = free_bar - v_bar
+        u_bar = vec(0)
+        first = h[at.node_cells_start] + i
+        for n in range(h[first], h[first + 1]):
+            code = h[h[at.node_cells] + n]
+            cell = elements.work_of(mem, b, code // places.CELL_NODES)
+            u_bar += load3(s, cell + places.CELL_FORCE + 3 * (code % places.CELL_NODES))
+        point = h[h[at.node_points] + i]
+        if point >= 0:
+            start, carried = load3(s, w + places.START), load3(s, w + places.CARRIED)
+            own = nodes.node_move(mem, row_in, row_out, i, R)
+            carried_bar = vec(0)
+            for k in range(h[at.shapes]):
+                f = pairs.frame_of(mem, k)
+                shift, arm = nodes.shape_move(mem, b, f, carried)
+                force = vec(0)
+                pair = pairs.work_of(mem, b, point, k)
+                if s[pair + places.PAIR_ACTIVE] > 0:
+                    force = load3(s, pair + places.PAIR_FORCE)
+                force_bar, arm_bar = outputs.force_bar(mem, b, h[h[at.node_gels] + i], carried - p, force)
+                l_force, l_torque = body_multiplier(mem, b, f)
+                total_bar = force_bar + R @ l - l_force - l_torque.cross(arm)
+                from_start, from_carried, W_bar = pairs.pull_back(
+                    mem, b, c, point, k, row_in, row_out, start, carried, own - shift, total_bar, True
+                )
+                R_bar += force.outer_product(l) + W_bar.outer_product(u - u_start)
+                u_bar -= R.transpose() @ W_bar
+                start_bar += from_start
+                p_bar -= arm_bar
+                carried_bar += arm_bar + from_carried
+                if ti.static(setup.has_bodies):
+                    if f >= h[eff.count]:
+                        # W has -theta x r, the torque's balance r x F, with r = x* - p of the body
+                        theta = load3(s, frames.work_of(mem, b, f - h[eff.count]) + places.INCREMENT + 3)
+                        r_bar = theta.cross(W_bar) - force.cross(l_torque)
+                        carried_bar += r_bar
+                        frames.add_end(mem, b, c, f, -r_bar, ti.Matrix.zero(fp, 3, 3))
+            p_bar += carried_bar
+            R_bar += carried_bar.outer_product(x + u_start)
+            u_bar += R.transpose() @ carried_bar
+        u_bar += R_start.transpose() @ start_bar
+        frames.add_end(mem, b, c, m, p_bar, R_bar)
+        frames.add_start(mem, b, c, m, start_bar, start_bar.outer_product(x + u_start))
+        pairs.add_gravity(mem, b, c, dt * dt * free_bar)
+        store3(mem.adjoint, a + places.DISPLACEMENT, u_bar)
+        store3(mem.adjoint, a + places.VELOCITY, dt * free_bar)
+        s[w + places.RESIDUAL] = mass_bar * mem.constants[h[at.node_volumes] + i]
+
+    return SimpleNamespace(seed_node=seed_node, pull_node=pull_node)
+
+
+@cache
+def parameter_pass(setup: Setup) -> Pass:
+    """Adds what cells and nodes have found to the cotangents of the gels' parameters."""
+    at, fp = setup.at, setup.fp
+    elements, nodes = element_functions(setup), node_functions(setup)
+
+    @ti.func
+    def add_parameters(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Cotangents of Young's modulus, Poisson's ratio, density and viscosity of gels first to stop - 1."""
+        h = ti.static(mem.integers)
+        for g in range(first, stop):
+            mu_bar, lam_bar, eta_bar, density_bar = fp(0.0), fp(0.0), fp(0.0), fp(0.0)
+            for k in range(h[at.cells]):
+                if h[h[at.cell_gel] + k] == g:
+                    o = elements.work_of(mem, b, k) + places.CELL_BLOCKS
+                    mu_bar += mem.scratch[o]
+                    lam_bar += mem.scratch[o + 1]
+                    eta_bar += mem.scratch[o + 2]
+            for i in range(h[at.count]):
+                if h[h[at.node_gels] + i] == g:
+                    density_bar += mem.scratch[nodes.work_of(mem, b, i) + places.RESIDUAL]
+            o = b * h[PARAMETER] + h[at.gel_parameters] + g * places.GEL_PARAMETERS
+            E, nu = mem.parameters[o + places.YOUNG], mem.parameters[o + places.POISSON]
+            # mu = E / (2 (1 + nu)), lambda' = E nu / ((1 + nu) (1 - 2 nu)) + mu
+            mu = 1 / (2 * (1 + nu))
+            lam = nu / ((1 + nu) * (1 - 2 * nu)) + mu
+            mu_slope = -1 / (2 * (1 + nu) * (1 + nu))
+            lam_slope = (1 + 2 * nu * nu) / ((1 + nu) * (1 + nu) * (1 - 2 * nu) * (1 - 2 * nu)) + mu_slope
+            add(mem, o + places.YOUNG, mu_bar * mu + lam_bar * lam)
+            add(mem, o + places.POISSON, E * (mu_bar * mu_slope + lam_bar * lam_slope))
+            add(mem, o + places.DENSITY, density_bar)
+            add(mem, o + places.VISCOSITY, eta_bar)
+
+    @ti.func
+    def add(mem: ti.template(), o, value):
+        """Adds to the cotangent of a parameter."""
+        mem.parameter_adjoint[o] = mem.parameter_adjoint[o] + value
+
+    return Pass(add_parameters, at.gels)
+
+
+@cache
+def adjoint_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
+    """All of the adjoint but the prediction, which the caller has repeated."""
+    at, has_bodies = setup.at, setup.has_bodies
+    elements, frames = element_functions(setup), frame_functions(setup)
+    system, own = system_functions(setup), node_adjoint_functions(setup)
+    bodies, multiplier_at = body_adjoint_functions(setup), multiplier_functions(setup).multiplier_at
+    residual_at = bodies.residual_at
+
+    @ti.func
+    def find_turns(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """What the unknowns of bodies first to stop - 1 were, from their new poses."""
+        for k in range(first, stop):
+            bodies.find_increment(mem, b, k, row_in, row_out)
+
+    @ti.func
+    def seed_nodes(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Cotangents of the unknowns of nodes first to stop - 1."""
+        for i in range(first, stop):
+            own.seed_node(mem, b, c, i, row_in, row_out)
+
+    @ti.func
+    def seed_points(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Cotangents of the displacements of points first to stop - 1 of bodies."""
+        for i in range(first, stop):
+            bodies.seed_point(mem, b, c, mem.integers[at.gel_points] + i, row_in, row_out)
+
+    @ti.func
+    def seed_bodies(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Cotangents of the unknowns of bodies first to stop - 1."""
+        for k in range(first, stop):
+            bodies.seed_body(mem, b, k, row_in)
+
+    @ti.func
+    def right(mem: ti.template(), b, i, row_in, row_out):
+        """The cotangent of an unknown, scaled."""
+        return mem.scratch[residual_at(mem, b, i)] * mem.scratch[system.scale_at(mem, b, i)]
+
+    @ti.func
+    def take(mem: ti.template(), b, i, row_in, row_out, value):
+        """The multiplier of an unknown."""
+        mem.scratch[multiplier_at(mem, b) + i] = value * mem.scratch[system.scale_at(mem, b, i)]
+
+    @ti.func
+    def pull_cells(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """What cells first to stop - 1 depend on besides the unknowns."""
+        for k in range(first, stop):
+            elements.pull_back(mem, b, k, row_in, row_out, multiplier_at(mem, b))
+
+    @ti.func
+    def pull_nodes(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """The same of nodes."""
+        for i in range(first, stop):
+            own.pull_node(mem, b, c, i, row_in, row_out)
+
+    @ti.func
+    def pull_points(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """The same of points of bodies."""
+        for i in range(first, stop):
+            bodies.pull_point(mem, b, c, mem.integers[at.gel_points] + i, row_in, row_out)
+
+    @ti.func
+    def pull_bodies(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """The same of bodies, for which all that touches them has left its share."""
+        for k in range(first, stop):
+            bodies.pull_body(mem, b, c, k, row_in, row_out)
+
+    passes: list[Pass | Loop] = [Pass(find_turns, at.bodies)] if has_bodies else []
+    passes += [*assembly_passes(setup, exact), Pass(seed_nodes, at.count)]
+    if has_bodies:
+        passes += [Pass(seed_points, at.body_point_count), Pass(seed_bodies, at.bodies)]
+    passes += [*solver(setup, ADJOINT).solve(right, take), Pass(pull_cells, at.cells)]
+    if has_bodies:
+        passes.append(Pass(pull_points, at.body_point_count, waits=False))
+    passes.append(Pass(pull_nodes, at.count))
+    if has_bodies:
+        passes.append(Pass(pull_bodies, at.bodies, waits=False))
+    effectors = Pass(frames.settle_effectors, setup.eff.count, waits=False)
+    return [*passes, effectors, parameter_pass(setup)]

@@ -1,0 +1,228 @@
+"""The linear system of a step: blocks of 3 x 3 by row, scaled by its diagonal, and conjugate gradients on it.
+
+Blocks couple the nodes of a cell. A node that touches a body couples with the body's six unknowns; those couplings and
+the body's own block stay beside the sparse matrix. Rows and columns are scaled so that the diagonal is 1: that is
+Jacobi's preconditioner, and it makes metres and radians comparable.
+"""
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from pliant.sims.fem import places
+from pliant.sims.fem.elements import element_functions
+from pliant.sims.fem.frames import frame_functions
+from pliant.sims.fem.nodes import node_functions
+from pliant.sims.fem.pairs import pair_functions
+from pliant.sims.fem.places import ADJOINT, FORWARD, Setup
+from pliant.sims.fields import DT
+from pliant.sims.linear.conjugate_gradient import ConjugateGradients
+from pliant.sims.math.access import access_functions
+from pliant.sims.part import Loop, Pass
+from pliant.sims.runtime import ti
+
+TOLERANCES = {(FORWARD, ti.f32): 1e-2, (ADJOINT, ti.f32): 1e-5, (FORWARD, ti.f64): 1e-4, (ADJOINT, ti.f64): 1e-12}
+"""Of the linear systems: the steps of Newton's iteration correct each other, the adjoint is solved once."""
+
+
+@cache
+def system_functions(setup: Setup) -> SimpleNamespace:
+    """``assemble_row``: the blocks of a node's row.  ``scale_body``: a body's block.  ``row``: a product of the scaled
+    matrix.  ``scale_at``: where the scale of an unknown lies."""
+    at, fp, eff = setup.at, setup.fp, setup.eff
+    mat = ti.types.matrix(3, 3, fp)
+    load3 = access_functions(fp).load3
+    elements, frames = element_functions(setup), frame_functions(setup)
+    nodes, pairs = node_functions(setup), pair_functions(setup)
+
+    @ti.func
+    def load33(a: ti.template(), o):
+        """Matrix of the nine entries from o on."""
+        return mat([[a[o + 3 * i + j] for j in ti.static(range(3))] for i in ti.static(range(3))])
+
+    @ti.func
+    def assemble_row(mem: ti.template(), b, i, row_in, row_out):
+        """The blocks of node i's row, scaled, and its couplings with bodies."""
+        h = ti.static(mem.integers)
+        s = ti.static(mem.scratch)
+        own = nodes.work_of(mem, b, i)
+        scale = load3(s, own + places.SCALE)
+        start = h[at.blocks] + b * h[at.slots] * 9
+        point = h[h[at.node_points] + i]
+        for n in range(h[h[at.rows] + i], h[h[at.rows] + i + 1]):
+            block = mat(0)
+            for t in range(h[h[at.slot_starts] + n], h[h[at.slot_starts] + n + 1]):
+                code = h[h[at.slot_terms] + t]
+                per_cell = places.CELL_NODES * places.CELL_NODES
+                o = elements.work_of(mem, b, code // per_cell) + places.CELL_BLOCKS + 9 * (code % per_cell)
+                block += load33(s, o)
+            j = h[h[at.slot_nodes] + n]
+            if j == i:
+                mass, _at = nodes.mass_of(mem, b, i)
+                for d in ti.static(range(3)):
+                    block[d, d] += mass / (mem.constants[DT] * mem.constants[DT])
+                if point >= 0:
+                    _p, R = frames.end(mem, b, row_out, nodes.mount_of(mem, i))
+                    K = mat(0)
+                    for k in range(h[at.shapes]):
+                        pair = pairs.work_of(mem, b, point, k)
+                        if s[pair + places.PAIR_ACTIVE] > 0:
+                            K += load33(s, pair + places.PAIR_STIFFNESS)
+                    block += R.transpose() @ K @ R
+            other = load3(s, nodes.work_of(mem, b, j) + places.SCALE)
+            for d in ti.static(range(3)):
+                for e in ti.static(range(3)):
+                    s[start + 9 * n + 3 * d + e] = scale[d] * block[d, e] * other[e]
+        if ti.static(setup.has_bodies):
+            if point >= 0:
+                couple(mem, b, i, point, row_out, scale)
+
+    @ti.func
+    def couple(mem: ti.template(), b, i, point, row_out, scale):
+        """Couplings of node i with the bodies that it touches: -R^T K [I, -[r]x], scaled."""
+        h = ti.static(mem.integers)
+        s = ti.static(mem.scratch)
+        _p, R = frames.end(mem, b, row_out, nodes.mount_of(mem, i))
+        x = load3(s, nodes.work_of(mem, b, i) + places.CARRIED)
+        for k in range(h[at.shapes]):
+            f = pairs.frame_of(mem, k)
+            pair = pairs.work_of(mem, b, point, k)
+            if f >= h[eff.count] and s[pair + places.PAIR_ACTIVE] > 0:
+                body = frames.work_of(mem, b, f - h[eff.count])
+                arm = x - load3(s, body + places.PREDICTED)
+                left = -(R.transpose() @ load33(s, pair + places.PAIR_STIFFNESS))
+                right = -(left @ nodes.cross_matrix(arm))
+                for d in ti.static(range(3)):
+                    for e in ti.static(range(3)):
+                        o = pair + places.PAIR_COUPLING + 6 * d + e
+                        s[o] = scale[d] * left[d, e] * s[body + places.BODY_SCALE + e]
+                        s[o + 3] = scale[d] * right[d, e] * s[body + places.BODY_SCALE + 3 + e]
+
+    @ti.func
+    def scale_body(mem: ti.template(), b, k):
+        """A body's own block, scaled."""
+        s = ti.static(mem.scratch)
+        w = frames.work_of(mem, b, k)
+        for d in range(6):
+            for e in range(6):
+                o = w + places.BODY_BLOCK + 6 * d + e
+                s[o] = s[w + places.BODY_SCALE + d] * s[o] * s[w + places.BODY_SCALE + e]
+
+    @ti.func
+    def row(mem: ti.template(), b, i, v, row_in, row_out):
+        """Entry i of the product of the scaled matrix with the vector at v of the scratch."""
+        h = ti.static(mem.integers)
+        s = ti.static(mem.scratch)
+        found = fp(0.0)
+        node, d = i // 3, i % 3
+        bodies_from = 3 * h[at.count]
+        if i < bodies_from:
+            # three sums: the processor adds the next product before the last sum is there
+            one, two, three = fp(0.0), fp(0.0), fp(0.0)
+            stop = h[h[at.rows] + node + 1]
+            o = h[at.blocks] + b * h[at.slots] * 9 + 3 * d
+            for n in range(h[h[at.rows] + node], stop):
+                w = v + 3 * h[h[at.slot_nodes] + n]
+                one += s[o + 9 * n] * s[w]
+                two += s[o + 9 * n + 1] * s[w + 1]
+                three += s[o + 9 * n + 2] * s[w + 2]
+            found = one + two + three
+            if ti.static(setup.has_bodies):
+                point = h[h[at.node_points] + node]
+                if point >= 0:
+                    for k in range(h[at.shapes]):
+                        body = pairs.frame_of(mem, k) - h[eff.count]
+                        pair = pairs.work_of(mem, b, point, k)
+                        if body >= 0 and s[pair + places.PAIR_ACTIVE] > 0:
+                            for e in range(6):
+                                found += s[pair + places.PAIR_COUPLING + 6 * d + e] * s[v + bodies_from + 6 * body + e]
+        if ti.static(setup.has_bodies):
+            if i >= bodies_from:
+                body = (i - bodies_from) // 6
+                e = (i - bodies_from) % 6
+                w = frames.work_of(mem, b, body) + places.BODY_BLOCK + 6 * e
+                for f in range(6):
+                    found += s[w + f] * s[v + bodies_from + 6 * body + f]
+                for k in range(h[at.shapes]):
+                    if pairs.frame_of(mem, k) == h[eff.count] + body:
+                        for p in range(h[at.gel_points]):
+                            pair = pairs.work_of(mem, b, p, k)
+                            if s[pair + places.PAIR_ACTIVE] > 0:
+                                u = v + 3 * h[h[at.point_owners] + p]
+                                for g in ti.static(range(3)):
+                                    found += s[pair + places.PAIR_COUPLING + 6 * g + e] * s[u + g]
+        return found
+
+    @ti.func
+    def scale_at(mem: ti.template(), b, i):
+        """Where the scale of unknown i lies in the scratch."""
+        bodies_from = 3 * mem.integers[at.count]
+        o = nodes.work_of(mem, b, i // 3) + places.SCALE + i % 3
+        if ti.static(setup.has_bodies):
+            if i >= bodies_from:
+                o = frames.work_of(mem, b, (i - bodies_from) // 6) + places.BODY_SCALE + (i - bodies_from) % 6
+        return o
+
+    return SimpleNamespace(
+        load33=load33, assemble_row=assemble_row, scale_body=scale_body, row=row, scale_at=scale_at
+    )
+
+
+@cache
+def assembly_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
+    """Passes that make the residual and the matrix; ``exact``: Taichi function (mem, b), 1 if all terms count."""
+    at = setup.at
+    elements, nodes, system = element_functions(setup), node_functions(setup), system_functions(setup)
+
+    @ti.func
+    def cells(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Forces and derivatives of cells first to stop - 1."""
+        for k in range(first, stop):
+            elements.assemble(mem, b, k, row_in, row_out, exact(mem, b))
+
+    @ti.func
+    def balances(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Residuals of nodes first to stop - 1."""
+        for i in range(first, stop):
+            nodes.balance_node(mem, b, i, row_in, row_out)
+
+    @ti.func
+    def body_points(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Forces on points first to stop - 1 of bodies."""
+        for i in range(first, stop):
+            nodes.touch_body_point(mem, b, mem.integers[at.gel_points] + i, row_in, row_out)
+
+    @ti.func
+    def body_balances(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Residuals and blocks of bodies first to stop - 1."""
+        for k in range(first, stop):
+            nodes.balance_body(mem, b, k, row_in)
+            system.scale_body(mem, b, k)
+
+    @ti.func
+    def rows(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Rows of the matrix of nodes first to stop - 1."""
+        for i in range(first, stop):
+            system.assemble_row(mem, b, i, row_in, row_out)
+
+    passes: list[Pass | Loop] = [Pass(cells, at.cells)]
+    if setup.has_bodies:
+        passes.append(Pass(body_points, at.body_point_count, waits=False))
+    passes.append(Pass(balances, at.count))
+    if setup.has_bodies:
+        passes.append(Pass(body_balances, at.bodies))
+    return [*passes, Pass(rows, at.count)]
+
+
+@cache
+def solver(setup: Setup, name: str, on_indefinite: Any = None) -> ConjugateGradients:
+    """Conjugate gradients on the scaled matrix."""
+    return ConjugateGradients(
+        setup.at,
+        name,
+        setup.fp,
+        setup.device,
+        row=system_functions(setup).row,
+        on_indefinite=on_indefinite,
+        tolerance=TOLERANCES[name, setup.fp],
+    )

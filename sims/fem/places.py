@@ -1,0 +1,81 @@
+"""Where the gel solver keeps things: records of nodes, cells, frames, pairs and bodies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pliant.sims.fields import Entries
+
+TOO_DEEP = 20
+"""Code of the failure of a gel."""
+
+FORWARD, ADJOINT = "newton", "multiplier"
+"""Names of the two linear systems: of a step of Newton's iteration, and of the adjoint. They share the matrix."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the compiled functions of gels depend on.
+
+    Attributes:
+        at: where the gels keep things, see ``GelPart.needs``.
+        fp: the floating-point type.
+        eff: where the effectors keep things.
+        kinds: kinds of the shapes that occur, of effectors and bodies.
+        has_bodies: whether there are rigid bodies.
+        device: many threads share sums (a GPU).
+    """
+
+    at: Entries
+    fp: Any
+    eff: Entries
+    kinds: tuple[int, ...]
+    has_bodies: bool
+    device: bool
+
+
+# A node's state: displacement from its place at rest, in the frame of its mount; velocity in the world's axes.
+DISPLACEMENT, VELOCITY, NODE_STATE = 0, 3, 6
+
+# A body's state: position, quaternion, velocity, angular velocity.
+BODY_POSITION, BODY_ORIENTATION, BODY_VELOCITY, BODY_SPIN, BODY_STATE = 0, 3, 7, 10, 13
+
+# A gel's parameters, a body's, and those of the contact of the whole world.
+YOUNG, POISSON, DENSITY, VISCOSITY, GEL_PARAMETERS = 0, 1, 2, 3, 4
+MASS, INERTIA, BODY_FRICTION, BODY_PARAMETERS = 0, 1, 4, 5
+GRAVITY, STIFFNESS, TANGENT, DAMPING, WORLD_PARAMETERS = 0, 3, 4, 5, 6
+
+# Constants of a tetrahedron: gradients of its four shape functions, volume.
+GRADIENTS, VOLUME, TET_RECORD = 0, 12, 13
+CELL_NODES, CELL_TETS = 8, 6
+
+# Scratch of a node: place at the start of the step, place carried along by the mount (both in the world), place where
+# inertia would take it (a displacement); residual; scale of its unknowns.
+START, CARRIED, FREE_GOAL, RESIDUAL, SCALE, NODE_WORK = 0, 3, 6, 9, 12, 15
+
+# Scratch of a cell: forces on its nodes, cofactor sums, second derivatives (8 x 8 blocks of 3 x 3).
+CELL_FORCE, CELL_SPREAD, CELL_BLOCKS, CELL_WORK = 0, 24, 48, 48 + 576
+
+# Scratch of a pair of a point and a shape: whether it may touch, force on the point, minus its derivative by the
+# relative displacement, coupling of the node with the body's unknowns, cotangent of the relative displacement.
+PAIR_ACTIVE, PAIR_FORCE, PAIR_STIFFNESS, PAIR_COUPLING, PAIR_SEED, PAIR_WORK = 0, 1, 4, 13, 31, 34
+
+# Scratch of a body: predicted pose, increments (displacement and turn), residual, scales, dense block, multiplier.
+PREDICTED, INCREMENT, BODY_RESIDUAL, BODY_SCALE, BODY_BLOCK, BODY_WORK = 0, 7, 13, 19, 25, 61
+UNKNOWNS_OF_BODY = 6
+
+# State of a pair: stretch of the stick spring in the frame of the shape, normal force.
+STRETCH, NORMAL_FORCE, PAIR_STATE = 0, 3, 4
+
+# Partial sums: cotangents of a frame's pose at the end (or predicted) and at the start: position, matrix each.
+END_POSITION, END_MATRIX, START_POSITION, START_MATRIX, FRAME_SUMS = 0, 3, 12, 15, 24
+# Partial sums of parameters: stiffnesses and damping of contact, gravity, then the friction of each shape.
+SUM_STIFFNESS, SUM_GRAVITY, SUM_FRICTION = 0, 3, 6
+# Partial sums of a gel: force and torque of a step.
+GEL_SUMS = 6
+
+# Newton's iteration of a world: its mode, rounds, whether the exact matrix is used, how far back it went, longest move,
+# share of the direction that was taken, slope along it.
+MODE, ROUNDS, EXACT, RETREATS, LONGEST, SHARE, SLOPE, WISH, NEWTON_WORK = range(9)
+SOLVING, RETREATING, DONE = 0, 1, 2

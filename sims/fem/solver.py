@@ -1,0 +1,266 @@
+"""Gels, and the rigid bodies that they touch, as a part of a World."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pliant.sims.failures import CAUSES, NOT_CONVERGED, Cause
+from pliant.sims.fem import places
+from pliant.sims.fem.places import ADJOINT, FORWARD, TOO_DEEP, Setup
+from pliant.sims.fem.numbering import join_meshes
+from pliant.sims.fields import Needs, Quantity, Record, numbers
+from pliant.sims.linear.conjugate_gradient import conjugate_gradient_needs
+from pliant.sims.part import Part, Stages
+from pliant.sims.robot.effector_part import EffectorPart
+from pliant.sims.shapes.shapes import pack_shapes
+
+if TYPE_CHECKING:
+    from pliant.sims.fem.scene import GelScene
+
+LEAST_DILATATION = 0.02
+"""A tetrahedron of less than this share of its volume counts as turned inside out."""
+
+LONGEST_STEP = 1.0
+"""The longest move of a step of Newton's iteration, in mean edges."""
+
+
+class GelPart(Part):
+    """The gels and bodies of a scene as a part of its World.
+
+    Args:
+        scene: what there is.
+        effectors: the part of the effectors, on which gels are mounted.
+    """
+
+    element_name = "cell"
+    causes = CAUSES | {
+        NOT_CONVERGED: Cause(
+            "the implicit step of a gel did not converge; it is pressed too fast or too deep, or the substep is too large",
+            "gel_displacement",
+        ),
+        TOO_DEEP: Cause(
+            "a gel is pressed too deep for its mesh: a tetrahedron has turned inside out", "gel_displacement"
+        ),
+    }
+
+    def __init__(self, scene: GelScene, effectors: EffectorPart) -> None:
+        self.scene, self.effectors = scene, effectors
+        self.topology = join_meshes([gel.mesh for gel in scene.gels])
+        names = [e.name for e in scene.effectors]
+        self.mounts = np.array([names.index(gel.mount) for gel in scene.gels])
+        touched = [names.index(name) for name in scene.touched or ()]
+        self.shape_frames = np.array(touched + [len(names) + k for k in range(len(scene.bodies))], int)
+        kinds = {int(shape.record()[0]) for shape in self._shapes()}
+        self.kinds = tuple(sorted(kinds))
+        self.elements = len(self.topology.cell_gels)
+        self.key: tuple[Any, ...] = ("gel", self.kinds, bool(scene.bodies), effectors.shape_kinds)
+
+    def _shapes(self) -> list[Any]:
+        scene = self.scene
+        by_name = {e.name: e.shape for e in scene.effectors}
+        return [by_name[name] for name in scene.touched or ()] + [body.shape for body in scene.bodies]
+
+    def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
+        """Nodes, bodies and pairs; the mesh and its matrix; two linear systems."""
+        scene, t = self.scene, self.topology
+        nodes, bodies, shapes = len(t.rest), len(scene.bodies), len(self.shape_frames)
+        gel_points = len(t.point_owners)
+        body_points = [body.points for body in scene.bodies]
+        owners = np.concatenate([t.point_owners, *(np.full(len(p), k) for k, p in enumerate(body_points))])
+        areas = np.concatenate([t.areas, *(np.full(len(body.points), body.point_area) for body in scene.bodies)])
+        unknowns = 3 * nodes + places.UNKNOWNS_OF_BODY * bodies
+        attachments = [(k, a) for k, body in enumerate(scene.bodies) for a in body.attachments]
+        solves = [
+            conjugate_gradient_needs(name, unknowns, batch=batch, tolerance=0.01, most=20 * unknowns)
+            for name in (FORWARD, ADJOINT)
+        ]
+        frames = len(scene.effectors) + bodies
+        contact_sums = places.SUM_FRICTION + shapes
+        per_world = {
+            "node_work": nodes * places.NODE_WORK,
+            "cell_work": len(t.cell_gels) * places.CELL_WORK,
+            "blocks": len(t.slot_nodes) * 9,
+            "pair_work": len(owners) * shapes * places.PAIR_WORK,
+            "body_work": bodies * places.BODY_WORK,
+            "direction": unknowns,
+            "newton": places.NEWTON_WORK,
+        }
+        return Needs(
+            state=[
+                Record("nodes", [Quantity("gel_displacement", (3,), "m"), Quantity("gel_velocity", (3,), "m/s")], nodes),
+                Record("body_state", _body_quantities(), bodies),
+                Record(
+                    "pair_state",
+                    [Quantity("stick_stretch", (shapes, 4), is_shown=False)],
+                    len(owners),
+                ),
+            ],
+            parameters=[
+                Record("gel_parameters", _gel_quantities(), len(scene.gels)),
+                Record("body_parameters", _body_parameter_quantities(bodies > 0), bodies),
+                Record("world", _world_quantities()),
+                numbers("attachment_stiffness", len(attachments), "N/m"),
+            ],
+            outputs=[
+                Record(
+                    "gel_wrench", [Quantity("gel_force", (3,), "N"), Quantity("gel_torque", (3,), "N m")], len(scene.gels)
+                )
+            ],
+            counts={
+                "count": nodes,
+                "cells": len(t.cell_gels),
+                "slots": len(t.slot_nodes),
+                "gels": len(scene.gels),
+                "bodies": bodies,
+                "shapes": shapes,
+                "points": len(owners),
+                "gel_points": gel_points,
+                "body_point_count": len(owners) - gel_points,
+                "attachment_count": len(attachments),
+                "unknowns": unknowns,
+                "iterations": scene.iterations,
+                "frame_count": frames,
+                "contact_sum_count": contact_sums,
+                **{key: value for solve in solves for key, value in solve.counts.items()},
+            },
+            numbers={
+                "reach": 3 * scene.onset,
+                "onset": scene.onset,
+                "longest_step": LONGEST_STEP * t.edge,
+                "edge": t.edge,
+                "least_dilatation": LEAST_DILATATION,
+                **{key: value for solve in solves for key, value in solve.numbers.items()},
+            },
+            constants={
+                "tets": t.tets,
+                "rest": t.rest.ravel(),
+                "node_volumes": t.node_volumes,
+                "areas": areas,
+                "body_points": np.concatenate([np.zeros(0), *(p.ravel() for p in body_points)]),
+                "body_lengths": np.array([body.gyration for body in scene.bodies]),
+                "body_shapes": pack_shapes([body.shape for body in scene.bodies]) if bodies else np.zeros(0),
+                "attachments": np.array([[*a.point, *a.anchor] for _, a in attachments], float).ravel(),
+            },
+            integers={
+                "cell_nodes": t.cell_nodes,
+                "cell_tets": t.cell_tets,
+                "cell_gel": t.cell_gels,
+                "node_gels": t.node_gels,
+                "gel_mounts": self.mounts,
+                "node_points": t.node_points,
+                "point_owners": owners,
+                "shape_frames": self.shape_frames,
+                "allowed": self._allowed(gel_points, [len(p) for p in body_points]).ravel(),
+                "node_cells_start": t.node_cells_start,
+                "node_cells": t.node_cells,
+                "rows": t.rows,
+                "slot_nodes": t.slot_nodes,
+                "slot_starts": t.slot_starts,
+                "slot_terms": t.slot_terms,
+                "attached": np.array([k for k, _ in attachments], int),
+            },
+            scratch={key: batch * value for key, value in per_world.items()}
+            | {key: value for solve in solves for key, value in solve.scratch.items()},
+            partial={
+                "frame_sums": frames * places.FRAME_SUMS,
+                "contact_sums": contact_sums,
+                "gel_sums": len(scene.gels) * places.GEL_SUMS,
+            },
+        )
+
+    def _allowed(self, gel_points: int, body_points: list[int]) -> np.ndarray:
+        """Which point may touch which shape, (points, shapes): gels all but their mounts, bodies effectors only."""
+        effectors = len(self.scene.effectors)
+        of_gels = np.ones((gel_points, len(self.shape_frames)), int)
+        gel_of_point = self.topology.node_gels[self.topology.point_owners]
+        of_gels[self.mounts[gel_of_point][:, None] == self.shape_frames[None]] = 0
+        of_bodies = np.tile(self.shape_frames < effectors, (sum(body_points), 1)).astype(int)
+        return np.concatenate([of_gels, of_bodies])
+
+    def initial(self) -> Mapping[str, Any]:
+        """Gels at rest, bodies where the scene puts them; the parameters."""
+        scene = self.scene
+        found: dict[str, Any] = {
+            name: np.array([getattr(gel, name) for gel in scene.gels])
+            for name in ("youngs_modulus", "poisson_ratio", "density", "viscosity")
+        }
+        found = {f"gel_{name}": value for name, value in found.items()}
+        found |= {
+            name: getattr(scene, name) for name in ("contact_stiffness", "tangential_stiffness", "contact_damping")
+        }
+        found["gravity"] = scene.gravity
+        if scene.bodies:
+            found |= {
+                f"body_{name}": np.array([getattr(body, name) for body in scene.bodies])
+                for name in ("position", "orientation", "velocity", "angular_velocity", "mass", "inertia", "friction")
+            }
+        found["attachment_stiffness"] = np.array([a.stiffness for body in scene.bodies for a in body.attachments])
+        return found
+
+    def stages(self, dim: int, fp: Any, device: bool) -> Stages:
+        """One implicit step, and its adjoint."""
+        from pliant.sims.fem.stages import gel_stages
+
+        return gel_stages(Setup(self.at, fp, self.effectors.at, self.kinds, bool(self.scene.bodies), device))
+
+    def check_state(self, name: str, values: np.ndarray) -> None:
+        """Orientations are unit quaternions, to a tenth."""
+        if name == "body_orientation":
+            lengths = np.linalg.norm(values, axis=-1)
+            if (abs(lengths - 1) > 0.1).any():
+                worst = float(lengths.ravel()[np.argmax(abs(lengths - 1))])
+                raise ValueError(f"body_orientation must be unit quaternions (w, x, y, z); one has length {worst:.3g}")
+
+    def check_parameters(self, name: str, values: dict[str, np.ndarray]) -> None:
+        """Moduli, densities, masses and stiffnesses are positive; Poisson's ratio is below 0.495."""
+        low, high = float(np.min(values[name], initial=np.inf)), float(np.max(values[name], initial=-np.inf))
+        positive = ("gel_youngs_modulus", "gel_density", "body_mass", "body_inertia")
+        if name in (*positive, "contact_stiffness", "tangential_stiffness") and low <= 0:
+            raise ValueError(f"parameter {name!r}={low} must be positive")
+        if name in ("gel_viscosity", "contact_damping", "body_friction", "attachment_stiffness") and low < 0:
+            raise ValueError(f"parameter {name!r}={low} must not be negative")
+        if name == "gel_poisson_ratio" and not (-1 < low and high <= 0.495):
+            raise ValueError(f"parameter {name!r}={low if low <= -1 else high} must be above -1 and at most 0.495")
+
+
+def _body_quantities() -> list[Quantity]:
+    """Quantities of a body's state, in the order of ``places.py``."""
+    return [
+        Quantity("body_position", (3,), "m"),
+        Quantity("body_orientation", (4,)),
+        Quantity("body_velocity", (3,), "m/s"),
+        Quantity("body_angular_velocity", (3,), "rad/s"),
+    ]
+
+
+def _gel_quantities() -> list[Quantity]:
+    """Parameters of a gel, in the order of ``places.py``."""
+    return [
+        Quantity("gel_youngs_modulus", (), "Pa"),
+        Quantity("gel_poisson_ratio"),
+        Quantity("gel_density", (), "kg/m^3"),
+        Quantity("gel_viscosity", (), "Pa s"),
+    ]
+
+
+def _body_parameter_quantities(is_shown: bool) -> list[Quantity]:
+    """Parameters of a body, in the order of ``places.py``."""
+    return [
+        Quantity("body_mass", (), "kg", is_shown),
+        Quantity("body_inertia", (3,), "kg m^2", is_shown),
+        Quantity("body_friction", (), "", is_shown),
+    ]
+
+
+def _world_quantities() -> list[Quantity]:
+    """Parameters of the whole world, in the order of ``places.py``."""
+    return [
+        Quantity("gravity", (3,), "m/s^2"),
+        Quantity("contact_stiffness", (), "Pa/m"),
+        Quantity("tangential_stiffness", (), "Pa/m"),
+        Quantity("contact_damping", (), "s/m"),
+    ]
+
