@@ -26,6 +26,7 @@ from pliant.sims.runtime import ti
 def element_functions(setup: Setup) -> SimpleNamespace:
     """Taichi functions of one cell of world b.
 
+    ``remember(mem, b, cell, row_in)``: what does not change during the iteration.
     ``assemble(mem, b, cell, row_in, row_out, exact)``: forces and derivatives, to the cell's scratch; ``exact`` 0 leaves
     out what may make the matrix indefinite.  ``pull_back(mem, b, cell, row_in, row_out, multiplier)``: see there.
     ``least_dilatation(mem, b, cell, row)``: the smallest det F of its tetrahedra.
@@ -91,8 +92,7 @@ def element_functions(setup: Setup) -> SimpleNamespace:
         """F of tetrahedron t."""
         h = ti.static(mem.integers)
         first = row * h[STATE] + h[at.nodes] + places.DISPLACEMENT
-        H = spread(mem, mem.frames, first, places.NODE_STATE, cell, t)
-        return H + mat([[1, 0, 0], [0, 1, 0], [0, 0, 1]]), (H + H.transpose() + H.transpose() @ H) / 2
+        return spread(mem, mem.frames, first, places.NODE_STATE, cell, t) + mat([[1, 0, 0], [0, 1, 0], [0, 0, 1]])
 
     @ti.func
     def cofactor(F):
@@ -123,12 +123,39 @@ def element_functions(setup: Setup) -> SimpleNamespace:
         return F[0, 0] * C[0, 0] + F[0, 1] * C[0, 1] + F[0, 2] * C[0, 2]
 
     @ti.func
-    def dilatation(mem: ti.template(), row, cell):
-        """J - 1 of the cell, and its volume."""
+    def load33(a: ti.template(), o):
+        """Matrix of the nine entries from o on."""
+        return mat([[a[o + 3 * i + j] for j in ti.static(range(3))] for i in ti.static(range(3))])
+
+    @ti.func
+    def store33(a: ti.template(), o, A):
+        """Writes a matrix to the nine entries from o on."""
+        for i in ti.static(range(3)):
+            for j in ti.static(range(3)):
+                a[o + 3 * i + j] = A[i, j]
+
+    @ti.func
+    def strain(F):
+        """Green's strain of a deformation gradient less one, H = F - 1: exact for small ones too."""
+        H = F - mat([[1, 0, 0], [0, 1, 0], [0, 0, 1]])
+        return (H + H.transpose() + H.transpose() @ H) / 2
+
+    @ti.func
+    def remember(mem: ti.template(), b, cell, row_in):
+        """Strains at the start of the step, to the cell's scratch."""
+        for t in range(CELL_TETS):
+            if local_of(mem, cell, t, 0) >= 0:
+                o = work_of(mem, b, cell) + places.CELL_BEFORE + 9 * t
+                store33(mem.scratch, o, strain(deformation(mem, row_in, cell, t)))
+
+    @ti.func
+    def dilatation(mem: ti.template(), b, cell, row):
+        """J - 1 of the cell, and its volume; the deformation gradients go to the cell's scratch."""
         total, volume = fp(0.0), fp(0.0)
         for t in range(CELL_TETS):
             if local_of(mem, cell, t, 0) >= 0:
-                F, _E = deformation(mem, row, cell, t)
+                F = deformation(mem, row, cell, t)
+                store33(mem.scratch, work_of(mem, b, cell) + places.CELL_NOW + 9 * t, F)
                 V = volume_of(mem, cell, t)
                 total += V * (determinant(F, cofactor(F)) - 1)
                 volume += V
@@ -136,48 +163,49 @@ def element_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def assemble(mem: ti.template(), b, cell, row_in, row_out, exact):
-        """Forces on the nodes of a cell (what its potential grows by), and the second derivatives of the potential."""
-        h = ti.static(mem.integers)
+        """Forces on the nodes of a cell (what its potential grows by), and the second derivatives of the potential: the
+        blocks (a, d) of nodes with a <= d."""
         s = ti.static(mem.scratch)
         work = work_of(mem, b, cell)
-        for k in range(places.CELL_WORK):
+        for k in range(places.CELL_BEFORE):
             s[work + k] = fp(0.0)
         mu, lam, eta = moduli(mem, b, cell)
         rate = eta / mem.constants[DT]
-        growth, volume = dilatation(mem, row_out, cell)
+        growth, volume = dilatation(mem, b, cell, row_out)
         pressure = lam * growth - mu
         for t in range(CELL_TETS):
             if local_of(mem, cell, t, 0) >= 0:
-                F, E = deformation(mem, row_out, cell, t)
-                _F0, E_before = deformation(mem, row_in, cell, t)
+                F = load33(s, work + places.CELL_NOW + 9 * t)
                 C = cofactor(F)
                 V = volume_of(mem, cell, t)
-                S = rate * (E - E_before)
+                S = rate * (strain(F) - load33(s, work + places.CELL_BEFORE + 9 * t))
                 P = mu * F + pressure * C + F @ S
-                left = F @ F.transpose()
+                left = (V * rate / 2) * (F @ F.transpose())
                 for a in range(4):
                     la, Ga = local_of(mem, cell, t, a), gradient_of(mem, cell, t, a)
                     add3(s, work + places.CELL_FORCE + 3 * la, V * (P @ Ga))
                     add3(s, work + places.CELL_SPREAD + 3 * la, V * (C @ Ga))
-                    FGa = F @ Ga
+                    FGa = (V * rate / 2) * (F @ Ga)
                     SGa = S @ Ga
                     for d in range(4):
-                        ld, Gd = local_of(mem, cell, t, d), gradient_of(mem, cell, t, d)
-                        dot = Ga.dot(Gd)
-                        block = (V * rate / 2) * (dot * left + (F @ Gd).outer_product(FGa))
-                        line = V * mu * dot
-                        if exact == 1:
-                            line += V * SGa.dot(Gd)
-                            w = (V * pressure) * (F @ Ga.cross(Gd))
-                            block += mat([[0, w[2], -w[1]], [-w[2], 0, w[0]], [w[1], -w[0], 0]])
-                        o = work + places.CELL_BLOCKS + 9 * (CELL_NODES * la + ld)
-                        for i in ti.static(range(3)):
-                            s[o + 4 * i] = s[o + 4 * i] + line
-                            for j in ti.static(range(3)):
-                                s[o + 3 * i + j] = s[o + 3 * i + j] + block[i, j]
+                        ld = local_of(mem, cell, t, d)
+                        if la <= ld:
+                            Gd = gradient_of(mem, cell, t, d)
+                            dot = Ga.dot(Gd)
+                            block = dot * left + (F @ Gd).outer_product(FGa)
+                            line = V * mu * dot
+                            if exact == 1:
+                                line += V * SGa.dot(Gd)
+                                w = (V * pressure) * (F @ Ga.cross(Gd))
+                                block += mat([[0, w[2], -w[1]], [-w[2], 0, w[0]], [w[1], -w[0], 0]])
+                            o = work + places.CELL_BLOCKS + 9 * (CELL_NODES * la + ld)
+                            for i in ti.static(range(3)):
+                                s[o + 4 * i] = s[o + 4 * i] + line
+                                for j in ti.static(range(3)):
+                                    s[o + 3 * i + j] = s[o + 3 * i + j] + block[i, j]
         for a in range(CELL_NODES):
             ha = load3(s, work + places.CELL_SPREAD + 3 * a) * (lam / volume)
-            for d in range(CELL_NODES):
+            for d in range(a, CELL_NODES):
                 hd = load3(s, work + places.CELL_SPREAD + 3 * d)
                 o = work + places.CELL_BLOCKS + 9 * (CELL_NODES * a + d)
                 for i in ti.static(range(3)):
@@ -198,12 +226,12 @@ def element_functions(setup: Setup) -> SimpleNamespace:
             s[work + k] = fp(0.0)
         _mu, _lam, eta = moduli(mem, b, cell)
         inverse_dt = 1 / mem.constants[DT]
-        growth, _volume = dilatation(mem, row_out, cell)
+        growth, _volume = dilatation(mem, b, cell, row_out)
         mu_bar, lam_bar, eta_bar = fp(0.0), fp(0.0), fp(0.0)
         for t in range(CELL_TETS):
             if local_of(mem, cell, t, 0) >= 0:
-                F, E = deformation(mem, row_out, cell, t)
-                F_before, E_before = deformation(mem, row_in, cell, t)
+                F = load33(s, work + places.CELL_NOW + 9 * t)
+                F_before = deformation(mem, row_in, cell, t)
                 C = cofactor(F)
                 V = volume_of(mem, cell, t)
                 L = spread(mem, s, multiplier, 3, cell, t)
@@ -211,7 +239,7 @@ def element_functions(setup: Setup) -> SimpleNamespace:
                 lam_bar -= V * growth * inner(C, L)
                 Q = F.transpose() @ L
                 Q = (Q + Q.transpose()) / 2
-                eta_bar -= V * inverse_dt * inner(E - E_before, Q)
+                eta_bar -= V * inverse_dt * inner(strain(F) - strain(F_before), Q)
                 back = (V * eta * inverse_dt) * (F_before @ Q)
                 for a in range(4):
                     o = work + places.CELL_FORCE + 3 * local_of(mem, cell, t, a)
@@ -235,11 +263,12 @@ def element_functions(setup: Setup) -> SimpleNamespace:
         least = fp(1e30)
         for t in range(CELL_TETS):
             if local_of(mem, cell, t, 0) >= 0:
-                F, _E = deformation(mem, row, cell, t)
+                F = deformation(mem, row, cell, t)
                 least = ti.min(least, determinant(F, cofactor(F)))
         return least
 
     return SimpleNamespace(
+        remember=remember,
         assemble=assemble,
         pull_back=pull_back,
         least_dilatation=least_dilatation,

@@ -75,7 +75,7 @@ def node_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def predict_node(mem: ti.template(), b, i, row_in, row_out):
-        """Places of a node that do not change during the iteration; it begins with the displacement as it was."""
+        """Places of a node that do not change during the iteration."""
         dt = mem.constants[DT]
         m = mount_of(mem, i)
         p_start, R_start = frames.start(mem, b, row_in, m)
@@ -88,6 +88,14 @@ def node_functions(setup: Setup) -> SimpleNamespace:
         store3(mem.scratch, w + places.START, start)
         store3(mem.scratch, w + places.CARRIED, p + R @ (x + u))
         store3(mem.scratch, w + places.FREE_GOAL, R.transpose() @ (free - p) - x)
+
+    @ti.func
+    def guess(mem: ti.template(), b, i, row_out):
+        """Begins the iteration where a node's inertia alone, without gravity, would take it."""
+        dt = mem.constants[DT]
+        _p, R = frames.end(mem, b, row_out, mount_of(mem, i))
+        u = load3(mem.scratch, work_of(mem, b, i) + places.FREE_GOAL) - dt * dt * (R.transpose() @ gravity_of(mem, b))
+        store3(mem.frames, state_of(mem, row_out, i) + places.DISPLACEMENT, u)
 
     @ti.func
     def body_parameters(mem: ti.template(), b, k):
@@ -301,6 +309,7 @@ def node_functions(setup: Setup) -> SimpleNamespace:
         mass_of=mass_of,
         gravity_of=gravity_of,
         predict_node=predict_node,
+        guess=guess,
         body_parameters=body_parameters,
         body_state=body_state,
         predict_body=predict_body,

@@ -17,7 +17,8 @@ class Topology:
 
     cell_nodes: (C * 8,), -1 for mounted nodes.  cell_tets: (C * 24,).  tets: (C * 6 * 13,), see ``places``.  cell_gels,
     node_gels: (C,), (n,).  rest: (n, 3) [m].  node_volumes: (n,) [m^3].  node_cells_start, node_cells: cells of each
-    node, as cell * 8 + place in it.  rows, slot_nodes: rows of the matrix by node, and the node of each block.
+    node, as cell * 8 + place in it.  rows, slot_nodes, slot_twins: rows of the matrix by node, the node of each block, and the block
+    that is its transpose.  diagonal_slots: of each node.
     slot_starts, slot_terms: what each block sums up, as (cell * 8 + a) * 8 + d.  node_points: point of each node, or -1.
     point_owners: node of each point.  areas: [m^2] of each point.  edge: mean length of the cells' edges [m].
     """
@@ -33,6 +34,8 @@ class Topology:
     node_cells: np.ndarray
     rows: np.ndarray
     slot_nodes: np.ndarray
+    slot_twins: np.ndarray
+    diagonal_slots: np.ndarray
     slot_starts: np.ndarray
     slot_terms: np.ndarray
     node_points: np.ndarray
@@ -68,6 +71,9 @@ def join_meshes(meshes: Sequence[GelMesh]) -> Topology:
     points[owner] = np.arange(len(owner))
     node_cells_start, node_cells = _incidence(nodes, first)
     rows, slot_nodes, slot_starts, slot_terms = _blocks(nodes, first)
+    slot_rows = np.repeat(np.arange(first), np.diff(rows))
+    slot_twins = np.searchsorted(slot_rows * first + slot_nodes, slot_nodes * first + slot_rows)
+    diagonal = np.flatnonzero(slot_rows == slot_nodes)
     return Topology(
         cell_nodes=nodes.ravel(),
         cell_tets=np.concatenate(cell_tets).ravel().astype(np.int64),
@@ -80,6 +86,8 @@ def join_meshes(meshes: Sequence[GelMesh]) -> Topology:
         node_cells=node_cells,
         rows=rows,
         slot_nodes=slot_nodes,
+        slot_twins=slot_twins,
+        diagonal_slots=diagonal,
         slot_starts=slot_starts,
         slot_terms=slot_terms,
         node_points=points,

@@ -54,8 +54,9 @@ CELL_NODES, CELL_TETS = 8, 6
 # inertia would take it (a displacement); residual; scale of its unknowns.
 START, CARRIED, FREE_GOAL, RESIDUAL, SCALE, NODE_WORK = 0, 3, 6, 9, 12, 15
 
-# Scratch of a cell: forces on its nodes, cofactor sums, second derivatives (8 x 8 blocks of 3 x 3).
-CELL_FORCE, CELL_SPREAD, CELL_BLOCKS, CELL_WORK = 0, 24, 48, 48 + 576
+# Scratch of a cell: forces on its nodes, cofactor sums, second derivatives (8 x 8 blocks of 3 x 3, those on and above
+# the diagonal), strains of its tetrahedra at the start of the step, their deformation gradients.
+CELL_FORCE, CELL_SPREAD, CELL_BLOCKS, CELL_BEFORE, CELL_NOW, CELL_WORK = 0, 24, 48, 624, 678, 732
 
 # Scratch of a pair of a point and a shape: whether it may touch, force on the point, minus its derivative by the
 # relative displacement, coupling of the node with the body's unknowns, cotangent of the relative displacement.

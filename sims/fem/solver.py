@@ -158,6 +158,8 @@ class GelPart(Part):
                 "node_cells": t.node_cells,
                 "rows": t.rows,
                 "slot_nodes": t.slot_nodes,
+                "slot_twins": t.slot_twins,
+                "diagonal_slots": t.diagonal_slots,
                 "slot_starts": t.slot_starts,
                 "slot_terms": t.slot_terms,
                 "attached": np.array([k for k, _ in attachments], int),

@@ -190,9 +190,16 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
 
 @cache
 def prediction_passes(setup: Setup, restarts: bool) -> list[Pass]:
-    """What does not change during the iteration; with ``restarts`` the displacements begin as they were."""
+    """What does not change during the iteration; with ``restarts`` the displacements begin where inertia alone would
+    take them: a mount that moves evenly finds them near their place."""
     at = setup.at
-    nodes, newton = node_functions(setup), newton_functions(setup)
+    elements, nodes, newton = element_functions(setup), node_functions(setup), newton_functions(setup)
+
+    @ti.func
+    def remember_cells(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Strains of cells first to stop - 1 at the start."""
+        for k in range(first, stop):
+            elements.remember(mem, b, k, row_in)
 
     @ti.func
     def predict_nodes(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -200,9 +207,7 @@ def prediction_passes(setup: Setup, restarts: bool) -> list[Pass]:
         for i in range(first, stop):
             nodes.predict_node(mem, b, i, row_in, row_out)
             if ti.static(restarts):
-                o, n = nodes.state_of(mem, row_in, i), nodes.state_of(mem, row_out, i)
-                for e in ti.static(range(3)):
-                    mem.frames[n + e] = mem.frames[o + e]
+                nodes.guess(mem, b, i, row_out)
 
     @ti.func
     def predict_bodies(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -216,7 +221,7 @@ def prediction_passes(setup: Setup, restarts: bool) -> list[Pass]:
         for _ in range(first, stop):
             newton.begin(mem, b)
 
-    passes = [Pass(start, waits=False)]
+    passes = [Pass(start, waits=False), Pass(remember_cells, at.cells, waits=False)]
     if setup.has_bodies:
         passes.append(Pass(predict_bodies, at.bodies, waits=False))
     return [*passes, Pass(predict_nodes, at.count)]

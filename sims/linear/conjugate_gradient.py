@@ -121,6 +121,8 @@ class ConjugateGradients:
         device: as `Part.stages` is told.
         row: Taichi function (memory, b, i, v, row_in, row_out): (A v)_i of a vector whose entry j is
             ``memory.scratch[v + j]``. A must be symmetric and positive definite.
+        width: rows that ``row`` gives at once, as a vector from (A v)_i on; it is called for multiples i of it. Divides
+            the number of unknowns, and 240.
         precondition: Taichi function (memory, b, i, value, row_in, row_out): z_i = (M r)_i of value = r_i; or passes
             that read r and write z (`vectors`), M being linear, symmetric and positive definite; or None: z = r.
         on_indefinite: Taichi function (memory, b) that is called where A turns out not to be positive definite, and the
@@ -141,12 +143,13 @@ class ConjugateGradients:
         device: bool,
         *,
         row: Any,
+        width: int = 1,
         precondition: Any | Sequence[Pass] = None,
         on_indefinite: Any = None,
         tolerance: float | None = None,
     ) -> None:
         own = entries(at, name)
-        self._own, self._fp, self._device, self._row = own, fp, device, row
+        self._own, self._fp, self._device, self._row = own, fp, device, _row_function(row, width)
         self._places = vectors(at, name).places
         self._on_indefinite, self._tolerance = on_indefinite, tolerance
         self._is_by_passes = isinstance(precondition, Sequence)
@@ -184,7 +187,7 @@ class ConjugateGradients:
         @ti.func
         def apply(mem: ti.template(), b, i, row_in, row_out, o, given):
             """A x, of the vector to start from."""
-            mem.scratch[o[IMAGE] + i] = row(mem, b, i, o[SOLUTION], row_in, row_out)
+            row(mem, b, i, o[SOLUTION], o[IMAGE], row_in, row_out)
 
         @ti.func
         def guess_size(mem: ti.template(), i, o):
@@ -273,7 +276,7 @@ class ConjugateGradients:
         @ti.func
         def apply(mem: ti.template(), b, i, row_in, row_out, o, given):
             """A p."""
-            mem.scratch[o[IMAGE] + i] = row(mem, b, i, o[DIRECTION], row_in, row_out)
+            row(mem, b, i, o[DIRECTION], o[IMAGE], row_in, row_out)
 
         @ti.func
         def curvature(mem: ti.template(), i, o):
@@ -377,6 +380,27 @@ def _nothing(mem: ti.template(), b, c, first, substep):
 def _product(mem: ti.template(), i, o):
     """r_i z_i"""
     return ti.Vector([mem.scratch[o[REMAINDER] + i] * mem.scratch[o[IMAGE] + i]])
+
+
+def _row_function(row: Any, width: int) -> Any:
+    """Writes entry i of a product, or with the first of ``width`` all of them: each block of a sum begins with such."""
+    if BLOCK % width:
+        raise ValueError(f"width={width} must divide {BLOCK}")
+
+    @ti.func
+    def one(mem: ti.template(), b, i, v, image, row_in, row_out):
+        """(A v)_i"""
+        mem.scratch[image + i] = row(mem, b, i, v, row_in, row_out)
+
+    @ti.func
+    def several(mem: ti.template(), b, i, v, image, row_in, row_out):
+        """(A v)_i and the following."""
+        if i % width == 0:
+            values = row(mem, b, i, v, row_in, row_out)
+            for k in ti.static(range(width)):
+                mem.scratch[image + i + k] = values[k]
+
+    return one if width == 1 else several
 
 
 def _point_function(precondition: Any) -> Any:
