@@ -19,6 +19,9 @@ from pliant.sims.inputs import real, real_array, shown, whole
 
 STRONGEST_GRADING = 3.0
 MOST_CELLS = 200
+TALLEST = 4.0
+"""Height of the cylinder over the sphere's radius."""
+
 FLATTENED = 0.6
 """Depth of a shell's cells over their width, on average, where cells are chosen by the number of nodes."""
 
@@ -98,7 +101,7 @@ def dome_mesh(
     base: float = 0.0,
     thickness: float | None = None,
     cells: Sequence[int] | None = None,
-    grading: Sequence[float] = (1.3, 1.3),
+    grading: Sequence[float] = (1.4, 1.3),
     nodes: int | None = None,
 ) -> GelMesh:
     """A dome: a cap of a sphere, its apex on the z axis; it mirrors itself at x = 0, y = 0 and x = ±y.
@@ -109,7 +112,7 @@ def dome_mesh(
     Args:
         radius: of the sphere [m].
         height: of the cap, at most ``radius`` (a hemisphere, the default) [m].
-        base: height of a cylinder under the cap [m].
+        base: height of a cylinder under the cap, at most four times ``radius`` [m].
         thickness: of a shell, less than ``height`` [m]; None: the dome is solid.
         cells: hexahedra across the square under the apex (an even number), from the mount up to that square, and from
             the core (or from the block in the middle) to the surface. Default: about a thousand nodes.
@@ -122,7 +125,7 @@ def dome_mesh(
     radius = real("radius", radius, above=0.0, unit="m")
     height = radius if height is None else real("height", height, high=radius, above=0.0, unit="m")
     real("height / radius", height / radius, 0.05)
-    base = real("base", base, 0.0, unit="m")
+    base = real("base", base, 0.0, TALLEST * radius, unit="m")
     if thickness is not None:
         thickness = real("thickness", thickness, high=0.9 * height, above=0.0, unit="m")
     powers = real_array("grading", grading, shape=(2,))
