@@ -121,8 +121,8 @@ def bonded_layer_solution(
             widest = min(WIDEST * thickness, 0.999999 * radius)
             if _excess(widest, *given) < 0:
                 raise ValueError(
-                    f"depth={value:g} m makes a contact of a radius of more than {widest:.3g} m; allowed: at most that, "
-                    f"{WIDEST:g} times the thickness {thickness:g} m or the radius {radius:g} m"
+                    f"depth={value:g} m makes a contact of a radius of more than {widest:.3g} m; allowed: at most "
+                    f"that, {WIDEST:g} times the thickness {thickness:g} m or the radius {radius:g} m"
                 )
             a = brentq(_excess, 1e-9 * radius, widest, given, xtol=1e-14 * radius)
             forces[place] = _layer_contact(a, radius, thickness, poisson_ratio)[1]
