@@ -19,6 +19,12 @@ from pliant.sims.inputs import real, real_array, shown, whole
 
 STRONGEST_GRADING = 3.0
 MOST_CELLS = 200
+TALLEST = 4.0
+"""Height of the cylinder over the sphere's radius."""
+
+FLATTENED = 0.6
+"""Depth of a shell's cells over their width, on average, where cells are chosen by the number of nodes."""
+
 CORE = 0.55
 """Size of the block in the middle, as a share of the cube's."""
 
@@ -47,9 +53,18 @@ class _Dome:
 
     @property
     def crease(self) -> float:
-        """Where up the cube's side, 0...1, the cylinder ends."""
-        arc = self.radius * np.arccos(self.low / self.radius) / 2
-        return self.base / (self.base + arc)
+        """Where up the cube's side, 0...1, the cylinder ends; above it is what the square leaves of the cap."""
+        return self.base / (self.base + self.square / 2)
+
+    @property
+    def rim(self) -> float:
+        """Radius of the cap's rim [m]."""
+        return float(np.sqrt(self.height * (2 * self.radius - self.height)))
+
+    @property
+    def square(self) -> float:
+        """Width of the square under the apex along the sphere, half of the cap's [m]."""
+        return self.radius * float(np.arccos(self.low / self.radius))
 
     def surface(self, cube: np.ndarray, depth: float = 0.0) -> np.ndarray:
         """Points (n, 3) [m] ``depth`` [m] under the dome, of points (n, 3) on the cube: x, y in -1...1, z in 0...1."""
@@ -74,8 +89,7 @@ class _Dome:
         size = np.maximum(np.abs(cube[:, :2]).max(axis=1), cube[:, 2])[:, None]
         on_face = cube / np.where(size > 0, size, 1.0)
         on_face = np.where(np.abs(on_face) > 1 - 1e-12, np.sign(on_face), on_face)
-        rim = float(np.sqrt(self.height * (2 * self.radius - self.height)))
-        box = BOX * np.array([rim, rim, self.height + self.base]) * on_face
+        box = BOX * np.array([self.rim, self.rim, self.height + self.base]) * on_face
         share = size**ROUNDING
         return size * ((1 - share) * box + share * self.surface(on_face))
 
@@ -87,7 +101,7 @@ def dome_mesh(
     base: float = 0.0,
     thickness: float | None = None,
     cells: Sequence[int] | None = None,
-    grading: Sequence[float] = (1.3, 1.3),
+    grading: Sequence[float] = (1.4, 1.3),
     nodes: int | None = None,
 ) -> GelMesh:
     """A dome: a cap of a sphere, its apex on the z axis; it mirrors itself at x = 0, y = 0 and x = ±y.
@@ -98,7 +112,7 @@ def dome_mesh(
     Args:
         radius: of the sphere [m].
         height: of the cap, at most ``radius`` (a hemisphere, the default) [m].
-        base: height of a cylinder under the cap [m].
+        base: height of a cylinder under the cap, at most four times ``radius`` [m].
         thickness: of a shell, less than ``height`` [m]; None: the dome is solid.
         cells: hexahedra across the square under the apex (an even number), from the mount up to that square, and from
             the core (or from the block in the middle) to the surface. Default: about a thousand nodes.
@@ -111,14 +125,14 @@ def dome_mesh(
     radius = real("radius", radius, above=0.0, unit="m")
     height = radius if height is None else real("height", height, high=radius, above=0.0, unit="m")
     real("height / radius", height / radius, 0.05)
-    base = real("base", base, 0.0, unit="m")
+    base = real("base", base, 0.0, TALLEST * radius, unit="m")
     if thickness is not None:
         thickness = real("thickness", thickness, high=0.9 * height, above=0.0, unit="m")
     powers = real_array("grading", grading, shape=(2,))
     for i, power in enumerate(powers.tolist()):
         real(f"grading[{i}]", power, 1.0, STRONGEST_GRADING)
-    across, up, shells = _counts(cells, nodes, thickness is None)
     dome = _Dome(radius, height, base)
+    across, up, shells = _counts(cells, nodes, dome, thickness)
 
     line = graded(across, powers[0])
     side = _side_levels(up, dome.crease)
@@ -180,11 +194,11 @@ def _node_count(across: int, up: int, shells: int, solid: bool) -> int:
     return on_surface * shells + ((across + 1) ** 2 * (up + 1) if solid else on_surface)
 
 
-def _counts(cells: Any, nodes: int | None, solid: bool) -> tuple[int, int, int]:
+def _counts(cells: Any, nodes: int | None, dome: _Dome, thickness: float | None) -> tuple[int, int, int]:
     if cells is not None and nodes is not None:
         raise ValueError(f"cells={shown(cells)} and nodes={shown(nodes)} are both given; allowed: one of them")
     if cells is None:
-        return _cells_for(1000 if nodes is None else whole("nodes", nodes, 100, 200_000), solid)
+        return _cells_for(1000 if nodes is None else whole("nodes", nodes, 100, 200_000), dome, thickness)
     try:
         values = list(cells)
     except TypeError:
@@ -197,16 +211,22 @@ def _counts(cells: Any, nodes: int | None, solid: bool) -> tuple[int, int, int]:
     return across, up, shells
 
 
-def _cells_for(nodes: int, solid: bool) -> tuple[int, int, int]:
-    """Counts with about so many nodes; a third as many cells up the side and in depth as across suits most."""
+def _cells_for(nodes: int, dome: _Dome, thickness: float | None) -> tuple[int, int, int]:
+    """Counts with about so many nodes and cells that are about as deep as they are wide."""
+    slender = min(1.0, dome.height / dome.rim)
+    if thickness is None:
+        sides, depths = slender / 3 / (1 - dome.crease), slender / 3
+    else:
+        sides, depths = 1 / 3 / (1 - dome.crease), thickness / (FLATTENED * dome.square)
     best, least = (4, 2, 2), np.inf
     for across in range(2, MOST_CELLS + 1, 2):
-        for up in range(max(2, across // 4), across // 2 + 2):
-            for shells in range(max(2, across // 4), across // 2 + 2):
-                off = abs(_node_count(across, up, shells, solid) / nodes - 1)
-                off += 0.1 * (abs(3 * up / across - 1) + abs(3 * shells / across - 1))
+        side, deep = (max(2.0, across * share) for share in (sides, depths))
+        for up in range(max(2, int(side / 1.4)), min(int(1.4 * side) + 1, MOST_CELLS) + 1):
+            for shells in range(max(2, int(deep / 1.4)), min(int(1.4 * deep) + 1, MOST_CELLS) + 1):
+                off = abs(_node_count(across, up, shells, thickness is None) / nodes - 1)
+                off += 0.2 * (abs(np.log(up / side)) + abs(np.log(shells / deep)))
                 if off < least:
                     best, least = (across, up, shells), off
-        if _node_count(across, max(2, across // 4), max(2, across // 4), solid) > 2 * nodes:
+        if _node_count(across, 2, 2, thickness is None) > 2 * nodes:
             break
     return best

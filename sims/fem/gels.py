@@ -10,9 +10,10 @@ import numpy as np
 
 from pliant.sims.fem.domes import dome_mesh
 from pliant.sims.fem.mesh import GelMesh
-from pliant.sims.fem.pads import pad_cells, pad_mesh
+from pliant.sims.fem.pads import pad_mesh
 from pliant.sims.inputs import shown, word
 
+NODES = 2000
 MINI_SIZE = (0.02525, 0.02075)
 MINI_THICKNESS = 0.00425
 DIGIT_SIZE = (0.03, 0.02)
@@ -39,8 +40,9 @@ def gelsight_mini_mesh(
     Raises:
         ValueError: an argument is out of range; both ``cells`` and ``nodes`` are given.
     """
-    counts = pad_cells(nodes, cells, (*MINI_SIZE, MINI_THICKNESS))
-    return pad_mesh(MINI_SIZE, MINI_THICKNESS, counts, grading, curvature_radius=curvature_radius)
+    return pad_mesh(
+        MINI_SIZE, MINI_THICKNESS, cells, grading, nodes=_wanted(nodes, cells), curvature_radius=curvature_radius
+    )
 
 
 def digit_mesh(
@@ -66,8 +68,11 @@ def digit_mesh(
     """
     corner = (DIGIT_SIZE[0] ** 2 + DIGIT_SIZE[1] ** 2) / 4
     radius = (corner + DIGIT_FALL**2) / (2 * DIGIT_FALL)
-    counts = pad_cells(nodes, cells, (*DIGIT_SIZE, DIGIT_THICKNESS))
-    return pad_mesh(DIGIT_SIZE, thickness, counts, grading, curvature_radius=radius)
+    return pad_mesh(DIGIT_SIZE, thickness, cells, grading, nodes=_wanted(nodes, cells), curvature_radius=radius)
+
+
+def _wanted(nodes: int | None, cells: Sequence[int] | None) -> int | None:
+    return NODES if nodes is None and cells is None else nodes
 
 
 GELS: dict[str, Callable[..., GelMesh]] = {

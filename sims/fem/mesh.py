@@ -268,6 +268,8 @@ def _check_pieces(tetrahedra: np.ndarray, mounted: np.ndarray) -> None:
 
 def _check_surface(surface: np.ndarray, boundary: np.ndarray, mounted: np.ndarray) -> None:
     free = boundary[~mounted[boundary].all(axis=1)]
+    if len(free) == 0:
+        raise ValueError("mounted: the whole boundary is glued to the mount; some of it must be free")
     wanted, given = np.unique(keys(turned(free))), keys(turned(surface))
     strange = ~np.isin(given, wanted)
     if strange.any():

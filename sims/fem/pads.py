@@ -49,11 +49,11 @@ def pad_mesh(
     height = real("thickness", thickness, above=0.0, unit="m")
     if cells is None and nodes is None:
         cells = DEFAULT_CELLS
-    nx, ny, nz = pad_cells(nodes, cells, (x_size, y_size, height))
     powers = real_array("grading", grading, shape=(2,))
     for i, power in enumerate(powers.tolist()):
         real(f"grading[{i}]", power, 1.0, STRONGEST_GRADING)
-    top = _curved(height, curvature_radius, (x_size / 2, y_size / 2))
+    top, lowest = _curved(height, curvature_radius, (x_size / 2, y_size / 2))
+    nx, ny, nz = _pad_cells(nodes, cells, (x_size, y_size, float(np.sqrt(height * lowest))))
     x, y, z = graded(nx, powers[0]), graded(ny, powers[0]), graded_up(nz, powers[1])
     grid = np.stack(np.meshgrid(x * x_size / 2, y * y_size / 2, z, indexing="ij"), axis=-1).reshape(-1, 3)
     grid[:, 2] *= top(grid[:, 0], grid[:, 1])
@@ -64,8 +64,8 @@ def pad_mesh(
 
 def _curved(
     height: float, radius: float | Sequence[float], half: tuple[float, float]
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Height (n,) [m] of the contact surface at x, y (n,) [m]."""
+) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], float]:
+    """Height (n,) [m] of the contact surface at x, y (n,) [m], and that of its corners [m]."""
     given = np.asarray(radius, dtype=object)
     radii = [radius, radius] if given.ndim == 0 else list(given)
     if len(radii) != 2 or given.ndim > 1:
@@ -94,7 +94,7 @@ def _curved(
             f"curvature_radius={shown(radius)} leaves {lowest:.3g} m of the thickness {height:g} m at the corners; "
             "allowed: at least a tenth of it"
         )
-    return top
+    return top, lowest
 
 
 def _positive(name: str, values: Any, count: int) -> list[float]:
@@ -102,25 +102,20 @@ def _positive(name: str, values: Any, count: int) -> list[float]:
     return [real(f"{name}[{i}]", value, above=0.0, unit="m") for i, value in enumerate(array.tolist())]
 
 
-def pad_cells(nodes: int | None, cells: Sequence[int] | None, size: tuple[float, float, float]) -> tuple[int, int, int]:
-    """Hexahedra along x, y and z: ``cells``, checked, or such that a pad of ``size`` [m] has about ``nodes`` nodes.
-
-    Raises:
-        ValueError: both are given, or one is out of range. None given is 2,000 nodes.
-    """
+def _pad_cells(nodes: Any, cells: Sequence[int] | None, size: tuple[float, float, float]) -> tuple[int, int, int]:
+    """Hexahedra along x, y and z: ``cells``, checked, or such that a pad of ``size`` [m] has about ``nodes`` nodes."""
     if cells is not None:
         if nodes is not None:
             raise ValueError(f"cells={shown(cells)} and nodes={shown(nodes)} are both given; allowed: one of them")
         return _counts(cells)
-    wanted = whole("nodes", 2000 if nodes is None else nodes, 50, 200_000)
+    wanted = whole("nodes", nodes, 50, 200_000)
     best, least = DEFAULT_CELLS, np.inf
     for nx in range(2, MOST_CELLS + 1, 2):
         ny = max(2, 2 * round(nx * size[1] / size[0] / 2))
         for nz in range(1, MOST_CELLS + 1):
             count = (nx + 1) * (ny + 1) * (nz + 1)
-            shape = np.log(size[2] / nz / (FLATTENED * size[0] / nx))
-            off = abs(count / wanted - 1) + 0.2 * abs(shape)
-            if off < least:
+            off = abs(count / wanted - 1) + 0.2 * abs(np.log(size[2] / nz / (FLATTENED * size[0] / nx)))
+            if off < least and ny <= MOST_CELLS:
                 best, least = (nx, ny, nz), off
             if count > 2 * wanted:
                 break

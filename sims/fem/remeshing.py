@@ -70,7 +70,6 @@ def mesh_of_surface(
             several pieces; nothing is mounted; an argument is out of range.
     """
     points, triangles = _checked_surface(vertices, faces)
-    tetrahedralize = _tetrahedralizer()
     low, high = points.min(axis=0), points.max(axis=0)
     diagonal = float(np.linalg.norm(high - low))
     background = _background(edge_length, low, high)
@@ -86,7 +85,9 @@ def mesh_of_surface(
     if deviation is None:
         deviation = min(1e-3 * diagonal, shortest / 10)
     deviation = real("deviation", deviation, high=shortest, above=0.0, unit="m")
-    positions, tetrahedra = tetrahedralize(
+    if not callable(mounted):
+        _check_height(mounted, float(low[2]), float(high[2]), deviation)
+    positions, tetrahedra = _tetrahedralizer()(
         points,
         triangles.astype(np.int32),
         edge_length_abs=longest,
@@ -111,6 +112,15 @@ def _tetrahedralizer() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     return tetrahedralize
 
 
+def _check_height(mounted: Any, low: float, high: float, deviation: float) -> None:
+    height = real("mounted", mounted, unit="m, or a function of points")
+    if not low - deviation <= height <= high + deviation:
+        raise ValueError(
+            f"mounted={shown(mounted)} m: no point of the surface is at that height; it reaches from {low:g} to "
+            f"{high:g} m"
+        )
+
+
 def _checked_surface(vertices: Any, faces: Any) -> tuple[np.ndarray, np.ndarray]:
     import trimesh
 
@@ -130,11 +140,13 @@ def _checked_surface(vertices: Any, faces: Any) -> tuple[np.ndarray, np.ndarray]
     check_closed(triangles, "the surface")
     surface = trimesh.Trimesh(points, triangles, process=False)
     extents = np.ptp(points, axis=0)
-    if not abs(surface.volume) > 1e-9 * float(np.prod(extents)):
+    a, b, c = np.moveaxis(points[triangles] - points.mean(axis=0), 1, 0)
+    volume = float(np.einsum("fi,fi->", a, np.cross(b, c))) / 6
+    if not abs(volume) > 1e-9 * float(np.prod(extents)):
         raise ValueError("the surface encloses no volume")
-    if surface.volume < 0:
+    if volume < 0:
         raise ValueError(
-            f"the surface is inside out: its volume is {surface.volume:.3g} m^3; turn its faces round (faces[:, ::-1])"
+            f"the surface is inside out: its volume is {volume:.3g} m^3; turn its faces round (faces[:, ::-1])"
         )
     areas = surface.area_faces
     if not (areas > 1e-14 * float(extents.max()) ** 2).all():
@@ -196,14 +208,10 @@ def _mount(positions: np.ndarray, tetrahedra: np.ndarray, mounted: Any, near: fl
         if not glued.any():
             raise ValueError("mounted(points) chooses no point of the surface")
         return positions, glued
-    height = real("mounted", mounted, unit="m, or a function of points")
+    height = float(mounted)
     glued[outer] = np.abs(positions[outer, 2] - height) <= near
     if not glued.any():
-        low, high = positions[:, 2].min(), positions[:, 2].max()
-        raise ValueError(
-            f"mounted={shown(mounted)} m: no point of the surface is at that height; it reaches from {low:g} to "
-            f"{high:g} m"
-        )
+        raise ValueError(f"mounted={shown(mounted)} m: no node of the mesh's surface came to lie at that height")
     moved = positions.copy()
     moved[:, 2] -= height
     moved[glued, 2] = 0.0

@@ -4,25 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from mesh_symmetry import MIRRORS, mirrored
 
 from pliant.sims.fem.gels import GELS, digit_mesh, gel_mesh, gelsight_mini_mesh
 from pliant.sims.fem.pads import pad_mesh
-
-
-def mirrored(mesh, matrix):
-    """Whether the mesh, moved by ``matrix``, is itself: nodes, what is glued, tetrahedra, surface."""
-    moved = mesh.positions @ np.asarray(matrix, float).T
-    rounded = {tuple(row): i for i, row in enumerate(np.round(mesh.positions / 1e-9).astype(int).tolist())}
-    image = np.array([rounded.get(tuple(row), -1) for row in np.round(moved / 1e-9).astype(int).tolist()])
-    if (image < 0).any() or not np.array_equal(mesh.mounted[image], mesh.mounted):
-        return False
-    return all(
-        {tuple(sorted(row)) for row in image[array].tolist()} == {tuple(sorted(row)) for row in array.tolist()}
-        for array in (mesh.tetrahedra, mesh.surface, mesh.cells)
-    )
-
-
-MIRRORS = {"x": np.diag([-1, 1, 1]), "y": np.diag([1, -1, 1]), "diagonal": [[0, 1, 0], [1, 0, 0], [0, 0, 1]]}
 
 
 def test_a_pad_has_the_volume_and_the_faces_of_its_box():
@@ -80,7 +65,7 @@ def test_nodes_of_a_convex_pad_lie_on_its_sphere_or_cylinder():
     assert (np.abs(np.sqrt(x**2 + (z - height + radius) ** 2) - radius) < 1e-12).sum() == 49
 
 
-@pytest.mark.parametrize("nodes", [300, 500, 1000, 2000, 5000])
+@pytest.mark.parametrize("nodes", [500, 1000, 2000])
 @pytest.mark.parametrize("name", GELS)
 def test_gels_by_name_have_about_as_many_nodes_as_wanted(name, nodes):
     mesh = gel_mesh(name, nodes=nodes)
