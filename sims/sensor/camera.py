@@ -1,8 +1,9 @@
 """The calibrated camera behind a gel: where a point of the gel is in the picture, and which ray a pixel sees.
 
-All in OpenCV's conventions: the camera's frame has x to the right, y down and z ahead in the picture, pixel (0, 0) is the
-centre of the upper left one, and lens coefficients are those that ``cv2.calibrateCamera`` and ``cv2.fisheye.calibrate``
-give. Without a pose the camera's axes are those of the mount, so that it looks along +z through the gel.
+All in OpenCV's conventions: the camera's frame has x to the right, y down and z ahead in the picture, pixel (0, 0) is
+the centre of the upper left one, and lens coefficients are those that ``cv2.calibrateCamera`` and
+``cv2.fisheye.calibrate`` give. Without a pose the camera's axes are those of the mount, so that it looks along +z
+through the gel.
 """
 
 from __future__ import annotations
@@ -223,8 +224,8 @@ class CalibratedCamera:
         if not (depth > 0.0).all():
             where = tuple(int(i) for i in np.argwhere(~(depth[..., 0] > 0.0))[0])
             raise ValueError(
-                f"points at {where} is {shown(points[where].tolist())} [m], at depth {depth[where][0]:g} m: all must be "
-                "in front of the camera (depth > 0)"
+                f"points at {where} is {shown(points[where].tolist())} [m], at depth {depth[where][0]:g} m: all must "
+                "be in front of the camera (depth > 0)"
             )
         return seen, seen[..., :2] / depth
 
@@ -273,8 +274,8 @@ class CalibratedCamera:
                 slopes = slopes - np.stack(step, axis=1) / turn[:, None]
         bad = pixels[np.argmin(good)]
         raise ValueError(
-            f"distortion={shown(self.distortion.tolist())} cannot be undone at pixel ({bad[0]:g}, {bad[1]:g}): there the "
-            f"{self.lens} lens shows no ray, or folds the picture over"
+            f"distortion={shown(self.distortion.tolist())} cannot be undone at pixel ({bad[0]:g}, {bad[1]:g}): there "
+            f"the {self.lens} lens shows no ray, or folds the picture over"
         )
 
 

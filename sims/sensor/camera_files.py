@@ -59,8 +59,8 @@ def save_camera(camera: CalibratedCamera, path: str | os.PathLike[str]) -> None:
 def load_camera(path: str | os.PathLike[str]) -> CalibratedCamera:
     """The camera in a .json or .npz file: one of ``save_camera``, or of an OpenCV calibration with width and height.
 
-    Numbers may be lists or, as ``cv2.FileStorage`` writes matrices in JSON, objects with rows, cols and data. Distortion,
-    lens ("pinhole"), rotation and position may be missing.
+    Numbers may be lists or, as ``cv2.FileStorage`` writes matrices in JSON, objects with rows, cols and data.
+    Distortion, lens ("pinhole"), rotation and position may be missing.
 
     Raises:
         FileNotFoundError: there is no such file.
