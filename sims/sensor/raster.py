@@ -9,8 +9,8 @@ for any lens); it meets the triangle's plane at depth s, at the point s d = beta
 The w are linear in d. They are taken about a ray through the triangle, in coordinates sheared so that this ray is the
 axis: without that their digits cancel in float32.
 
-A thread draws all triangles of a band of lines in their order, and in the adjoint sums all pixels of a triangle, then all
-triangles of a vertex: nothing is added by two threads, and no result depends on how many there are.
+A thread draws all triangles of a band of lines in their order, and in the adjoint sums all pixels of a triangle, then
+all triangles of a vertex: nothing is added by two threads, and no result depends on how many there are.
 """
 # mypy: disable-error-code="valid-type,attr-defined,index"
 
@@ -249,14 +249,14 @@ def raster_kernels(precision: str) -> SimpleNamespace:
         """Cotangents of corners and of their unit normals, summed over the pixels that show the triangle.
 
         The ray is fixed. Where corners move by da, db, dc, with n = (b - a) x (c - a), the depth changes by
-        ds = n . (sum beta_i dv_i) / (n . d), and the point moves over the triangle by u = ds d - sum beta_i dv_i, so that
-        dbeta_i = g_i . u, g_a = n x (c - b) / |n|^2. The normal is m / |m|, m = sum beta_i N_i:
+        ds = n . (sum beta_i dv_i) / (n . d), and the point moves over the triangle by u = ds d - sum beta_i dv_i, so
+        that dbeta_i = g_i . u, g_a = n x (c - b) / |n|^2. The normal is m / |m|, m = sum beta_i N_i:
 
             m_bar = (n_bar - n (n . n_bar)) / |m|,    N_i_bar += beta_i m_bar,    u_bar = G m_bar, G = sum g_i N_i^T,
             s_bar += u_bar . d,                       v_i_bar += beta_i (s_bar n / (n . d) - u_bar).
 
-        All pixels of a triangle share n and G, and n . d = +-(w_a + w_b + w_c); so only sigma = s_bar / (n . d) and m_bar
-        are summed, times the w, which are linear in the slopes.
+        All pixels of a triangle share n and G, and n . d = +-(w_a + w_b + w_c); so only sigma = s_bar / (n . d) and
+        m_bar are summed, times the w, which are linear in the slopes.
         """
         for task in range(groups * stride):
             if task % stride == 0:
@@ -353,7 +353,10 @@ def raster_kernels(precision: str) -> SimpleNamespace:
         v_count: int,
         nodes_bar: floats,
     ):
-        """Cotangents of the nodes, in the mount's frame: f = (b - a) x (c - a) gives a_bar += (b - c) x f_bar, in turn."""
+        """Cotangents of the nodes, in the mount's frame.
+
+        M sums f = (b - a) x (c - a): f_bar is the sum of the corners' M_bar, and a_bar += (b - c) x f_bar, in turn.
+        """
         for i in range(batch * v_count):
             world = i // v_count
             v = i - world * v_count

@@ -1,9 +1,9 @@
 """Depth and normals of a gel's skin as the camera sees them, and their derivatives by the gel's nodes.
 
 Which triangle a pixel shows is found anew for each reading and is fixed in the derivative. The readings are smooth in
-the nodes as long as that stays: the depth is continuous across edges within the skin, but its derivative jumps there, and
-where one part of the skin hides another, or at the skin's rim, a pixel jumps from one surface to another and the
-derivative does not see it. Normals are those of the vertices, interpolated, and continuous across edges.
+the nodes as long as that stays. Depth and normals are continuous across edges within the skin (normals are those of the
+vertices, interpolated), but their derivatives jump there. At the skin's rim, and where one part of it hides another, a
+pixel jumps from one surface to another, and the derivative does not see it.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class GelSurface:
 
     @functools.cached_property
     def _cells(self) -> tuple[np.ndarray, np.ndarray, int, int]:
-        """Cells of slopes: where they begin and how many there are to the unit, the box of pixels of each, their counts.
+        """Cells of slopes: where they begin and how many there are to the unit, the pixels' box of each, their counts.
 
         They tell which pixels a triangle may cover whatever the lens does to its edges.
         """
@@ -213,8 +213,8 @@ class GelSurface:
         if not (depth > 0.0).all():
             world, vertex = (int(i) for i in np.argwhere(~(depth > 0.0))[0])
             raise ValueError(
-                f"positions: node {self._vertices[vertex]} of world {world} is at depth {depth[world, vertex]:g} m: the "
-                "skin must stay in front of the camera; it is pressed too deep, or the camera is too near"
+                f"positions: node {self._vertices[vertex]} of world {world} is at depth {depth[world, vertex]:g} m: "
+                "the skin must stay in front of the camera; it is pressed too deep, or the camera is too near"
             )
 
     def _check_orientation(self) -> None:
@@ -283,7 +283,7 @@ def checked_surface(triangles: Any, rest: Any) -> tuple[np.ndarray, np.ndarray]:
     if (times.data > 1).any():
         at = int(np.argmax(times.data > 1))
         raise ValueError(
-            f"triangles: the edge from node {times.row[at]} to {times.col[at]} belongs to {int(times.data[at])} triangles "
-            "in one direction; a surface has at most two at an edge, oriented alike"
+            f"triangles: the edge from node {times.row[at]} to {times.col[at]} belongs to {int(times.data[at])} "
+            "triangles in one direction; a surface has at most two at an edge, oriented alike"
         )
     return nodes, faces
