@@ -131,7 +131,8 @@ class Markers:
         points = self._points_of(corners)
         pixels = self.camera.project(points)
         values = (pixels, pixels - self.rest_pixels, points, points - self.rest_points)
-        return MarkerReading(*(value.astype(kind, copy=False) for value in values), corners)
+        pixels, displacements, points, motions = (value.astype(kind, copy=False) for value in values)
+        return MarkerReading(pixels, displacements, points, motions, corners)
 
     def adjoint(self, reading: MarkerReading, *, pixels_bar: Any = None, points_bar: Any = None) -> np.ndarray:
         """Cotangents (B, N, 3) of the nodes, in the type of the reading.

@@ -57,7 +57,7 @@ class Optics(Protocol):
 class TactileReading(Mapping[str, np.ndarray]):
     """Readings of B worlds by name, and what their adjoints need."""
 
-    values: dict[str, np.ndarray]
+    arrays: dict[str, np.ndarray]
     positions: np.ndarray
     forces: np.ndarray | None = None
     markers: MarkerReading | None = None
@@ -65,13 +65,13 @@ class TactileReading(Mapping[str, np.ndarray]):
     colors: Any = field(default=None, repr=False)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self.values[name]
+        return self.arrays[name]
 
     def __iter__(self) -> Any:
-        return iter(self.values)
+        return iter(self.arrays)
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.arrays)
 
 
 class TactileSensor:
@@ -172,9 +172,9 @@ class TactileSensor:
             raise ValueError(f"cotangents={shown(cotangents)} must be arrays by name")
         bars: dict[str, np.ndarray] = {}
         for name, value in cotangents.items():
-            if name not in reading.values:
-                raise ValueError(f"cotangents: {name!r} is not in the reading; it has {', '.join(reading.values)}")
-            shape = reading.values[name].shape
+            if name not in reading.arrays:
+                raise ValueError(f"cotangents: {name!r} is not in the reading; it has {', '.join(reading.arrays)}")
+            shape = reading.arrays[name].shape
             bars[name] = real_array(f"cotangents[{name!r}]", value, shape=shape, dtype=self._dtype)
         result = {"positions": np.zeros_like(reading.positions)}
         if reading.forces is not None:

@@ -48,7 +48,7 @@ def test_any_rigid_motion_moves_the_markers_with_it(camera):
 
 def test_markers_lie_on_the_curved_skin_above_their_places():
     triangles, rest, centre = dome(half=0.009)
-    places = marker_disc(136, 0.008)
+    places = marker_disc(136, 0.007)
     markers = Markers(triangles, rest, STRAIGHT, places)
     assert len(markers) == 136
     assert np.abs(markers.rest_points[:, :2] - places).max() < 1e-15

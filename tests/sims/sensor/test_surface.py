@@ -102,7 +102,7 @@ def test_a_gel_pressed_by_a_ball_has_the_balls_depth_and_normals(camera):
     point = camera.position + depth[..., None] * rays
     inside = (root > 0) & (np.hypot(point[..., 0], point[..., 1]) < 0.005) & (point[..., 2] < TOP)
     assert inside.sum() > 100
-    # The longest edge lies on a slope of at most asin(5 / 12) = 25 degrees, and rays are within 37 degrees of its normal.
+    # The longest edge is on a slope of at most asin(5 / 12) = 25 degrees, and rays are within 37 degrees of its normal.
     step = SIZE[0] / 60 * np.sqrt(2) / np.cos(np.radians(25))
     assert np.abs(view.depth[0] - depth)[inside].max() < step**2 / (8 * ball) / np.cos(np.radians(37))
     normal = ((centre - point) / ball) @ camera.rotation.T
@@ -309,4 +309,5 @@ def test_positions_and_cotangents_that_cannot_be_are_refused_by_name():
     with pytest.raises(ValueError, match="normals_bar"):
         surface.adjoint(view, normals_bar=np.full(view.normals.shape, np.nan))
     with pytest.raises(ValueError, match="too many"):
-        surface.read(np.broadcast_to(rest, (250_000, *rest.shape))[:, :, :])
+        fine = CalibratedCamera(16384, 16384, (16384, 16384), position=(0, 0, -0.025))
+        GelSurface(triangles, rest, fine).read(np.stack([rest] * 3))
