@@ -235,6 +235,7 @@ def raster_kernels(precision: str) -> SimpleNamespace:
         boxes: whole,
         slopes: floats,
         found: whole,
+        order: whole,
         depth_bar: floats,
         shown_bar: floats,
         batch: int,
@@ -260,10 +261,13 @@ def raster_kernels(precision: str) -> SimpleNamespace:
         """
         for task in range(groups * stride):
             if task % stride == 0:
-                i = task // stride
-                while i < batch * t_count:
-                    world = i // t_count
-                    t = i - world * t_count
+                group = task // stride
+                count = batch * t_count
+                share_of_group = (count + groups - 1) // groups
+                for j in range(group * share_of_group, ti.min((group + 1) * share_of_group, count)):
+                    world = j // t_count
+                    t = order[j - world * t_count]
+                    i = world * t_count + t
                     skip, first = world * width * height, world * v_count
                     a, b, c = corners(placed, faces, first, t)
                     n_a, n_b, n_c = corners(normals, faces, first, t)
@@ -289,28 +293,29 @@ def raster_kernels(precision: str) -> SimpleNamespace:
                             q = y * width + x
                             p = skip + q
                             if found[p] == t:
-                                u, v = slopes[2 * q] - middle_x, slopes[2 * q + 1] - middle_y
-                                share = 1 / (total[0] * u + total[1] * v + total[2])
-                                m = p_m * u + q_m * v + r_m
-                                inverse = 1 / ti.max(m.norm(), fp(tiny))
-                                m *= inverse
-                                bar = triple(shown_bar, 3 * p)
-                                # both times 1 / (w_a + w_b + w_c), as the betas have it
-                                bar = (bar - m * m.dot(bar)) * inverse
-                                s_bar = share * share * depth_bar[p] + share * bar.dot(back + back_u * u + back_v * v)
-                                sigma += s_bar
-                                sigma_u += s_bar * u
-                                sigma_v += s_bar * v
-                                m_bar += bar
-                                m_bar_u += bar * u
-                                m_bar_v += bar * v
+                                bar, far_bar = triple(shown_bar, 3 * p), depth_bar[p]
+                                # most pixels count for nothing where only what is touched does
+                                if ti.abs(bar[0]) + ti.abs(bar[1]) + ti.abs(bar[2]) + ti.abs(far_bar) > 0:
+                                    u, v = slopes[2 * q] - middle_x, slopes[2 * q + 1] - middle_y
+                                    share = 1 / (total[0] * u + total[1] * v + total[2])
+                                    m = p_m * u + q_m * v + r_m
+                                    inverse = ti.rsqrt(ti.max(m.norm_sqr(), fp(tiny)))
+                                    m *= inverse
+                                    # both times 1 / (w_a + w_b + w_c), as the betas have it
+                                    bar = (bar - m * m.dot(bar)) * inverse
+                                    s_bar = share * share * far_bar + share * bar.dot(back + back_u * u + back_v * v)
+                                    sigma += s_bar
+                                    sigma_u += s_bar * u
+                                    sigma_v += s_bar * v
+                                    m_bar += bar
+                                    m_bar_u += bar * u
+                                    m_bar_v += bar * v
                     for k in ti.static(range(3)):
                         w = (p_a, p_b, p_c)[k]
                         corner_bar = m_bar_u * w[0] + m_bar_v * w[1] + m_bar * w[2]
                         along = (sigma_u * w[0] + sigma_v * w[1] + sigma * w[2]) * sign
                         put_triple(sums, SUMS * i + 6 * k, n * along - turn @ corner_bar)
                         put_triple(sums, SUMS * i + 6 * k + 3, corner_bar)
-                    i += groups
 
     @ti.kernel
     def collect(

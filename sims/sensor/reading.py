@@ -113,14 +113,14 @@ class TactileSensor:
     @property
     def readings(self) -> tuple[str, ...]:
         """Names of what this sensor can read, of `READINGS`."""
-        missing = (() if self.optics else ("image",)) + (() if self.markers else _OF_MARKERS)
+        missing = (("image",) if self.optics is None else ()) + (_OF_MARKERS if self.markers is None else ())
         return tuple(name for name in READINGS if name not in missing)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a reading of one world; ``ValueError`` for a name that it cannot read."""
         self._check_names([name])
         image = (self.camera.height, self.camera.width)
-        count = len(self.markers) if self.markers else 0
+        count = 0 if self.markers is None else len(self.markers)
         shapes: dict[str, tuple[int, ...]] = {"force": (6,), "markers": (count, 2), "marker_motions": (count, 3)}
         shapes |= {"depth": image, "indentation": image, "normals": (*image, 3), "image": (*image, 3)}
         return shapes[name]
@@ -146,7 +146,7 @@ class TactileSensor:
                 raise ValueError('forces=None: the reading "force" needs the contact forces on the nodes, (B, N, 3)')
             acting = real_array("forces", forces, shape=nodes.shape, dtype=self._dtype)
             values["force"] = total_wrench(acting, nodes, point=self.point)
-        if self.markers and wanted & set(_OF_MARKERS):
+        if self.markers is not None and wanted & set(_OF_MARKERS):
             marked = self.markers.read(nodes)
             values |= {"markers": marked.displacements, "marker_motions": marked.motions}
         if wanted & set(_OF_SURFACE):
@@ -182,7 +182,7 @@ class TactileSensor:
             if "force" in bars:
                 pulled = total_wrench_adjoint(reading.forces, reading.positions, bars["force"], point=self.point)
                 result |= {name: result[name] + pulled[name] for name in ("positions", "forces")}
-        if self.markers and reading.markers is not None:
+        if self.markers is not None and reading.markers is not None:
             pixels_bar, points_bar = (bars.get(name) for name in _OF_MARKERS)
             if pixels_bar is not None or points_bar is not None:
                 result["positions"] += self.markers.adjoint(

@@ -9,7 +9,10 @@ pixel jumps from one surface to another, and the derivative does not see it.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,9 @@ from pliant.sims.sensor.raster import NOTHING, PLANE, SUMS, raster_kernels
 
 MOST_ENTRIES = 2**31 - 1
 """Numbers of one array in a kernel."""
+
+NEAREST = 1e-6
+"""Depth that all of the skin must have before the camera [m]."""
 
 BANDS = 32
 """Stretches of lines into which threads divide a picture on the CPU."""
@@ -77,6 +83,8 @@ class GelSurface:
         self._pose = np.concatenate([camera.rotation.ravel(), camera.position]).astype(self._dtype)
         self._check_depth(camera.to_camera(self.rest[used])[None])
         self._check_orientation()
+        self._order = self._order_along_lines()
+        self._built: set[str] = set()
 
     @property
     def node_count(self) -> int:
@@ -103,15 +111,13 @@ class GelSurface:
         v_count, t_count = len(self._vertices), len(self.triangles)
         if batch * height * width * 3 > MOST_ENTRIES:
             raise ValueError(f"positions: {batch} worlds of {width} x {height} pixels are too many for one reading")
-        runtime.start()
-        kernels = raster_kernels(self.precision)
         empty = functools.partial(np.empty, dtype=self._dtype)
         placed, normals, lengths = empty(batch * v_count * 3), empty(batch * v_count * 3), empty(batch * v_count)
         plane, boxes = empty(batch * t_count * PLANE), np.empty(batch * t_count * 4, np.int32)
         depth, shown = empty(batch * height * width), empty(batch * height * width * 3)
         found = np.empty(batch * height * width, np.int32)
         grid, cells, columns, rows = self._cells
-        with runtime.exclusive():
+        with self._kernels("forward") as kernels:
             kernels.place(nodes.ravel(), self._vertices, self._pose, batch, self.node_count, v_count, placed)
             self._check_depth(placed.reshape(batch, v_count, 3))
             kernels.smooth_normals(placed, self._faces, self._starts, self._incident, batch, v_count, normals, lengths)
@@ -146,12 +152,11 @@ class GelSurface:
         sums = np.empty(batch * t_count * SUMS, self._dtype)
         placed_bar, m_bar = np.empty_like(placed), np.empty_like(placed)
         nodes_bar = zeros((batch, self.node_count, 3))
-        kernels = raster_kernels(self.precision)
         _, groups, stride = self._shares(batch)
-        with runtime.exclusive():
+        with self._kernels("adjoint") as kernels:
             kernels.gather(
-                placed, normals, self._faces, plane, boxes, self._slopes, view.triangle.ravel(), d_bar.ravel(),
-                n_bar.ravel(), batch, v_count, t_count, width, height, groups, stride, sums,
+                placed, normals, self._faces, plane, boxes, self._slopes, view.triangle.ravel(), self._order,
+                d_bar.ravel(), n_bar.ravel(), batch, v_count, t_count, width, height, groups, stride, sums,
             )  # fmt: skip
             kernels.collect(
                 normals, lengths, self._starts, self._incident, sums, batch, v_count, t_count, placed_bar, m_bar
@@ -168,6 +173,15 @@ class GelSurface:
         Where there is no surface: the camera's position.
         """
         return view.depth[..., None] * self._directions + self.camera.position.astype(self._dtype)
+
+    @contextmanager
+    def _kernels(self, which: str) -> Iterator[SimpleNamespace]:
+        """Kernels for this thread alone; what comes first in a process compiles them."""
+        with runtime.exclusive():
+            runtime.start()
+            with nullcontext() if which in self._built else runtime.quick_build():
+                yield raster_kernels(self.precision)
+            self._built.add(which)
 
     @functools.cached_property
     def _slopes(self) -> np.ndarray:
@@ -210,12 +224,21 @@ class GelSurface:
 
     def _check_depth(self, seen: np.ndarray) -> None:
         depth = seen[..., 2]
-        if not (depth > 0.0).all():
-            world, vertex = (int(i) for i in np.argwhere(~(depth > 0.0))[0])
+        if not (depth >= NEAREST).all():
+            world, vertex = (int(i) for i in np.argwhere(~(depth >= NEAREST))[0])
             raise ValueError(
                 f"positions: node {self._vertices[vertex]} of world {world} is at depth {depth[world, vertex]:g} m: "
                 "the skin must stay in front of the camera; it is pressed too deep, or the camera is too near"
             )
+
+    def _order_along_lines(self) -> np.ndarray:
+        """Triangles in lines of the picture at rest: neighbours in memory are drawn one after the other."""
+        corners = self.camera.to_camera(self.rest)[self.triangles]
+        sight = corners[..., 1] / corners[..., 2]
+        tall = np.median(sight.max(axis=1) - sight.min(axis=1))
+        line = np.floor(sight.mean(axis=1) / max(tall, 1e-12))
+        across = (corners[..., 0] / corners[..., 2]).mean(axis=1)
+        return np.lexsort((across, line)).astype(np.int32)
 
     def _check_orientation(self) -> None:
         a, b, c = (self.camera.to_camera(self.rest[self.triangles[:, k]]) for k in range(3))

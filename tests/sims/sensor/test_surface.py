@@ -1,6 +1,8 @@
 """Depth and normals of a gel's skin: closed forms, derivatives, bit-identical whatever the threads, what is refused."""
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -240,6 +242,34 @@ def test_triangles_that_reach_out_of_the_picture_are_drawn_whole():
     camera = CalibratedCamera(61, 47, (70.0, 72.0), None, (-0.3, 0.1, 0.01, -0.02, -0.01), **TILTED)
     view = GelSurface(triangles, rest, camera, precision="f64").read(rest[None])
     assert np.abs(view.depth[0] - (TOP + 0.021) / rays_of(camera)[..., 2]).max() < 1e-15
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 1), (1, 2), (3, 500), (501, 2)])
+def test_pictures_of_any_proportions_are_drawn(width, height):
+    triangles, rest = flat_pad(40, 30, size=(0.2, 0.15))
+    camera = CalibratedCamera(width, height, (300.0, 300.0), position=(0.0, 0.0, -0.02))
+    surface = GelSurface(triangles, rest, camera)
+    view = surface.read(rest[None])
+    assert np.abs(view.depth - (TOP + 0.02)).max() < 1e-8
+    bar = surface.adjoint(view, depth_bar=np.ones(view.depth.shape))
+    assert np.isclose(bar[..., 2].sum(), width * height, rtol=1e-5)
+
+
+def test_cotangents_of_a_few_pixels_reach_their_triangles_alone():
+    triangles, rest = flat_pad()
+    surface = GelSurface(triangles, rest, CAMERAS["tilted"], precision="f32")
+    view = surface.read(dent(rest)[None])
+    bar = np.zeros(view.depth.shape)
+    bar[0, 20, 30] = 1e-30  # its square is none in float32
+    moved = np.flatnonzero(surface.adjoint(view, depth_bar=bar)[0].any(axis=1))
+    assert sorted(moved) == sorted(triangles[view.triangle[0, 20, 30]])
+
+
+def test_a_copy_sees_the_same():
+    triangles, rest = flat_pad()
+    surface = GelSurface(triangles, rest, CAMERAS["distorted"])
+    for other in (copy.deepcopy(surface), pickle.loads(pickle.dumps(surface))):
+        assert (other.read(rest[None]).depth == surface.at_rest.depth).all()
 
 
 def test_the_skin_of_a_closed_gel_is_what_looks_up():
