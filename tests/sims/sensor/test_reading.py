@@ -97,6 +97,17 @@ def test_where_the_skin_has_gone_there_is_no_indentation_and_no_derivative(senso
     assert np.isclose(bars["positions"][..., 2].sum(), -(~gone).sum())
 
 
+def test_where_there_was_no_skin_at_rest_there_is_no_indentation_and_no_derivative():
+    camera = CalibratedCamera.behind_gel((0.03, 0.0225), width=64, height=48, top=TOP)
+    sensor, rest = make_sensor(camera=camera)
+    reading = sensor.read(["indentation"], (rest + (0.004, 0.0, -0.0005))[None])
+    new = (reading.view.triangle != -1) & (sensor.surface.at_rest.triangle == -1)
+    both = (reading.view.triangle != -1) & ~new
+    assert new.sum() > 50 and not reading["indentation"][~both].any()
+    bars = sensor.adjoint(reading, {"indentation": np.ones(new.shape)})
+    assert np.isclose(bars["positions"][..., 2].sum(), -both.sum())
+
+
 @pytest.mark.parametrize("of_indentation", [True, False])
 @pytest.mark.parametrize("name", READINGS)
 def test_each_reading_has_the_derivative_that_its_adjoint_says(nodes, forces, name, of_indentation):
