@@ -29,6 +29,9 @@ MOST_ENTRIES = 2**31 - 1
 NEAREST = 1e-6
 """Depth that all of the skin must have before the camera [m]."""
 
+FARTHEST = 1e3
+"""Largest coordinate of the skin in the camera's frame [m]; squares of areas still fit in float32."""
+
 BANDS = 32
 """Stretches of lines into which threads divide a picture on the CPU."""
 
@@ -81,7 +84,7 @@ class GelSurface:
         counts = np.bincount(self._faces, minlength=len(used))
         self._incident, self._starts = order, np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         self._pose = np.concatenate([camera.rotation.ravel(), camera.position]).astype(self._dtype)
-        self._check_depth(camera.to_camera(self.rest[used])[None])
+        self._check_places(camera.to_camera(self.rest[used])[None])
         self._check_orientation()
         self._order = self._order_along_lines()
         self._built: set[str] = set()
@@ -119,7 +122,7 @@ class GelSurface:
         grid, cells, columns, rows = self._cells
         with self._kernels("forward") as kernels:
             kernels.place(nodes.ravel(), self._vertices, self._pose, batch, self.node_count, v_count, placed)
-            self._check_depth(placed.reshape(batch, v_count, 3))
+            self._check_places(placed.reshape(batch, v_count, 3))
             kernels.smooth_normals(placed, self._faces, self._starts, self._incident, batch, v_count, normals, lengths)
             kernels.planes(
                 placed, normals, self._faces, grid, cells, batch, v_count, t_count, columns, rows, plane, boxes
@@ -222,7 +225,13 @@ class GelSurface:
     def _checked_bar(self, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         return np.ascontiguousarray(real_array(name, value, shape=shape, dtype=self._dtype))
 
-    def _check_depth(self, seen: np.ndarray) -> None:
+    def _check_places(self, seen: np.ndarray) -> None:
+        if np.abs(seen).max() > FARTHEST:
+            world, vertex = (int(i) for i in np.argwhere(np.abs(seen).max(axis=-1) > FARTHEST)[0])
+            raise ValueError(
+                f"positions: node {self._vertices[vertex]} of world {world} is at {seen[world, vertex].tolist()} m from "
+                f"the camera; no coordinate may be larger than {FARTHEST:g} m"
+            )
         depth = seen[..., 2]
         if not (depth >= NEAREST).all():
             world, vertex = (int(i) for i in np.argwhere(~(depth >= NEAREST))[0])

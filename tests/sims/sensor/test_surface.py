@@ -342,6 +342,8 @@ def test_positions_and_cotangents_that_cannot_be_are_refused_by_name():
         surface.read(replaced(rest, (node, 0), np.nan)[None])
     with pytest.raises(ValueError, match=f"node {node} of world 1 .* pressed too deep"):
         surface.read(np.stack([rest, replaced(rest, (node, 2), -1.0)]))
+    with pytest.raises(ValueError, match=f"node {node} of world 0 is at .* no coordinate may be larger"):
+        surface.read(replaced(rest, (node, 0), 1e25)[None])
     view = surface.read(dent(rest)[None])
     with pytest.raises(ValueError, match="depth_bar"):
         surface.adjoint(view, depth_bar=np.ones((48, 64)))
