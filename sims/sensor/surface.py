@@ -69,8 +69,7 @@ class GelSurface:
         precision: "f32" or "f64", in which all is computed.
 
     Raises:
-        ValueError: the triangles are no oriented surface, have no area, or are not in front of the camera; the camera
-            sees nothing of them.
+        ValueError: the triangles are no oriented surface, have no area, or are not in front of the camera.
     """
 
     def __init__(self, triangles: Any, rest: Any, camera: CalibratedCamera, *, precision: str = "f32") -> None:
@@ -97,7 +96,7 @@ class GelSurface:
     @functools.cached_property
     def at_rest(self) -> SurfaceView:
         """The view of the undeformed gel, B = 1."""
-        view = self.read(self.rest[None])
+        view = self._read(self.rest[None])
         if not (view.triangle != NOTHING).any():
             raise ValueError("camera: no pixel shows the gel; it looks past the surface that it was given")
         return view
@@ -106,13 +105,17 @@ class GelSurface:
         """What the camera sees of gels with nodes at ``positions`` (B, N, 3) [m] in the mount's frame.
 
         Raises:
-            ValueError: another shape, a number that is not finite, a vertex of the skin at or behind the camera, or
-                more worlds than one array can hold.
+            ValueError: another shape, a number that is not finite, a vertex of the skin at or behind the camera, more
+                worlds than one array can hold; the camera sees nothing of the gel at rest.
         """
+        self.at_rest  # noqa: B018 - looks once whether the camera sees the gel
+        return self._read(positions)
+
+    def _read(self, positions: Any) -> SurfaceView:
         nodes = checked_positions(positions, self.node_count, self._dtype)
         batch, height, width = len(nodes), self.camera.height, self.camera.width
         v_count, t_count = len(self._vertices), len(self.triangles)
-        if batch * height * width * 3 > MOST_ENTRIES:
+        if batch * max(height * width * 3, t_count * PLANE, self.node_count * 3) > MOST_ENTRIES:
             raise ValueError(f"positions: {batch} worlds of {width} x {height} pixels are too many for one reading")
         empty = functools.partial(np.empty, dtype=self._dtype)
         placed, normals, lengths = empty(batch * v_count * 3), empty(batch * v_count * 3), empty(batch * v_count)
@@ -229,8 +232,8 @@ class GelSurface:
         if np.abs(seen).max() > FARTHEST:
             world, vertex = (int(i) for i in np.argwhere(np.abs(seen).max(axis=-1) > FARTHEST)[0])
             raise ValueError(
-                f"positions: node {self._vertices[vertex]} of world {world} is at {seen[world, vertex].tolist()} m from "
-                f"the camera; no coordinate may be larger than {FARTHEST:g} m"
+                f"positions: node {self._vertices[vertex]} of world {world} is at {seen[world, vertex].tolist()} m "
+                f"from the camera; no coordinate may be larger than {FARTHEST:g} m"
             )
         depth = seen[..., 2]
         if not (depth >= NEAREST).all():
