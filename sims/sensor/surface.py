@@ -39,6 +39,8 @@ GROUPS = 64
 TASK = 512  # Taichi hands a CPU thread at least so many iterations of an outermost loop
 FINEST = 512  # cells along a side in which rays are looked up
 
+_built: set[tuple[str, str]] = set()  # kernels, by precision and direction, that this process has compiled
+
 
 @dataclass(frozen=True, eq=False)
 class SurfaceView:
@@ -86,7 +88,6 @@ class GelSurface:
         self._check_places(camera.to_camera(self.rest[used])[None])
         self._check_orientation()
         self._order = self._order_along_lines()
-        self._built: set[str] = set()
 
     @property
     def node_count(self) -> int:
@@ -185,9 +186,9 @@ class GelSurface:
         """Kernels for this thread alone; what comes first in a process compiles them."""
         with runtime.exclusive():
             runtime.start()
-            with nullcontext() if which in self._built else runtime.quick_build():
+            with nullcontext() if (self.precision, which) in _built else runtime.quick_build():
                 yield raster_kernels(self.precision)
-            self._built.add(which)
+            _built.add((self.precision, which))
 
     @functools.cached_property
     def _slopes(self) -> np.ndarray:
