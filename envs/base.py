@@ -24,7 +24,7 @@ from pliant.envs.options import takes_options
 from pliant.envs.outcomes import OBSERVATION_LIMIT, Gradient, Outcome
 from pliant.envs.rollout import Rollout
 from pliant.envs.snapshots import put
-from pliant.envs.task import Task
+from pliant.envs.task import ObservationPart, Task
 from pliant.sims.inputs import whole, word
 
 __all__ = ["Gradient", "TaskEnv", "TaskVectorEnv"]
@@ -54,11 +54,11 @@ class TaskEnv(DifferentiableFace, gym.Env):
             keywords["max_episode_steps"] = _asked_of_gymnasium(sys._getframe(1))
         self.build(task, 1, keywords)
         self.action_space = _action_space(self.task)
-        self.observation_space = _observation_space(self._rollout)
+        self.observation_space = _observation_space(self.task)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Start an episode.
 
         Args:
@@ -72,9 +72,9 @@ class TaskEnv(DifferentiableFace, gym.Env):
         super().reset(seed=check_seed(seed))
         self._last = self._rollout.reset([self.np_random], **start)
         self._done[:] = False
-        return _observed(self._last)[0], self._info(self._last, 0, is_start=True)
+        return _first(_observed(self.task, self._last)), self._info(self._last, 0, is_start=True)
 
-    def restore(self, snapshot: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> tuple[Any, dict[str, Any]]:
         """Go on from a ``snapshot()`` of this environment or of another one of the same task, as ``reset`` returns.
 
         The steps that follow are those of the original to the last bit, given equal precision and parameters; gradients
@@ -87,9 +87,9 @@ class TaskEnv(DifferentiableFace, gym.Env):
         self.check_open()
         self._last = put(self._rollout, snapshot, self._horizon)
         self._done = np.logical_or(*self._ends(self._last))
-        return _observed(self._last)[0], self._info(self._last, 0, is_start=True)
+        return _first(_observed(self.task, self._last)), self._info(self._last, 0, is_start=True)
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step; ``action`` of shape (A,) is clipped to [-1, 1]."""
         self.check_open()
         if self._last is None or self._done[0]:
@@ -100,7 +100,7 @@ class TaskEnv(DifferentiableFace, gym.Env):
         terminated, truncated = self._ends(outcome)
         self._done = terminated | truncated
         info = self._info(outcome, 0)
-        return _observed(outcome)[0], float(outcome.reward[0]), bool(terminated[0]), bool(truncated[0]), info
+        return _first(_observed(self.task, outcome)), float(outcome.reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """A picture of the current state, uint8, shape (height, width, 3)."""
@@ -144,7 +144,7 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         self.build(task, self.num_envs, keywords)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}  # this environment's, not the class's
         self.single_action_space = _action_space(self.task)
-        self.single_observation_space = _observation_space(self._rollout)
+        self.single_observation_space = _observation_space(self.task)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._generators: list[np.random.Generator | None] = [None] * self.num_envs
@@ -172,7 +172,7 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         *,
         seed: int | Sequence[int | None] | None = None,  # type: ignore[override]
         options: dict[str, Any] | None = None,
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Start an episode in each world.
 
         Args:
@@ -194,7 +194,7 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
         for b in np.flatnonzero(mask):
             self._generator(int(b), seeds[b])
         outcome = self._restart(mask, **start)
-        return _observed(outcome), self._starts(outcome, mask)
+        return _observed(self.task, outcome), self._starts(outcome, mask)
 
     def _starts(self, outcome: Outcome, worlds: np.ndarray) -> dict[str, Any]:
         """The infos of a reset of the worlds of a mask."""
@@ -203,12 +203,12 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
             infos = self._add_info(infos, self._info(outcome, b, is_start=True), b)
         return infos
 
-    def restore(self, snapshot: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> tuple[Any, dict[str, Any]]:
         """Go on from a ``snapshot()``, as in `TaskEnv`; one of a single world puts all worlds into that state."""
         self.check_open()
         self._last = put(self._rollout, snapshot, self._horizon)
         self._done = np.logical_or(*self._ends(self._last))
-        return _observed(self._last), self._starts(self._last, np.ones(self.num_envs, bool))
+        return _observed(self.task, self._last), self._starts(self._last, np.ones(self.num_envs, bool))
 
     def _restart(self, mask: np.ndarray, **start: Any) -> Outcome:
         self._last = self._rollout.reset(self.np_random, worlds=mask, **start)
@@ -217,7 +217,7 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
 
     def step(  # type: ignore[override]
         self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One step of each world; ``actions`` of shape (B, A) are clipped to [-1, 1]."""
         self.check_open()
         if self._last is None:
@@ -252,12 +252,12 @@ class TaskVectorEnv(DifferentiableFace, gym.vector.VectorEnv):
             infos = self._add_info(infos, self._info(source, b, is_start=bool(again[b])), b)
         self._last = outcome
         if ends_here.any():
-            final = _observed(stepped)
+            final = _observed(self.task, stepped)
             outcome = self._restart(ends_here)
             for b in np.flatnonzero(ends_here).tolist():
-                last = {"final_obs": final[b].copy(), "final_info": self._info(stepped, b)}
+                last = {"final_obs": _world(final, b), "final_info": self._info(stepped, b)}
                 infos = self._add_info(infos, last | self._info(outcome, b, is_start=True), b)
-        return _observed(outcome), rewards, terminated, truncated, infos
+        return _observed(self.task, outcome), rewards, terminated, truncated, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
         """A picture of each world, uint8, shape (height, width, 3)."""
@@ -275,12 +275,44 @@ def _action_space(task: Task) -> gym.spaces.Box:
     return gym.spaces.Box(-1.0, 1.0, (task.action_size,), np.float32)
 
 
-def _observation_space(rollout: Rollout) -> gym.spaces.Box:
-    return gym.spaces.Box(-OBSERVATION_LIMIT, OBSERVATION_LIMIT, (rollout.observation_size,), np.float32)
+def _observation_space(task: Task) -> gym.spaces.Space:
+    """A box; or, for a task that observes several things, a dictionary of boxes."""
+    spaces = {name: _part_space(part) for name, part in task.observation_parts.items()}
+    return next(iter(spaces.values())) if len(spaces) == 1 else gym.spaces.Dict(spaces)
 
 
-def _observed(outcome: Outcome) -> np.ndarray:
-    return np.clip(outcome.observation, -OBSERVATION_LIMIT, OBSERVATION_LIMIT).astype(np.float32)
+def _part_space(part: ObservationPart) -> gym.spaces.Box:
+    if part.picture is not None:
+        return gym.spaces.Box(0, 255, part.picture, np.uint8)
+    size = part.columns.stop - part.columns.start
+    return gym.spaces.Box(-OBSERVATION_LIMIT, OBSERVATION_LIMIT, (size,), np.float32)
+
+
+def _observed(task: Task, outcome: Outcome) -> Any:
+    """The observations of all worlds: an array (B, ...), or a dictionary of such."""
+    parts = {name: _part_values(outcome, part) for name, part in task.observation_parts.items()}
+    return next(iter(parts.values())) if len(parts) == 1 else parts
+
+
+def _part_values(outcome: Outcome, part: ObservationPart) -> np.ndarray:
+    values = outcome.observation[:, part.columns]
+    if part.picture is not None:
+        return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8).reshape(-1, *part.picture)
+    return np.clip(values, -OBSERVATION_LIMIT, OBSERVATION_LIMIT).astype(np.float32)
+
+
+def _world(observed: Any, b: int) -> Any:
+    """A copy of the observation of world b."""
+    if isinstance(observed, dict):
+        return {name: values[b].copy() for name, values in observed.items()}
+    return observed[b].copy()
+
+
+def _first(observed: Any) -> Any:
+    """The observation of the only world."""
+    if isinstance(observed, dict):
+        return {name: values[0] for name, values in observed.items()}
+    return observed[0]
 
 
 def _asked_of_gymnasium(caller: FrameType) -> int | None:

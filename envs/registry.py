@@ -278,6 +278,15 @@ ENTRIES = (
         summary="follow a recording of a cable by its stiffness, mass and damping",
         success_score=0.93,
     ),
+    Entry(
+        "pliant/SurfaceFollow-v0",
+        "pliant.envs.tactile.surface_follow:SurfaceFollow",
+        horizon=50,
+        action_size=6,
+        observation_size=19,
+        summary="slide a soft fingertip along an unknown surface with a constant force",
+        success_score=0.8,
+    ),
 )
 
 

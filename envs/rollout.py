@@ -82,8 +82,8 @@ class Rollout:
 
     def _read(self, name: str, step: int | None = None) -> np.ndarray:
         """An array that features read, of the state that the World shows: that after ``step`` of the recording."""
-        if name == "effector_force":
-            return self.world.output("effector_force")
+        if name in self.world.output_names:
+            return self.world.output(name)
         if name == "active":
             return self.world.derived("active")
         return self.actuator.state(name, step) if name in self.actuator.state_names else self.world.state(name)

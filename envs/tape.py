@@ -222,8 +222,8 @@ class Tape:
         for name, cotangent in sink.cotangents.items():
             with np.errstate(over="ignore"):
                 check_gradient(cotangent.astype(self._world.dtype), name, step)
-            if name == "effector_force":
-                self._world.add_output_adjoint("effector_force", cotangent)
+            if name in self._world.output_names:
+                self._world.add_output_adjoint(name, cotangent)
             elif name in self._actuator.state_names:
                 self._actuator.add_state_adjoint(name, cotangent)
             elif name not in ("action", "previous_action"):

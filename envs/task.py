@@ -9,9 +9,9 @@ Gymnasium face.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, get_args
 
 import numpy as np
 
@@ -31,11 +31,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Observed:
-    """A feature as part of the observation: ``(value - offset) / scale``, so that usual values lie within [-1, 1]."""
+    """A feature as part of the observation: ``(value - offset) / scale``, so that usual values lie within [-1, 1].
+
+    Attributes:
+        feature: what is observed.
+        scale, offset: numbers, or one for each of the feature's.
+        part: the observation that it belongs to, where a task has several: then it is a dictionary of them.
+        picture: (height, width, 3) of a feature that is a picture, with values in 0..``scale``; it has a part of its
+            own, and is observed as uint8.
+    """
 
     feature: Feature
     scale: float | np.ndarray = 1.0
     offset: float | np.ndarray = 0.0
+    part: str = "state"
+    picture: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,38 @@ class Design:
     @property
     def count(self) -> int:
         return int(self.groups.max()) + 1
+
+
+class ObservationPart(NamedTuple):
+    """One of the observations of a task.
+
+    Attributes:
+        columns: where it is in the row of all numbers that are observed.
+        picture: (height, width, 3), or None for a vector.
+    """
+
+    columns: slice
+    picture: tuple[int, int, int] | None = None
+
+
+def observation_parts(observed: Sequence[Observed]) -> dict[str, ObservationPart]:
+    """The parts by name, in order.
+
+    Raises:
+        ValueError: what belongs to a part does not stand together, or a picture shares its part.
+    """
+    found: dict[str, ObservationPart] = {}
+    first, last = 0, ""
+    for one in observed:
+        stop = first + one.feature.size
+        if one.part not in found:
+            found[one.part] = ObservationPart(slice(first, stop), one.picture)
+        elif one.part != last or one.picture is not None or found[one.part].picture is not None:
+            raise ValueError(f"observation: {one.feature.name!r} does not fit into the part {one.part!r}")
+        else:
+            found[one.part] = ObservationPart(slice(found[one.part].columns.start, stop))
+        first, last = stop, one.part
+    return found
 
 
 class TaskScene(Model, Protocol):
@@ -127,6 +169,7 @@ class Task(ABC):
             number, also 0: "activation", shape (B, muscle groups), is a state (`pliant.envs.actuators.MuscleActuator`).
         action_size: numbers in an action; it depends on the arm, so features of the action take it from here.
         arms: what holds the effectors, or None.
+        observation_parts: where each part of the observation is in the row of all of them, and its shape.
     """
 
     summary: ClassVar[str]
@@ -163,6 +206,7 @@ class Task(ABC):
         self.score = self.make_score()
         self.measures = self.make_measures()
         self.designs = self.make_designs()
+        self.observation_parts = observation_parts(self.observation)
         for term in self.reward:
             if term.feature.size != 1:
                 raise ValueError(f"reward term {term.feature.name!r} has size {term.feature.size}, must be 1")

@@ -21,8 +21,8 @@ class View:
     """What features may read after environment step ``step`` (0: right after the reset).
 
     Args:
-        arrays: reads an array by name: the state arrays of the World, shape (B, ...) each, "effector_force" [N],
-            shape (B, M, 3), and "active", shape (B, N), 0 for particles that wait in a pool or lie in a drain.
+        arrays: reads an array by name: the state arrays of the World and its outputs, shape (B, ...) each, such
+            as "effector_force" [N], shape (B, M, 3), and "active", shape (B, N), 0 for particles that wait in a pool or lie in a drain.
         action: the action that led here, in [-1, 1], shape (B, A); zeros after the reset.
         previous_action: the action before it, shape (B, A).
         step: environment steps since the reset, shape (B,).
@@ -54,7 +54,7 @@ class View:
         return self.step / self.horizon
 
     def array(self, name: str) -> np.ndarray:
-        """A state array, "effector_force", "active" or an action: float64, shape (B, ...), read-only."""
+        """A state array, an output, "active" or an action: float64, shape (B, ...), read-only."""
         if name not in self._arrays:
             self._arrays[name] = np.asarray(self._read(name), np.float64)
         return self._arrays[name]
@@ -120,7 +120,7 @@ class Rows(Feature):
     """Rows of an array as they are, flattened: sampled particles, poses, forces. Units of the array.
 
     Args:
-        array: name of a state array or "effector_force".
+        array: name of a state array or an output.
         rows: which rows of axis 1 (particles or effectors).
         width: numbers per row.
     """

@@ -1,0 +1,1 @@
+"""Tasks of tactile sensors: a gel that touches, holds and moves things."""
