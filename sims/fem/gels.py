@@ -32,9 +32,9 @@ def gelsight_mini_mesh(
 ) -> GelMesh:
     """The gel of a GelSight Mini: 25.25 mm along x, 20.75 mm along y, 4.25 mm thick.
 
-    Size: that of the gel pad in TacEx (Nguyen et al. 2024, `GelSightMiniCfg`, which has a height of 4.5 mm, its examples
-    4.25 mm); thickness: what is quoted from the product's data sheet. The camera sees 18.6 mm x 14.3 mm of it. The
-    surface is modelled flat; ``curvature_radius`` makes it convex.
+    Size: that of the gel pad in TacEx (Nguyen et al. 2024, `GelSightMiniCfg`, which has a height of 4.5 mm, while its
+    examples have 4.25 mm); thickness: what is quoted from the product's data sheet. The camera sees 18.6 mm x 14.3 mm
+    of it. The surface is modelled flat; ``curvature_radius`` makes it convex.
 
     Args:
         nodes: about how many; default 2,000.
