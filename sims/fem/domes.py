@@ -109,7 +109,7 @@ def dome_mesh(
     A solid dome is glued to the mount at z = 0. A shell is glued to a rigid core, over which it is as thick everywhere
     but near the rim, and to the mount at its rim.
 
-    With ``nodes`` of 500 to 2,000 and the default grading, radius ratios are at least 0.2 for hemispheres, about 0.1 for
+    With 500 to 2,000 ``nodes`` and the default grading, radius ratios are at least 0.2 for hemispheres, about 0.1 for
     caps of a fifth of the radius and for cylinders as high as the radius (mean: 0.45 and more). Flatter and slimmer
     shapes have worse tetrahedra; `GelMesh.quality` tells.
 
