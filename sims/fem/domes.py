@@ -109,6 +109,10 @@ def dome_mesh(
     A solid dome is glued to the mount at z = 0. A shell is glued to a rigid core, over which it is as thick everywhere
     but near the rim, and to the mount at its rim.
 
+    With 500 to 2,000 ``nodes`` and the default grading, radius ratios are at least 0.2 for hemispheres, about 0.1 for
+    caps of a fifth of the radius and for cylinders as high as the radius (mean: 0.45 and more). Flatter and slimmer
+    shapes have worse tetrahedra; `GelMesh.quality` tells.
+
     Args:
         radius: of the sphere [m].
         height: of the cap, at most ``radius`` (a hemisphere, the default) [m].

@@ -17,7 +17,9 @@ NODES = 2000
 MINI_SIZE = (0.02525, 0.02075)
 MINI_THICKNESS = 0.00425
 DIGIT_SIZE = (0.03, 0.02)
-DIGIT_FALL = 0.005
+DIGIT_RADIUS = 0.035
+"""Radius of the sphere that falls 5 mm over the 18.03 mm from the middle to a corner [m]."""
+
 DIGIT_THICKNESS = 0.007
 
 
@@ -30,8 +32,9 @@ def gelsight_mini_mesh(
 ) -> GelMesh:
     """The gel of a GelSight Mini: 25.25 mm along x, 20.75 mm along y, 4.25 mm thick.
 
-    Size: that of the gel pad in TacEx (Nguyen et al. 2024, `GelSightMiniCfg`), thickness: the product's data sheet. The
-    camera sees 18.6 mm x 14.3 mm of it. The surface is modelled flat; ``curvature_radius`` makes it convex.
+    Size: that of the gel pad in TacEx (Nguyen et al. 2024, `GelSightMiniCfg`, which has a height of 4.5 mm, while its
+    examples have 4.25 mm); thickness: what is quoted from the product's data sheet. The camera sees 18.6 mm x 14.3 mm
+    of it. The surface is modelled flat; ``curvature_radius`` makes it convex.
 
     Args:
         nodes: about how many; default 2,000.
@@ -55,8 +58,8 @@ def digit_mesh(
     """The gel of a DIGIT: 30 mm along x, 20 mm along y, a part of a sphere's surface that falls 5 mm to its corners.
 
     Size and fall are those of the gel in TACTO (Wang et al. 2022, `config_digit.yml`: 0.02 m x 0.03 m, convexity
-    0.005 m). The camera sees 19 mm x 16 mm of it (Lambeta et al. 2020). The thickness in the middle is not published;
-    the default leaves 2 mm at the corners.
+    0.005 m). It is glued to a flat acrylic window and the camera sees 19 mm x 16 mm of it (Lambeta et al. 2020). Its
+    thickness is not published; the default leaves 2 mm at the corners.
 
     Args:
         nodes: about how many; default 2,000.
@@ -66,9 +69,7 @@ def digit_mesh(
     Raises:
         ValueError: an argument is out of range; both ``cells`` and ``nodes`` are given.
     """
-    corner = (DIGIT_SIZE[0] ** 2 + DIGIT_SIZE[1] ** 2) / 4
-    radius = (corner + DIGIT_FALL**2) / (2 * DIGIT_FALL)
-    return pad_mesh(DIGIT_SIZE, thickness, cells, grading, nodes=_wanted(nodes, cells), curvature_radius=radius)
+    return pad_mesh(DIGIT_SIZE, thickness, cells, grading, nodes=_wanted(nodes, cells), curvature_radius=DIGIT_RADIUS)
 
 
 def _wanted(nodes: int | None, cells: Sequence[int] | None) -> int | None:

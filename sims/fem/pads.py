@@ -91,8 +91,8 @@ def _curved(
     lowest = float(top(np.array([half[0]]), np.array([half[1]]))[0])
     if lowest < 0.1 * height:
         raise ValueError(
-            f"curvature_radius={shown(radius)} leaves {lowest:.3g} m of the thickness {height:g} m at the corners; "
-            "allowed: at least a tenth of it"
+            f"thickness={height:g} m with curvature_radius={shown(radius)} m leaves {lowest:.3g} m at the corners; "
+            "allowed: at least a tenth of the thickness"
         )
     return top, lowest
 

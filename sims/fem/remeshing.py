@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,6 +22,14 @@ from pliant.sims.inputs import numbers, real, real_array, shown
 MOST_FACES = 100_000
 BACKGROUND = 24
 """Cells of the grid on which a varying edge length is given, along the longest side."""
+
+MESHER = """
+import numpy, pytetwild
+with numpy.load("surface.npz", allow_pickle=False) as file:
+    arrays = {name: file[name] if file[name].ndim else float(file[name]) for name in file.files}
+positions, tetrahedra = pytetwild.tetrahedralize(**arrays, num_threads=1, quiet=True)
+numpy.savez("mesh.npz", positions=numpy.asarray(positions, float), tetrahedra=tetrahedra)
+"""
 
 Lengths = Callable[[np.ndarray], np.ndarray]
 
@@ -66,6 +79,7 @@ def mesh_of_surface(
 
     Raises:
         ImportError: the extra ``tactile`` is not installed.
+        RuntimeError: fTetWild failed; has its message.
         ValueError: the surface is open, not a manifold, not wound one way, inside out or crosses itself, or encloses
             several pieces; nothing is mounted; an argument is out of range.
     """
@@ -87,29 +101,36 @@ def mesh_of_surface(
     deviation = real("deviation", deviation, high=shortest, above=0.0, unit="m")
     if not callable(mounted):
         _check_height(mounted, float(low[2]), float(high[2]), deviation)
-    positions, tetrahedra = _tetrahedralizer()(
-        points,
-        triangles.astype(np.int32),
-        edge_length_abs=longest,
-        epsilon=deviation / diagonal,
-        num_threads=1,
-        quiet=True,
-        **background,
+    positions, tetrahedra = _tidy(
+        *_tetrahedralize(
+            vertices=points,
+            faces=triangles.astype(np.int32),
+            edge_length_abs=np.float64(longest),
+            epsilon=np.float64(deviation / diagonal),
+            **background,
+        )
     )
-    positions, tetrahedra = _tidy(np.asarray(positions, np.float64), np.asarray(tetrahedra, np.int64))
     positions, glued = _mount(positions, tetrahedra, mounted, 1.5 * deviation)
     cells, local = group_tetrahedra(tetrahedra, neighbours(tetrahedra))
     return build_mesh(positions, cells, local, glued)
 
 
-def _tetrahedralizer() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    try:
-        from pytetwild import tetrahedralize
-    except ImportError as error:
-        raise ImportError(
-            f"mesh_of_surface needs pytetwild ({error}); install it with: pip install 'pliant[tactile]'"
-        ) from error
-    return tetrahedralize
+def _tetrahedralize(**arrays: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (N, 3) and tetrahedra (T, 4) of fTetWild, in a process and a folder of its own.
+
+    It writes files to the folder in which it runs.
+    """
+    for module in ("pytetwild", "pyvista"):
+        if find_spec(module) is None:
+            raise ImportError(f"mesh_of_surface needs {module}; install it with: pip install 'pliant[tactile]'")
+    with TemporaryDirectory(prefix="pliant-") as folder:
+        np.savez(Path(folder) / "surface.npz", **arrays)
+        done = subprocess.run([sys.executable, "-c", MESHER], cwd=folder, capture_output=True, text=True, check=False)
+        result = Path(folder) / "mesh.npz"
+        if done.returncode != 0 or not result.exists():
+            raise RuntimeError(f"fTetWild failed with status {done.returncode}: {done.stderr.strip()[-400:]}")
+        with np.load(result, allow_pickle=False) as mesh:
+            return mesh["positions"], mesh["tetrahedra"].astype(np.int64)
 
 
 def _check_height(mounted: Any, low: float, high: float, deviation: float) -> None:

@@ -111,7 +111,7 @@ def test_the_same_call_gives_the_same_mesh():
         ({"nodes": 10}, "nodes=10 must be an integer in 50..200000"),
         ({"nodes": 1000, "cells": (4, 4, 2)}, "are both given"),
         ({"curvature_radius": 0.01}, r"curvature_radius=0.01 must be a finite number > 0.0"),
-        ({"curvature_radius": 0.022}, "leaves .* m of the thickness 0.005 m at the corners"),
+        ({"curvature_radius": 0.022}, "thickness=0.005 m with curvature_radius=0.022 m leaves .* m at the corners"),
         ({"curvature_radius": (np.inf, 0.005)}, r"curvature_radius\[1\]=0.005 must be"),
         ({"curvature_radius": (1, 1, 1)}, "must be a number or two"),
         ({"curvature_radius": -np.inf}, "curvature_radius=-inf must be"),
@@ -130,3 +130,9 @@ def test_unknown_gels_and_options_are_refused():
         gel_mesh("pad", radius=1)
     with pytest.raises(ValueError, match="nodes='many' must be an integer"):
         gel_mesh("digit", nodes="many")
+    with pytest.raises(
+        ValueError, match=r"thickness=0.005 m with curvature_radius=0\.035 m leaves .* m at the corners"
+    ):
+        gel_mesh("digit", thickness=0.005)
+    with pytest.raises(ValueError, match="are both given"):
+        gel_mesh("gelsight_mini", nodes=500, cells=(4, 4, 2))
