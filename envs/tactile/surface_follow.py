@@ -17,7 +17,7 @@ from pliant.sims.shapes.shapes import Capsule
 
 HILL = 0.08  # radius of the hill [m]
 TOP = 0.08  # height of its ridge [m]
-GAP = 0.0008  # between fingertip and hill at the start [m]
+DEPTH = 0.0005  # of the fingertip in the hill at the start, before it gives way [m]
 SPEED, SPIN = 0.06, 0.5  # of the fingertip [m/s], [rad/s]
 WAY = 0.03  # along the surface [m]
 STEPS = 50
@@ -74,7 +74,8 @@ class SurfaceFollow(TactileTask):
 
     ## Starting State
     The hill's ridge passes below the sensor, up to 1.2 cm aside, turned by up to 0.5 rad from x and tilted by up to
-    0.08 rad, all drawn from the seed. The sensor hangs 0.8 mm above the hill and looks down.
+    0.08 rad, all drawn from the seed. The sensor looks down and
+    touches the hill, half a millimetre deep.
 
     ## Episode End
     Truncation after 50 steps of 20 ms. No termination, but at the score of success with `terminate_on_success=True`.
@@ -97,7 +98,7 @@ class SurfaceFollow(TactileTask):
 
     def make_scene(self) -> GelScene:
         config = self.config
-        sensor = make_mount("sensor", (0.0, 0.0, TOP + RADIUS + GAP), (0.0, 0.0, -1.0), turn=0.3)
+        sensor = make_mount("sensor", (0.0, 0.0, TOP + RADIUS - DEPTH), (0.0, 0.0, -1.0), turn=0.3)
         self.start = np.asarray(sensor.pose)
         hill = Effector(
             "hill", Capsule(HILL, 0.2), self._hill(0.0, 0.0, 0.0)[0], friction=config.friction, color=(0.55, 0.62, 0.5)
@@ -163,8 +164,8 @@ class SurfaceFollow(TactileTask):
     def make_initial_state(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         shift, turn, tilt = rng.uniform(-SHIFT, SHIFT), rng.uniform(-TURN, TURN), rng.uniform(-TILT, TILT)
         position, orientation = self._hill(shift, turn, tilt)
-        # the dome is to hang GAP above the hill where that is nearest
-        lift = RADIUS + HILL - np.linalg.norm(self._from_axis(position, orientation, TOP + RADIUS))
+        # the dome is to reach DEPTH into the hill where that is nearest
+        lift = RADIUS + HILL - DEPTH - np.linalg.norm(self._from_axis(position, orientation, TOP + RADIUS))
         sensor = self.start[:3] + [0.0, 0.0, lift * HILL / np.sqrt(HILL**2 - shift**2)]
         return {
             "effector_position": np.stack([sensor, position]),
