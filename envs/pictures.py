@@ -10,7 +10,9 @@ from pliant.envs.arms.pictures import ArmPictures
 from pliant.envs.rollout import Rollout
 from pliant.envs.task import Task
 from pliant.sims.camera.camera import Camera
+from pliant.sims.camera.meshes import TriangleMesh
 from pliant.sims.camera.renderer import Renderer
+from pliant.sims.fem.scene import GelScene
 from pliant.sims.rod.scene import RodScene
 from pliant.sims.world import World
 
@@ -29,7 +31,9 @@ class Pictures:
         if self._arms:  # with room for the hands above
             high = high + [0.0, 0.0, HAND]
         self._camera = Camera.frame_scene(low.tolist(), high.tolist(), task.scene.dim, aspect=width / height)
-        self._look = _RodLook(task.scene) if isinstance(task.scene, RodScene) else _BodyLook(task.scene)
+        looks: list[tuple[type, Any]] = [(RodScene, _RodLook), (GelScene, _GelLook)]
+        look = next((own for kind, own in looks if isinstance(task.scene, kind)), _BodyLook)
+        self._look = look(task.scene)
 
     def draw(self, rollout: Rollout, world: int) -> np.ndarray:
         """World number ``world`` as it is now, uint8, shape (height, width, 3)."""
@@ -41,9 +45,10 @@ class Pictures:
                 surfaces.append((effector.shape, position, orientation, effector.color))
         goal = {name: value[world] for name, value in rollout.goal.items()} | {"step": rollout.elapsed[world]}
         shown = self._look.of(rollout.world, world) | self._task.picture(goal)
+        surfaces += shown.pop("surfaces", [])
         if self._arms:
             angle = rollout.state("joint_angle")[world]
-            shown["meshes"] = self._arms.meshes(angle)
+            shown["meshes"] = [*shown.get("meshes", []), *self._arms.meshes(angle)]
             surfaces += self._arms.sticks(angle)
         return self._renderer.render(camera=self._camera, surfaces=surfaces, **shown)
 
@@ -77,3 +82,34 @@ class _RodLook:
         """What the renderer takes of the rod of world ``number``."""
         chain = (world.state("position")[number], self._edges, self._radius, self._color)
         return {"positions": np.zeros((0, 3)), "colors": self._color, "radius": self._radius, "chains": [chain]}
+
+
+GEL_COLOR = (0.78, 0.80, 0.84)
+
+
+class _GelLook:
+    """The skins of gels, and rigid bodies."""
+
+    def __init__(self, scene: GelScene) -> None:
+        self._scene = scene
+        names = [effector.name for effector in scene.effectors]
+        self._mounts = [names.index(gel.mount) for gel in scene.gels]
+
+    def of(self, world: World, number: int) -> dict[str, Any]:
+        """What the renderer takes of the gels and bodies of world ``number``."""
+        displacement = world.state("gel_displacement")[number]
+        positions, orientations = (world.state(f"effector_{part}")[number] for part in ("position", "orientation"))
+        meshes, first = [], 0
+        for gel, mount in zip(self._scene.gels, self._mounts, strict=True):
+            places = gel.mesh.positions.copy()
+            places[: gel.mesh.free_count] += displacement[first : first + gel.mesh.free_count]
+            first += gel.mesh.free_count
+            skin = TriangleMesh(places, gel.mesh.surface)
+            meshes.append((skin, positions[mount], orientations[mount], GEL_COLOR))
+        surfaces = []
+        if self._scene.bodies:
+            places, turns = (world.state(f"body_{part}")[number] for part in ("position", "orientation"))
+            for body, place, turn in zip(self._scene.bodies, places, turns, strict=True):
+                surfaces.append((body.shape, place, turn, body.color))
+        none = {"positions": np.zeros((0, 3)), "colors": GEL_COLOR, "radius": 0.001}
+        return {**none, "meshes": meshes, "surfaces": surfaces}

@@ -287,6 +287,24 @@ ENTRIES = (
         summary="slide a soft fingertip along an unknown surface with a constant force",
         success_score=0.8,
     ),
+    Entry(
+        "pliant/ObjectRepose-v0",
+        "pliant.envs.tactile.object_repose:ObjectRepose",
+        horizon=60,
+        action_size=6,
+        observation_size=33,
+        summary="turn a block upright against a wall with a soft fingertip",
+        success_score=0.8,
+    ),
+    Entry(
+        "pliant/BoxOpen-v0",
+        "pliant.envs.tactile.box_open:BoxOpen",
+        horizon=50,
+        action_size=6,
+        observation_size=27,
+        summary="open the hinged lid of a box with a soft fingertip",
+        success_score=0.8,
+    ),
 )
 
 
