@@ -73,9 +73,7 @@ def element_functions(setup: Setup) -> SimpleNamespace:
     @ti.func
     def volume_of(mem: ti.template(), cell, t):
         """Volume of tetrahedron t at rest."""
-        return mem.constants[
-            mem.integers[at.tets] + (cell * CELL_TETS + t) * places.TET_RECORD + places.VOLUME
-        ]
+        return mem.constants[mem.integers[at.tets] + (cell * CELL_TETS + t) * places.TET_RECORD + places.VOLUME]
 
     @ti.func
     def spread(mem: ti.template(), a: ti.template(), first, stride, cell, t):

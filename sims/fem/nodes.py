@@ -169,9 +169,7 @@ def node_functions(setup: Setup) -> SimpleNamespace:
             own = node_move(mem, row_in, row_out, i, R)
             for k in range(h[at.shapes]):
                 move, _arm = shape_move(mem, b, pairs.frame_of(mem, k), x_carried)
-                is_near, force, K = pairs.evaluate(
-                    mem, b, point, k, row_in, row_out, x_start, x_carried, own - move
-                )
+                is_near, force, K = pairs.evaluate(mem, b, point, k, row_in, row_out, x_start, x_carried, own - move)
                 if is_near:
                     residual -= R.transpose() @ force
                     for d in ti.static(range(3)):

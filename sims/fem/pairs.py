@@ -125,9 +125,7 @@ def pair_functions(setup: Setup) -> SimpleNamespace:
         """Whether the pair can touch; force and stiffness in the world's axes, new stretch, normal force."""
         force, new_stretch, normal = vec(0), vec(0), fp(0.0)
         K = ti.Matrix.zero(fp, 3, 3)
-        is_near, _y, _y_start, phi, n, before, stretch = surface(
-            mem, b, i, k, row_in, row_out, x_start, x_carried
-        )
+        is_near, _y, _y_start, phi, n, before, stretch = surface(mem, b, i, k, row_in, row_out, x_start, x_carried)
         if is_near:
             _p, R = frames.end(mem, b, row_out, frame_of(mem, k))
             k_area, k_t_area, mu, damping, _area = coefficients(mem, b, i, k)
@@ -180,7 +178,9 @@ def pair_functions(setup: Setup) -> SimpleNamespace:
         return h[PARTIAL_OFFSET] + (b * h[TEAM] + c) * h[PARTIAL] + h[at.contact_sums]
 
     @ti.func
-    def pull_back(mem: ti.template(), b, c, i, k, row_in, row_out, x_start, x_carried, W, force_bar, adds: ti.template()):
+    def pull_back(
+        mem: ti.template(), b, c, i, k, row_in, row_out, x_start, x_carried, W, force_bar, adds: ti.template()
+    ):
         """Cotangents of x_start, x_carried and W, for that of the force and those of the pair's new state.
 
         With ``adds`` those of the shape's poses and of the parameters go to the sums of member c, and those of the

@@ -90,7 +90,9 @@ class GelPart(Part):
         }
         return Needs(
             state=[
-                Record("nodes", [Quantity("gel_displacement", (3,), "m"), Quantity("gel_velocity", (3,), "m/s")], nodes),
+                Record(
+                    "nodes", [Quantity("gel_displacement", (3,), "m"), Quantity("gel_velocity", (3,), "m/s")], nodes
+                ),
                 Record("body_state", _body_quantities(), bodies),
                 Record(
                     "pair_state",
@@ -106,7 +108,9 @@ class GelPart(Part):
             ],
             outputs=[
                 Record(
-                    "gel_wrench", [Quantity("gel_force", (3,), "N"), Quantity("gel_torque", (3,), "N m")], len(scene.gels)
+                    "gel_wrench",
+                    [Quantity("gel_force", (3,), "N"), Quantity("gel_torque", (3,), "N m")],
+                    len(scene.gels),
                 )
             ],
             counts={
@@ -265,4 +269,3 @@ def _world_quantities() -> list[Quantity]:
         Quantity("tangential_stiffness", (), "Pa/m"),
         Quantity("contact_damping", (), "s/m"),
     ]
-

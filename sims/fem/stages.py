@@ -298,7 +298,10 @@ def conclusion_passes(setup: Setup) -> list[Pass]:
 
     passes = [Pass(conclude_nodes, at.count, waits=False)]
     if setup.has_bodies:
-        passes += [Pass(conclude_points, at.body_point_count, waits=False), Pass(conclude_bodies, at.bodies, waits=False)]
+        passes += [
+            Pass(conclude_points, at.body_point_count, waits=False),
+            Pass(conclude_bodies, at.bodies, waits=False),
+        ]
     return [*passes, Pass(inspect_cells, at.cells)]
 
 
@@ -337,5 +340,3 @@ def gel_stages(setup: Setup) -> Stages:
         finish=[Pass(outputs.read, at.gels)],
         finish_adjoint=[Pass(pairs.settle)],
     )
-
-
