@@ -9,8 +9,8 @@ import numpy as np
 
 from pliant.sims.failures import CAUSES, NOT_CONVERGED, Cause
 from pliant.sims.fem import places
-from pliant.sims.fem.places import ADJOINT, FORWARD, TOO_DEEP, Setup
 from pliant.sims.fem.numbering import join_meshes
+from pliant.sims.fem.places import ADJOINT, FORWARD, TOO_DEEP, Setup
 from pliant.sims.fields import Needs, Quantity, Record, numbers
 from pliant.sims.linear.conjugate_gradient import conjugate_gradient_needs
 from pliant.sims.part import Part, Stages
@@ -84,6 +84,7 @@ class GelPart(Part):
             "cell_work": len(t.cell_gels) * places.CELL_WORK,
             "blocks": len(t.slot_nodes) * 9,
             "pair_work": len(owners) * shapes * places.PAIR_WORK,
+            "point_work": len(owners) * places.POINT_WORK,
             "body_work": bodies * places.BODY_WORK,
             "direction": unknowns,
             "newton": places.NEWTON_WORK,
@@ -122,7 +123,6 @@ class GelPart(Part):
                 "shapes": shapes,
                 "points": len(owners),
                 "gel_points": gel_points,
-                "body_point_count": len(owners) - gel_points,
                 "attachment_count": len(attachments),
                 "unknowns": unknowns,
                 "iterations": scene.iterations,
