@@ -27,9 +27,12 @@ class Launch:
         kernel: a taichi kernel, or a function that calls some; takes (array, *arrays, *numbers).
         arrays: what comes after the first argument.
         simplify: as for ``quick_build``; on the CPU only.
+        fast_math: as for ``quick_build``.
     """
 
-    def __init__(self, kernel: Callable[..., None], arrays: Sequence[Array], *, simplify: bool = True) -> None:
+    def __init__(
+        self, kernel: Callable[..., None], arrays: Sequence[Array], *, simplify: bool = True, fast_math: bool = True
+    ) -> None:
         self._kernel = kernel
         self._arrays = tuple(array.device_array for array in arrays)
         self._held = tuple(arrays)
@@ -38,7 +41,7 @@ class Launch:
         self._numbers: tuple[int, ...] = ()
         device = runtime.choose()
         self._ordinary = device != "cpu" or not runtime.is_known() or not hasattr(kernel, "_primal")
-        self._built, self._simplify = False, simplify or device != "cpu"
+        self._built, self._simplify, self._fast_math = False, simplify or device != "cpu", fast_math
 
     def __call__(self, front: Array, *numbers: int) -> None:
         """Run the kernel; ``front``: its first argument, of the same type at every call.
@@ -59,7 +62,7 @@ class Launch:
 
     def _run_ordinarily(self, front: Array, numbers: tuple[int, ...]) -> None:
         runtime.start()
-        with nullcontext() if self._built else runtime.quick_build(simplify=self._simplify):
+        with nullcontext() if self._built else runtime.quick_build(simplify=self._simplify, fast_math=self._fast_math):
             self._kernel(front.device_array, *self._arrays, *numbers)
         self._built = True
         if not self._ordinary:

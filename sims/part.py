@@ -103,6 +103,7 @@ class Part(ABC):
         every: it takes one step every so many substeps, of that many times their duration.
         elements: how many things the work is shared out by (particles, edges); 0 for a coupling.
         element_name: what one of the things is called that the part reports a failure of.
+        fast_math: whether the compiler may reorder its sums and take its numbers for finite.
         causes: what each code of a failure says, and the state array in which it shows.
         at: where its kernels find what it keeps; the World sets it.
         fields: its quantities, by kind and the name that the part gave them; the World sets it.
@@ -113,6 +114,7 @@ class Part(ABC):
     every: int = 1
     elements: int = 0
     element_name: str = "particle"
+    fast_math: bool = True
     causes: Mapping[int, Cause] = CAUSES
     at: Entries
     fields: Mapping[str, Mapping[str, Field]]

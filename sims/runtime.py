@@ -62,7 +62,7 @@ _lock = threading.RLock()  # held by whoever builds or runs kernels: taichi is m
 
 
 @contextmanager
-def quick_build(*, simplify: bool = True) -> Iterator[None]:
+def quick_build(*, simplify: bool = True, fast_math: bool = True) -> Iterator[None]:
     """In here taichi takes half as long to define functions and to translate kernels; the rest of it is LLVM's.
 
     For each expression of each function that it inlines, taichi lays out the line with the place marked, for messages
@@ -72,17 +72,18 @@ def quick_build(*, simplify: bool = True) -> Iterator[None]:
 
     Args:
         simplify: whether taichi simplifies kernels before LLVM does.
+        fast_math: whether LLVM may reorder sums and take numbers for finite.
     """
     with _lock:
         if is_known():
-            with _quick_inside(simplify):
+            with _quick_inside(simplify, fast_math):
                 yield
         else:
             yield
 
 
 @contextmanager
-def _quick_inside(simplify: bool) -> Iterator[None]:
+def _quick_inside(simplify: bool, fast_math: bool) -> Iterator[None]:
     """``quick_build`` in a taichi with a known inside."""
     sources = ti.lang.kernel_impl
     context = ti.lang.ast.ast_transformer_utils.ASTTransformerContext
@@ -96,6 +97,7 @@ def _quick_inside(simplify: bool) -> Iterator[None]:
             _replaced(sources, getsourcelines=lines, getsourcefile=files, textwrap=text),
             _replaced(inspect, getframeinfo=_frame_info),
             nullcontext() if simplify else _replaced(ti.lang.impl.current_cfg(), advanced_optimization=False),
+            nullcontext() if fast_math else _replaced(ti.lang.impl.current_cfg(), fast_math=False),
         ):
             yield
     finally:

@@ -18,11 +18,12 @@ from pliant.sims.fem.body_adjoint import body_adjoint_functions, multiplier_func
 from pliant.sims.fem.elements import element_functions
 from pliant.sims.fem.frames import frame_functions
 from pliant.sims.fem.nodes import node_functions
-from pliant.sims.fem.outputs import output_functions
 from pliant.sims.fem.pairs import pair_functions
 from pliant.sims.fem.places import ADJOINT, Setup
+from pliant.sims.fem.points import point_functions
 from pliant.sims.fields import DT, PARAMETER
 from pliant.sims.math.access import access_functions
+from pliant.sims.math.turning import turning_functions
 from pliant.sims.part import Loop, Pass
 from pliant.sims.runtime import ti
 
@@ -35,34 +36,21 @@ def node_adjoint_functions(setup: Setup) -> SimpleNamespace:
     access = access_functions(fp)
     load3, store3 = access.load3, access.store3
     elements, frames, nodes = element_functions(setup), frame_functions(setup), node_functions(setup)
-    pairs, outputs = pair_functions(setup), output_functions(setup)
-    multipliers = multiplier_functions(setup)
-    multiplier_at, body_multiplier = multipliers.multiplier_at, multipliers.body_multiplier
+    pairs, turn = pair_functions(setup), turning_functions(fp)
+    multiplier_at = multiplier_functions(setup).multiplier_at
 
     @ti.func
-    def seed_node(mem: ti.template(), b, c, i, row_in, row_out):
-        """Cotangent of a node's unknowns, in place of its residual; those of W to the scratch of its pairs."""
+    def seed_node(mem: ti.template(), b, i, row_out):
+        """Cotangent of a node's unknowns, in place of its residual."""
         h = ti.static(mem.integers)
         s = ti.static(mem.scratch)
         w, a = nodes.work_of(mem, b, i), nodes.state_of(mem, b, i)
-        p, R = frames.end(mem, b, row_out, nodes.mount_of(mem, i))
+        _p, R = frames.end(mem, b, row_out, nodes.mount_of(mem, i))
         bar = load3(mem.adjoint, a + places.DISPLACEMENT)
-        bar += R.transpose() @ load3(mem.adjoint, a + places.VELOCITY) / mem.constants[DT]
+        bar += turn.back(R, load3(mem.adjoint, a + places.VELOCITY)) / mem.constants[DT]
         point = h[h[at.node_points] + i]
         if point >= 0:
-            start, carried = load3(s, w + places.START), load3(s, w + places.CARRIED)
-            own = nodes.node_move(mem, row_in, row_out, i, R)
-            for k in range(h[at.shapes]):
-                shift, _arm = nodes.shape_move(mem, b, pairs.frame_of(mem, k), carried)
-                pair = pairs.work_of(mem, b, point, k)
-                force_bar, _arm_bar = outputs.force_bar(
-                    mem, b, h[h[at.node_gels] + i], carried - p, load3(s, pair + places.PAIR_FORCE)
-                )
-                _start, _carried, W_bar = pairs.pull_back(
-                    mem, b, c, point, k, row_in, row_out, start, carried, own - shift, force_bar, False
-                )
-                bar += R.transpose() @ W_bar
-                store3(s, pair + places.PAIR_SEED, W_bar)
+            bar += turn.back(R, load3(s, nodes.point_work_of(mem, b, point) + places.POINT_MOVE_BAR))
         store3(s, w + places.RESIDUAL, bar)
 
     @ti.func
@@ -84,11 +72,11 @@ def node_adjoint_functions(setup: Setup) -> SimpleNamespace:
         v_bar = load3(mem.adjoint, a + places.VELOCITY) / dt
         # m/dt^2 (u - u^), u^ = R^T (X_0 + dt V_0 + dt^2 g - p) - x
         goal_bar = mass / (dt * dt) * l
-        free_bar = R @ goal_bar
+        free_bar = turn.forth(R, goal_bar)
         mass_bar = -l.dot(u - goal) / (dt * dt)
         # V = (p + R (x + u) - X_0) / dt
         p_bar = v_bar - free_bar
-        R_bar = v_bar.outer_product(x + u) + (R @ (goal + x)).outer_product(goal_bar)
+        R_bar = v_bar.outer_product(x + u) + turn.forth(R, goal + x).outer_product(goal_bar)
         start_bar = free_bar - v_bar
         u_bar = vec(0)
         first = h[at.node_cells_start] + i
@@ -98,38 +86,15 @@ def node_adjoint_functions(setup: Setup) -> SimpleNamespace:
             u_bar += load3(s, cell + places.CELL_FORCE + 3 * (code % places.CELL_NODES))
         point = h[h[at.node_points] + i]
         if point >= 0:
-            start, carried = load3(s, w + places.START), load3(s, w + places.CARRIED)
-            own = nodes.node_move(mem, row_in, row_out, i, R)
-            carried_bar = vec(0)
-            for k in range(h[at.shapes]):
-                f = pairs.frame_of(mem, k)
-                shift, arm = nodes.shape_move(mem, b, f, carried)
-                force = vec(0)
-                pair = pairs.work_of(mem, b, point, k)
-                if s[pair + places.PAIR_ACTIVE] > 0:
-                    force = load3(s, pair + places.PAIR_FORCE)
-                force_bar, arm_bar = outputs.force_bar(mem, b, h[h[at.node_gels] + i], carried - p, force)
-                l_force, l_torque = body_multiplier(mem, b, f)
-                total_bar = force_bar + R @ l - l_force - l_torque.cross(arm)
-                from_start, from_carried, W_bar = pairs.pull_back(
-                    mem, b, c, point, k, row_in, row_out, start, carried, own - shift, total_bar, True
-                )
-                R_bar += force.outer_product(l) + W_bar.outer_product(u - u_start)
-                u_bar -= R.transpose() @ W_bar
-                start_bar += from_start
-                p_bar -= arm_bar
-                carried_bar += arm_bar + from_carried
-                if ti.static(setup.has_bodies):
-                    if f >= h[eff.count]:
-                        # W has -theta x r, the torque's balance r x F, with r = x* - p of the body
-                        theta = load3(s, frames.work_of(mem, b, f - h[eff.count]) + places.INCREMENT + 3)
-                        r_bar = theta.cross(W_bar) - force.cross(l_torque)
-                        carried_bar += r_bar
-                        frames.add_end(mem, b, c, f, -r_bar, ti.Matrix.zero(fp, 3, 3))
-            p_bar += carried_bar
+            q = nodes.point_work_of(mem, b, point)
+            force, move_bar = load3(s, q + places.POINT_FORCE), load3(s, q + places.POINT_MOVE_BAR)
+            carried_bar = load3(s, q + places.POINT_CARRIED_BAR)
+            R_bar += turn.forth(R, force).outer_product(l) + move_bar.outer_product(u - u_start)
             R_bar += carried_bar.outer_product(x + u_start)
-            u_bar += R.transpose() @ carried_bar
-        u_bar += R_start.transpose() @ start_bar
+            p_bar += carried_bar - load3(s, q + places.POINT_ARM_BAR)
+            start_bar += load3(s, q + places.POINT_START_BAR)
+            u_bar += turn.back(R, carried_bar - move_bar)
+        u_bar += turn.back(R_start, start_bar)
         frames.add_end(mem, b, c, m, p_bar, R_bar)
         frames.add_start(mem, b, c, m, start_bar, start_bar.outer_product(x + u_start))
         pairs.add_gravity(mem, b, c, dt * dt * free_bar)
@@ -187,6 +152,7 @@ def adjoint_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
     at, has_bodies = setup.at, setup.has_bodies
     elements, frames = element_functions(setup), frame_functions(setup)
     system, own = system_functions(setup), node_adjoint_functions(setup)
+    points = point_functions(setup)
     bodies, multiplier_at = body_adjoint_functions(setup), multiplier_functions(setup).multiplier_at
     residual_at = bodies.residual_at
 
@@ -200,19 +166,19 @@ def adjoint_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
     def seed_nodes(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
         """Cotangents of the unknowns of nodes first to stop - 1."""
         for i in range(first, stop):
-            own.seed_node(mem, b, c, i, row_in, row_out)
+            own.seed_node(mem, b, i, row_out)
 
     @ti.func
     def seed_points(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Cotangents of the displacements of points first to stop - 1 of bodies."""
+        """Cotangents of the displacements of points first to stop - 1."""
         for i in range(first, stop):
-            bodies.seed_point(mem, b, c, mem.integers[at.gel_points] + i, row_in, row_out)
+            points.seed(mem, b, i, row_out)
 
     @ti.func
     def seed_bodies(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
         """Cotangents of the unknowns of bodies first to stop - 1."""
         for k in range(first, stop):
-            bodies.seed_body(mem, b, k, row_in)
+            bodies.seed_body(mem, b, k)
 
     @ti.func
     def right(mem: ti.template(), b, i, row_in, row_out):
@@ -238,9 +204,9 @@ def adjoint_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
 
     @ti.func
     def pull_points(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """The same of points of bodies."""
+        """The same of points."""
         for i in range(first, stop):
-            bodies.pull_point(mem, b, c, mem.integers[at.gel_points] + i, row_in, row_out)
+            points.pull(mem, b, c, i, row_in, row_out)
 
     @ti.func
     def pull_bodies(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -249,12 +215,11 @@ def adjoint_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
             bodies.pull_body(mem, b, c, k, row_in, row_out)
 
     passes: list[Pass | Loop] = [Pass(find_turns, at.bodies)] if has_bodies else []
-    passes += [*assembly_passes(setup, exact), Pass(seed_nodes, at.count)]
+    passes += [*assembly_passes(setup, exact), Pass(seed_points, at.points), Pass(seed_nodes, at.count)]
     if has_bodies:
-        passes += [Pass(seed_points, at.body_point_count), Pass(seed_bodies, at.bodies)]
-    passes += [*solver(setup, ADJOINT).solve(right, take), Pass(pull_cells, at.cells)]
-    if has_bodies:
-        passes.append(Pass(pull_points, at.body_point_count, waits=False))
+        passes.append(Pass(seed_bodies, at.bodies))
+    passes += [*solver(setup, ADJOINT).solve(right, take)]
+    passes += [Pass(pull_cells, at.cells, waits=False), Pass(pull_points, at.points)]
     passes.append(Pass(pull_nodes, at.count))
     if has_bodies:
         passes.append(Pass(pull_bodies, at.bodies, waits=False))

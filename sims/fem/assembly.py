@@ -15,9 +15,12 @@ from pliant.sims.fem.frames import frame_functions
 from pliant.sims.fem.nodes import node_functions
 from pliant.sims.fem.pairs import pair_functions
 from pliant.sims.fem.places import ADJOINT, FORWARD, Setup
+from pliant.sims.fem.points import point_functions
 from pliant.sims.fields import DT
 from pliant.sims.linear.conjugate_gradient import ConjugateGradients
 from pliant.sims.math.access import access_functions
+from pliant.sims.math.products import product_functions
+from pliant.sims.math.turning import turning_functions
 from pliant.sims.part import Loop, Pass
 from pliant.sims.runtime import ti
 
@@ -33,16 +36,12 @@ def system_functions(setup: Setup) -> SimpleNamespace:
     vec = ti.types.vector(3, fp)
     mat = ti.types.matrix(3, 3, fp)
     load3 = access_functions(fp).load3
+    turn, products = turning_functions(fp), product_functions(3, fp)
     elements, frames = element_functions(setup), frame_functions(setup)
     nodes, pairs = node_functions(setup), pair_functions(setup)
 
     @ti.func
-    def load33(a: ti.template(), o):
-        """Matrix of the nine entries from o on."""
-        return mat([[a[o + 3 * i + j] for j in ti.static(range(3))] for i in ti.static(range(3))])
-
-    @ti.func
-    def assemble_row(mem: ti.template(), b, i, row_in, row_out):
+    def assemble_row(mem: ti.template(), b, i, row_out):
         """The blocks of node i's row from the diagonal on, scaled, those of its column, its couplings with bodies."""
         h = ti.static(mem.integers)
         s = ti.static(mem.scratch)
@@ -59,22 +58,16 @@ def system_functions(setup: Setup) -> SimpleNamespace:
                 a = code % per_cell // places.CELL_NODES
                 d = code % places.CELL_NODES
                 if a <= d:
-                    block += load33(s, o + 9 * (places.CELL_NODES * a + d))
+                    block += turn.load33(s, o + 9 * (places.CELL_NODES * a + d))
                 else:
-                    block += load33(s, o + 9 * (places.CELL_NODES * d + a)).transpose()
+                    block += turn.load33(s, o + 9 * (places.CELL_NODES * d + a)).transpose()
             j = h[h[at.slot_nodes] + n]
             if j == i:
                 mass, _at = nodes.mass_of(mem, b, i)
                 for d in ti.static(range(3)):
                     block[d, d] += mass / (mem.constants[DT] * mem.constants[DT])
                 if point >= 0:
-                    _p, R = frames.end(mem, b, row_out, nodes.mount_of(mem, i))
-                    K = mat(0)
-                    for k in range(h[at.shapes]):
-                        pair = pairs.work_of(mem, b, point, k)
-                        if s[pair + places.PAIR_ACTIVE] > 0:
-                            K += load33(s, pair + places.PAIR_STIFFNESS)
-                    block += R.transpose() @ K @ R
+                    block += turn.load33(s, nodes.point_work_of(mem, b, point) + places.POINT_STIFFNESS)
             other = load3(s, nodes.work_of(mem, b, j) + places.SCALE)
             twin = h[h[at.slot_twins] + n]
             for d in ti.static(range(3)):
@@ -92,15 +85,15 @@ def system_functions(setup: Setup) -> SimpleNamespace:
         h = ti.static(mem.integers)
         s = ti.static(mem.scratch)
         _p, R = frames.end(mem, b, row_out, nodes.mount_of(mem, i))
-        x = load3(s, nodes.work_of(mem, b, i) + places.CARRIED)
+        x = load3(s, nodes.point_work_of(mem, b, point) + places.POINT_CARRIED)
         for k in range(h[at.shapes]):
             f = pairs.frame_of(mem, k)
             pair = pairs.work_of(mem, b, point, k)
             if f >= h[eff.count] and s[pair + places.PAIR_ACTIVE] > 0:
                 body = frames.work_of(mem, b, f - h[eff.count])
                 arm = x - load3(s, body + places.PREDICTED)
-                left = -(R.transpose() @ load33(s, pair + places.PAIR_STIFFNESS))
-                right = -(left @ nodes.cross_matrix(arm))
+                left = -products.transposed_multiply(R, turn.load33(s, pair + places.PAIR_STIFFNESS))
+                right = -products.multiply(left, nodes.cross_matrix(arm))
                 for d in ti.static(range(3)):
                     for e in ti.static(range(3)):
                         o = pair + places.PAIR_COUPLING + 6 * d + e
@@ -178,7 +171,7 @@ def system_functions(setup: Setup) -> SimpleNamespace:
         return o
 
     return SimpleNamespace(
-        load33=load33, assemble_row=assemble_row, scale_body=scale_body, rows=rows, scale_at=scale_at
+        assemble_row=assemble_row, scale_body=scale_body, rows=rows, scale_at=scale_at
     )
 
 
@@ -187,6 +180,7 @@ def assembly_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
     """Passes that make the residual and the matrix; ``exact``: Taichi function (mem, b), 1 if all terms count."""
     at = setup.at
     elements, nodes, system = element_functions(setup), node_functions(setup), system_functions(setup)
+    points = point_functions(setup)
 
     @ti.func
     def cells(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -201,10 +195,10 @@ def assembly_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
             nodes.balance_node(mem, b, i, row_in, row_out)
 
     @ti.func
-    def body_points(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Forces on points first to stop - 1 of bodies."""
+    def touch(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Forces on points first to stop - 1."""
         for i in range(first, stop):
-            nodes.touch_body_point(mem, b, mem.integers[at.gel_points] + i, row_in, row_out)
+            points.evaluate(mem, b, i, row_in, row_out)
 
     @ti.func
     def body_balances(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -217,12 +211,9 @@ def assembly_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
     def rows(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
         """Rows of the matrix of nodes first to stop - 1."""
         for i in range(first, stop):
-            system.assemble_row(mem, b, i, row_in, row_out)
+            system.assemble_row(mem, b, i, row_out)
 
-    passes: list[Pass | Loop] = [Pass(cells, at.cells)]
-    if setup.has_bodies:
-        passes.append(Pass(body_points, at.body_point_count, waits=False))
-    passes.append(Pass(balances, at.count))
+    passes: list[Pass | Loop] = [Pass(cells, at.cells, waits=False), Pass(touch, at.points), Pass(balances, at.count)]
     if setup.has_bodies:
         passes.append(Pass(body_balances, at.bodies))
     return [*passes, Pass(rows, at.count)]

@@ -84,7 +84,6 @@ class RigidBody:
         """Radius of gyration [m]: what turns are multiplied by to compare them with displacements."""
         return float(np.sqrt(np.sum(self.inertia) / (3 * self.mass)))
 
-
     @property
     def point_area(self) -> float:
         """Area of the surface that each of the points stands for [m^2]."""

@@ -1,4 +1,4 @@
-"""The adjoint of a step for rigid bodies and the points on them: seeds of the linear solve, and shares afterwards."""
+"""The adjoint of a step for rigid bodies: seeds of the linear solve, and shares afterwards."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -42,7 +42,7 @@ def multiplier_functions(setup: Setup) -> SimpleNamespace:
 
 @cache
 def body_adjoint_functions(setup: Setup) -> SimpleNamespace:
-    """Taichi functions of one body or one point of a body."""
+    """Taichi functions of one body."""
     at, fp, eff = setup.at, setup.fp, setup.eff
     vec = ti.types.vector(3, fp)
     mat = ti.types.matrix(3, 3, fp)
@@ -73,18 +73,7 @@ def body_adjoint_functions(setup: Setup) -> SimpleNamespace:
             mem.scratch[w + e] = dt * (mem.frames[n + at_e] - mem.frames[o + at_e])
 
     @ti.func
-    def seed_point(mem: ti.template(), b, c, i, row_in, row_out):
-        """Cotangents of the displacement W of a body's point, to the scratch of its pairs."""
-        k, start, carried, arm, _c = nodes.point_of_body(mem, b, i, row_in)
-        W = nodes.body_move(mem, b, k, arm)
-        for j in range(mem.integers[at.shapes]):
-            _start, _carried, W_bar = pairs.pull_back(
-                mem, b, c, i, j, row_in, row_out, start, carried, W, vec(0), False
-            )
-            store3(mem.scratch, pairs.work_of(mem, b, i, j) + places.PAIR_SEED, W_bar)
-
-    @ti.func
-    def seed_body(mem: ti.template(), b, k, row_in):
+    def seed_body(mem: ti.template(), b, k):
         """Cotangent of a body's unknowns, in place of its residual."""
         h = ti.static(mem.integers)
         s = ti.static(mem.scratch)
@@ -100,44 +89,13 @@ def body_adjoint_functions(setup: Setup) -> SimpleNamespace:
         for i in range(h[at.points]):
             for j in range(h[at.shapes]):
                 pair = pairs.work_of(mem, b, i, j)
-                if i < h[at.gel_points]:
-                    if pairs.frame_of(mem, j) == h[eff.count] + k:
-                        W_bar = load3(s, pair + places.PAIR_SEED)
-                        arm = load3(s, nodes.work_of(mem, b, h[h[at.point_owners] + i]) + places.CARRIED) - center
-                        d_bar -= W_bar
-                        theta_bar -= arm.cross(W_bar)
-                elif h[h[at.point_owners] + i] == k:
-                    W_bar = load3(s, pair + places.PAIR_SEED)
-                    _k, _start, _carried, arm, _c = nodes.point_of_body(mem, b, i, row_in)
+                if s[pair + places.PAIR_ACTIVE] > 0:
+                    W_bar = nodes.side_of(mem, k, i, j) * load3(s, pair + places.PAIR_SEED)
+                    arm = load3(s, nodes.point_work_of(mem, b, i) + places.POINT_CARRIED) - center
                     d_bar += W_bar
                     theta_bar += arm.cross(W_bar)
         store3(s, w + places.BODY_RESIDUAL, d_bar)
         store3(s, w + places.BODY_RESIDUAL + 3, theta_bar)
-
-    @ti.func
-    def pull_point(mem: ti.template(), b, c, i, row_in, row_out):
-        """What the pairs of a body's point leave to the poses of the body and of what it touches."""
-        h = ti.static(mem.integers)
-        s = ti.static(mem.scratch)
-        k, start, carried, arm, place = nodes.point_of_body(mem, b, i, row_in)
-        W = nodes.body_move(mem, b, k, arm)
-        theta = load3(s, frames.work_of(mem, b, k) + places.INCREMENT + 3)
-        l_force, l_torque = body_multiplier(mem, b, h[eff.count] + k)
-        start_bar, carried_bar, arm_bar = vec(0), vec(0), vec(0)
-        for j in range(h[at.shapes]):
-            pair = pairs.work_of(mem, b, i, j)
-            force = vec(0)
-            if s[pair + places.PAIR_ACTIVE] > 0:
-                force = load3(s, pair + places.PAIR_FORCE)
-            from_start, from_carried, W_bar = pairs.pull_back(
-                mem, b, c, i, j, row_in, row_out, start, carried, W, l_force + l_torque.cross(arm), True
-            )
-            start_bar += from_start
-            carried_bar += from_carried
-            arm_bar += W_bar.cross(theta) + force.cross(l_torque)
-        f = h[eff.count] + k
-        frames.add_end(mem, b, c, f, carried_bar, (carried_bar + arm_bar).outer_product(place))
-        frames.add_start(mem, b, c, f, start_bar, start_bar.outer_product(place))
 
     @ti.func
     def pull_attachments(mem: ti.template(), b, k, l_force, l_torque):
@@ -217,8 +175,6 @@ def body_adjoint_functions(setup: Setup) -> SimpleNamespace:
     return SimpleNamespace(
         residual_at=residual_at,
         find_increment=find_increment,
-        seed_point=seed_point,
         seed_body=seed_body,
-        pull_point=pull_point,
         pull_body=pull_body,
     )

@@ -96,7 +96,21 @@ def law_functions(fp: Any) -> SimpleNamespace:
 
     @ti.func
     def respond_adjoint(
-        phi, n, gap_before, stretch, before, w, k_area, k_t_area, mu, damping, width, dt, force_bar, stretch_bar, normal_bar
+        phi,
+        n,
+        gap_before,
+        stretch,
+        before,
+        w,
+        k_area,
+        k_t_area,
+        mu,
+        damping,
+        width,
+        dt,
+        force_bar,
+        stretch_bar,
+        normal_bar,
     ):
         """Cotangents of phi, n, g_0, s_0, N_0, w, and a vector of those of k A, k_t A, mu and c."""
         g = phi + n.dot(w)

@@ -13,12 +13,13 @@ that node a takes is V P G_a, G_a being the gradient of its shape function.
 
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
 
 from pliant.sims.fem import places
 from pliant.sims.fem.places import CELL_NODES, CELL_TETS, Setup
 from pliant.sims.fields import DT, PARAMETER, STATE
 from pliant.sims.math.access import access_functions
+from pliant.sims.math.products import product_functions
+from pliant.sims.math.turning import turning_functions
 from pliant.sims.runtime import ti
 
 
@@ -36,6 +37,8 @@ def element_functions(setup: Setup) -> SimpleNamespace:
     mat = ti.types.matrix(3, 3, fp)
     access = access_functions(fp)
     load3, add3 = access.load3, access.add3
+    turn, products = turning_functions(fp), product_functions(3, fp)
+    load33, store33 = turn.load33, turn.store33
 
     @ti.func
     def work_of(mem: ti.template(), b, cell):
@@ -73,9 +76,7 @@ def element_functions(setup: Setup) -> SimpleNamespace:
     @ti.func
     def volume_of(mem: ti.template(), cell, t):
         """Volume of tetrahedron t at rest."""
-        return mem.constants[
-            mem.integers[at.tets] + (cell * CELL_TETS + t) * places.TET_RECORD + places.VOLUME
-        ]
+        return mem.constants[mem.integers[at.tets] + (cell * CELL_TETS + t) * places.TET_RECORD + places.VOLUME]
 
     @ti.func
     def spread(mem: ti.template(), a: ti.template(), first, stride, cell, t):
@@ -123,22 +124,10 @@ def element_functions(setup: Setup) -> SimpleNamespace:
         return F[0, 0] * C[0, 0] + F[0, 1] * C[0, 1] + F[0, 2] * C[0, 2]
 
     @ti.func
-    def load33(a: ti.template(), o):
-        """Matrix of the nine entries from o on."""
-        return mat([[a[o + 3 * i + j] for j in ti.static(range(3))] for i in ti.static(range(3))])
-
-    @ti.func
-    def store33(a: ti.template(), o, A):
-        """Writes a matrix to the nine entries from o on."""
-        for i in ti.static(range(3)):
-            for j in ti.static(range(3)):
-                a[o + 3 * i + j] = A[i, j]
-
-    @ti.func
     def strain(F):
         """Green's strain of a deformation gradient less one, H = F - 1: exact for small ones too."""
         H = F - mat([[1, 0, 0], [0, 1, 0], [0, 0, 1]])
-        return (H + H.transpose() + H.transpose() @ H) / 2
+        return (H + H.transpose() + products.transposed_multiply(H, H)) / 2
 
     @ti.func
     def remember(mem: ti.template(), b, cell, row_in):
@@ -179,24 +168,24 @@ def element_functions(setup: Setup) -> SimpleNamespace:
                 C = cofactor(F)
                 V = volume_of(mem, cell, t)
                 S = rate * (strain(F) - load33(s, work + places.CELL_BEFORE + 9 * t))
-                P = mu * F + pressure * C + F @ S
-                left = (V * rate / 2) * (F @ F.transpose())
+                P = mu * F + pressure * C + products.multiply(F, S)
+                left = (V * rate / 2) * products.multiply_transposed(F, F)
                 for a in range(4):
                     la, Ga = local_of(mem, cell, t, a), gradient_of(mem, cell, t, a)
-                    add3(s, work + places.CELL_FORCE + 3 * la, V * (P @ Ga))
-                    add3(s, work + places.CELL_SPREAD + 3 * la, V * (C @ Ga))
-                    FGa = (V * rate / 2) * (F @ Ga)
-                    SGa = S @ Ga
+                    add3(s, work + places.CELL_FORCE + 3 * la, V * turn.forth(P, Ga))
+                    add3(s, work + places.CELL_SPREAD + 3 * la, V * turn.forth(C, Ga))
+                    FGa = (V * rate / 2) * turn.forth(F, Ga)
+                    SGa = turn.forth(S, Ga)
                     for d in range(4):
                         ld = local_of(mem, cell, t, d)
                         if la <= ld:
                             Gd = gradient_of(mem, cell, t, d)
                             dot = Ga.dot(Gd)
-                            block = dot * left + (F @ Gd).outer_product(FGa)
+                            block = dot * left + turn.forth(F, Gd).outer_product(FGa)
                             line = V * mu * dot
                             if exact == 1:
                                 line += V * SGa.dot(Gd)
-                                w = (V * pressure) * (F @ Ga.cross(Gd))
+                                w = (V * pressure) * turn.forth(F, Ga.cross(Gd))
                                 block += mat([[0, w[2], -w[1]], [-w[2], 0, w[0]], [w[1], -w[0], 0]])
                             o = work + places.CELL_BLOCKS + 9 * (CELL_NODES * la + ld)
                             for i in ti.static(range(3)):
@@ -237,13 +226,13 @@ def element_functions(setup: Setup) -> SimpleNamespace:
                 L = spread(mem, s, multiplier, 3, cell, t)
                 mu_bar -= V * inner(F - C, L)
                 lam_bar -= V * growth * inner(C, L)
-                Q = F.transpose() @ L
+                Q = products.transposed_multiply(F, L)
                 Q = (Q + Q.transpose()) / 2
                 eta_bar -= V * inverse_dt * inner(strain(F) - strain(F_before), Q)
-                back = (V * eta * inverse_dt) * (F_before @ Q)
+                back = (V * eta * inverse_dt) * products.multiply(F_before, Q)
                 for a in range(4):
                     o = work + places.CELL_FORCE + 3 * local_of(mem, cell, t, a)
-                    add3(s, o, back @ gradient_of(mem, cell, t, a))
+                    add3(s, o, turn.forth(back, gradient_of(mem, cell, t, a)))
         s[work + places.CELL_BLOCKS] = mu_bar
         s[work + places.CELL_BLOCKS + 1] = lam_bar
         s[work + places.CELL_BLOCKS + 2] = eta_bar

@@ -2,7 +2,6 @@
 
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
 
 from pliant.sims.fem import places
 from pliant.sims.fem.places import Setup

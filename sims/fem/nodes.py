@@ -13,7 +13,6 @@ and the arms r are those of the predicted pose, and contact sees d + theta x r.
 
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
 
 from pliant.sims.fem import places
 from pliant.sims.fem.elements import element_functions
@@ -22,19 +21,21 @@ from pliant.sims.fem.pairs import pair_functions
 from pliant.sims.fem.places import Setup
 from pliant.sims.fields import DT, PARAMETER, STATE
 from pliant.sims.math.access import access_functions
+from pliant.sims.math.products import product_functions
 from pliant.sims.math.rotation import rotation_functions
+from pliant.sims.math.turning import turning_functions
 from pliant.sims.runtime import ti
 
 
 @cache
 def node_functions(setup: Setup) -> SimpleNamespace:
-    """Taichi functions of one node, point or body; passes call them. See the module."""
+    """Taichi functions of one node or body; passes call them. See the module."""
     at, fp, eff = setup.at, setup.fp, setup.eff
     vec = ti.types.vector(3, fp)
     mat = ti.types.matrix(3, 3, fp)
     access = access_functions(fp)
     load3, load4, store3 = access.load3, access.load4, access.store3
-    rotation = rotation_functions(fp)
+    rotation, turn, products = rotation_functions(fp), turning_functions(fp), product_functions(3, fp)
     elements, frames, pairs = element_functions(setup), frame_functions(setup), pair_functions(setup)
 
     @ti.func
@@ -42,6 +43,12 @@ def node_functions(setup: Setup) -> SimpleNamespace:
         """Where the scratch of node i begins."""
         h = ti.static(mem.integers)
         return h[at.node_work] + (b * h[at.count] + i) * places.NODE_WORK
+
+    @ti.func
+    def point_work_of(mem: ti.template(), b, i):
+        """Where the scratch of point i begins."""
+        h = ti.static(mem.integers)
+        return h[at.point_work] + (b * h[at.points] + i) * places.POINT_WORK
 
     @ti.func
     def state_of(mem: ti.template(), row, i):
@@ -81,20 +88,18 @@ def node_functions(setup: Setup) -> SimpleNamespace:
         p_start, R_start = frames.start(mem, b, row_in, m)
         p, R = frames.end(mem, b, row_out, m)
         o, x = state_of(mem, row_in, i), rest_of(mem, i)
-        u = load3(mem.frames, o + places.DISPLACEMENT)
-        start = p_start + R_start @ (x + u)
+        start = p_start + turn.forth(R_start, x + load3(mem.frames, o + places.DISPLACEMENT))
         free = start + dt * load3(mem.frames, o + places.VELOCITY) + dt * dt * gravity_of(mem, b)
         w = work_of(mem, b, i)
         store3(mem.scratch, w + places.START, start)
-        store3(mem.scratch, w + places.CARRIED, p + R @ (x + u))
-        store3(mem.scratch, w + places.FREE_GOAL, R.transpose() @ (free - p) - x)
+        store3(mem.scratch, w + places.FREE_GOAL, turn.back(R, free - p) - x)
 
     @ti.func
     def guess(mem: ti.template(), b, i, row_out):
         """Begins the iteration where a node's inertia alone, without gravity, would take it."""
         dt = mem.constants[DT]
         _p, R = frames.end(mem, b, row_out, mount_of(mem, i))
-        u = load3(mem.scratch, work_of(mem, b, i) + places.FREE_GOAL) - dt * dt * (R.transpose() @ gravity_of(mem, b))
+        u = load3(mem.scratch, work_of(mem, b, i) + places.FREE_GOAL) - dt * dt * turn.back(R, gravity_of(mem, b))
         store3(mem.frames, state_of(mem, row_out, i) + places.DISPLACEMENT, u)
 
     @ti.func
@@ -125,8 +130,8 @@ def node_functions(setup: Setup) -> SimpleNamespace:
             mem.scratch[w + places.INCREMENT + d] = fp(0.0)
 
     @ti.func
-    def shape_move(mem: ti.template(), b, f, x):
-        """What the unknowns add to the displacement of the point x of a shape, and the arm to it (0 if no body)."""
+    def frame_move(mem: ti.template(), b, f, x):
+        """What the unknowns add to the displacement of the point x of frame f, and the arm to it (0 if no body)."""
         h = ti.static(mem.integers)
         move, arm = vec(0), vec(0)
         if ti.static(setup.has_bodies):
@@ -136,12 +141,6 @@ def node_functions(setup: Setup) -> SimpleNamespace:
                 d, theta = load3(mem.scratch, w + places.INCREMENT), load3(mem.scratch, w + places.INCREMENT + 3)
                 move = d + theta.cross(arm)
         return move, arm
-
-    @ti.func
-    def node_move(mem: ti.template(), row_in, row_out, i, R):
-        """What the unknowns add to the displacement of node i, in the world's axes."""
-        u = load3(mem.frames, state_of(mem, row_out, i) + places.DISPLACEMENT)
-        return R @ (u - load3(mem.frames, state_of(mem, row_in, i) + places.DISPLACEMENT))
 
     @ti.func
     def balance_node(mem: ti.template(), b, i, row_in, row_out):
@@ -164,47 +163,13 @@ def node_functions(setup: Setup) -> SimpleNamespace:
             diagonal += vec([s[block], s[block + 4], s[block + 8]])
         point = h[h[at.node_points] + i]
         if point >= 0:
-            _p, R = frames.end(mem, b, row_out, mount_of(mem, i))
-            x_start, x_carried = load3(s, w + places.START), load3(s, w + places.CARRIED)
-            own = node_move(mem, row_in, row_out, i, R)
-            for k in range(h[at.shapes]):
-                move, _arm = shape_move(mem, b, pairs.frame_of(mem, k), x_carried)
-                is_near, force, K = pairs.evaluate(
-                    mem, b, point, k, row_in, row_out, x_start, x_carried, own - move
-                )
-                if is_near:
-                    residual -= R.transpose() @ force
-                    for d in ti.static(range(3)):
-                        axis = vec([R[0, d], R[1, d], R[2, d]])
-                        diagonal[d] += axis.dot(K @ axis)
+            o = point_work_of(mem, b, point)
+            residual -= load3(s, o + places.POINT_FORCE)
+            o += places.POINT_STIFFNESS
+            diagonal += vec(s[o], s[o + 4], s[o + 8])
         store3(s, w + places.RESIDUAL, residual)
         for d in ti.static(range(3)):
             s[w + places.SCALE + d] = 1 / ti.sqrt(diagonal[d])
-
-    @ti.func
-    def point_of_body(mem: ti.template(), b, i, row_in):
-        """Body of point i, place at the start and where its velocities would carry it, arm there."""
-        h = ti.static(mem.integers)
-        k = h[h[at.point_owners] + i]
-        c = load3(mem.constants, h[at.body_points] + 3 * (i - h[at.gel_points]))
-        o, w = body_state(mem, row_in, k), frames.work_of(mem, b, k) + places.PREDICTED
-        start = load3(mem.frames, o) + rotation.matrix(load4(mem.frames, o + places.BODY_ORIENTATION)) @ c
-        arm = rotation.matrix(load4(mem.scratch, w + 3)) @ c
-        return k, start, load3(mem.scratch, w) + arm, arm, c
-
-    @ti.func
-    def body_move(mem: ti.template(), b, k, arm):
-        """What the unknowns add to the displacement of a body's point."""
-        w = frames.work_of(mem, b, k)
-        return load3(mem.scratch, w + places.INCREMENT) + load3(mem.scratch, w + places.INCREMENT + 3).cross(arm)
-
-    @ti.func
-    def touch_body_point(mem: ti.template(), b, i, row_in, row_out):
-        """Forces on a point of a body, to the scratch of its pairs."""
-        k, start, carried, arm, _c = point_of_body(mem, b, i, row_in)
-        W = body_move(mem, b, k, arm)
-        for j in range(mem.integers[at.shapes]):
-            pairs.evaluate(mem, b, i, j, row_in, row_out, start, carried, W)
 
     @ti.func
     def inertia_of(mem: ti.template(), b, k):
@@ -214,7 +179,19 @@ def node_functions(setup: Setup) -> SimpleNamespace:
         D = mat(0)
         for d in ti.static(range(3)):
             D[d, d] = mem.parameters[o + d]
-        return R @ D @ R.transpose(), R
+        return products.multiply_transposed(products.multiply(R, D), R), R
+
+    @ti.func
+    def side_of(mem: ti.template(), k, i, j):
+        """Sign of the force of point i and shape j on body k: 1 of its own point, -1 of its shape, 0 of neither."""
+        h = ti.static(mem.integers)
+        sign = 0
+        if i >= h[at.gel_points]:
+            if h[h[at.point_owners] + i] == k:
+                sign = 1
+        elif pairs.frame_of(mem, j) == h[eff.count] + k:
+            sign = -1
+        return sign
 
     @ti.func
     def cross_matrix(r):
@@ -251,34 +228,23 @@ def node_functions(setup: Setup) -> SimpleNamespace:
             A[e, e] = mass * rate
         B = mat(0)
         D = rate * I
-        frame = h[eff.count] + k
         center = load3(s, w + places.PREDICTED)
         for i in range(h[at.points]):
             for j in range(h[at.shapes]):
                 pair = pairs.work_of(mem, b, i, j)
-                sign = fp(0.0)  # of the force on the body
-                arm = vec(0)
-                if i < h[at.gel_points]:
-                    if pairs.frame_of(mem, j) == frame and s[pair + places.PAIR_ACTIVE] > 0:
-                        sign = fp(-1.0)
-                        arm = load3(s, work_of(mem, b, h[h[at.point_owners] + i]) + places.CARRIED) - center
-                elif h[h[at.point_owners] + i] == k and s[pair + places.PAIR_ACTIVE] > 0:
-                    sign = fp(1.0)
-                    _k, _start, _carried, arm_of_point, _c = point_of_body(mem, b, i, row_in)
-                    arm = arm_of_point
-                if sign != 0:
-                    F = sign * load3(s, pair + places.PAIR_FORCE)
-                    K = mat(0)
-                    for r in ti.static(range(3)):
-                        for e in ti.static(range(3)):
-                            K[r, e] = s[pair + places.PAIR_STIFFNESS + 3 * r + e]
-                    X = cross_matrix(arm)
-                    force -= F
-                    torque -= arm.cross(F)
-                    KX = K @ X
-                    A += K
-                    B -= KX
-                    D -= X @ KX
+                if s[pair + places.PAIR_ACTIVE] > 0:
+                    sign = side_of(mem, k, i, j)
+                    if sign != 0:
+                        arm = load3(s, point_work_of(mem, b, i) + places.POINT_CARRIED) - center
+                        F = sign * load3(s, pair + places.PAIR_FORCE)
+                        K = turn.load33(s, pair + places.PAIR_STIFFNESS)
+                        X = cross_matrix(arm)
+                        force -= F
+                        torque -= arm.cross(F)
+                        KX = products.multiply(K, X)
+                        A += K
+                        B -= KX
+                        D -= products.multiply(X, KX)
         for n in range(h[at.attachment_count]):
             owner, stiffness, anchor, arm, _c = attachment(mem, b, n)
             if owner == k:
@@ -313,12 +279,10 @@ def node_functions(setup: Setup) -> SimpleNamespace:
         body_parameters=body_parameters,
         body_state=body_state,
         predict_body=predict_body,
-        shape_move=shape_move,
-        node_move=node_move,
+        frame_move=frame_move,
+        point_work_of=point_work_of,
         balance_node=balance_node,
-        point_of_body=point_of_body,
-        body_move=body_move,
-        touch_body_point=touch_body_point,
+        side_of=side_of,
         inertia_of=inertia_of,
         cross_matrix=cross_matrix,
         attachment=attachment,

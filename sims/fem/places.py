@@ -50,17 +50,27 @@ GRAVITY, STIFFNESS, TANGENT, DAMPING, WORLD_PARAMETERS = 0, 3, 4, 5, 6
 GRADIENTS, VOLUME, TET_RECORD = 0, 12, 13
 CELL_NODES, CELL_TETS = 8, 6
 
-# Scratch of a node: place at the start of the step, place carried along by the mount (both in the world), place where
-# inertia would take it (a displacement); residual; scale of its unknowns.
-START, CARRIED, FREE_GOAL, RESIDUAL, SCALE, NODE_WORK = 0, 3, 6, 9, 12, 15
+# Scratch of a node: place at the start of the step in the world, place where inertia would take it (a displacement);
+# residual; scale of its unknowns.
+START, FREE_GOAL, RESIDUAL, SCALE, NODE_WORK = 0, 3, 6, 9, 12
 
 # Scratch of a cell: forces on its nodes, cofactor sums, second derivatives (8 x 8 blocks of 3 x 3, those on and above
 # the diagonal), strains of its tetrahedra at the start of the step, their deformation gradients.
 CELL_FORCE, CELL_SPREAD, CELL_BLOCKS, CELL_BEFORE, CELL_NOW, CELL_WORK = 0, 24, 48, 624, 678, 732
 
-# Scratch of a pair of a point and a shape: whether it may touch, force on the point, minus its derivative by the
-# relative displacement, coupling of the node with the body's unknowns, cotangent of the relative displacement.
-PAIR_ACTIVE, PAIR_FORCE, PAIR_STIFFNESS, PAIR_COUPLING, PAIR_SEED, PAIR_WORK = 0, 1, 4, 13, 31, 34
+# Scratch of a pair of a point and a shape. Its geometry, in the world's axes: whether it is near, gap, normal, gap at the
+# start, stretch of the stick spring as it is carried along. What the law answers: whether there is a force or a
+# stiffness, force on the point, minus its derivative by the relative displacement, new stretch, normal force. Coupling of
+# the node with the body's unknowns; cotangent of the relative displacement.
+PAIR_NEAR, PAIR_GAP, PAIR_NORMAL, PAIR_GAP_BEFORE, PAIR_CARRIED_STRETCH = 0, 1, 2, 5, 6
+PAIR_ACTIVE, PAIR_FORCE, PAIR_STIFFNESS, PAIR_STRETCH, PAIR_NORMAL_FORCE = 9, 10, 13, 22, 25
+PAIR_COUPLING, PAIR_SEED, PAIR_WORK = 26, 44, 47
+
+# Scratch of a point: place at the start and where its mount or body carries it (in the world); force on it, and minus
+# its derivative, in the axes of its mount (of a body's point: of the world). In a reverse sweep cotangents: of the place
+# at the start, of where it is carried, of its displacement, and of its arm from the origin of its mount.
+POINT_START, POINT_CARRIED, POINT_FORCE, POINT_STIFFNESS = 0, 3, 6, 9
+POINT_START_BAR, POINT_CARRIED_BAR, POINT_MOVE_BAR, POINT_ARM_BAR, POINT_WORK = 18, 21, 24, 27, 30
 
 # Scratch of a body: predicted pose, increments (displacement and turn), residual, scales, dense block, multiplier.
 PREDICTED, INCREMENT, BODY_RESIDUAL, BODY_SCALE, BODY_BLOCK, BODY_WORK = 0, 7, 13, 19, 25, 61

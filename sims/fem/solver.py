@@ -9,8 +9,8 @@ import numpy as np
 
 from pliant.sims.failures import CAUSES, NOT_CONVERGED, Cause
 from pliant.sims.fem import places
-from pliant.sims.fem.places import ADJOINT, FORWARD, TOO_DEEP, Setup
 from pliant.sims.fem.numbering import join_meshes
+from pliant.sims.fem.places import ADJOINT, FORWARD, TOO_DEEP, Setup
 from pliant.sims.fields import Needs, Quantity, Record, numbers
 from pliant.sims.linear.conjugate_gradient import conjugate_gradient_needs
 from pliant.sims.part import Part, Stages
@@ -36,6 +36,7 @@ class GelPart(Part):
     """
 
     element_name = "cell"
+    fast_math = False  # measured: compiles in three quarters of the time, and runs no slower
     causes = CAUSES | {
         NOT_CONVERGED: Cause(
             "the implicit step of a gel did not converge; it is pressed too fast or too deep, or the substep is too large",
@@ -84,13 +85,16 @@ class GelPart(Part):
             "cell_work": len(t.cell_gels) * places.CELL_WORK,
             "blocks": len(t.slot_nodes) * 9,
             "pair_work": len(owners) * shapes * places.PAIR_WORK,
+            "point_work": len(owners) * places.POINT_WORK,
             "body_work": bodies * places.BODY_WORK,
             "direction": unknowns,
             "newton": places.NEWTON_WORK,
         }
         return Needs(
             state=[
-                Record("nodes", [Quantity("gel_displacement", (3,), "m"), Quantity("gel_velocity", (3,), "m/s")], nodes),
+                Record(
+                    "nodes", [Quantity("gel_displacement", (3,), "m"), Quantity("gel_velocity", (3,), "m/s")], nodes
+                ),
                 Record("body_state", _body_quantities(), bodies),
                 Record(
                     "pair_state",
@@ -106,7 +110,9 @@ class GelPart(Part):
             ],
             outputs=[
                 Record(
-                    "gel_wrench", [Quantity("gel_force", (3,), "N"), Quantity("gel_torque", (3,), "N m")], len(scene.gels)
+                    "gel_wrench",
+                    [Quantity("gel_force", (3,), "N"), Quantity("gel_torque", (3,), "N m")],
+                    len(scene.gels),
                 )
             ],
             counts={
@@ -118,7 +124,6 @@ class GelPart(Part):
                 "shapes": shapes,
                 "points": len(owners),
                 "gel_points": gel_points,
-                "body_point_count": len(owners) - gel_points,
                 "attachment_count": len(attachments),
                 "unknowns": unknowns,
                 "iterations": scene.iterations,
@@ -265,4 +270,3 @@ def _world_quantities() -> list[Quantity]:
         Quantity("tangential_stiffness", (), "Pa/m"),
         Quantity("contact_damping", (), "s/m"),
     ]
-

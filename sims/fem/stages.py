@@ -2,7 +2,6 @@
 
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
 
 from pliant.sims.failures import NOT_FINITE
 from pliant.sims.fem import places
@@ -14,9 +13,11 @@ from pliant.sims.fem.nodes import node_functions
 from pliant.sims.fem.outputs import output_functions
 from pliant.sims.fem.pairs import pair_functions
 from pliant.sims.fem.places import DONE, FORWARD, RETREATING, SOLVING, TOO_DEEP, Setup
+from pliant.sims.fem.points import point_functions
 from pliant.sims.fields import DT
 from pliant.sims.math.access import access_functions
 from pliant.sims.math.rotation import rotation_functions
+from pliant.sims.math.turning import turning_functions
 from pliant.sims.part import Loop, Pass, Stage, Stages
 from pliant.sims.reports import report_function
 from pliant.sims.runtime import ti
@@ -194,6 +195,13 @@ def prediction_passes(setup: Setup, restarts: bool) -> list[Pass]:
     take them: a mount that moves evenly finds them near their place."""
     at = setup.at
     elements, nodes, newton = element_functions(setup), node_functions(setup), newton_functions(setup)
+    points = point_functions(setup)
+
+    @ti.func
+    def locate_points(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Where points first to stop - 1 are carried, and what they may touch there."""
+        for i in range(first, stop):
+            points.locate(mem, b, i, row_in, row_out)
 
     @ti.func
     def remember_cells(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -223,8 +231,8 @@ def prediction_passes(setup: Setup, restarts: bool) -> list[Pass]:
 
     passes = [Pass(start, waits=False), Pass(remember_cells, at.cells, waits=False)]
     if setup.has_bodies:
-        passes.append(Pass(predict_bodies, at.bodies, waits=False))
-    return [*passes, Pass(predict_nodes, at.count)]
+        passes.append(Pass(predict_bodies, at.bodies))
+    return [*passes, Pass(locate_points, at.points, waits=False), Pass(predict_nodes, at.count)]
 
 
 @cache
@@ -233,41 +241,26 @@ def conclusion_passes(setup: Setup) -> list[Pass]:
     at, fp = setup.at, setup.fp
     access = access_functions(fp)
     load3, load4, store3 = access.load3, access.load4, access.store3
-    rotation = rotation_functions(fp)
+    rotation, turn = rotation_functions(fp), turning_functions(fp)
     elements, nodes, frames = element_functions(setup), node_functions(setup), frame_functions(setup)
-    pairs, outputs = pair_functions(setup), output_functions(setup)
+    points = point_functions(setup)
     report = report_function(at.part)
 
     @ti.func
     def conclude_nodes(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Velocities of nodes first to stop - 1, their contact's new state, their share of the forces."""
-        h = ti.static(mem.integers)
-        s = ti.static(mem.scratch)
+        """Velocities of nodes first to stop - 1."""
         for i in range(first, stop):
             w, o = nodes.work_of(mem, b, i), nodes.state_of(mem, row_out, i)
             p, R = frames.end(mem, b, row_out, nodes.mount_of(mem, i))
-            x = p + R @ (nodes.rest_of(mem, i) + load3(mem.frames, o + places.DISPLACEMENT))
-            start = load3(s, w + places.START)
-            store3(mem.frames, o + places.VELOCITY, (x - start) / mem.constants[DT])
-            point = h[h[at.node_points] + i]
-            if point >= 0:
-                carried = load3(s, w + places.CARRIED)
-                own = nodes.node_move(mem, row_in, row_out, i, R)
-                for k in range(h[at.shapes]):
-                    shift, _arm = nodes.shape_move(mem, b, pairs.frame_of(mem, k), carried)
-                    force = pairs.conclude(mem, b, point, k, row_in, row_out, start, carried, own - shift)
-                    outputs.add_force(mem, b, c, h[h[at.node_gels] + i], carried - p, force)
+            x = p + turn.forth(R, nodes.rest_of(mem, i) + load3(mem.frames, o + places.DISPLACEMENT))
+            store3(mem.frames, o + places.VELOCITY, (x - load3(mem.scratch, w + places.START)) / mem.constants[DT])
 
     @ti.func
     def conclude_points(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """The contact's new state of points first to stop - 1 of bodies."""
-        h = ti.static(mem.integers)
-        for n in range(first, stop):
-            i = h[at.gel_points] + n
-            k, start, carried, arm, _c = nodes.point_of_body(mem, b, i, row_in)
-            W = nodes.body_move(mem, b, k, arm)
-            for j in range(h[at.shapes]):
-                pairs.conclude(mem, b, i, j, row_in, row_out, start, carried, W)
+        """The new state of contact of points first to stop - 1, and their shares of the forces."""
+        for i in range(first, stop):
+            points.evaluate(mem, b, i, row_in, row_out)
+            points.conclude(mem, b, c, i, row_in, row_out)
 
     @ti.func
     def conclude_bodies(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -296,9 +289,9 @@ def conclusion_passes(setup: Setup) -> list[Pass]:
                     cause = NOT_FINITE
                 report(mem, b, c, substep, k, cause, -1)
 
-    passes = [Pass(conclude_nodes, at.count, waits=False)]
+    passes = [Pass(conclude_points, at.points, waits=False), Pass(conclude_nodes, at.count, waits=False)]
     if setup.has_bodies:
-        passes += [Pass(conclude_points, at.body_point_count, waits=False), Pass(conclude_bodies, at.bodies, waits=False)]
+        passes.append(Pass(conclude_bodies, at.bodies, waits=False))
     return [*passes, Pass(inspect_cells, at.cells)]
 
 
@@ -337,5 +330,3 @@ def gel_stages(setup: Setup) -> Stages:
         finish=[Pass(outputs.read, at.gels)],
         finish_adjoint=[Pass(pairs.settle)],
     )
-
-
