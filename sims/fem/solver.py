@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LEAST_DILATATION = 0.02
 """A tetrahedron of less than this share of its volume counts as turned inside out."""
 
+NEAR = 0.5
+"""Gap, in mean edges, up to which a point may come to touch a shape within a step."""
+
 LONGEST_STEP = 1.0
 """The longest move of a step of Newton's iteration, in mean edges."""
 
@@ -132,7 +135,7 @@ class GelPart(Part):
                 **{key: value for solve in solves for key, value in solve.counts.items()},
             },
             numbers={
-                "reach": 3 * scene.onset,
+                "reach": max(3 * scene.onset, NEAR * t.edge),
                 "onset": scene.onset,
                 "longest_step": LONGEST_STEP * t.edge,
                 "edge": t.edge,
