@@ -8,7 +8,9 @@ h(g) a ramp that begins smoothly, L = mu N_0 / (k_t A), and psi(r) = min(r, 1), 
     stick     t = (I - n n^T) (s_0 + w)                                                       s_0: stretch so far
     slip      s = t psi(|t| / L) / (|t| / L),   F = N n - k_t A s
 
-The bound of friction follows the normal force N_0 of the step before. Both parts of the force have a potential in w, so
+The bound of friction follows N_0, what the steps before leave of the normal force: N (3 N_0 + N) / (N_0 + 3 N), whose
+slopes at N = N_0 are a half each. Friction that followed the last step alone would set a gel ringing that slides: friction
+lifts it, less pressure is less friction, and so on from step to step. Both parts of the force have a potential in w, so
 that the derivative K = -dF/dw is symmetric, and it is not negative. Below (1 - ROUNDING) L nothing slips at all: what is
 held does not creep. (A tangential spring with a Coulomb slider: Cundall and Strack 1979; damper in proportion to the
 spring: Hunt and Crossley 1975.)
@@ -59,6 +61,17 @@ def law_functions(fp: Any) -> SimpleNamespace:
         return value, slope
 
     @ti.func
+    def blend(before, normal):
+        """N (3 N_0 + N) / (N_0 + 3 N), and its derivatives by N_0 and N."""
+        value, by_before, by_normal = fp(0.0), fp(0.5), fp(1.0 / 3.0)
+        below = before + 3 * normal
+        if below > 0:
+            value = normal * (3 * before + normal) / below
+            by_before = 8 * normal * normal / (below * below)
+            by_normal = (3 * before * before + 2 * before * normal + 3 * normal * normal) / (below * below)
+        return value, by_before, by_normal
+
+    @ti.func
     def damped(g, gap_before, damping, dt):
         """max(0, 1 + c (g_0 - g) / dt), and whether it is not clamped."""
         value = 1 + damping * (gap_before - g) / dt
@@ -81,7 +94,7 @@ def law_functions(fp: Any) -> SimpleNamespace:
 
     @ti.func
     def respond(phi, n, gap_before, stretch, before, w, k_area, k_t_area, mu, damping, width, dt):
-        """Force on the point, its new stretch, normal force, and K; ``before``: normal force of the step before."""
+        """Force on the point, its new stretch, what it keeps of the normal force, and K; ``before``: what was kept."""
         g = phi + n.dot(w)
         h, slope = ramp(g, width)
         d, is_free = damped(g, gap_before, damping, dt)
@@ -92,7 +105,8 @@ def law_functions(fp: Any) -> SimpleNamespace:
         K += (k_t_area * factor) * (mat([[1, 0, 0], [0, 1, 0], [0, 0, 1]]) - n.outer_product(n))
         if length > 0:
             K += (k_t_area * slope_t / length) * t.outer_product(t)
-        return normal * n - k_t_area * new_stretch, new_stretch, normal, K
+        kept, _by_before, _by_normal = blend(before, normal)
+        return normal * n - k_t_area * new_stretch, new_stretch, kept, K
 
     @ti.func
     def respond_adjoint(
@@ -110,7 +124,7 @@ def law_functions(fp: Any) -> SimpleNamespace:
         dt,
         force_bar,
         stretch_bar,
-        normal_bar,
+        kept_bar,
     ):
         """Cotangents of phi, n, g_0, s_0, N_0, w, and a vector of those of k A, k_t A, mu and c."""
         g = phi + n.dot(w)
@@ -137,7 +151,9 @@ def law_functions(fp: Any) -> SimpleNamespace:
         before_bar = limit_bar * mu
         v_bar = t_bar - n * n.dot(t_bar)
         n_bar = normal * force_bar - n.dot(v) * t_bar - n.dot(t_bar) * v
-        N_bar = normal_bar + force_bar.dot(n)
+        _kept, by_before, by_normal = blend(before, normal)
+        before_bar += by_before * kept_bar
+        N_bar = by_normal * kept_bar + force_bar.dot(n)
         k_bar = N_bar * h * d
         d_bar = N_bar * k_area * h * is_free
         g_bar = N_bar * k_area * slope * d - d_bar * damping / dt
@@ -148,4 +164,4 @@ def law_functions(fp: Any) -> SimpleNamespace:
         parameters = ti.Vector([k_bar, k_t_bar, mu_bar, damping_bar])
         return g_bar, n_bar, gap_before_bar, v_bar, before_bar, w_bar, parameters
 
-    return SimpleNamespace(respond=respond, respond_adjoint=respond_adjoint)
+    return SimpleNamespace(respond=respond, respond_adjoint=respond_adjoint, blend=blend)

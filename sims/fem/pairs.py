@@ -137,12 +137,14 @@ def pair_functions(setup: Setup) -> SimpleNamespace:
         is_active = False
         if s[o + places.PAIR_NEAR] > 0:
             k_area, k_t_area, mu, damping, _area = coefficients(mem, b, i, k)
-            force, stretch, normal, K = law.respond(
+            before = mem.frames[state_of(mem, row_in, i, k) + places.NORMAL_FORCE]
+            n = load3(s, o + places.PAIR_NORMAL)
+            force, stretch, kept, K = law.respond(
                 s[o + places.PAIR_GAP],
-                load3(s, o + places.PAIR_NORMAL),
+                n,
                 s[o + places.PAIR_GAP_BEFORE],
                 load3(s, o + places.PAIR_CARRIED_STRETCH),
-                mem.frames[state_of(mem, row_in, i, k) + places.NORMAL_FORCE],
+                before,
                 W,
                 k_area,
                 k_t_area,
@@ -154,8 +156,10 @@ def pair_functions(setup: Setup) -> SimpleNamespace:
             store3(s, o + places.PAIR_FORCE, force)
             turn.store33(s, o + places.PAIR_STIFFNESS, K)
             store3(s, o + places.PAIR_STRETCH, stretch)
-            s[o + places.PAIR_NORMAL_FORCE] = normal
-            is_active = K[0, 0] + K[1, 1] + K[2, 2] > 0 or normal > 0
+            s[o + places.PAIR_KEPT] = kept
+            _kept, _by_before, by_normal = law.blend(before, n.dot(force))
+            s[o + places.PAIR_KEPT_SLOPE] = by_normal
+            is_active = K[0, 0] + K[1, 1] + K[2, 2] > 0 or kept > 0
             s[o + places.PAIR_ACTIVE] = ti.cast(is_active, fp)
         return is_active
 
@@ -167,7 +171,7 @@ def pair_functions(setup: Setup) -> SimpleNamespace:
         stretch, normal = vec(0), fp(0.0)
         if s[o + places.PAIR_ACTIVE] > 0:
             _p, R = frames.end(mem, b, row_out, frame_of(mem, k))
-            stretch, normal = turn.back(R, load3(s, o + places.PAIR_STRETCH)), s[o + places.PAIR_NORMAL_FORCE]
+            stretch, normal = turn.back(R, load3(s, o + places.PAIR_STRETCH)), s[o + places.PAIR_KEPT]
         store3(mem.frames, a + places.STRETCH, stretch)
         mem.frames[a + places.NORMAL_FORCE] = normal
 
@@ -175,7 +179,7 @@ def pair_functions(setup: Setup) -> SimpleNamespace:
     def seed(mem: ti.template(), b, i, k, row_out, force_bar):
         """Cotangent of W, for that of the force and those of the pair's new state; also to its scratch.
 
-        With K = k_n n n^T + k_t A S the stretch has the derivative S, the normal force -k_n n.
+        With K = k_n n n^T + k_t A S the stretch has the derivative S, the normal force -k_n n, of which a share is kept.
         """
         s = ti.static(mem.scratch)
         o, a = work_of(mem, b, i, k), state_of(mem, b, i, k)
@@ -186,7 +190,7 @@ def pair_functions(setup: Setup) -> SimpleNamespace:
             K, n = turn.load33(s, o + places.PAIR_STIFFNESS), load3(s, o + places.PAIR_NORMAL)
             stretch_bar = turn.forth(R, load3(mem.adjoint, a + places.STRETCH)) / k_t_area
             stretch_bar -= n * n.dot(stretch_bar)
-            normal_stiffness = n.dot(turn.forth(K, n))
+            normal_stiffness = n.dot(turn.forth(K, n)) * s[o + places.PAIR_KEPT_SLOPE]
             W_bar = turn.forth(K, stretch_bar - force_bar) - (
                 normal_stiffness * mem.adjoint[a + places.NORMAL_FORCE]
             ) * n

@@ -60,11 +60,11 @@ CELL_FORCE, CELL_SPREAD, CELL_BLOCKS, CELL_BEFORE, CELL_NOW, CELL_WORK = 0, 24, 
 
 # Scratch of a pair of a point and a shape. Its geometry, in the world's axes: whether it is near, gap, normal, gap at the
 # start, stretch of the stick spring as it is carried along. What the law answers: whether there is a force or a
-# stiffness, force on the point, minus its derivative by the relative displacement, new stretch, normal force. Coupling of
-# the node with the body's unknowns; cotangent of the relative displacement.
+# stiffness, force on the point, minus its derivative by the relative displacement, new stretch, what is kept of the normal
+# force and its derivative by that. Coupling of the node with the body's unknowns; cotangent of the relative displacement.
 PAIR_NEAR, PAIR_GAP, PAIR_NORMAL, PAIR_GAP_BEFORE, PAIR_CARRIED_STRETCH = 0, 1, 2, 5, 6
-PAIR_ACTIVE, PAIR_FORCE, PAIR_STIFFNESS, PAIR_STRETCH, PAIR_NORMAL_FORCE = 9, 10, 13, 22, 25
-PAIR_COUPLING, PAIR_SEED, PAIR_WORK = 26, 44, 47
+PAIR_ACTIVE, PAIR_FORCE, PAIR_STIFFNESS, PAIR_STRETCH, PAIR_KEPT, PAIR_KEPT_SLOPE = 9, 10, 13, 22, 25, 26
+PAIR_COUPLING, PAIR_SEED, PAIR_WORK = 27, 45, 48
 
 # Scratch of a point: place at the start and where its mount or body carries it (in the world); force on it, and minus
 # its derivative, in the axes of its mount (of a body's point: of the world). In a reverse sweep cotangents: of the place
@@ -76,7 +76,7 @@ POINT_START_BAR, POINT_CARRIED_BAR, POINT_MOVE_BAR, POINT_ARM_BAR, POINT_WORK = 
 PREDICTED, INCREMENT, BODY_RESIDUAL, BODY_SCALE, BODY_BLOCK, BODY_WORK = 0, 7, 13, 19, 25, 61
 UNKNOWNS_OF_BODY = 6
 
-# State of a pair: stretch of the stick spring in the frame of the shape, normal force.
+# State of a pair: stretch of the stick spring in the frame of the shape, what is kept of the normal force.
 STRETCH, NORMAL_FORCE, PAIR_STATE = 0, 3, 4
 
 # Partial sums: cotangents of a frame's pose at the end (or predicted) and at the start: position, matrix each.
