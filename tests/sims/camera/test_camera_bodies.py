@@ -7,8 +7,8 @@ import pytest
 
 from pliant.sims.camera.camera import Camera
 from pliant.sims.camera.meshes import TriangleMesh
+from pliant.sims.camera.packing import rotation_matrix
 from pliant.sims.camera.renderer import Renderer
-from pliant.sims.camera.stage import rotation_matrix
 from pliant.sims.runtime import start
 from pliant.sims.shapes import shapes
 from pliant.sims.shapes.containers import Bowl, Cone, Cup, RingTank
