@@ -17,8 +17,8 @@ pytest.importorskip("stable_baselines3")
 
 from pliant.policies.files.checkpoints import load_arrays
 from pliant.policies.methods import METHODS
+from pliant.scripts.hyperparameters import hyperparameters
 from pliant.scripts.main import main
-from pliant.scripts.training.settings import hyperparameters
 
 PROGRAM = (
     f"import sys; sys.path.insert(0, {str(Path(point_mass.__file__).parent)!r})\n"
