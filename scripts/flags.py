@@ -37,13 +37,18 @@ class OneOf:
     table: Mapping[str, Described]
 
 
-def parse(kind: type[Kind], *, prog: str, description: str, words: Sequence[str]) -> Kind:
+def parse(
+    kind: type[Kind], *, prog: str, description: str, words: Sequence[str], defaults: Mapping[str, Any] | None = None
+) -> Kind:
     """An instance of the dataclass ``kind`` from the words of a command line.
+
+    Args:
+        defaults: of fields, by name, in place of those of ``kind``, where no flag is given.
 
     Raises:
         SystemExit: help was asked for (0), or the words are wrong (2); the message has been printed.
     """
-    groups = {name: make_dataclass(name, members) for name, members in _groups(kind).items()}
+    groups = {name: make_dataclass(name, members) for name, members in _groups(kind, defaults or {}).items()}
     for owner in _owners(kind):
         if owner.__name__ in groups:
             groups[owner.__name__].__doc__ = inspect.cleandoc(owner.__doc__ or "")
@@ -95,8 +100,8 @@ def _owners(kind: type) -> Iterator[type]:
     return iter(sorted(found, key=lambda owner: sum(other in owner.__mro__ for other in found)))
 
 
-def _groups(kind: type) -> dict[str, list[tuple[str, Any, Field[Any]]]]:
-    """Fields for `make_dataclass` by the name of the class that groups them; "" are the main ones."""
+def _groups(kind: type, defaults: Mapping[str, Any]) -> dict[str, list[tuple[str, Any, Field[Any]]]]:
+    """Fields for `make_dataclass`, with these ``defaults``, by the class that groups them; "": the main ones."""
     hints, notes = get_type_hints(kind, include_extras=True), all_notes(kind)
     by_name = {member.name: member for member in fields(kind)}
     groups: dict[str, list[tuple[str, Any, Field[Any]]]] = {"": []}
@@ -108,7 +113,8 @@ def _groups(kind: type) -> dict[str, list[tuple[str, Any, Field[Any]]]]:
                 continue
             hint, note = _choices(hints[name], notes.get(name, ""))
             hint = Annotated[hint, tyro.conf.arg(help=note)] if note else hint
-            groups.setdefault(group, []).append((name, hint, _copy(by_name[name])))
+            member = field(default=defaults[name]) if name in defaults else _copy(by_name[name])
+            groups.setdefault(group, []).append((name, hint, member))
     return groups
 
 

@@ -65,12 +65,15 @@ def run(arguments: Arguments) -> int:
 
 
 def describe(env_id: str) -> dict[str, Any]:
-    """What `pliant list ENV --json` prints: sizes, the task's documentation, its own arguments."""
+    """What `pliant list ENV --json` prints: sizes, the task's documentation, its own arguments, and the settings
+    with which ``pliant optimize`` begins on it, by method, where they are not the method's own defaults."""
     import gymnasium
 
     from pliant.envs import ENTRIES
     from pliant.envs.differentiable import load_task
     from pliant.scripts.errors import CommandError
+    from pliant.scripts.hyperparameters import hyperparameters
+    from pliant.scripts.optimize import SETTINGS
 
     spec = gymnasium.registry[env_id]
     if "task" not in spec.kwargs:
@@ -88,6 +91,7 @@ def describe(env_id: str) -> dict[str, Any]:
         "reward_threshold": spec.reward_threshold,
         "success_score": getattr(entry, "success_score", None),
         "arguments": own_arguments(task),
+        "optimize": {method: own for method in SETTINGS if (own := hyperparameters(env_id, method))},
         "documentation": inspect.cleandoc(task.__doc__ or task.summary),
     }
 
@@ -114,6 +118,8 @@ def own_arguments(task: type[Task]) -> list[dict[str, Any]]:
 
 def as_text(found: dict[str, Any]) -> str:
     """The same as text for a terminal, without the marks of Markdown headings."""
+    from pliant.scripts.optimize import flags_of
+
     heading = f"{found['id']}: {found['goal']}"
     sizes = "" if found["actions"] is None else f"{found['actions']} actions, {found['observations']} observations, "
     substeps = " or ".join(f"{count} ({size})" for size, count in found["substeps"].items())
@@ -137,6 +143,9 @@ def as_text(found: dict[str, Any]) -> str:
             "",
             f"On the command line: --set {first['name']}={first['default']}; in Python: keywords of gym.make.",
         ]
+    if found["optimize"]:
+        lines += ["", "Settings with which pliant optimize begins", "------------------------------------------"]
+        lines += [f"  --method {method} {flags_of(own)}" for method, own in found["optimize"].items()]
     return "\n".join(lines)
 
 

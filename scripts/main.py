@@ -70,6 +70,7 @@ def _dispatch(words: list[str], caught: Interrupts) -> int:
         print(f"pliant: there is no command {name!r}; {hint}", file=sys.stderr)
         return USAGE
     import inspect
+    from functools import partial
 
     from pliant.scripts import folders
     from pliant.scripts.flags import parse
@@ -77,11 +78,14 @@ def _dispatch(words: list[str], caught: Interrupts) -> int:
     module = importlib.import_module(f"pliant.scripts.{name}")
     try:
         description = inspect.cleandoc(module.Arguments.__doc__)  # tyro's own reading of it drops the examples
-        parsed = parse(module.Arguments, prog=f"pliant {name}", description=description, words=rest)
+        read = partial(parse, module.Arguments, prog=f"pliant {name}", description=description, words=rest)
+        parsed = read()
     except SystemExit as leaving:  # tyro has printed help (0) or what is wrong with the flags (2)
         return int(leaving.code or 0)
     folders.begin()
     try:
+        if hasattr(module, "defaults_for"):  # what no flag says depends on what others do
+            parsed = read(defaults=module.defaults_for(parsed))
         return int(module.run(parsed) or 0)
     except (KeyboardInterrupt, SystemExit, BrokenPipeError):
         folders.remove_empty()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
@@ -113,6 +114,9 @@ def run(arguments: Arguments) -> int:
     from pliant.scripts.runs import RunFolder
 
     env_id = resolve(arguments.environment)
+    taken = {name: value for name, value in defaults_for(arguments).items() if getattr(settings, name) == value}
+    if taken:
+        print(f"settings for {short_name(env_id)}: {flags_of(taken)}", file=sys.stderr)
     kind = f"{arguments.method}-mpc" if control.receding_horizon else arguments.method
     folder = RunFolder(arguments.out or f"runs/{short_name(env_id)}-{kind}-seed{arguments.seed}")
     with folder.claim(resume=arguments.resume, overwrite=arguments.overwrite):
@@ -128,6 +132,23 @@ def run(arguments: Arguments) -> int:
             video=arguments.video,
         )
     return 0
+
+
+def defaults_for(arguments: Arguments) -> dict[str, Any]:
+    """Settings that suit the environment better than the method's own defaults, where no flag says otherwise.
+
+    They are those of whole episodes: plans over a receding horizon take the method's own.
+    """
+    from pliant.scripts.environments import resolve
+    from pliant.scripts.hyperparameters import hyperparameters
+
+    env_id = resolve(arguments.environment)
+    return {} if arguments.receding_horizon else hyperparameters(env_id, arguments.method)
+
+
+def flags_of(settings: dict[str, Any]) -> str:
+    """Settings as they are written on the command line."""
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
 
 
 def pick_settings(arguments: Arguments) -> TrajectorySettings:

@@ -100,6 +100,7 @@ def families(entries: Iterable[Entry]) -> list[tuple[str, str, list[Entry]]]:
 def page(entry: Entry) -> str:
     """The page of one environment."""
     from pliant.scripts.list import describe
+    from pliant.scripts.optimize import flags_of
 
     found, name = describe(entry.id), short_name(entry)
     source = entry.task.split(":")[0].removeprefix("pliant.").replace(".", "/") + ".py"
@@ -116,6 +117,9 @@ def page(entry: Entry) -> str:
         "after": "; ".join(cited(found["documentation"])) or "no paper",
         "source": f"[{source}](../../{source})",
     }
+    if found["optimize"]:
+        own = found["optimize"].items()
+        facts["settings"] = "; ".join(f"`pliant optimize --method {m}` begins with `{flags_of(s)}`" for m, s in own)
     lines = [
         f"{MARK} from {source}: mend that, not this page. -->",
         f"# {name}",

@@ -10,7 +10,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture(scope="session", autouse=True)
 def cpu():
-    """Start taichi on the CPU before any test allocates."""
+    """Start taichi on the CPU before any test allocates. A world has one thread, except where a test makes a team.
+
+    Members of a team wait for each other by spinning: as two processes run tests at a time, each with as many threads
+    as there are cores, they would mostly wait. Tests of teams say how many elements a member takes.
+    """
+    from pliant.sims import world
     from pliant.sims.runtime import start
 
     start("cpu")
+    before, world.MEMBER_ELEMENTS = world.MEMBER_ELEMENTS, 2**30
+    yield
+    world.MEMBER_ELEMENTS = before

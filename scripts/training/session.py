@@ -23,10 +23,11 @@ from pliant.policies.files.checkpoints import load_arrays
 from pliant.policies.methods import BUDGETS, find_method
 from pliant.policies.networks.policy_files import load_policy, save_policy
 from pliant.scripts.errors import CommandError
+from pliant.scripts.hyperparameters import hyperparameters
 from pliant.scripts.runs import available_memory
 from pliant.scripts.training.log import TrainingLog
 from pliant.scripts.training.seeds import EVALUATION_SEED, TEST_SEED
-from pliant.scripts.training.settings import hyperparameters, parse_settings
+from pliant.scripts.training.settings import parse_settings
 from pliant.scripts.video import record_policy
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pliant.sims.camera import tiles
+from pliant.sims.camera.packing import pixel_rectangle
 from pliant.sims.camera.rays import FAR
-from pliant.sims.camera.stage import pixel_rectangle
 
 
 class Footprint:
@@ -53,7 +53,7 @@ class Footprint:
         return found & (count > 0) | self._unclear
 
     def under_markers(self, goals: np.ndarray) -> np.ndarray:
-        """Tiles over which markers (``stage.pack_markers``) may lie."""
+        """Tiles over which markers (``packing.pack_markers``) may lie."""
         found = np.zeros(self.shape, bool)
         for row in goals[: len(goals) // 7 * 7].reshape(-1, 7):
             left, top, right, bottom = pixel_rectangle(self._view, row[None, :3], float(row[3]))
@@ -72,8 +72,8 @@ def busy_marks(
 ) -> np.ndarray:
     """The marks SHADOW, GHOST and MARKER of all tiles, shape (tiles,), int32.
 
-    A tile is marked if it, or a pixel beside it, may lie under one of them. A tile without marks looks like the empty
-    stage, to the last bit.
+    A tile is marked if it, or a pixel beside it, may lie under one of them. A tile without marks looks like the
+    backdrop, to the last bit.
     """
     edge = -(-light_size >> tiles.LIGHT_SHIFT)
     close = light_tiles[: edge * edge].reshape(edge, edge)

@@ -1,4 +1,4 @@
-"""Triangle meshes on the stage: the meshes themselves, and several of them packed for the kernels."""
+"""Triangle meshes in a picture: the meshes themselves, and several of them packed for the kernels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from pliant.sims.arrays import Array
-from pliant.sims.camera import rays, stage, triangles
+from pliant.sims.camera import packing, rays, triangles
 from pliant.sims.runtime import ti
 
 MOST = rays.EFFECTOR // 4  # triangles: their numbers end where those of a key do
@@ -36,7 +36,7 @@ class TriangleMesh:
     corner_normals: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        vertices, faces = stage.checked_points("vertices", self.vertices, 3), np.asarray(self.faces)
+        vertices, faces = packing.checked_points("vertices", self.vertices, 3), np.asarray(self.faces)
         if faces.ndim != 2 or faces.shape[1] != 3 or not np.issubdtype(faces.dtype, np.integer) or not len(faces):
             raise ValueError(f"faces has shape {faces.shape}, dtype {faces.dtype}; allowed: (F, 3) integers, F > 0")
         if faces.min() < 0 or faces.max() >= len(vertices):
@@ -63,14 +63,14 @@ class Meshes:
         self.poses = np.zeros((max(len(parts), 1), triangles.POSE_SIZE), np.float32)
         colors = np.zeros((len(parts), 3), np.float32)
         for pose, paint, (_, position, orientation, color) in zip(self.poses, colors, parts, strict=False):
-            pose[:9] = stage.rotation_matrix(orientation).ravel()
-            pose[9:] = stage.checked_points("mesh position", np.reshape(position, (1, -1)), 3)[0]
-            paint[:] = stage.checked_color("mesh color", color, 1)
-        self.colors = stage.flat_triples(colors)
+            pose[:9] = packing.rotation_matrix(orientation).ravel()
+            pose[9:] = packing.checked_points("mesh position", np.reshape(position, (1, -1)), 3)[0]
+            paint[:] = packing.checked_color("mesh color", color, 1)
+        self.colors = packing.flat_triples(colors)
         is_known = before is not None and before.meshes == self.meshes
         self._device: _Device = before._device if before and is_known else _Device(self.meshes)
 
-    def boxes(self) -> list[stage.Box]:
+    def boxes(self) -> list[packing.Box]:
         """Low and high corners [m] of the parts."""
         result = []
         for pose, mesh in zip(self.poses, self.meshes, strict=False):

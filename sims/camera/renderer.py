@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pliant.sims.arrays import Array
-from pliant.sims.camera import rays, shading, solids, stage, surface, tiles
+from pliant.sims.camera import packing, rays, shading, solids, surface, tiles
 from pliant.sims.camera.busy import Footprint, busy_marks
 from pliant.sims.camera.camera import Camera
 from pliant.sims.camera.chains import draw_chain_surfaces, draw_chains
@@ -40,8 +40,8 @@ class _Layer:
         self.albedo, self.other_albedo, self.normal = (Array(3 * pixels, np.float32).device_array for _ in range(3))
 
 
-class _Stage:
-    """The empty stage and its picture, drawn anew only when the view or the stage changes."""
+class _Backdrop:
+    """What is seen where nothing stands, and its picture; drawn anew only when the view or the ground changes."""
 
     def __init__(self, width: int, height: int) -> None:
         pixels = width * height
@@ -54,12 +54,12 @@ class _Stage:
         self.all_tiles.fill(1)
 
     def update(self, view: np.ndarray, width: int, height: int, look: np.ndarray) -> None:
-        wanted = view.tobytes() + look[shading.STAGE : shading.FLOOR + 3].tobytes()
+        wanted = view.tobytes() + look[shading.GROUND_KIND : shading.FLOOR + 3].tobytes()
         if wanted != self.drawn_for:
-            shading.draw_stage(view, width, height, look, self.depth, self.albedo, self.color, self.picture)
+            shading.draw_backdrop(view, width, height, look, self.depth, self.albedo, self.color, self.picture)
             draw_image(width, height, 1, self.all_tiles.device_array, self.picture, self.image)
             # The floor of a two-dimensional scene lies before its wall.
-            ledge = float(look[shading.WALL]) if look[shading.STAGE] > 1.5 else 0.1 * rays.FAR
+            ledge = float(look[shading.WALL]) if look[shading.GROUND_KIND] > 1.5 else 0.1 * rays.FAR
             self.footprint = Footprint(view, width, height, self._depth.view(), ledge)
             self.drawn_for = wanted
 
@@ -80,9 +80,9 @@ class _Shapes:
 class _Bodies(NamedTuple):
     """All that is solid in a scene."""
 
-    cloud: stage.Spheres
-    rigid: stage.Solids
-    rods: stage.Chains
+    cloud: packing.Spheres
+    rigid: packing.Solids
+    rods: packing.Chains
     parts: Meshes
 
 
@@ -108,7 +108,7 @@ class Renderer:
         self._fine_size = (self.width * self.samples, self.height * self.samples)
         self._scene = _Layer(*self._fine_size)
         self._ghost: _Layer | None = None
-        self._stage = _Stage(*self._fine_size)
+        self._backdrop = _Backdrop(*self._fine_size)
         self._shapes = _Shapes()
         self._parts = Meshes(())
         self._shadow_keys = ti.ndarray(ti.i64, (SHADOW_SIZE * SHADOW_SIZE,))
@@ -155,24 +155,24 @@ class Renderer:
             ground_color: its colour.
             background: one colour, or one for the top and one for the bottom of the picture.
         """
-        points = stage.checked_points("positions", positions, None)
+        points = packing.checked_points("positions", positions, None)
         dim = points.shape[1]
-        tints = np.broadcast_to(stage.checked_color("colors", colors, len(points)), (len(points), 3))
+        tints = np.broadcast_to(packing.checked_color("colors", colors, len(points)), (len(points), 3))
         if not 0.0 < radius < math.inf:
             raise ValueError(f"radius={radius!r} must be a positive length [m]")
         if ground is not None and not math.isfinite(ground):
             raise ValueError(f"ground={ground!r} must be a finite height [m] or None")
         if not 0.0 <= ghost_opacity <= 1.0:
             raise ValueError(f"ghost_opacity={ghost_opacity!r} must be in 0..1")
-        goals = stage.pack_markers(markers, dim)
-        look = stage.pack_look(camera, dim, radius, ground)
-        look[shading.FLOOR : shading.FLOOR + 3] = stage.checked_color("ground_color", ground_color, 1) ** 2
-        sky = stage.checked_color("background", background, 2) ** 2
+        goals = packing.pack_markers(markers, dim)
+        look = packing.pack_look(camera, dim, radius, ground)
+        look[shading.FLOOR : shading.FLOOR + 3] = packing.checked_color("ground_color", ground_color, 1) ** 2
+        sky = packing.checked_color("background", background, 2) ** 2
         look[shading.TOP : shading.TOP + 6] = np.broadcast_to(sky, (2, 3)).ravel()
         if ghost is not None:
-            ghost = stage.checked_points("ghost", ghost, dim)
+            ghost = packing.checked_points("ghost", ghost, dim)
             look[shading.GHOST_COLOR : shading.GHOST_COLOR + 3] = (
-                stage.checked_color("ghost_color", ghost_color, 1) ** 2
+                packing.checked_color("ghost_color", ghost_color, 1) ** 2
             )
             look[shading.GHOST_ALPHA] = ghost_opacity
 
@@ -180,31 +180,31 @@ class Renderer:
         far = 100.0 * camera.distance
         self._parts = Meshes(meshes, self._parts)
         bodies = _Bodies(
-            stage.Spheres(points, tints, radius),
-            stage.Solids(surfaces, half_thickness, farthest=far),
-            stage.Chains(chains, dim),
+            packing.Spheres(points, tints, radius),
+            packing.Solids(surfaces, half_thickness, farthest=far),
+            packing.Chains(chains, dim),
             self._parts,
         )
-        box = stage.bounding_box([corners for body in bodies for corners in body.boxes()])
+        box = packing.bounding_box([corners for body in bodies for corners in body.boxes()])
         view = camera.pack(*self._fine_size)
-        self._stage.update(view, *self._fine_size, look)
+        self._backdrop.update(view, *self._fine_size, look)
         # Ground is darkened by what lies up to so many pixels away.
         self._draw_layer(self._scene, view, bodies, reach=shading.WIDEST_CORNER * self._fine_size[1])
         if ghost is not None:
             self._ghost = self._ghost or _Layer(*self._fine_size)
-            cloud = stage.Spheres(ghost, np.zeros((len(ghost), 3)), radius)
-            goal = _Bodies(cloud, stage.Solids((), 0.0, farthest=far), stage.Chains((), dim), Meshes(()))
+            cloud = packing.Spheres(ghost, np.zeros((len(ghost), 3)), radius)
+            goal = _Bodies(cloud, packing.Solids((), 0.0, farthest=far), packing.Chains((), dim), Meshes(()))
             self._draw_layer(self._ghost, view, goal, reach=1.0, is_ghost=True)
-        light_view = stage.light_view(look, box, SHADOW_SIZE)
+        light_view = packing.light_view(look, box, SHADOW_SIZE)
         size = (SHADOW_SIZE, SHADOW_SIZE)
         self._draw_first(self._shadow_keys, None, light_view, size, bodies)
         spread = _spread(float(look[shading.SOFTNESS] / light_view[12]) + 1.0, SHADOW_SIZE, tiles.LIGHT_SHIFT)
         tiles.draw_tiles(*size, tiles.LIGHT_SHIFT, spread, self._shadow_keys, self._shadow_tiles.device_array)
         shading.draw_light_depth(SHADOW_SIZE * SHADOW_SIZE, self._shadow_keys, self._shadow_depth)
         self._shade(view, look, light_view, goals, ghost is not None)
-        image = self._stage.image.copy() if self.samples == 1 else np.empty(self.height * self.width * 3, np.uint8)
+        image = self._backdrop.image.copy() if self.samples == 1 else np.empty(self.height * self.width * 3, np.uint8)
         # Other devices are not sent first what a kernel only writes: there it writes all of the image.
-        tiles_drawn = self._scene.tiles if self._on_cpu else self._stage.all_tiles
+        tiles_drawn = self._scene.tiles if self._on_cpu else self._backdrop.all_tiles
         draw_image(self.width, self.height, self.samples, tiles_drawn.device_array, self._picture, image)
         return image.reshape(self.height, self.width, 3)
 
@@ -259,7 +259,7 @@ class Renderer:
             layer.keys,
             cloud.colors,
             rigid.colors,
-            self._stage.depth,
+            self._backdrop.depth,
             layer.kind,
             layer.depth,
             layer.albedo,
@@ -305,7 +305,7 @@ class Renderer:
         light_tiles = self._shadow_tiles.view()
         marks = layer.tiles.view()
         marks[: marks.size // 2] |= busy_marks(
-            self._stage.footprint, light_view, SHADOW_SIZE, light_tiles, ghost_tiles, goals
+            self._backdrop.footprint, light_view, SHADOW_SIZE, light_tiles, ghost_tiles, goals
         )
         layer.tiles.write(marks)
         shading.draw_shaded(
@@ -317,9 +317,9 @@ class Renderer:
             layer.depth,
             layer.albedo,
             layer.normal,
-            self._stage.albedo,
-            self._stage.color,
-            self._stage.picture,
+            self._backdrop.albedo,
+            self._backdrop.color,
+            self._backdrop.picture,
             light_view,
             SHADOW_SIZE,
             self._shadow_depth,

@@ -1,4 +1,4 @@
-"""Light on what the pixels show: the stage, shadows, ambient occlusion, translucent goals."""
+"""Light on what the pixels show: the ground, shadows, ambient occlusion, translucent goals."""
 
 from pliant.sims.camera.rays import (
     EMPTY,
@@ -22,9 +22,11 @@ from pliant.sims.camera.surface import GROUND, PARTICLE
 from pliant.sims.camera.tiles import CLOSE, GHOST, LIGHT_SHIFT, MARKER, SHADOW, SHIFT, is_close, tile_count
 from pliant.sims.runtime import ti
 
-# Entries of the flat array `look`: what the light and the stage are like.
+# Entries of the flat array `look`: what the light and the ground are like.
 SUN = 0  # unit vector towards the light
-STAGE = 3  # 0: no ground, 1: the plane z = height, 2: a wall behind a two-dimensional scene, floor below y = height
+GROUND_KIND = (
+    3  # 0: no ground, 1: the plane z = height, 2: a wall behind a two-dimensional scene, floor below y = height
+)
 HEIGHT = 4  # of the ground [m]
 WALL = 5  # two-dimensional scenes: the wall behind lies at z = -this, the floor's front at z = +this [m]
 CHECK = 6  # edge of the ground's squares [m]
@@ -71,10 +73,10 @@ def ground_light(base, shadow, ambient):
 
 
 @ti.func
-def stage_share(look: ti.template(), point):
-    """How much of the ground is seen at a point, 0..1: the stage of a three-dimensional scene fades out."""
+def ground_share(look: ti.template(), point):
+    """How much of the ground is seen at a point, 0..1: that of a three-dimensional scene fades out."""
     share = 1.0
-    if look[STAGE] < 1.5:
+    if look[GROUND_KIND] < 1.5:
         away = (point - triple(look, TARGET)).norm() / look[FRAME]
         share = ti.min(1.0, ti.max(0.0, (2.6 - away) / 1.9))
         share *= share * (3.0 - 2.0 * share)
@@ -94,21 +96,21 @@ def display_color(color):
 
 
 @ti.kernel
-def draw_stage(
+def draw_backdrop(
     view: pixels_f32,
     width: int,
     height: int,
     look: pixels_f32,
-    stage_depth: pixels_f32,
-    stage_albedo: pixels_f32,
-    stage_color: pixels_f32,
-    stage_picture: pixels_f32,
+    backdrop_depth: pixels_f32,
+    backdrop_albedo: pixels_f32,
+    backdrop_color: pixels_f32,
+    backdrop_picture: pixels_f32,
 ):
-    """The empty stage: depth [m] and linear base colour of the ground, what each pixel shows of it in full light.
+    """The backdrop: depth [m] and linear base colour of the ground, what each pixel shows of it in full light.
 
-    The latter as linear colours and as display colours (the picture of the empty stage).
+    The latter as linear colours and as display colours (the picture of the backdrop alone).
 
-    The ground's checker fades out where its squares are a pixel wide, the stage itself into the background.
+    The ground's checker fades out where its squares are a pixel wide, the ground itself into the background.
     """
     for p in range(width * height):
         x, y = column_row(p, width)
@@ -117,9 +119,9 @@ def draw_stage(
         color = blend(triple(look, TOP), triple(look, BOTTOM), (y + 0.5) / height)
         base = triple(look, FLOOR)
         z = FAR
-        if look[STAGE] > 0.5:
+        if look[GROUND_KIND] > 0.5:
             below = origin[1] < look[HEIGHT]
-            if look[STAGE] > 1.5:
+            if look[GROUND_KIND] > 1.5:
                 z = origin[2] - (look[WALL] if below else -look[WALL])
             elif direction[2] < -1e-4 and origin[2] > look[HEIGHT]:
                 z = (look[HEIGHT] - origin[2]) / direction[2]
@@ -129,16 +131,16 @@ def draw_stage(
                 squares = square_wave_mean(point[0] / look[CHECK], foot) * square_wave_mean(
                     point[1] / look[CHECK], foot
                 )
-                if look[STAGE] > 1.5:
+                if look[GROUND_KIND] > 1.5:
                     depth_below = ti.max(look[HEIGHT] - point[1], 0.0) / look[CHECK]
                     base *= 0.52 + 0.16 / (1.0 + depth_below) if below else 1.0 + 0.03 * squares
                 else:
                     base *= 1.0 + 0.05 * squares
-                color = blend(color, ground_light(base, 1.0, 1.0), stage_share(look, point))
-        stage_depth[p] = z
-        put_triple(stage_albedo, 3 * p, base)
-        put_triple(stage_color, 3 * p, color)
-        put_triple(stage_picture, 3 * p, display_color(color))
+                color = blend(color, ground_light(base, 1.0, 1.0), ground_share(look, point))
+        backdrop_depth[p] = z
+        put_triple(backdrop_albedo, 3 * p, base)
+        put_triple(backdrop_color, 3 * p, color)
+        put_triple(backdrop_picture, 3 * p, display_color(color))
 
 
 @ti.kernel
@@ -226,7 +228,7 @@ def lit_color(look: ti.template(), base, n, direction, shadow, ambient, glossy):
     wrapped = ti.max(0.0, 0.8 * facing + 0.2)
     wrapped *= 0.6 + 0.4 * wrapped
     bleed = ti.max(0.0, 1.0 - ti.abs(facing) * 3.0) * ti.Vector([0.05, 0.015, 0.0])
-    sky = 0.5 + 0.5 * (n[2] if look[STAGE] < 1.5 else n[1])
+    sky = 0.5 + 0.5 * (n[2] if look[GROUND_KIND] < 1.5 else n[1])
     around = blend(ti.Vector([0.25, 0.235, 0.23]), ti.Vector([0.42, 0.44, 0.48]), sky)
     shine = ti.max(0.0, n.dot((sun - direction).normalized(1e-9))) ** 16
     shine = shine**4 * 0.4 if glossy else shine * 0.13
@@ -277,9 +279,9 @@ def draw_shaded(
     depth: pixels_f32,
     albedo: pixels_f32,
     normal: pixels_f32,
-    stage_albedo: pixels_f32,
-    stage_color: pixels_f32,
-    stage_picture: pixels_f32,
+    backdrop_albedo: pixels_f32,
+    backdrop_color: pixels_f32,
+    backdrop_picture: pixels_f32,
     light_view: pixels_f32,
     light_width: int,
     light_depth: pixels_f32,
@@ -294,7 +296,7 @@ def draw_shaded(
     """Display colours of the picture in 0..1, shape (height * width * 3,).
 
     A marker is centre (3) [m], radius [m], linear colour (3). The tiles' marks (``tiles.draw_tiles``,
-    ``busy.busy_marks``) tell what can be seen in each; those without any show the empty stage. Four pixels that show
+    ``busy.busy_marks``) tell what can be seen in each; those without any show the backdrop. Four pixels that show
     one surface share its ambient occlusion, which is smooth, and away from the edges of shadows the shadow.
     """
     columns = tile_count(width, SHIFT)
@@ -310,9 +312,9 @@ def draw_shaded(
                 if x >= width or y >= height:
                     continue
                 if marks == 0:
-                    put_triple(picture, 3 * p, triple(stage_picture, 3 * p))
+                    put_triple(picture, 3 * p, triple(backdrop_picture, 3 * p))
                     continue
-                z, color = depth[p], triple(stage_color, 3 * p)
+                z, color = depth[p], triple(backdrop_color, 3 * p)
                 is_ground, is_body = kind[p] == GROUND, kind[p] > GROUND
                 start, ray = pixel_ray(view, x, y)
                 point, direction = world_point(view, x, y, z), turn_to_world(view, ray.normalized())
@@ -336,9 +338,9 @@ def draw_shaded(
                     glossy = kind[p] != PARTICLE
                     color = lit_color(look, triple(albedo, 3 * p), n, direction, shadow, ambient, glossy)
                 elif shadow < 1.0 or ambient < 1.0:
-                    base = triple(stage_albedo, 3 * p)
+                    base = triple(backdrop_albedo, 3 * p)
                     change = ground_light(base, shadow, ambient) - ground_light(base, 1.0, 1.0)
-                    color += change * stage_share(look, point)
+                    color += change * ground_share(look, point)
                     changed = True
                 if marks & GHOST:
                     if ghost_kind[p] == PARTICLE:
@@ -353,4 +355,4 @@ def draw_shaded(
                 if changed:
                     put_triple(picture, 3 * p, display_color(color))
                 else:
-                    put_triple(picture, 3 * p, triple(stage_picture, 3 * p))
+                    put_triple(picture, 3 * p, triple(backdrop_picture, 3 * p))

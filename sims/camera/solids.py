@@ -173,7 +173,7 @@ def solid_kernel(kinds: tuple[int, ...]):
                         # A mesh's distance beyond its samples is an upper bound only: walk with care.
                         pace = (0.6 if records[RECORD_SIZE * e] == MESH else 1.0) / ti.sqrt(square)
                         # 0: before the solid, 1: within a wall that is see-through, 2: beyond it
-                        stage, step, steps = 0, 0, STEPS
+                        phase, step, steps = 0, 0, STEPS
                         front, seen = FAR, ti.Vector([0.0, 0.0, 1.0])
                         while step < steps and z < last:
                             step += 1
@@ -183,18 +183,18 @@ def solid_kernel(kinds: tuple[int, ...]):
                             if half_thickness > 0.0:
                                 phi, n = extrude(phi, n, origin[2] + z * ray[2], half_thickness)
                             near = 0.25 * pixel_size(view, z)
-                            if stage == 1:
+                            if phase == 1:
                                 if phi > 1.5 * near:
-                                    stage = 2
+                                    phase = 2
                             elif phi < near:
                                 front = z
                                 seen = n
                                 steps = 0
-                                if stage == 0 and half_thickness == 0.0:
+                                if phase == 0 and half_thickness == 0.0:
                                     if is_clear(records, RECORD_SIZE * e, point, local_normal):
-                                        stage = 1
+                                        phase = 1
                                         steps = step + STEPS
-                            z += (ti.max(ti.abs(phi), near) if stage == 1 else phi) * pace
+                            z += (ti.max(ti.abs(phi), near) if phase == 1 else phi) * pace
                         # What was drawn before is seen through a wall.
                         if front < FAR and (steps == 0 or keys[p] > pack_key(end, 0)):
                             key = pack_key(front, EFFECTOR + e)

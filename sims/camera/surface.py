@@ -37,14 +37,14 @@ def draw_resolved(
     keys: pixels_i64,
     colors: pixels_f32,
     solid_colors: pixels_f32,
-    stage_depth: pixels_f32,
+    backdrop_depth: pixels_f32,
     kind: pixels_i32,
     depth: pixels_f32,
     albedo: pixels_f32,
 ):
     """What each pixel shows: its kind and depth [m], of particles and effectors also the linear colour.
 
-    ``stage_depth`` is the ground's, FAR where there is none. Colours are squared: gamma 2, close to sRGB, and a
+    ``backdrop_depth`` is the ground's, FAR where there is none. Colours are squared: gamma 2, close to sRGB, and a
     square root on the way out.
     """
     columns = tile_count(width, SHIFT)
@@ -53,7 +53,7 @@ def draw_resolved(
         occupied = tiles[(y >> SHIFT) * columns + tile] & OCCUPIED
         for x in range(tile << SHIFT, ti.min((tile + 1) << SHIFT, width)):
             p = y * width + x
-            z = stage_depth[p]
+            z = backdrop_depth[p]
             seen = GROUND if z < FAR else NOTHING
             if occupied != 0:
                 key = keys[p]

@@ -1,6 +1,6 @@
 """Which tiles of a picture are busy, so that the passes over its pixels skip the rest.
 
-Bodies fill a small part of most pictures; all else looks as the empty stage does, which is drawn once. A tile is a
+Bodies fill a small part of most pictures; all else looks as the backdrop does, which is drawn once. A tile is a
 square of 2^SHIFT pixels; passes go over strips, the rows of pixels of a tile, with one look at the tile's marks each.
 """
 

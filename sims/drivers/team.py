@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.drivers.schedule import Item, Schedule, compiled, element_count, make_schedule
-from pliant.sims.fields import BARRIER, LANES, TEAM, Memory
+from pliant.sims.fields import BARRIER, LANES, Memory
 from pliant.sims.memory import CACHE_LINE
 from pliant.sims.part import Loop, Part, Pass
 from pliant.sims.reports import report_function
@@ -26,17 +26,23 @@ def team_drivers(dim: int, fp: Any, parts: Sequence[Part]) -> SimpleNamespace:
 
 
 @ti.func
-def barrier(integers: ti.template(), b, turn):
+def barrier(integers: ti.template(), b, team, turn):
     """Wait until the team of world b has come here ``turn`` times, all members counted."""
-    if integers[TEAM] > 1:
+    if team > 1:
         counter = integers[BARRIER] + b * CACHE_LINE
         ti.atomic_add(integers[counter], 1)
         while ti.atomic_add(integers[counter], 0) < turn:
             pass
 
 
+@ti.func
+def beginning(n, c, team):
+    """First of n elements that is member c's, of a team; where c is ``team``, n."""
+    return ti.cast(ti.raw_div(ti.cast(n, ti.i64) * c, ti.cast(team, ti.i64)), ti.i32)
+
+
 def _run(item: Pass | Loop) -> Any:
-    """A function (mem, b, c, row_in, row_out, substep, turn) that runs a pass or a loop; returns the barrier's turn."""
+    """A function (mem, b, c, team, row_in, row_out, substep, turn) that runs it; returns the next barrier's turn."""
     return _run_loop(item) if isinstance(item, Loop) else _run_pass(item)
 
 
@@ -44,22 +50,20 @@ def _run_pass(one: Pass) -> Any:
     count, is_single = element_count(one), one.count is None
 
     @ti.func
-    def run(mem: ti.template(), b, c, row_in, row_out, substep, turn):
+    def run(mem: ti.template(), b, c, team, row_in, row_out, substep, turn):
         """Member c's share of a pass, and the barrier after it."""
-        h = ti.static(mem.integers)
-        n = count(mem, b, c)
-        if ti.static(one.alone):
-            one.run(mem, b, c, 0, n, row_in, row_out, substep)
-        elif ti.static(is_single):
-            one.run(mem, b, c, 0, ti.cast(c == 0, ti.i32), row_in, row_out, substep)
-        else:
-            first = ti.cast(ti.cast(n, ti.i64) * c // h[TEAM], ti.i32)
-            stop = ti.cast(ti.cast(n, ti.i64) * (c + 1) // h[TEAM], ti.i32)
-            one.run(mem, b, c, first, stop, row_in, row_out, substep)
         next_turn = turn
-        if ti.static(one.waits):
-            barrier(h, b, turn)
-            next_turn += h[TEAM]
+        if team > 0:  # always: a block of its own, since taichi's time for a block grows with the square of its length
+            n = count(mem, b, c)
+            if ti.static(one.alone):
+                one.run(mem, b, c, 0, n, row_in, row_out, substep)
+            elif ti.static(is_single):
+                one.run(mem, b, c, 0, ti.cast(c == 0, ti.i32), row_in, row_out, substep)
+            else:
+                one.run(mem, b, c, beginning(n, c, team), beginning(n, c + 1, team), row_in, row_out, substep)
+            if ti.static(one.waits):
+                barrier(mem.integers, b, team, turn)
+                next_turn += team
         return next_turn
 
     return run
@@ -70,22 +74,22 @@ def _run_loop(loop: Loop) -> Any:
     report = report_function(loop.part)
 
     @ti.func
-    def run(mem: ti.template(), b, c, row_in, row_out, substep, turn):
+    def run(mem: ti.template(), b, c, team, row_in, row_out, substep, turn):
         """Rounds of the loop's passes, which may be loops, until its world is done, or too many."""
         h = ti.static(mem.integers)
         next_turn = turn
         rounds = 0
         goes_on = not loop.until(mem, b)
         # All members look before one of them changes what they look at.
-        barrier(h, b, next_turn)
-        next_turn += h[TEAM]
+        barrier(h, b, team, next_turn)
+        next_turn += team
         while goes_on:
             for one in ti.static(inner):
-                next_turn = one(mem, b, c, row_in, row_out, substep, next_turn)
+                next_turn = one(mem, b, c, team, row_in, row_out, substep, next_turn)
             rounds += 1
             goes_on = not loop.until(mem, b)
-            barrier(h, b, next_turn)
-            next_turn += h[TEAM]
+            barrier(h, b, team, next_turn)
+            next_turn += team
             if goes_on and rounds >= h[loop.most]:
                 goes_on = False
                 if c == 0:
@@ -100,11 +104,11 @@ def _run_item(item: Item) -> Any:
     run, every, is_due = _run(item.work), item.every, item.is_due
 
     @ti.func
-    def run_at_its_rate(mem: ti.template(), b, c, row_in, row_out, substep, turn):
+    def run_at_its_rate(mem: ti.template(), b, c, team, row_in, row_out, substep, turn):
         """The item, if this substep is one of its own."""
         next_turn = turn
         if (substep % every == 0) == is_due:
-            next_turn = run(mem, b, c, row_in, row_out, substep, turn)
+            next_turn = run(mem, b, c, team, row_in, row_out, substep, turn)
         return next_turn
 
     return run if every == 1 else run_at_its_rate
@@ -161,14 +165,14 @@ def _make_drivers(fp: Any, schedule: Schedule) -> SimpleNamespace:
                 c = t // TASK % team
                 turn = team
                 for run in ti.static(begin):
-                    turn = run(mem, b, c, first * batch + b, first * batch + b, 0, turn)
+                    turn = run(mem, b, c, team, first * batch + b, first * batch + b, 0, turn)
                 for s in range(count):
                     row_in = (first + s) % frame_count * batch + b
                     row_out = (first + s + 1) % frame_count * batch + b
                     for run in ti.static(forward_items):
-                        turn = run(mem, b, c, row_in, row_out, s, turn)
+                        turn = run(mem, b, c, team, row_in, row_out, s, turn)
                 for run in ti.static(finish):
-                    turn = run(mem, b, c, b, b, count, turn)
+                    turn = run(mem, b, c, team, b, b, count, turn)
 
     @ti.kernel
     def reverse(
@@ -212,12 +216,12 @@ def _make_drivers(fp: Any, schedule: Schedule) -> SimpleNamespace:
                 c = t // TASK % team
                 turn = team
                 for run in ti.static(begin):
-                    turn = run(mem, b, c, b, b, 0, turn)
+                    turn = run(mem, b, c, team, b, b, 0, turn)
                 for s in range(count):
                     row = (count - 1 - s) * batch + b
                     for run in ti.static(reverse_items):
-                        turn = run(mem, b, c, row, row + batch, count - 1 - s, turn)
+                        turn = run(mem, b, c, team, row, row + batch, count - 1 - s, turn)
                 for run in ti.static(finish_adjoint):
-                    turn = run(mem, b, c, b, b, 0, turn)
+                    turn = run(mem, b, c, team, b, b, 0, turn)
 
     return SimpleNamespace(forward=forward, reverse=reverse)

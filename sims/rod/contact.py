@@ -85,6 +85,76 @@ def surface_functions(setup: Setup) -> SimpleNamespace:
 
 
 @cache
+def push_adjoint_function(setup: Setup) -> Any:
+    """``push_adjoint``, see ``rod_contact_functions``."""
+    at, fp, kinds = setup.at, setup.fp, setup.shape_kinds
+    eff: Any = setup.eff
+    vec3 = ti.types.vector(3, fp)
+    rotation = rotation_functions(fp)
+    access = access_functions(fp)
+    load3, add3 = access.load3, access.add3
+    shapes = shape_functions(fp, kinds)
+    onset = onset_function(fp)
+    surface_of = surface_functions(setup)
+    numbers, gap_at, is_near = surface_of.numbers, surface_of.gap_at, surface_of.is_near
+
+    @ti.func
+    def push_adjoint(mem: ti.template(), b, row, j, x_o, z, a):
+        """With g_o = phi(x_o) - radius, g = g_o + n.(z - x_o), u = (z - x_o)/dt - v - w x r, r = x_o - p, u_T = u - n
+        n.u and s = sqrt(|u_T|^2 + c^2): a.force = k h(g) a.n - mu k h(g_o) a.u_T/s."""
+        h = ti.static(mem.integers)
+        x_bar = vec3(0)
+        if is_near(mem, row, j, x_o, z):
+            gap, local_normal, q, R, arm = gap_at(mem, row, j, x_o)
+            n = R @ local_normal
+            width = mem.constants[numbers(mem) + places.ONSET]
+            stiffness_at = b * h[PARAMETER] + h[at.world] + places.CONTACT_STIFFNESS
+            k = mem.parameters[stiffness_at]
+            value, slope = onset(gap + n.dot(z - x_o), width)
+            before, slope_before = onset(gap, width)
+            if value > 0 or before > 0:
+                along = a.dot(n)
+                k_bar = value * along
+                gap_bar = k * slope * along
+                n_bar = k * value * a + gap_bar * (z - x_o)
+                x_bar = -gap_bar * n
+                friction_at = b * h[PARAMETER] + h[eff.friction] + j
+                mu = mem.parameters[friction_at]
+                twist = b * h[CONTROL] + h[eff.twist] + j * TWIST
+                omega = load3(mem.controls, twist + 3)
+                rate = 1 / mem.constants[DT]
+                u = (z - x_o) * rate - load3(mem.controls, twist) - omega.cross(arm)
+                t = u - n * n.dot(u)
+                c = mem.constants[numbers(mem) + places.FRICTION_SPEED]
+                inverse = 1 / ti.sqrt(t.dot(t) + c * c)
+                work = a.dot(t) * inverse
+                mem.parameter_adjoint[friction_at] = mem.parameter_adjoint[friction_at] - k * before * work
+                k_bar -= mu * before * work
+                gap_bar -= mu * k * slope_before * work
+                t_bar = -mu * k * before * inverse * (a - t * (work * inverse))
+                u_bar = t_bar - n * n.dot(t_bar)
+                n_bar -= n.dot(u) * t_bar + n.dot(t_bar) * u
+                x_bar -= u_bar * rate
+                arm_bar = omega.cross(u_bar)
+                add3(mem.control_adjoint, twist, -u_bar)
+                add3(mem.control_adjoint, twist + 3, -arm.cross(u_bar))
+                mem.parameter_adjoint[stiffness_at] = mem.parameter_adjoint[stiffness_at] + k_bar
+                record = h[eff.shapes] + j * RECORD_SIZE
+                local = R.transpose() @ arm
+                local_bar = shapes.distance_adjoint(mem.constants, record, local, gap_bar, R.transpose() @ n_bar)
+                arm_bar += R @ local_bar
+                q_bar = rotation.matrix_adjoint(q, n_bar.outer_product(local_normal) + arm.outer_product(local_bar))
+                pose = b * h[STATE] + h[eff.pose] + j * POSE
+                add3(mem.adjoint, pose, -arm_bar)
+                for d in ti.static(range(4)):
+                    mem.adjoint[pose + 3 + d] = mem.adjoint[pose + 3 + d] + q_bar[d]
+                x_bar += arm_bar
+        return x_bar
+
+    return push_adjoint
+
+
+@cache
 def rod_contact_functions(setup: Setup) -> SimpleNamespace:
     """Taichi functions of one floating-point type for effectors of the given kinds of shapes.
 
@@ -92,14 +162,12 @@ def rod_contact_functions(setup: Setup) -> SimpleNamespace:
     z [N], and minus its derivative with respect to z.  ``potential``: see there.  ``push_adjoint(mem, b, row, j, x_o,
     z, a)``: adds the cotangents of a.force to pose, twist, friction and contact stiffness, returns that of x_o.
     """
-    at, fp, kinds = setup.at, setup.fp, setup.shape_kinds
+    at, fp = setup.at, setup.fp
     eff: Any = setup.eff
     vec3 = ti.types.vector(3, fp)
     mat3 = ti.types.matrix(3, 3, fp)
-    rotation = rotation_functions(fp)
     access = access_functions(fp)
     load3, add3 = access.load3, access.add3
-    shapes = shape_functions(fp, kinds)
     onset = onset_function(fp)
     surface_of = surface_functions(setup)
     numbers, gap_at, is_near = surface_of.numbers, surface_of.gap_at, surface_of.is_near
@@ -163,59 +231,6 @@ def rod_contact_functions(setup: Setup) -> SimpleNamespace:
         return energy
 
     @ti.func
-    def push_adjoint(mem: ti.template(), b, row, j, x_o, z, a):
-        """With g_o = phi(x_o) - radius, g = g_o + n.(z - x_o), u = (z - x_o)/dt - v - w x r, r = x_o - p, u_T = u - n
-        n.u and s = sqrt(|u_T|^2 + c^2): a.force = k h(g) a.n - mu k h(g_o) a.u_T/s."""
-        h = ti.static(mem.integers)
-        x_bar = vec3(0)
-        if is_near(mem, row, j, x_o, z):
-            gap, local_normal, q, R, arm = gap_at(mem, row, j, x_o)
-            n = R @ local_normal
-            width = mem.constants[numbers(mem) + places.ONSET]
-            stiffness_at = b * h[PARAMETER] + h[at.world] + places.CONTACT_STIFFNESS
-            k = mem.parameters[stiffness_at]
-            value, slope = onset(gap + n.dot(z - x_o), width)
-            before, slope_before = onset(gap, width)
-            if value > 0 or before > 0:
-                along = a.dot(n)
-                k_bar = value * along
-                gap_bar = k * slope * along
-                n_bar = k * value * a + gap_bar * (z - x_o)
-                x_bar = -gap_bar * n
-                friction_at = b * h[PARAMETER] + h[eff.friction] + j
-                mu = mem.parameters[friction_at]
-                twist = b * h[CONTROL] + h[eff.twist] + j * TWIST
-                omega = load3(mem.controls, twist + 3)
-                rate = 1 / mem.constants[DT]
-                u = (z - x_o) * rate - load3(mem.controls, twist) - omega.cross(arm)
-                t = u - n * n.dot(u)
-                c = mem.constants[numbers(mem) + places.FRICTION_SPEED]
-                inverse = 1 / ti.sqrt(t.dot(t) + c * c)
-                work = a.dot(t) * inverse
-                mem.parameter_adjoint[friction_at] = mem.parameter_adjoint[friction_at] - k * before * work
-                k_bar -= mu * before * work
-                gap_bar -= mu * k * slope_before * work
-                t_bar = -mu * k * before * inverse * (a - t * (work * inverse))
-                u_bar = t_bar - n * n.dot(t_bar)
-                n_bar -= n.dot(u) * t_bar + n.dot(t_bar) * u
-                x_bar -= u_bar * rate
-                arm_bar = omega.cross(u_bar)
-                add3(mem.control_adjoint, twist, -u_bar)
-                add3(mem.control_adjoint, twist + 3, -arm.cross(u_bar))
-                mem.parameter_adjoint[stiffness_at] = mem.parameter_adjoint[stiffness_at] + k_bar
-                record = h[eff.shapes] + j * RECORD_SIZE
-                local = R.transpose() @ arm
-                local_bar = shapes.distance_adjoint(mem.constants, record, local, gap_bar, R.transpose() @ n_bar)
-                arm_bar += R @ local_bar
-                q_bar = rotation.matrix_adjoint(q, n_bar.outer_product(local_normal) + arm.outer_product(local_bar))
-                pose = b * h[STATE] + h[eff.pose] + j * POSE
-                add3(mem.adjoint, pose, -arm_bar)
-                for d in ti.static(range(4)):
-                    mem.adjoint[pose + 3 + d] = mem.adjoint[pose + 3 + d] + q_bar[d]
-                x_bar += arm_bar
-        return x_bar
-
-    @ti.func
     def read_force(mem: ti.template(), b, j, force):
         """Adds the impulse that a vertex gives effector j in a substep."""
         h = ti.static(mem.integers)
@@ -232,7 +247,7 @@ def rod_contact_functions(setup: Setup) -> SimpleNamespace:
     return SimpleNamespace(
         push=push,
         potential=potential,
-        push_adjoint=push_adjoint,
+        push_adjoint=push_adjoint_function(setup),
         read_force=read_force,
         force_cotangent=force_cotangent,
     )

@@ -155,7 +155,7 @@ def test_effectors_are_where_the_arms_hold_them(env_id, arm, count):
 def test_gradients_go_through_the_kinematics(env_id, arm):
     quantities = ("actions", "initial_state.joint_angle", "initial_state.velocity", "parameters.effector_softness")
     # seed 0 of Move is within 3e-8 of a kink of contact, which smaller steps only would resolve
-    rows = check_gradients(env_id, arm=arm, steps=4, seed=1, directions=2, quantities=quantities)
+    rows = check_gradients(env_id, arm=arm, steps=4, seed=1, directions=1, quantities=quantities)
     assert all(row.passed for row in rows), [row for row in rows if not row.passed]
     assert all(abs(row.analytic) > 0 for row in rows if "joint" in row.quantity or row.quantity == "actions")
 

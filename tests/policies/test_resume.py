@@ -149,10 +149,11 @@ def metrics(out):
     "words",
     [
         ("--method", "lbfgs", "--iterations", "60", "--gradient-tolerance", "0"),
-        pytest.param(("--method", "cem", "--iterations", "2", "--receding-horizon", "6"), marks=pytest.mark.slow),
+        ("--method", "cem", "--iterations", "2", "--receding-horizon", "6"),
     ],
     ids=["lbfgs", "receding-cem"],
 )
+@pytest.mark.slow  # `tests/scripts/test_interrupts` kills one and goes on with it
 def test_kill_9_and_resume_give_the_curve_of_an_uninterrupted_run(tmp_path, words):
     whole = command(tmp_path / "whole", *words)
     assert whole.wait(timeout=300) == 0, whole.stderr.read()

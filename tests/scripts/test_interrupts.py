@@ -192,10 +192,17 @@ def test_a_training_goes_on_from_twenty_instants_of_each_kind(tmp_path, algorith
     check(words, tmp_path, ALL, instants, seed=3)
 
 
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """The words of a short optimisation and what an undisturbed one finds."""
+    words, out = (*OPTIMIZE, "3"), tmp_path_factory.mktemp("short")
+    finish(words, out)
+    return words, found(out)
+
+
 @pytest.mark.parametrize("number", ALL)
-def test_a_run_stopped_before_its_first_iteration_leaves_no_dead_end(tmp_path, number):
-    words = (*OPTIMIZE, "3")
-    finish(words, tmp_path / "whole")
+def test_a_run_stopped_before_its_first_iteration_leaves_no_dead_end(short, tmp_path, number):
+    words, expected = short
     out = tmp_path / "stopped"
     process = start(words, out)
     while not out.exists():
@@ -204,7 +211,7 @@ def test_a_run_stopped_before_its_first_iteration_leaves_no_dead_end(tmp_path, n
     _, error = process.communicate(timeout=60)
     assert process.returncode in ENDED[number] and "go on with" not in error
     finish(words, out)  # without --resume: nothing would be lost
-    assert found(out) == found(tmp_path / "whole")
+    assert found(out) == expected
 
 
 def test_a_stopped_run_keeps_what_it_has_found(tmp_path):
@@ -334,9 +341,9 @@ def trained(tmp_path_factory):
     [
         ("tyro", "SIGINT", False),
         ("tyro", "SIGTERM", False),
-        ("pliant.scripts.train", "SIGINT", False),
+        pytest.param("pliant.scripts.train", "SIGINT", False, marks=pytest.mark.slow),
         ("torch", "SIGINT", True),
-        ("pliant.policies.through_physics.shac", "SIGINT", True),
+        pytest.param("pliant.policies.through_physics.shac", "SIGINT", True, marks=pytest.mark.slow),
         ("pliant.policies.through_physics.shac", "SIGTERM", True),
     ],
 )

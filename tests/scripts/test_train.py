@@ -17,8 +17,8 @@ pytest.importorskip("stable_baselines3")
 
 from pliant.policies.files.checkpoints import load_arrays
 from pliant.policies.methods import METHODS
+from pliant.scripts.hyperparameters import hyperparameters
 from pliant.scripts.main import main
-from pliant.scripts.training.settings import hyperparameters
 
 PROGRAM = (
     f"import sys; sys.path.insert(0, {str(Path(point_mass.__file__).parent)!r})\n"
@@ -68,7 +68,7 @@ def curve(folder):
     "algorithm", ["shac", pytest.param("bptt", marks=pytest.mark.slow), pytest.param("ppo", marks=pytest.mark.slow)]
 )
 def test_a_killed_run_goes_on_as_if_it_had_not_been(algorithm, tmp_path):
-    words = ("train", point_mass.ID, "--algo", algorithm, "--steps", 1200, *SMALL[algorithm], *QUIET)
+    words = ("train", point_mass.ID, "--algo", algorithm, "--steps", 400, *SMALL[algorithm], *QUIET)
     words = (*words, "--checkpoint-seconds", 0)
     finish(*words, "--out", tmp_path / "whole")
     checkpoint = tmp_path / "killed" / "checkpoint.npz"

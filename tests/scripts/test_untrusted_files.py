@@ -351,9 +351,9 @@ def test_actions_must_be_finite_numbers_for_each_step(run, actions):
 
 
 def test_a_small_file_does_not_unpack_to_a_large_one(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("a.npy", npy((2**26,), bytes(2**29)))
-    assert (tmp_path / "a.npz").stat().st_size < 2**20
+    assert (tmp_path / "a.npz").stat().st_size < 2**22
     with pytest.raises(ValueError, match=r"a\.npz .* it unpacks to 536,8"):
         load_arrays(tmp_path / "a.npz")
 

@@ -136,16 +136,10 @@ def assert_close(a, b, forward, backward):
         assert error <= (backward if name.endswith("_bar") else forward), f"{name}: {error:.3g}"
 
 
-TEAMS = [1, pytest.param(2, marks=pytest.mark.skipif("thread_count() < 2", reason="needs two threads"))]
-
-
-@pytest.mark.parametrize("team", TEAMS)
 @pytest.mark.parametrize("dim", [2, 3])
-def test_a_whole_step(dim, team, monkeypatch):
-    """Controls, states and parameters against states and the forces on effectors: two worlds, or a team of two."""
-    monkeypatch.setattr(world_module, "MEMBER_ELEMENTS", 16 if team == 2 else 10**6)
-    w = small_world(dim, scene=rigid_scene(dim), substeps=3, batch=2 if team == 1 else 1)
-    assert w._team == team
+def test_a_whole_step(dim):
+    """Controls, states and parameters against states and the forces on effectors, in two worlds."""
+    w = small_world(dim, scene=rigid_scene(dim), substeps=3, batch=2)
     rng = np.random.default_rng(5)
     w.set_state("affine_velocity", 5.0 * rng.standard_normal(w.state("affine_velocity").shape))
     point, forward, adjoint = one_step(w)

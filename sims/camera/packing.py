@@ -1,4 +1,4 @@
-"""The stage of a picture as the shading kernels read it: light, ground, sizes, and what part of it is busy."""
+"""What a picture shows, checked and packed as the kernels read it: bodies, markers, light, ground, sizes."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def pack_look(camera: Camera, dim: int, radius: float, ground: float | None) -> 
         sun = 0.7 * np.array([0.0, 1.0, 0.0]) - 0.45 * right - 1.3 * forward
     frame = camera.height_at_target
     look[shading.SUN : shading.SUN + 3] = sun / np.linalg.norm(sun)
-    look[shading.STAGE] = 0.0 if ground is None else 4.0 - dim
+    look[shading.GROUND_KIND] = 0.0 if ground is None else 4.0 - dim
     look[shading.HEIGHT] = 0.0 if ground is None else ground
     look[shading.WALL] = 2.0 * radius
     look[shading.CHECK] = _nice_length(frame / 8.0)
