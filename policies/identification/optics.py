@@ -1,0 +1,274 @@
+"""Fits the lighting of a tactile sensor to frames with a ball pressed into its gel, and says how well it predicts others.
+
+The network (`sims.sensor.optics_network`) follows the gradient of the mean absolute error by AdamW, with adjoints by hand:
+no other library is needed, and a minute on one core is enough. The lighting table is a linear least-squares problem.
+
+Cameras with automatic exposure and gels that are pushed as a whole give each frame a tint of its own. It is fitted along
+with the lighting, held close to zero, and left out of it: else the network of the place would learn the frames by heart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pliant.policies.identification.press_frames import Pixels, Presses
+from pliant.sims.inputs import flag, real, whole, word
+from pliant.sims.sensor.optics_features import polynomials, tilt_features
+from pliant.sims.sensor.optics_lighting import TERMS, LightingTable
+from pliant.sims.sensor.optics_network import GREY, PixelNetwork
+from pliant.sims.sensor.optics_table import spline_weights
+
+PLACES = ("network", "affine", "quadratic")
+TERMS_OF = {"affine": 3, "quadratic": 6}
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """How a network is built and fitted.
+
+    Attributes:
+        place: what its change over the picture is: a "network" of place and background, or an "affine" or "quadratic"
+            function of the place, for few frames.
+        terms: K of the network of the place.
+        hidden, place_hidden: widths of the networks.
+        is_relative: whether the change is in proportion to the background; needs one.
+        steps, batch: of the descent, and pixels in each.
+        learning_rate: largest; it rises for 30 % of the steps and falls to zero by a cosine.
+        weight_decay: of AdamW.
+        tint_penalty: on the square of a frame's own tint; 0: no tint.
+        seed: of weights and batches.
+    """
+
+    place: str = "network"
+    terms: int = 8
+    hidden: int = 64
+    place_hidden: int = 32
+    is_relative: bool = True
+    steps: int = 2000
+    batch: int = 2048
+    learning_rate: float = 8e-3
+    weight_decay: float = 0.0
+    tint_penalty: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        word("place", self.place, PLACES)
+        for name, low, high in (
+            ("terms", 2, 64),
+            ("hidden", 1, 1024),
+            ("place_hidden", 1, 1024),
+            ("steps", 1, 10**6),
+            ("batch", 1, 10**6),
+            ("seed", 0, 2**32 - 1),
+        ):
+            whole(name, getattr(self, name), low, high)
+        flag("is_relative", self.is_relative)
+        real("learning_rate", self.learning_rate, above=0.0, high=1.0)
+        real("weight_decay", self.weight_decay, 0.0)
+        real("tint_penalty", self.tint_penalty, 0.0)
+
+
+def usual_settings(presses: Presses) -> NetworkSettings:
+    """Settings for some frames: a network of the place where there is a background and there are 30 frames or more."""
+    if presses.background is not None and len(presses) >= 30:
+        return NetworkSettings()
+    is_relative = presses.background is not None
+    return NetworkSettings(place="affine", is_relative=is_relative, steps=1500, weight_decay=0.3)
+
+
+def fit_network(
+    presses: Presses,
+    settings: NetworkSettings,
+    *,
+    frames: Sequence[int] | None = None,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> PixelNetwork:
+    """The network of least mean absolute error on the pixels of some frames (all for None).
+
+    Args:
+        presses: the frames.
+        settings: of network and fit.
+        frames: indices of those that are used.
+        on_step: told the number of each step and the mean absolute error of its batch [grey levels].
+
+    Raises:
+        ValueError: a setting needs a background that the frames do not have.
+    """
+    if settings.is_relative and presses.background is None:
+        raise ValueError("is_relative=True needs frames with a background")
+    pixels = presses.pixels(frames)
+    rng = np.random.default_rng(settings.seed)
+    has_network = settings.place == "network"
+    network = PixelNetwork.random(
+        terms=settings.terms if has_network else TERMS_OF[settings.place],
+        hidden=settings.hidden,
+        place_hidden=settings.place_hidden if has_network else 0,
+        rng=rng,
+        steepest=float(np.linalg.norm(pixels.m, axis=1).max()),
+        sees_background=has_network and pixels.background is not None,
+        is_relative=settings.is_relative,
+    )
+    inputs = [tilt_features(pixels.m), network.place_inputs(pixels.place, pixels.background)]
+    inputs += [network.scale(pixels.background, len(pixels.m)), pixels.change]
+    tilt_inputs, place_inputs, scale, target = (values.astype(np.float32) for values in inputs)
+    used, frame = np.unique(pixels.frame, return_inverse=True)
+    tint = np.zeros((len(used), 3), np.float32)
+    parameters = {**network.parameters, "tint": tint}
+    descent = _Descent(parameters, settings)
+    for step in range(settings.steps):
+        k = rng.integers(0, len(target), settings.batch)
+        change, kept = network.forward(tilt_inputs[k], place_inputs[k])
+        residual = scale[k] * change + GREY * tint[frame[k]] - target[k]
+        # mean |residual| / GREY, and the penalty's mean square of the tints
+        bar = np.sign(residual) / (residual.size * np.float32(GREY))
+        gradient = network.adjoint(kept, bar * scale[k])
+        if settings.tint_penalty:
+            gradient["tint"] = (2.0 * settings.tint_penalty / tint.size) * tint
+            np.add.at(gradient["tint"], frame[k], GREY * bar)
+        descent.step(gradient)
+        on_step(step + 1, float(np.abs(residual).mean()))
+    return replace(network, parameters={name: value.copy() for name, value in network.parameters.items()})
+
+
+class _Descent:
+    """AdamW (Loshchilov and Hutter 2019) under a one-cycle learning rate, in place."""
+
+    def __init__(self, parameters: dict[str, np.ndarray], settings: NetworkSettings) -> None:
+        self._parameters, self._settings = parameters, settings
+        self._first = {name: np.zeros_like(value) for name, value in parameters.items()}
+        self._second = {name: np.zeros_like(value) for name, value in parameters.items()}
+        self._count = 0
+
+    def step(self, gradient: dict[str, np.ndarray]) -> None:
+        """One update; parameters without a gradient stay."""
+        rate = self._rate()
+        self._count += 1
+        for name, g in gradient.items():
+            value, first, second = self._parameters[name], self._first[name], self._second[name]
+            first += 0.1 * (g - first)
+            second += 0.001 * (g * g - second)
+            size = np.sqrt(second / (1.0 - 0.999**self._count)) + 1e-8
+            if name != "tint":
+                value *= 1.0 - rate * self._settings.weight_decay
+            value -= (rate / (1.0 - 0.9**self._count)) * first / size
+
+    def _rate(self) -> float:
+        """Learning rate of the step to come: from 1/25 of the largest up to it, then down to nothing."""
+        last, peak = max(self._settings.steps - 1, 1), 0.3 * max(self._settings.steps - 1, 1)
+        low, at = 0.04, self._count
+        if at < peak:
+            share = low + (1.0 - low) * 0.5 * (1.0 - np.cos(np.pi * at / peak))
+        else:
+            share = 0.5 * (1.0 + np.cos(np.pi * (at - peak) / (last - peak)))
+        return float(self._settings.learning_rate * share)
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """How a lighting table is fitted.
+
+    Attributes:
+        nodes: of the splines along an axis.
+        smoothness: weight of the squared second differences of neighbouring coefficients.
+        place_smoothness: how much more those of the terms that depend on the place weigh.
+        stride: every so many pixels are used; neighbours say the same.
+    """
+
+    nodes: int = 26
+    smoothness: float = 2.0
+    place_smoothness: float = 3.0
+    stride: int = 7
+
+    def __post_init__(self) -> None:
+        whole("nodes", self.nodes, 4, 64)
+        real("smoothness", self.smoothness, above=0.0)
+        real("place_smoothness", self.place_smoothness, above=0.0)
+        whole("stride", self.stride, 1)
+
+
+def fit_table(presses: Presses, settings: TableSettings, *, frames: Sequence[int] | None = None) -> LightingTable:
+    """The lighting table of least squares on the pixels of some frames (all for None)."""
+    import scipy.linalg
+    import scipy.sparse
+
+    pixels, nodes = presses.pixels(frames, stride=settings.stride), settings.nodes
+    (i, wx), (j, wy) = (spline_weights(pixels.m[:, axis], nodes) for axis in (0, 1))
+    corner = np.arange(3)
+    node = (i[:, None, None] + corner[:, None]) * nodes + j[:, None, None] + corner
+    columns = node[..., None] * TERMS + np.arange(TERMS)
+    values = (wx[:, :, None] * wy[:, None, :])[..., None] * polynomials(pixels.place)[:, None, None, :]
+    count, width = len(pixels.m), 9 * TERMS
+    rows = np.arange(0, count * width + 1, width)
+    design = scipy.sparse.csr_matrix((values.ravel(), columns.ravel(), rows), shape=(count, nodes * nodes * TERMS))
+    weights = settings.smoothness * np.array([1.0] + [settings.place_smoothness] * (TERMS - 1))
+    normal = (design.T @ design).toarray() + np.kron(_roughness(nodes), np.diag(weights))
+    normal[np.diag_indices_from(normal)] += 1e-6
+    solution = scipy.linalg.solve(normal, design.T @ pixels.change, assume_a="pos", overwrite_a=True)
+    return LightingTable(np.moveaxis(solution.reshape(nodes, nodes, TERMS, 3), 2, 3))
+
+
+def _roughness(nodes: int) -> np.ndarray:
+    """The sum of squared second differences over a square of nodes, as a matrix of these."""
+    first, second, same = np.diff(np.eye(nodes), axis=0), np.diff(np.eye(nodes), 2, axis=0), np.eye(nodes)
+    along, across = second.T @ second, first.T @ first
+    return np.kron(along, same) + np.kron(same, along) + 2.0 * np.kron(across, across)
+
+
+def interleaved_folds(count: int, folds: int) -> list[list[int]]:
+    """Frames by their index modulo ``folds``; each fold is predicted from the others."""
+    return [list(range(first, count, folds)) for first in range(min(folds, count))]
+
+
+def quadrant_folds(presses: Presses) -> list[list[int]]:
+    """Frames by the quarter of the pressed region that they lie in: a fold is predicted from places outside it."""
+    middle = np.median(presses.centre, axis=0)
+    quarter = (presses.centre > middle) @ np.array([1, 2])
+    return [found for q in range(4) if (found := np.flatnonzero(quarter == q).tolist())]
+
+
+def cross_validate(
+    presses: Presses,
+    fit: Callable[[list[int]], Any],
+    folds: Sequence[Sequence[int]],
+    *,
+    on_fold: Callable[[int, float], None] = lambda fold, error: None,
+) -> dict[str, Any]:
+    """How well frames are predicted that a fit has not seen.
+
+    Args:
+        presses: the frames.
+        fit: from the indices of frames to a lighting, with a method ``change``.
+        folds: the frames that are left out together.
+        on_fold: told the number of each fold and its error.
+
+    Returns:
+        "error": mean over the folds of the mean absolute error inside the contact discs [grey levels], "channels": the
+        same by channel, "folds": of each fold, "frames": of each frame.
+    """
+    if len(folds) < 2:
+        raise ValueError(f"{len(folds)} folds of {len(presses)} frames: there must be two or more")
+    channels, frames = [], np.full(len(presses), np.nan)
+    for number, left_out in enumerate(folds):
+        lighting = fit([index for index in range(len(presses)) if index not in set(left_out)])
+        pixels = presses.pixels(left_out)
+        error = prediction_error(lighting, pixels)
+        channels.append(error.mean(axis=0))
+        for index in left_out:
+            frames[index] = error[pixels.frame == index].mean()
+        on_fold(number, float(error.mean()))
+    table = np.array(channels)
+    return {
+        "error": float(table.mean()),
+        "channels": table.mean(axis=0).tolist(),
+        "folds": table.mean(axis=1).tolist(),
+        "frames": frames.tolist(),
+    }
+
+
+def prediction_error(lighting: Any, pixels: Pixels) -> np.ndarray:
+    """Absolute error of a lighting on pixels [grey levels], shape (P, 3)."""
+    return pixels.error(lighting.change(pixels.m, pixels.place, pixels.background))
