@@ -20,7 +20,7 @@ from pliant.sims.inputs import flag, real, whole, word
 from pliant.sims.sensor.optics_features import polynomials, tilt_features
 from pliant.sims.sensor.optics_lighting import TERMS, LightingTable
 from pliant.sims.sensor.optics_network import GREY, PixelNetwork
-from pliant.sims.sensor.optics_table import spline_weights
+from pliant.sims.sensor.optics_table import spline_values, spline_weights
 
 PLACES = ("network", "affine", "quadratic")
 TERMS_OF = {"affine": 3, "quadratic": 6}
@@ -72,12 +72,25 @@ class NetworkSettings:
         real("tint_penalty", self.tint_penalty, 0.0)
 
 
-def usual_settings(presses: Presses) -> NetworkSettings:
-    """Settings for some frames: a network of the place where there is a background and there are 30 frames or more."""
-    if presses.background is not None and len(presses) >= 30:
-        return NetworkSettings()
-    is_relative = presses.background is not None
-    return NetworkSettings(place="affine", is_relative=is_relative, steps=1500, weight_decay=0.3)
+def usual_settings(presses: Presses, *, place: str | None = None, **changes: Any) -> NetworkSettings:
+    """Settings for some frames.
+
+    Args:
+        presses: the frames.
+        place: as of the settings; None: a network where there is a background and there are 30 frames or more, else
+            affine.
+        changes: settings that are to be others than the usual ones.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+    has_background = presses.background is not None
+    if place is None:
+        place = "network" if has_background and len(presses) >= 30 else "affine"
+    usual: dict[str, Any] = {"place": place, "is_relative": has_background}
+    if place != "network":
+        usual |= {"steps": 1500, "weight_decay": 0.3}
+    return NetworkSettings(**(usual | changes))
 
 
 def fit_network(
@@ -272,3 +285,21 @@ def cross_validate(
 def prediction_error(lighting: Any, pixels: Pixels) -> np.ndarray:
     """Absolute error of a lighting on pixels [grey levels], shape (P, 3)."""
     return pixels.error(lighting.change(pixels.m, pixels.place, pixels.background))
+
+
+class NoChange:
+    """The lighting of a gel that shows nothing: the background alone."""
+
+    def change(self, m: np.ndarray, place: np.ndarray, background: np.ndarray | None = None) -> np.ndarray:
+        """Zeros, shape (P, 3)."""
+        return np.zeros((len(m), 3))
+
+
+def drawn_change(lighting: PixelNetwork | LightingTable, pixels: Pixels) -> np.ndarray:
+    """A lighting's change as images are drawn with it, through its table of splines; shape (P, 3)."""
+    change = np.empty_like(pixels.change)
+    table = lighting.table()
+    for part in np.array_split(np.arange(len(change)), max(1, len(change) // 50_000)):
+        back = None if pixels.background is None else pixels.background[part]
+        change[part] = (spline_values(table, pixels.m[part]) * lighting.factors(pixels.place[part], back)).sum(axis=-1)
+    return change

@@ -26,6 +26,7 @@ from pliant.sims.sensor.optics_features import positions
 TAXIM_PITCH, TAXIM_BALL = 0.0295e-3, 67.8 * 0.0295e-3
 """Of the frames in the package taxim: metres in a pixel, which it states, and radius of the ball [m], inferred from the
 frames (67.8 pixels)."""
+TAXIM_SOURCE = "package taxim (PyPI), dataPack.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +213,7 @@ def _from_taxim(found: dict[str, np.ndarray], given: dict[str, float]) -> Presse
     renamed = {"images": found["imgs"][..., ::-1], "background": found["f0"][..., ::-1]}
     renamed |= {name: found[old] for name, old in (("centre", "touch_center"), ("radius", "touch_radius")) if old in found}
     lengths = {"ball_radius": np.array(TAXIM_BALL), "pixel_pitch": np.array(TAXIM_PITCH)}
-    return _assembled(lengths | renamed, given, has_background=True, source="taxim (PyPI, MIT licence), dataPack.npz")
+    return _assembled(lengths | renamed, given, has_background=True, source=TAXIM_SOURCE)
 
 
 def _from_folder(folder: Path, given: dict[str, float]) -> Presses:

@@ -117,6 +117,7 @@ class Optics:
         Args:
             normals: unit normals of the gel's outer surface, away from the gel, in the camera's frame (x along columns,
                 y along rows, z away from the camera): (0, 0, 1) where it squarely faces the camera; shape (B, H, W, 3).
+                Their length is not looked at.
             depth: how far the surface is pushed in from where it rests [m], shape (B, H, W). The lighting's share is
                 0 at rest, 1 from ``full_depth`` on. None: 1 everywhere.
             mask: shares in place of those from a depth, 0 to 1 or truth values, shape (B, H, W) or (H, W).
@@ -133,12 +134,11 @@ class Optics:
         if depth is not None and mask is not None:
             raise ValueError("depth and mask are both given; pass one of them")
         weight, reach = self._checked_weight(depth, mask, shape)
+        self._check_values(flat, weight)
         raw = np.empty(flat.size, self._dtype)
         shade, _ = shading_kernels(self.precision, self._terms)
         sizes = (flat.size // 3, self.height * self.width, self._nodes)
         self._launch(shade, *sizes, reach, flat, weight, self._factors, self._colours, self._table, raw)
-        if not np.isfinite(np.dot(raw, raw)):
-            self._explain(flat, weight)
         image = np.clip(raw, 0.0, 255.0).reshape(*shape, 3)
         return image, Kept(shape, flat, weight, reach, raw)
 
@@ -207,12 +207,16 @@ class Optics:
             raise ValueError(f"mask goes from {values.min():g} to {values.max():g}; allowed: 0 to 1")
         return np.ascontiguousarray(np.broadcast_to(values, shape)).ravel(), 0.0
 
-    def _explain(self, normals: np.ndarray, weight: np.ndarray) -> None:
-        """Say what made an image that is not finite."""
-        real_array("depth", weight.reshape(-1, self.height, self.width))
-        real_array("normals", normals.reshape(-1, self.height, self.width, 3))
-        where = np.argmin(normals.reshape(-1, 3)[:, 2])
-        raise ValueError(f"normals: {normals.reshape(-1, 3)[where]} points back at the camera; allowed: n_z > -1")
+    def _check_values(self, normals: np.ndarray, depth: np.ndarray) -> None:
+        """Refuse what is not finite, at the cost of a sum of squares, and normals without a tilt."""
+        if not np.isfinite(np.dot(normals, normals)):
+            real_array("normals", normals.reshape(-1, self.height, self.width, 3))
+        if not np.isfinite(np.dot(depth, depth)):
+            real_array("depth", depth.reshape(-1, self.height, self.width))
+        ahead = normals[2::3]
+        if ahead.min() <= -1.0:
+            worst = normals.reshape(-1, 3)[np.argmin(ahead)]
+            raise ValueError(f"normals: {worst} points back at the camera; allowed: n_z > -1")
 
 
 def _checked_size(size: Any) -> tuple[int, int]:
