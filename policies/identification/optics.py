@@ -1,10 +1,12 @@
-"""Fits the lighting of a tactile sensor to frames with a ball pressed into its gel, and says how well it predicts others.
+"""Fits the lighting of a tactile sensor to frames with a ball pressed into its gel; predicts frames left out.
 
-The network (`sims.sensor.optics_network`) follows the gradient of the mean absolute error by AdamW, with adjoints by hand:
-no other library is needed, and a minute on one core is enough. The lighting table is a linear least-squares problem.
+The network (`sims.sensor.optics_network`) follows the gradient of the mean absolute error by AdamW, with adjoints by
+hand: no other library is needed, and a minute on one core is enough. The lighting table is a linear least-squares
+problem.
 
-Cameras with automatic exposure and gels that are pushed as a whole give each frame a tint of its own. It is fitted along
-with the lighting, held close to zero, and left out of it: else the network of the place would learn the frames by heart.
+Cameras with automatic exposure and gels that are pushed as a whole give each frame a tint of its own. It is fitted
+along with the lighting, held close to zero, and left out of it: else the network of the place would learn the frames by
+heart.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Frames of a tactile sensor into which a ball was pressed: what its optics are calibrated with.
 
-Where the ball touches, the gel has its shape, so that each pixel there is a sample of the light that a known normal sends
-to the camera. Three kinds of files are read, all without unpickling:
+Where the ball touches, the gel has its shape, so that each pixel there is a sample of the light that a known normal
+sends to the camera. Three kinds of files are read, all without unpickling:
 
 - a folder with ``presses.json`` and the pictures that it names (``read_folder``);
-- an .npz of ``save_presses``; of the package taxim (``dataPack.npz``: imgs and f0 in B G R, touch_center, touch_radius);
-  or of differences to the background (difference, centre, contact_radius, ball_radius, pixel_pitch).
+- an .npz of ``save_presses``;
+- an .npz of the package taxim (``dataPack.npz``: imgs and f0 in B G R, touch_center, touch_radius), or of differences to
+  the background (difference, centre, contact_radius, ball_radius, pixel_pitch).
 """
 
 from __future__ import annotations
@@ -142,7 +143,9 @@ class Presses:
             m = normal / (1.0 + np.sqrt(1.0 - (normal * normal).sum(-1, keepdims=True)))
             where = np.full(len(m), index)
             change = colour if back is None else colour - back
-            parts.append([part[::stride] for part in (m, place[window][inside], back, change, where) if part is not None])
+            parts.append(
+                [part[::stride] for part in (m, place[window][inside], back, change, where) if part is not None]
+            )
         columns_of = [np.concatenate(part) for part in zip(*parts, strict=True)]
         if smooth is None:
             columns_of.insert(2, None)  # type: ignore[arg-type]
@@ -203,7 +206,8 @@ def _assembled(found: dict[str, Any], given: dict[str, float], *, has_background
             what = " (the frame without contact)" if name == "background" else ""
             raise ValueError(f"{name}{what} is missing; there are {', '.join(sorted(found)) or 'no entries'}")
     lengths = [float(real_array(name, found[name], shape=())) for name in ("ball_radius", "pixel_pitch")]
-    return Presses(found["images"], found.get("background"), found["centre"], found["radius"], *lengths, source)
+    named = (found["images"], found.get("background"), found["centre"], found["radius"])
+    return Presses(*named, lengths[0], lengths[1], source)
 
 
 def _from_taxim(found: dict[str, np.ndarray], given: dict[str, float]) -> Presses:
@@ -211,7 +215,9 @@ def _from_taxim(found: dict[str, np.ndarray], given: dict[str, float]) -> Presse
     if "f0" not in found:
         raise ValueError("f0, the frame without contact, is missing")
     renamed = {"images": found["imgs"][..., ::-1], "background": found["f0"][..., ::-1]}
-    renamed |= {name: found[old] for name, old in (("centre", "touch_center"), ("radius", "touch_radius")) if old in found}
+    renamed |= {
+        name: found[old] for name, old in (("centre", "touch_center"), ("radius", "touch_radius")) if old in found
+    }
     lengths = {"ball_radius": np.array(TAXIM_BALL), "pixel_pitch": np.array(TAXIM_PITCH)}
     return _assembled(lengths | renamed, given, has_background=True, source=TAXIM_SOURCE)
 

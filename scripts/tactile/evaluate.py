@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -107,7 +108,7 @@ def _fitted(arguments: Evaluate, presses: Presses) -> list[dict[str, Any]]:
         found: list[Any] = []
         began = time.perf_counter()
         with console.status(name):
-            result = mendable(cross_validate, presses, lambda frames: _remembered(fit(frames), found), folds)
+            result = mendable(cross_validate, presses, functools.partial(_remembered, fit, found), folds)
         seconds = (time.perf_counter() - began) / len(folds)
         first[name] = found[0]
         rows.append({"model": name, "seconds": None if name in (BACKGROUND, TAXIM) else seconds, **result})
@@ -118,10 +119,10 @@ def _fitted(arguments: Evaluate, presses: Presses) -> list[dict[str, Any]]:
     return rows
 
 
-def _remembered(lighting: Any, found: list[Any]) -> Any:
-    """The lighting, noted down."""
-    found.append(lighting)
-    return lighting
+def _remembered(fit: Any, found: list[Any], frames: list[int]) -> Any:
+    """The lighting of a fit, noted down."""
+    found.append(fit(frames))
+    return found[-1]
 
 
 def _draw(path: str, presses: Presses, lightings: dict[str, Any], frames: list[int]) -> None:

@@ -46,4 +46,6 @@ def settings_of(arguments: Calibrate | Evaluate, presses: Presses, place: str = 
 def check_folds(count: int, presses: Presses, *, least: int) -> None:
     """Refuse a number of folds that the frames cannot be divided into; ``least`` is allowed, too."""
     if count != least and not 2 <= count <= len(presses):
-        raise CommandError(f"folds={count} must be from 2 to {len(presses)}, the number of frames" + " or 0" * (not least))
+        raise CommandError(
+            f"folds={count} must be from 2 to {len(presses)}, the number of frames" + " or 0" * (not least)
+        )

@@ -61,7 +61,7 @@ class Evaluate:
     folds: int = 4
     """Frames are left out by their index modulo this."""
     split: Literal["interleaved", "quadrants"] = "interleaved"
-    """Frames are left out by index, or by the quarter of the pressed region they lie in, which asks for extrapolation."""
+    """Frames are left out by index, or by the quarter of the pressed region that they lie in: extrapolation."""
     steps: int = 0
     """Steps of the networks' fits; 0 takes the usual number."""
     ball_radius: float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 import time
@@ -47,7 +48,9 @@ def speed(arguments: Speed) -> int:
 
     texts = [[str(r["what"]), *(f"{r[key]:.2f}" for key in ("median_ms", "least_ms", "most_ms"))] for r in rows]
     print_table(["image", "median [ms]", "least", "most"], texts, left=1)
-    print(f"{arguments.contact:.0%} of the picture in contact; {here['processor']}, {here['cores']} cores, {here['date']}")
+    print(
+        f"{arguments.contact:.0%} of the picture in contact; {here['processor']}, {here['cores']} cores, {here['date']}"
+    )
     if "taxim" not in " ".join(calls):
         print("the package taxim (with torch and torchvision) is not installed and was not measured")
     return 0
@@ -63,15 +66,15 @@ def _calls(arguments: Speed) -> dict[str, Callable[[], Any]]:
 
     calls: dict[str, Callable[[], Any]] = {}
     for width, height in SIZES:
-        optics = mendable(lambda w=width, h=height: Optics.load(arguments.calibration, size=(w, h)))
+        optics = mendable(functools.partial(Optics.load, size=(width, height)), arguments.calibration)
         normals, touched, _ = ball_surface(width, height, min(arguments.contact, 0.58))
         if arguments.contact > 0.58:  # more than a disc covers: all pixels
             touched = np.ones_like(touched)
         normals = normals.astype(np.float32)
         _, kept = optics(normals, mask=touched)
         bar = np.ones(normals.shape, np.float32)
-        calls[f"Pliant {width}x{height}"] = lambda o=optics, n=normals, t=touched: o(n, mask=t)
-        calls[f"Pliant {width}x{height}, adjoint"] = lambda o=optics, k=kept, b=bar: o.adjoint(k, b)
+        calls[f"Pliant {width}x{height}"] = functools.partial(optics, normals, mask=touched)
+        calls[f"Pliant {width}x{height}, adjoint"] = functools.partial(optics.adjoint, kept, bar)
     peer = renderer()
     if peer is not None:
         import torch

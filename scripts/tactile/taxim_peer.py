@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-
 BINS = 125  # of its table on each axis: angle of the tilt, direction of the tilt
 
 
@@ -49,7 +48,8 @@ class TaximTable:
 def renderer() -> Any:
     """Its renderer on torch, on the CPU; None where the package or torch is not installed.
 
-    It imports torch_scatter for shadows alone. Without that an empty module takes its place: nothing here draws shadows.
+    It imports torch_scatter for shadows alone. Where that is missing an empty module takes its place: nothing here
+    draws shadows.
     """
     if package_folder() is None or any(importlib.util.find_spec(name) is None for name in ("torch", "torchvision")):
         return None
@@ -64,8 +64,8 @@ def ball_surface(width: int, height: int, contact: float) -> tuple[np.ndarray, n
     """A ball pressed into the middle of a flat gel, so that it touches a share ``contact`` of a picture of 4 by 3.
 
     Returns:
-        normals (1, H, W, 3), contact (1, H, W), and heights of the ball over the flat gel [mm] at 0.0295 mm a pixel of a
-        picture 640 wide, (H, W), below 0 in contact.
+        normals (1, H, W, 3), contact (1, H, W), and heights of the ball over the flat gel [mm], (H, W), below 0 in
+        contact, at 0.0295 mm a pixel of a picture 640 wide.
     """
     y, x = np.mgrid[:height, :width]
     dx, dy = x - (width - 1) / 2, y - (height - 1) / 2

@@ -4,8 +4,8 @@
     image, kept = optics(normals, depth)
     normals_bar, depth_bar = optics.adjoint(kept, image_bar)
 
-Where nothing touches, the image is the background, a frame of the sensor without contact. In contact a calibrated lighting
-(`optics_network`, `optics_lighting`) adds a change that depends on the surface's normal and on the pixel.
+Where nothing touches, the image is the background, a frame of the sensor without contact. In contact a calibrated
+lighting (`optics_network`, `optics_lighting`) adds a change that depends on the surface's normal and on the pixel.
 
 The image is differentiable once, continuously, but for: colours that leave 0..255 are clipped, and have no gradient;
 surfaces tilted by more than a right angle are shown as seen edge-on; a ``mask`` switches pixels on and off.
@@ -126,8 +126,8 @@ class Optics:
             RGB images [grey levels, 0 to 255, not rounded], shape (B, H, W, 3), and what ``adjoint`` needs.
 
         Raises:
-            ValueError: shapes do not fit, numbers are not finite, a normal points back at the camera, depth and mask are
-                both given.
+            ValueError: shapes do not fit, numbers are not finite, a normal points back at the camera, depth and mask
+                are both given.
         """
         flat, batch = self._checked_normals(normals)
         shape = (batch, self.height, self.width)

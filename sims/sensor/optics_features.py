@@ -1,7 +1,8 @@
 """What the models of the tactile image see of a pixel: where it is, its colour without contact, how its surface tilts.
 
-Tilts are given as m = (n_x, n_y) / (1 + n_z), the stereographic picture of the unit normal n: |m| is the tangent of half
-the angle between n and the line of sight's (0, 0, 1), 0 for a surface that faces the camera, 1 for one seen edge-on.
+Tilts are given as m = (n_x, n_y) / (1 + n_z), the stereographic picture of the unit normal n: |m| is the tangent of
+half the angle between n and the line of sight's (0, 0, 1), 0 for a surface that faces the camera, 1 for one seen
+edge-on.
 """
 
 from __future__ import annotations

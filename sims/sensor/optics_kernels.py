@@ -2,14 +2,14 @@
 
 A pixel p with the normal n shows, in channel c,
 
-    raw_c = background_c(p) + w sum_k factor_ck(p) T_ck(m),   m = (n_x, n_y) / (1 + n_z),   image_c = clip(raw_c, 0, 255)
+    m = (n_x, n_y) / (1 + n_z),   raw_c = background_c(p) + w sum_k factor_ck(p) T_ck(m),   image_c = clip(raw_c, 0, 255)
 
 with the share w = t^2 (3 - 2 t), t = clip(depth / full depth, 0, 1), of a dent of that depth, or a given one.
 
-T is a table of quadratic B-splines over m: nodes i, j = 0 .. N - 1, N - 2 cells on each axis of the square |m_x|, |m_y| <= 1.
-In the cell (i, j), at (a, b) of it, T(m) = sum over r, s = 0, 1, 2 of B_r(a) B_s(b) table[i + r, j + s], with
-B(a) = ((1 - a)^2 / 2, 1/2 + a - a^2, a^2 / 2). T and its first derivatives are continuous. Outside the square it is as on
-its edge.
+T is a table of quadratic B-splines over m: nodes i, j = 0 .. N - 1, N - 2 cells on each axis of the square |m_x|,
+|m_y| <= 1. In the cell (i, j), at (a, b) of it, T(m) = sum over r, s = 0, 1, 2 of B_r(a) B_s(b) table[i + r, j + s],
+with B(a) = ((1 - a)^2 / 2, 1/2 + a - a^2, a^2 / 2). T and its first derivatives are continuous. Outside the square it
+is as on its edge.
 """
 
 import functools
@@ -87,7 +87,15 @@ def _lookup_functions(fp: Any, terms: int) -> SimpleNamespace:
             slope = 6 * t * (1 - t) / full_depth
         return slope
 
-    return SimpleNamespace(share=share, share_slope=share_slope, weights=weights, slopes=slopes, cell_of=cell_of, change=change, weighted_node=weighted_node)
+    return SimpleNamespace(
+        share=share,
+        share_slope=share_slope,
+        weights=weights,
+        slopes=slopes,
+        cell_of=cell_of,
+        change=change,
+        weighted_node=weighted_node,
+    )
 
 
 @functools.cache

@@ -1,4 +1,8 @@
-"""The lighting table: how light falls on a tilted pixel, a polynomial of the place for each tilt, without a network."""
+"""The lighting table: how light falls on a tilted pixel, a polynomial of the place for each tilt, without a network.
+
+It is the smooth form of the table that Taxim introduced, with a polynomial for each bin of the normal (Si and Yuan 2022,
+"Taxim: an example-based simulation model for GelSight tactile sensors").
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,9 @@ class LightingTable:
     def __post_init__(self) -> None:
         shape = self.coefficients.shape
         if len(shape) != 4 or shape[0] != shape[1] or shape[0] < 4 or shape[2:] != (3, TERMS):
-            raise ValueError(f"the coefficients of a lighting table have shape {shape}, must be (N, N, 3, {TERMS}), N > 3")
+            raise ValueError(
+                f"the coefficients of a lighting table have shape {shape}, must be (N, N, 3, {TERMS}), N > 3"
+            )
         if not np.isfinite(self.coefficients).all():
             raise ValueError("the coefficients of a lighting table must be finite")
 

@@ -4,9 +4,9 @@ It is a product of two: one network of the normal and one of the place (u, v) an
 
     change of channel c = scale_c sum_k g_ck(place, background) T_ck(normal),   g_c0 = 1.
 
-A network of everything at once is no better on real frames, and costs thousands of operations a pixel. Of this one, g is
-the same in every picture of a sensor and T a function of two numbers, which a table holds (`optics_table`). For sensors
-with few frames g may be a polynomial of the place, the same for all channels, instead of a network.
+A network of everything at once is no better on real frames, and costs thousands of operations a pixel. Of this one, g
+is the same in every picture of a sensor and T a function of two numbers, which a table holds (`optics_table`). For
+sensors with few frames g may be a polynomial of the place, the same for all channels, instead of a network.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ class PixelNetwork:
                 if weight is None or bias is None:
                     raise ValueError(f"the network lacks {name}.weight{layer} or {name}.bias{layer}")
                 if weight.ndim != 2 or weight.shape[0] != rows or bias.shape != weight.shape[1:]:
-                    raise ValueError(f"{name}.weight{layer} {weight.shape} and {name}.bias{layer} {bias.shape} do not fit")
+                    raise ValueError(
+                        f"{name}.weight{layer} {weight.shape} and {name}.bias{layer} {bias.shape} do not fit"
+                    )
                 rows = weight.shape[1]
             if rows != outputs:
                 raise ValueError(f"the network of the {name} has {rows} outputs; {self.terms} terms need {outputs}")

@@ -1,9 +1,4 @@
-"""A smooth function of the tilt of a surface as a table of quadratic B-splines (`optics_kernels` reads it).
-
-Also the lighting table: splines whose coefficients are polynomials of the place in the picture, fitted by least squares.
-It is the smooth form of the table that Taxim introduced (a polynomial of the place for each bin of the normal; Si and
-Yuan 2022, "Taxim: an example-based simulation model for GelSight tactile sensors").
-"""
+"""A smooth function of the tilt of a surface as a table of quadratic B-splines (`optics_kernels` reads it)."""
 
 from __future__ import annotations
 

@@ -35,7 +35,9 @@ def frames():
 
 def test_a_sensor_is_calibrated_and_its_file_is_used(command, frames, tmp_path):
     save_presses(tmp_path / "mine.npz", frames)
-    status, _, errors = command("calibrate", "mine.npz", "--out", "out.npz", "--steps", "120", "--folds", "3", "--licence", "ours")
+    status, _, errors = command(
+        "calibrate", "mine.npz", "--out", "out.npz", "--steps", "120", "--folds", "3", "--licence", "ours"
+    )
     assert status == 0 and "grey levels on frames left out" in errors
     found = load_calibration(tmp_path / "out.npz")
     assert found.provenance["command"] == "pliant tactile calibrate mine.npz --out out.npz --steps 120 --folds 3"
@@ -61,7 +63,9 @@ def test_a_lighting_table_is_fitted(command, frames, tmp_path):
 
 def test_models_are_compared_on_frames_left_out(command, frames, tmp_path):
     save_presses(tmp_path / "mine.npz", frames)
-    status, out, errors = command("evaluate", "mine.npz", "--folds", "3", "--steps", "60", "--picture", "side.png", "--json")
+    status, out, errors = command(
+        "evaluate", "mine.npz", "--folds", "3", "--steps", "60", "--picture", "side.png", "--json"
+    )
     assert status == 0, errors
     rows = {row["model"]: row for row in json.loads(out)["models"]}
     assert set(rows) == {
@@ -140,7 +144,10 @@ def changed(content, **changes):
         (lambda c: changed(c, presses=[changed(c["presses"][0], image="none.png")]), "none.png does not exist"),
         (lambda c: changed(c, presses=[changed(c["presses"][0], image="../0.png")]), "name of a file in the folder"),
         (lambda c: changed(c, presses=[changed(c["presses"][0], image="presses.json")]), "no picture that can be read"),
-        (lambda c: changed(c, presses=[changed(c["presses"][0], image="small.png")]), "has 10 by 8 pixels, the background"),
+        (
+            lambda c: changed(c, presses=[changed(c["presses"][0], image="small.png")]),
+            "has 10 by 8 pixels, the background",
+        ),
         (lambda c: changed(c, presses=[changed(c["presses"][0], centre=[-20, 5])]), "lies outside the picture"),
         (lambda c: changed(c, presses=[changed(c["presses"][0], centre=[5])]), "centre has shape"),
         (lambda c: changed(c, presses=[changed(c["presses"][0], radius=0)]), "must be > 0"),
