@@ -3,6 +3,7 @@
 import numpy as np
 
 from pliant.policies.identification.press_frames import Presses
+from pliant.sims.sensor.optics_ensemble import PixelEnsemble
 from pliant.sims.sensor.optics_features import positions
 from pliant.sims.sensor.optics_network import PixelNetwork
 
@@ -47,4 +48,5 @@ def presses(count=12, seed=0, noise=1.0):
 def network():
     """A lighting of random weights that sees the background."""
     rng = np.random.default_rng(0)
-    return PixelNetwork.random(terms=3, hidden=8, place_hidden=4, rng=rng, sees_background=True, is_relative=True)
+    sees = {"sees_background": True, "is_relative": True}
+    return PixelEnsemble((PixelNetwork.random(terms=3, hidden=8, place_hidden=4, rng=rng, **sees),))

@@ -11,14 +11,18 @@ heart.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from pliant.policies.identification.contact_shifts import ContactShifts
 from pliant.policies.identification.press_frames import Pixels, Presses
 from pliant.sims.inputs import flag, real, whole, word
+from pliant.sims.sensor.optics import TERMS as DRAWN_TERMS
+from pliant.sims.sensor.optics_ensemble import PixelEnsemble, lookup
 from pliant.sims.sensor.optics_features import polynomials, tilt_features
 from pliant.sims.sensor.optics_lighting import TERMS, LightingTable
 from pliant.sims.sensor.optics_network import GREY, PixelNetwork
@@ -26,6 +30,9 @@ from pliant.sims.sensor.optics_table import spline_values, spline_weights
 
 PLACES = ("network", "affine", "quadratic")
 TERMS_OF = {"affine": 3, "quadratic": 6}
+SHIFTED_AT = (0.2, 0.35, 0.5, 0.65, 0.8)
+"""Shares of the steps at which contacts are shifted."""
+SPARSE = 7  # every so many pixels tell how
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,12 @@ class NetworkSettings:
         terms: K of the network of the place.
         hidden, place_hidden: widths of the networks.
         is_relative: whether the change is in proportion to the background; needs one.
+        members: networks whose mean is taken (`fit_ensemble`).
         steps, batch: of the descent, and pixels in each.
         learning_rate: largest; it rises for 30 % of the steps and falls to zero by a cosine.
         weight_decay: of AdamW.
-        tint_penalty: on the square of a frame's own tint; 0: no tint.
+        tint_penalty: on the square of a frame's own tint, in units of GREY; 0: no tint.
+        shift_penalty: on the square of a contact's shift from its mark [1/pixel^2]; 0: no shift.
         seed: of weights and batches.
     """
 
@@ -50,11 +59,13 @@ class NetworkSettings:
     hidden: int = 64
     place_hidden: int = 32
     is_relative: bool = True
-    steps: int = 2000
-    batch: int = 2048
+    members: int = 4
+    steps: int = 1000
+    batch: int = 1024
     learning_rate: float = 8e-3
     weight_decay: float = 0.0
     tint_penalty: float = 1.0
+    shift_penalty: float = 0.01
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,6 +74,7 @@ class NetworkSettings:
             ("terms", 2, 64),
             ("hidden", 1, 1024),
             ("place_hidden", 1, 1024),
+            ("members", 1, 64),
             ("steps", 1, 10**6),
             ("batch", 1, 10**6),
             ("seed", 0, 2**32 - 1),
@@ -72,6 +84,7 @@ class NetworkSettings:
         real("learning_rate", self.learning_rate, above=0.0, high=1.0)
         real("weight_decay", self.weight_decay, 0.0)
         real("tint_penalty", self.tint_penalty, 0.0)
+        real("shift_penalty", self.shift_penalty, 0.0)
 
 
 def usual_settings(presses: Presses, *, place: str | None = None, **changes: Any) -> NetworkSettings:
@@ -91,8 +104,30 @@ def usual_settings(presses: Presses, *, place: str | None = None, **changes: Any
         place = "network" if has_background and len(presses) >= 30 else "affine"
     usual: dict[str, Any] = {"place": place, "is_relative": has_background}
     if place != "network":
-        usual |= {"steps": 1500, "weight_decay": 0.3}
+        usual |= {"hidden": 32, "weight_decay": 0.3, "tint_penalty": 0.0}
     return NetworkSettings(**(usual | changes))
+
+
+def fit_ensemble(
+    presses: Presses,
+    settings: NetworkSettings,
+    *,
+    frames: Sequence[int] | None = None,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> PixelEnsemble:
+    """As many networks as the settings say, fitted from seeds in a row; arguments and errors as of ``fit_network``.
+
+    The steps that ``on_step`` is told go on from one network to the next.
+    """
+    members = []
+    for number in range(settings.members):
+
+        def tell(step: int, loss: float, number: int = number) -> None:
+            on_step(number * settings.steps + step, loss)
+
+        mine = replace(settings, seed=(settings.seed + number) % 2**32)
+        members.append(fit_network(presses, mine, frames=frames, on_step=tell))
+    return PixelEnsemble(tuple(members))
 
 
 def fit_network(
@@ -134,11 +169,18 @@ def fit_network(
     tint = np.zeros((len(used), 3), np.float32)
     parameters = {**network.parameters, "tint": tint}
     descent = _Descent(parameters, settings)
+    shifts = ContactShifts(pixels.m, frame, presses.ball_pixels, settings.shift_penalty, GREY)
+    moments = {int(share * settings.steps) for share in SHIFTED_AT} if settings.shift_penalty else set()
     for step in range(settings.steps):
+        if step in moments:
+            some = np.arange(step % SPARSE, len(target), SPARSE)
+            known = (place_inputs[some], scale[some], GREY * tint[frame[some]])
+            shifts.improve(some, functools.partial(_colours, network, known), target[some])
+            tilt_inputs = tilt_features(shifts.tilts()).astype(np.float32)
         k = rng.integers(0, len(target), settings.batch)
         change, kept = network.forward(tilt_inputs[k], place_inputs[k])
         residual = scale[k] * change + GREY * tint[frame[k]] - target[k]
-        # mean |residual| / GREY, and the penalty's mean square of the tints
+        # of mean |residual| / GREY + penalty mean tint^2
         bar = np.sign(residual) / (residual.size * np.float32(GREY))
         gradient = network.adjoint(kept, bar * scale[k])
         if settings.tint_penalty:
@@ -147,6 +189,12 @@ def fit_network(
         descent.step(gradient)
         on_step(step + 1, float(np.abs(residual).mean()))
     return replace(network, parameters={name: value.copy() for name, value in network.parameters.items()})
+
+
+def _colours(network: PixelNetwork, known: tuple[np.ndarray, ...], m: np.ndarray) -> np.ndarray:
+    """Change of colour of pixels with tilts m, whose place, scale and tint are known."""
+    place_inputs, scale, tint = known
+    return scale * network.forward(tilt_features(m).astype(np.float32), place_inputs)[0] + tint
 
 
 class _Descent:
@@ -297,11 +345,10 @@ class NoChange:
         return np.zeros((len(m), 3))
 
 
-def drawn_change(lighting: PixelNetwork | LightingTable, pixels: Pixels) -> np.ndarray:
-    """A lighting's change as images are drawn with it, through its table of splines; shape (P, 3)."""
+def drawn_change(lighting: Any, pixels: Pixels, *, terms: int = DRAWN_TERMS) -> np.ndarray:
+    """A lighting's change as images are drawn with it, through a table of splines with few terms; shape (P, 3)."""
+    table, factors = lookup(lighting, pixels.place, pixels.background, terms=terms)
     change = np.empty_like(pixels.change)
-    table = lighting.table()
     for part in np.array_split(np.arange(len(change)), max(1, len(change) // 50_000)):
-        back = None if pixels.background is None else pixels.background[part]
-        change[part] = (spline_values(table, pixels.m[part]) * lighting.factors(pixels.place[part], back)).sum(axis=-1)
+        change[part] = (spline_values(table, pixels.m[part]) * factors[part]).sum(axis=-1)
     return change

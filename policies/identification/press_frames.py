@@ -5,8 +5,8 @@ sends to the camera. Three kinds of files are read, all without unpickling:
 
 - a folder with ``presses.json`` and the pictures that it names (``read_folder``);
 - an .npz of ``save_presses``;
-- an .npz of the package taxim (``dataPack.npz``: imgs and f0 in B G R, touch_center, touch_radius), or of differences to
-  the background (difference, centre, contact_radius, ball_radius, pixel_pitch).
+- an .npz of the package taxim (``dataPack.npz``: imgs and f0 in B G R, touch_center, touch_radius), or of differences
+  to the background (difference, centre, contact_radius, ball_radius, pixel_pitch).
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def calibrate(arguments: Calibrate) -> int:
 
 def fit_of(arguments: Calibrate, presses: Presses) -> tuple[Callable[..., Any], int]:
     """What fits the chosen model to some frames while it shows how far it is, and its number of steps."""
-    from pliant.policies.identification.optics import TableSettings, fit_network, fit_table
+    from pliant.policies.identification.optics import TableSettings, fit_ensemble, fit_table
 
     if arguments.model == "table":
         if arguments.place != "auto" or arguments.steps:
@@ -68,9 +68,9 @@ def fit_of(arguments: Calibrate, presses: Presses) -> tuple[Callable[..., Any], 
     settings = settings_of(arguments, presses, arguments.place)
 
     def fit(frames: Any, show: Callable[..., None]) -> Any:
-        return mendable(fit_network, presses, settings, frames=frames, on_step=show)
+        return mendable(fit_ensemble, presses, settings, frames=frames, on_step=show)
 
-    return fit, settings.steps
+    return fit, settings.steps * settings.members
 
 
 def _bytes(background: Any) -> Any:

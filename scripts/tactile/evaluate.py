@@ -78,7 +78,7 @@ def _fitted(arguments: Evaluate, presses: Presses) -> list[dict[str, Any]]:
         NoChange,
         TableSettings,
         cross_validate,
-        fit_network,
+        fit_ensemble,
         fit_table,
         interleaved_folds,
         quadrant_folds,
@@ -96,7 +96,7 @@ def _fitted(arguments: Evaluate, presses: Presses) -> list[dict[str, Any]]:
     for place in places:
         settings = settings_of(arguments, presses, place)
         models["two networks" if place == "network" else f"network, {place} in place"] = (
-            lambda frames, settings=settings: fit_network(presses, settings, frames=frames)
+            lambda frames, settings=settings: fit_ensemble(presses, settings, frames=frames)
         )
     folder = package_folder()
     if folder is not None and presses.source == TAXIM_SOURCE:

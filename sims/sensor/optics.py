@@ -23,12 +23,16 @@ from pliant.sims import runtime
 from pliant.sims.arrays import Array
 from pliant.sims.inputs import numbers, real, real_array, shown, whole
 from pliant.sims.sensor.optics_background import resized_background, smoothed_background
+from pliant.sims.sensor.optics_ensemble import lookup
 from pliant.sims.sensor.optics_features import positions
 from pliant.sims.sensor.optics_files import LARGEST_SIDE, Calibration, load_calibration
 from pliant.sims.sensor.optics_kernels import shading_kernels
 
 FULL_DEPTH = 1e-4
 """Depth of a dent from which on the lighting counts in full [m]."""
+
+TERMS = 8
+"""Products of a function of the normal and one of the pixel that a lighting is summed up from."""
 
 GREY = 128.0
 """Grey level of the background of a sensor that comes without one."""
@@ -56,6 +60,8 @@ class Optics:
             calibration's, or an even grey where it has none.
         precision: "f32" or "f64".
         full_depth: depth of a dent [m] from which on the lighting counts in full. Below, its share is a smooth step.
+        terms: products of a function of the normal and one of the pixel that the lighting is summed up from, at most;
+            an image costs in proportion, and few are enough.
 
     Attributes:
         width, height: of the images [pixels].
@@ -73,6 +79,7 @@ class Optics:
         background: Any = None,
         precision: str = "f32",
         full_depth: float = FULL_DEPTH,
+        terms: int = TERMS,
     ) -> None:
         self.calibration = calibration
         self.precision = precision
@@ -86,8 +93,8 @@ class Optics:
         self.background = resized_background(smoothed_background(frame), width, height)
         place = positions(width, height).reshape(-1, 2)
         lighting, colours = calibration.lighting, self.background.reshape(-1, 3)
-        table, factors = lighting.table(), lighting.factors(place, colours)
-        self._nodes, self._terms = len(table), lighting.terms
+        table, factors = lookup(lighting, place, colours, terms=whole("terms", terms, 1, 64))
+        self._nodes, self._terms = len(table), table.shape[-1]
         self._table, self._factors, self._colours = (self._array(values) for values in (table, factors, colours))
         self._ones = np.ones(0, self._dtype)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pliant.sims.inputs import label, real, shown, whole
+from pliant.sims.sensor.optics_ensemble import PixelEnsemble
 from pliant.sims.sensor.optics_lighting import LightingTable
 from pliant.sims.sensor.optics_network import PixelNetwork
 
@@ -23,7 +24,8 @@ SHIPPED = ("digit", "gelsight")
 
 VERSION = 1
 LARGEST = 2**26  # bytes
-WEIGHT = "network."  # prefix of a network's arrays
+WEIGHT = "network"  # before the number of a network and the name of its array
+MOST_MEMBERS = 64
 LARGEST_SIDE = 16384  # pixels along a side of a picture
 
 
@@ -39,7 +41,7 @@ class Calibration:
         provenance: source, licence, frames, command, date.
     """
 
-    lighting: PixelNetwork | LightingTable
+    lighting: PixelEnsemble | LightingTable
     size: tuple[int, int]
     pixel_pitch: float
     background: np.ndarray | None = None
@@ -75,9 +77,12 @@ def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> 
     if isinstance(lighting, LightingTable):
         arrays["coefficients"] = lighting.coefficients.astype(np.float32)
     else:
-        arrays |= {WEIGHT + name: value for name, value in lighting.parameters.items()}
-        arrays |= {"terms": np.array(lighting.terms), "steepest": np.array(lighting.steepest)}
-        arrays |= {"sees_background": np.array(lighting.sees_background), "is_relative": np.array(lighting.is_relative)}
+        arrays["members"] = np.array(len(lighting.members))
+        for number, network in enumerate(lighting.members):
+            start = f"{WEIGHT}{number}."
+            arrays |= {start + name: value.astype(np.float32) for name, value in network.parameters.items()}
+            for name in ("terms", "steepest", "sees_background", "is_relative"):
+                arrays[start + name] = np.array(getattr(network, name))
     if calibration.background is not None:
         arrays["background"] = _packed(calibration.background)
     partial = target.with_name(f".{target.name}.part")
@@ -128,24 +133,30 @@ def _calibration(found: dict[str, np.ndarray]) -> Calibration:
     """A calibration from its arrays."""
     if whole("version", found["version"].item(), 1) != VERSION:
         raise ValueError(f"version={found['version']} is unknown; allowed: {VERSION}")
-    lighting: PixelNetwork | LightingTable
+    lighting: PixelEnsemble | LightingTable
     if "coefficients" in found:
         lighting = LightingTable(_floats("coefficients", found["coefficients"]))
     else:
-        weights = {n.removeprefix(WEIGHT): _floats(n, v) for n, v in found.items() if n.startswith(WEIGHT)}
-        lighting = PixelNetwork(
-            weights,
-            whole("terms", found["terms"].item(), 1, 64),
-            real("steepest", found["steepest"].item(), above=0.0),
-            bool(found["sees_background"]),
-            bool(found["is_relative"]),
-        )
+        count = whole("members", found["members"].item(), 1, MOST_MEMBERS)
+        lighting = PixelEnsemble(tuple(_network(found, f"{WEIGHT}{number}.") for number in range(count)))
     size = tuple(whole("size", length.item(), 1, LARGEST_SIDE) for length in found["size"])
     background = _unpacked(found["background"]) if "background" in found else None
     provenance = json.loads(label("provenance", str(found["provenance"])))
     if not isinstance(provenance, dict):
         raise ValueError("provenance must be an object")
     return Calibration(lighting, size, found["pixel_pitch"].item(), background, provenance)  # type: ignore[arg-type]
+
+
+def _network(found: dict[str, np.ndarray], start: str) -> PixelNetwork:
+    """The network whose arrays begin with ``start``."""
+    mine = {name.removeprefix(start): value for name, value in found.items() if name.startswith(start)}
+    return PixelNetwork(
+        {name: _floats(start + name, value) for name, value in mine.items() if "." in name},
+        whole(f"{start}terms", mine["terms"].item(), 1, 64),
+        real(f"{start}steepest", mine["steepest"].item(), above=0.0),
+        bool(mine["sees_background"]),
+        bool(mine["is_relative"]),
+    )
 
 
 def _floats(name: str, value: np.ndarray) -> np.ndarray:

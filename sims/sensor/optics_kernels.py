@@ -2,7 +2,8 @@
 
 A pixel p with the normal n shows, in channel c,
 
-    m = (n_x, n_y) / (1 + n_z),   raw_c = background_c(p) + w sum_k factor_ck(p) T_ck(m),   image_c = clip(raw_c, 0, 255)
+    m = (n_x, n_y) / (1 + n_z),   raw_c = background_c(p) + w sum_k factor_ck(p) T_ck(m),
+    image_c = clip(raw_c, 0, 255)
 
 with the share w = t^2 (3 - 2 t), t = clip(depth / full depth, 0, 1), of a dent of that depth, or a given one.
 
@@ -102,9 +103,9 @@ def _lookup_functions(fp: Any, terms: int) -> SimpleNamespace:
 def shading_kernels(precision: str, terms: int) -> tuple[Callable[..., None], Callable[..., None]]:
     """The kernel that shades a batch of pictures, and its adjoint, for one precision and number of terms K.
 
-    Arrays are flat. ``count`` pixels in all, ``pixels`` of a picture, ``nodes`` N along an axis of the table; ``full_depth``
-    [m], or 0 where ``depth`` holds shares; ``normals`` (count * 3), ``depth`` (count), ``factor`` (pixels * 3 * K), ``background`` (pixels * 3), ``table`` (N * N * 3 * K),
-    ``raw`` (count * 3).
+    Arrays are flat. ``count`` pixels in all, ``pixels`` of a picture, ``nodes`` N along an axis of the table;
+    ``full_depth`` [m], or 0 where ``depth`` holds shares; ``normals`` (count * 3), ``depth`` (count), ``factor``
+    (pixels * 3 * K), ``background`` (pixels * 3), ``table`` (N * N * 3 * K), ``raw`` (count * 3).
     """
     fp = float_type(precision)
     look = _lookup_functions(fp, terms)

@@ -1,7 +1,7 @@
 """The lighting table: how light falls on a tilted pixel, a polynomial of the place for each tilt, without a network.
 
-It is the smooth form of the table that Taxim introduced, with a polynomial for each bin of the normal (Si and Yuan 2022,
-"Taxim: an example-based simulation model for GelSight tactile sensors").
+It is the smooth form of the table that Taxim introduced, with a polynomial for each bin of the normal (Si and Yuan
+2022, "Taxim: an example-based simulation model for GelSight tactile sensors").
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pliant.sims.sensor.optics import Optics
+from pliant.sims.sensor.optics_ensemble import PixelEnsemble, lookup
 from pliant.sims.sensor.optics_features import positions, tilts
 from pliant.sims.sensor.optics_files import SHIPPED, Calibration, load_calibration, save_calibration
 from pliant.sims.sensor.optics_lighting import LightingTable
@@ -18,10 +19,10 @@ def lighting_of(kind, seed=0):
     if kind == "table":
         return LightingTable(rng.normal(0.0, 8.0, (12, 12, 3, 6)))
     if kind == "affine":
-        return PixelNetwork.random(terms=3, hidden=16, place_hidden=0, rng=rng, dtype=np.float64)
-    return PixelNetwork.random(
-        terms=5, hidden=16, place_hidden=8, rng=rng, sees_background=True, is_relative=True, dtype=np.float64
-    )
+        return PixelEnsemble((PixelNetwork.random(terms=3, hidden=16, place_hidden=0, rng=rng, dtype=np.float32),))
+    sees = {"sees_background": True, "is_relative": True, "dtype": np.float32}
+    members = [PixelNetwork.random(terms=k, hidden=16, place_hidden=8, rng=rng, **sees) for k in (5, 3)]
+    return PixelEnsemble(tuple(members))
 
 
 def calibration_of(kind, seed=0):
@@ -53,6 +54,24 @@ def test_the_image_is_background_and_change(kind):
     assert np.abs(change).max() > 3.0
     expected = np.clip(colours + change, 0.0, 255.0).reshape(image.shape)
     np.testing.assert_allclose(image, expected, rtol=0.0, atol=1e-10 if kind == "table" else 0.05)
+
+
+def test_fewer_terms_keep_what_matters_most():
+    """Terms that say the same cost nothing; each further one that is left out, more."""
+    lighting = lighting_of("network")
+    twice = PixelEnsemble(lighting.members * 2)
+    rng = np.random.default_rng(4)
+    place, colours = rng.uniform(-1.0, 1.0, (300, 2)), rng.uniform(60.0, 180.0, (300, 3))
+
+    def picture(terms):
+        table, factors = lookup(twice, place, colours, terms=terms)
+        assert table.shape[-1] == factors.shape[-1] == terms
+        return np.einsum("ijck,pck->ijpc", table, factors)
+
+    whole = picture(16)
+    lost = {terms: np.abs(picture(terms) - whole).max() for terms in (8, 4, 2, 1)}
+    assert lost[8] < 1e-6 * np.abs(whole).max()
+    assert 10.0 * lost[8] < lost[4] < lost[2] < lost[1]
 
 
 def test_pixels_at_rest_show_the_background():
@@ -260,6 +279,7 @@ def test_calls_that_cannot_be_are_refused(call, message):
         ({"background": np.zeros((4, 4))}, "background has shape"),
         ({"background": np.full((4, 4, 3), 300.0)}, "background goes from"),
         ({"full_depth": 0.0}, "full_depth"),
+        ({"terms": 0}, "terms=0"),
         ({"precision": "f16"}, "precision"),
     ],
 )
@@ -280,9 +300,11 @@ def test_files_that_are_no_calibration_are_refused(tmp_path):
     save_calibration(good, calibration_of("network"))
     arrays = dict(np.load(good))
     bad = {
-        "missing weight": {k: v for k, v in arrays.items() if k != "network.normal.bias1"},
-        "wrong terms": arrays | {"terms": np.array(6)},
-        "nan": arrays | {"network.normal.bias0": np.full(16, np.nan)},
+        "missing weight": {k: v for k, v in arrays.items() if k != "network1.normal.bias1"},
+        "missing member": arrays | {"members": np.array(3)},
+        "no members": arrays | {"members": np.array(0)},
+        "wrong terms": arrays | {"network0.terms": np.array(6)},
+        "nan": arrays | {"network0.normal.bias0": np.full(16, np.nan)},
         "wrong size": arrays | {"size": np.array([WIDTH, HEIGHT + 1])},
         "huge": arrays | {"size": np.array([10**9, HEIGHT])},
         "version": arrays | {"version": np.array(99)},
