@@ -5,8 +5,7 @@ hand: no other library is needed, and a minute on one core is enough. The lighti
 problem.
 
 Cameras with automatic exposure and gels that are pushed as a whole give each frame a tint of its own. It is fitted
-along with the lighting, held close to zero, and left out of it: else the network of the place would learn the frames by
-heart.
+now and then while the network is, and left out of it: else the network of the place would learn the frames by heart.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ from pliant.sims.sensor.optics_table import spline_values, spline_weights
 
 PLACES = ("network", "affine", "quadratic")
 TERMS_OF = {"affine": 3, "quadratic": 6}
-SHIFTED_AT = (0.2, 0.35, 0.5, 0.65, 0.8)
-"""Shares of the steps at which contacts are shifted."""
+MOMENTS = (0.3, 0.45, 0.6, 0.75, 0.9)
+"""Shares of the steps at which tints and shifts of the frames are found anew."""
 SPARSE = 7  # every so many pixels tell how
 
 
@@ -49,7 +48,7 @@ class NetworkSettings:
         steps, batch: of the descent, and pixels in each.
         learning_rate: largest; it rises for 30 % of the steps and falls to zero by a cosine.
         weight_decay: of AdamW.
-        tint_penalty: on the square of a frame's own tint, in units of GREY; 0: no tint.
+        tint_share: part of the median error of a frame that is taken for its own tint; 0: no tint.
         shift_penalty: on the square of a contact's shift from its mark [1/pixel^2]; 0: no shift.
         seed: of weights and batches.
     """
@@ -64,7 +63,7 @@ class NetworkSettings:
     batch: int = 1024
     learning_rate: float = 8e-3
     weight_decay: float = 0.0
-    tint_penalty: float = 1.0
+    tint_share: float = 0.8
     shift_penalty: float = 0.01
     seed: int = 0
 
@@ -83,7 +82,7 @@ class NetworkSettings:
         flag("is_relative", self.is_relative)
         real("learning_rate", self.learning_rate, above=0.0, high=1.0)
         real("weight_decay", self.weight_decay, 0.0)
-        real("tint_penalty", self.tint_penalty, 0.0)
+        real("tint_share", self.tint_share, 0.0, 1.0)
         real("shift_penalty", self.shift_penalty, 0.0)
 
 
@@ -104,7 +103,7 @@ def usual_settings(presses: Presses, *, place: str | None = None, **changes: Any
         place = "network" if has_background and len(presses) >= 30 else "affine"
     usual: dict[str, Any] = {"place": place, "is_relative": has_background}
     if place != "network":
-        usual |= {"hidden": 32, "weight_decay": 0.3, "tint_penalty": 0.0}
+        usual |= {"hidden": 32, "weight_decay": 0.3, "tint_share": 0.0}
     return NetworkSettings(**(usual | changes))
 
 
@@ -167,34 +166,37 @@ def fit_network(
     tilt_inputs, place_inputs, scale, target = (values.astype(np.float32) for values in inputs)
     used, frame = np.unique(pixels.frame, return_inverse=True)
     tint = np.zeros((len(used), 3), np.float32)
-    parameters = {**network.parameters, "tint": tint}
-    descent = _Descent(parameters, settings)
+    descent = _Descent(network.parameters, settings)
     shifts = ContactShifts(pixels.m, frame, presses.ball_pixels, settings.shift_penalty, GREY)
-    moments = {int(share * settings.steps) for share in SHIFTED_AT} if settings.shift_penalty else set()
+    moments = {int(share * settings.steps) for share in MOMENTS}
     for step in range(settings.steps):
         if step in moments:
             some = np.arange(step % SPARSE, len(target), SPARSE)
-            known = (place_inputs[some], scale[some], GREY * tint[frame[some]])
-            shifts.improve(some, functools.partial(_colours, network, known), target[some])
-            tilt_inputs = tilt_features(shifts.tilts()).astype(np.float32)
+            predict = functools.partial(_colours, network, place_inputs[some], scale[some])
+            if settings.shift_penalty:
+                shifts.improve(some, predict, target[some] - tint[frame[some]])
+                tilt_inputs = tilt_features(shifts.tilts()).astype(np.float32)
+            if settings.tint_share:
+                tint = settings.tint_share * _tints(target[some] - predict(shifts.tilts(some)), frame[some])
         k = rng.integers(0, len(target), settings.batch)
         change, kept = network.forward(tilt_inputs[k], place_inputs[k])
-        residual = scale[k] * change + GREY * tint[frame[k]] - target[k]
-        # of mean |residual| / GREY + penalty mean tint^2
+        residual = scale[k] * change + tint[frame[k]] - target[k]
+        # of mean |residual| / GREY
         bar = np.sign(residual) / (residual.size * np.float32(GREY))
-        gradient = network.adjoint(kept, bar * scale[k])
-        if settings.tint_penalty:
-            gradient["tint"] = (2.0 * settings.tint_penalty / tint.size) * tint
-            np.add.at(gradient["tint"], frame[k], GREY * bar)
-        descent.step(gradient)
+        descent.step(network.adjoint(kept, bar * scale[k]))
         on_step(step + 1, float(np.abs(residual).mean()))
     return replace(network, parameters={name: value.copy() for name, value in network.parameters.items()})
 
 
-def _colours(network: PixelNetwork, known: tuple[np.ndarray, ...], m: np.ndarray) -> np.ndarray:
-    """Change of colour of pixels with tilts m, whose place, scale and tint are known."""
-    place_inputs, scale, tint = known
-    return scale * network.forward(tilt_features(m).astype(np.float32), place_inputs)[0] + tint
+def _colours(network: PixelNetwork, place_inputs: np.ndarray, scale: np.ndarray, m: np.ndarray) -> np.ndarray:
+    """Change of colour of pixels with tilts m, whose place and scale are known."""
+    return scale * network.forward(tilt_features(m).astype(np.float32), place_inputs)[0]
+
+
+def _tints(residual: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Median of each frame, less what most frames share, which is the light's; shape (F, 3)."""
+    medians = [np.median(residual[frame == index], axis=0) for index in range(frame.max() + 1)]
+    return (np.array(medians) - np.median(medians, axis=0)).astype(np.float32)
 
 
 class _Descent:
@@ -207,7 +209,7 @@ class _Descent:
         self._count = 0
 
     def step(self, gradient: dict[str, np.ndarray]) -> None:
-        """One update; parameters without a gradient stay."""
+        """One update."""
         rate = self._rate()
         self._count += 1
         for name, g in gradient.items():
@@ -215,8 +217,7 @@ class _Descent:
             first += 0.1 * (g - first)
             second += 0.001 * (g * g - second)
             size = np.sqrt(second / (1.0 - 0.999**self._count)) + 1e-8
-            if name != "tint":
-                value *= 1.0 - rate * self._settings.weight_decay
+            value *= 1.0 - rate * self._settings.weight_decay
             value -= (rate / (1.0 - 0.9**self._count)) * first / size
 
     def _rate(self) -> float:

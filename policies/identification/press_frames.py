@@ -21,7 +21,7 @@ import numpy as np
 
 from pliant.policies.files.checkpoints import LARGEST_JSON, load_arrays, regular_size, save_arrays
 from pliant.sims.inputs import numbers, real, real_array, shown
-from pliant.sims.sensor.optics_background import smoothed_background
+from pliant.sims.sensor.optics_background import background_bands, smoothed_background
 from pliant.sims.sensor.optics_features import positions
 
 TAXIM_PITCH, TAXIM_BALL = 0.0295e-3, 67.8 * 0.0295e-3
@@ -37,7 +37,7 @@ class Pixels:
     Attributes:
         m: tilts of the gel's surface there (`optics_features`), shape (P, 2).
         place: (u, v), shape (P, 2).
-        background: colours without contact [grey levels], shape (P, 3), or None.
+        background: bands of the background (`optics_background`), its colours first, shape (P, 9), or None.
         change: difference to the background, shape (P, 3).
         frame: index of the frame, shape (P,).
     """
@@ -52,7 +52,8 @@ class Pixels:
         """|prediction - frame| of a predicted change [grey levels], shape (P, 3); colours are clipped to 0..255."""
         if self.background is None:
             return np.abs(change - self.change)
-        return np.abs(np.clip(self.background + change, 0.0, 255.0) - (self.background + self.change))
+        colour = self.background[:, :3]
+        return np.abs(np.clip(colour + change, 0.0, 255.0) - (colour + self.change))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +127,7 @@ class Presses:
     def pixels(self, frames: Any = None, *, stride: int = 1) -> Pixels:
         """The pixels inside the contact discs of some frames (all for None), or every ``stride``-th of them."""
         width, height = self.size
-        smooth = None if self.background is None else smoothed_background(self.background)
+        bands = None if self.background is None else background_bands(smoothed_background(self.background))
         place = positions(width, height)
         parts = []
         for index in range(len(self)) if frames is None else frames:
@@ -137,17 +138,17 @@ class Presses:
             inside = dx * dx + dy * dy < radius * radius
             window = np.ix_(rows, columns)
             colour = self.images[index][window][inside].astype(np.float64)
-            back = None if smooth is None else smooth[window][inside]
+            back = None if bands is None else bands[window][inside]
             # The surface rises away from the camera around the ball: its outward normal leans towards the centre.
             normal = -np.stack([dx[inside], dy[inside]], axis=-1) / self.ball_pixels
             m = normal / (1.0 + np.sqrt(1.0 - (normal * normal).sum(-1, keepdims=True)))
             where = np.full(len(m), index)
-            change = colour if back is None else colour - back
+            change = colour if back is None else colour - back[:, :3]
             parts.append(
                 [part[::stride] for part in (m, place[window][inside], back, change, where) if part is not None]
             )
         columns_of = [np.concatenate(part) for part in zip(*parts, strict=True)]
-        if smooth is None:
+        if bands is None:
             columns_of.insert(2, None)  # type: ignore[arg-type]
         return Pixels(*columns_of)
 

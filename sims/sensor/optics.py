@@ -22,7 +22,7 @@ import numpy as np
 from pliant.sims import runtime
 from pliant.sims.arrays import Array
 from pliant.sims.inputs import numbers, real, real_array, shown, whole
-from pliant.sims.sensor.optics_background import resized_background, smoothed_background
+from pliant.sims.sensor.optics_background import BANDS, background_bands, resized_background, smoothed_background
 from pliant.sims.sensor.optics_ensemble import lookup
 from pliant.sims.sensor.optics_features import positions
 from pliant.sims.sensor.optics_files import LARGEST_SIDE, Calibration, load_calibration
@@ -92,10 +92,11 @@ class Optics:
             frame = np.full((height, width, 3), GREY)
         self.background = resized_background(smoothed_background(frame), width, height)
         place = positions(width, height).reshape(-1, 2)
-        lighting, colours = calibration.lighting, self.background.reshape(-1, 3)
-        table, factors = lookup(lighting, place, colours, terms=whole("terms", terms, 1, 64))
+        bands = background_bands(self.background).reshape(-1, BANDS)
+        table, factors = lookup(calibration.lighting, place, bands, terms=whole("terms", terms, 1, 64))
         self._nodes, self._terms = len(table), table.shape[-1]
-        self._table, self._factors, self._colours = (self._array(values) for values in (table, factors, colours))
+        self._table, self._factors = self._array(table), self._array(factors)
+        self._colours = self._array(self.background)
         self._ones = np.ones(0, self._dtype)
 
     @classmethod
@@ -149,7 +150,7 @@ class Optics:
         image = np.clip(raw, 0.0, 255.0).reshape(*shape, 3)
         return image, Kept(shape, flat, weight, reach, raw)
 
-    def adjoint(self, kept: Kept, image_bar: Any) -> tuple[np.ndarray, np.ndarray]:
+    def adjoint(self, kept: Kept, image_bar: Any) -> tuple[np.ndarray, np.ndarray | None]:
         """Cotangents of what an image was made of.
 
         Args:
@@ -158,7 +159,7 @@ class Optics:
 
         Returns:
             Cotangents of the normals, shape (B, H, W, 3), each component taken for itself (not only along the sphere),
-            and of the depth [1/m], or of the shares where a mask or nothing was given, shape (B, H, W).
+            and of the depth, or of the shares of a mask of numbers, shape (B, H, W); None where neither was given.
 
         Raises:
             ValueError: the shape does not fit, or a number is not finite.
@@ -181,7 +182,7 @@ class Optics:
             normals_bar,
             weight_bar,
         )
-        return normals_bar.reshape(*kept.shape, 3), weight_bar.reshape(kept.shape)
+        return normals_bar.reshape(*kept.shape, 3), None if kept.full_depth < 0.0 else weight_bar.reshape(kept.shape)
 
     def _launch(self, kernel: Any, *arguments: Any) -> None:
         with runtime.exclusive():
@@ -195,7 +196,7 @@ class Optics:
         return np.ascontiguousarray(given, self._dtype).ravel(), len(given)
 
     def _checked_weight(self, depth: Any, mask: Any, shape: tuple[int, int, int]) -> tuple[np.ndarray, float]:
-        """Depths and what is full depth, or shares and 0."""
+        """Depths and what is full depth, or shares and 0, or -1 where they are not numbers to be differentiated."""
         if depth is not None:
             given = numbers("depth", depth)
             if given.shape != shape:
@@ -205,14 +206,15 @@ class Optics:
         if mask is None:
             if self._ones.size != count:
                 self._ones = np.ones(count, self._dtype)
-            return self._ones, 0.0
+            return self._ones, -1.0
         given = np.asarray(mask)
         if given.shape not in (shape, shape[1:]):
             raise ValueError(f"mask has shape {given.shape}, must be {shape} or {shape[1:]}")
         values = real_array("mask", given.astype(np.uint8) if given.dtype == bool else given, dtype=self._dtype)
         if values.min() < 0.0 or values.max() > 1.0:
             raise ValueError(f"mask goes from {values.min():g} to {values.max():g}; allowed: 0 to 1")
-        return np.ascontiguousarray(np.broadcast_to(values, shape)).ravel(), 0.0
+        reach = -1.0 if given.dtype == bool else 0.0
+        return np.ascontiguousarray(np.broadcast_to(values, shape)).ravel(), reach
 
     def _check_values(self, normals: np.ndarray, depth: np.ndarray) -> None:
         """Refuse what is not finite, at the cost of a sum of squares, and normals without a tilt."""

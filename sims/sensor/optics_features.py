@@ -52,11 +52,12 @@ def positions(width: int, height: int) -> np.ndarray:
     return np.stack(np.broadcast_arrays(u[None, :], v[:, None]), axis=-1)
 
 
-def position_features(place: np.ndarray, background: np.ndarray | None) -> np.ndarray:
-    """Of pixels at (u, v), shape (..., 2), with the colours ``background`` (..., 3) [grey levels] without contact."""
+def position_features(place: np.ndarray, bands: np.ndarray | None) -> np.ndarray:
+    """Of pixels at (u, v), shape (..., 2), and the bands of the background there, shape (..., 9), or None."""
     parts = [2.0 * place]
-    if background is not None:
-        parts.append((background - 128.0) / 64.0)
+    if bands is not None:
+        colour, fine, middle = bands[..., :3], bands[..., 3:6], bands[..., 6:]
+        parts += [(colour - fine - middle - 128.0) / 64.0, fine / 2.0, middle / 2.0]
     return np.concatenate(parts, axis=-1)
 
 

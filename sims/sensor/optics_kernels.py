@@ -51,15 +51,17 @@ def _lookup_functions(fp: Any, terms: int) -> SimpleNamespace:
     @ti.func
     def change(nodes, i, j, wx, wy, p, factor: ti.template(), table: ti.template()):
         """sum_k factor_ck(p) T_ck of the three channels."""
-        total = ti.Vector([ti.cast(0, fp), ti.cast(0, fp), ti.cast(0, fp)])
+        # All T_ck side by side: a node's numbers lie in a row, which the processor adds up several at a time.
+        values = ti.Vector([ti.cast(0, fp)] * (3 * terms))
+        for r in ti.static(range(SPLINE)):
+            for s in ti.static(range(SPLINE)):
+                node, weight = (i + r) * nodes + j + s, wx[r] * wy[s]
+                for l in ti.static(range(3 * terms)):
+                    values[l] += weight * table[node * 3 * terms + l]
+        total = ti.Vector([ti.cast(0, fp)] * 3)
         for c in ti.static(range(3)):
             for k in ti.static(range(terms)):
-                value = ti.cast(0, fp)
-                for r in ti.static(range(SPLINE)):
-                    for s in ti.static(range(SPLINE)):
-                        node = (i + r) * nodes + j + s
-                        value += wx[r] * wy[s] * table[node * 3 * terms + c * terms + k]
-                total[c] += value * factor[p * 3 * terms + c * terms + k]
+                total[c] += values[c * terms + k] * factor[p * 3 * terms + c * terms + k]
         return total
 
     @ti.func
@@ -72,7 +74,7 @@ def _lookup_functions(fp: Any, terms: int) -> SimpleNamespace:
 
     @ti.func
     def share(depth, full_depth):
-        """w of a depth; the number itself where the full depth is 0."""
+        """w of a depth; the number itself where the full depth is not above 0."""
         w = depth
         if full_depth > 0:
             t = ti.min(ti.max(depth / full_depth, ti.cast(0, fp)), ti.cast(1, fp))
@@ -81,8 +83,10 @@ def _lookup_functions(fp: Any, terms: int) -> SimpleNamespace:
 
     @ti.func
     def share_slope(depth, full_depth):
-        """dw/ddepth = 6 t (1 - t) / full depth."""
+        """dw/ddepth = 6 t (1 - t) / full depth; 1 of a share, or 0 where the full depth is negative."""
         slope = ti.cast(1, fp)
+        if full_depth < 0:
+            slope = ti.cast(0, fp)
         if full_depth > 0:
             t = ti.min(ti.max(depth / full_depth, ti.cast(0, fp)), ti.cast(1, fp))
             slope = 6 * t * (1 - t) / full_depth
@@ -104,8 +108,9 @@ def shading_kernels(precision: str, terms: int) -> tuple[Callable[..., None], Ca
     """The kernel that shades a batch of pictures, and its adjoint, for one precision and number of terms K.
 
     Arrays are flat. ``count`` pixels in all, ``pixels`` of a picture, ``nodes`` N along an axis of the table;
-    ``full_depth`` [m], or 0 where ``depth`` holds shares; ``normals`` (count * 3), ``depth`` (count), ``factor``
-    (pixels * 3 * K), ``background`` (pixels * 3), ``table`` (N * N * 3 * K), ``raw`` (count * 3).
+    ``full_depth`` [m], or 0 where ``depth`` holds shares, -1 where nobody asks for their cotangents; ``normals``
+    (count * 3), ``depth`` (count), ``factor`` (pixels * 3 * K), ``background`` (pixels * 3), ``table`` (N * N * 3 * K),
+    ``raw`` (count * 3).
     """
     fp = float_type(precision)
     look = _lookup_functions(fp, terms)
@@ -160,33 +165,34 @@ def shading_kernels(precision: str, terms: int) -> tuple[Callable[..., None], Ca
         """
         for q in range(count):
             p = q % pixels
-            w = look.share(depth[q], full_depth)
-            out = ti.Vector([ti.cast(0, fp), ti.cast(0, fp), ti.cast(0, fp)])
-            weight_out = ti.cast(0, fp)
-            scale = 1 / (1 + normals[3 * q + 2])
-            mx, my = normals[3 * q] * scale, normals[3 * q + 1] * scale
-            i, a, x_inside = look.cell_of(mx, nodes - 2)
-            j, b, y_inside = look.cell_of(my, nodes - 2)
-            gain = ti.Vector([ti.cast(0, fp)] * (3 * terms))
-            for c in ti.static(range(3)):
-                image_bar = raw_bar[3 * q + c]
-                if raw[3 * q + c] < 0 or raw[3 * q + c] > 255:
-                    image_bar = ti.cast(0, fp)
-                for k in ti.static(range(terms)):
-                    gain[c * terms + k] = image_bar * factor[p * 3 * terms + c * terms + k]
-            wx, wy, dx, dy = look.weights(a), look.weights(b), look.slopes(a), look.slopes(b)
-            mx_bar, my_bar = ti.cast(0, fp), ti.cast(0, fp)
-            for r in ti.static(range(SPLINE)):
-                for s in ti.static(range(SPLINE)):
-                    v = look.weighted_node((i + r) * nodes + j + s, gain, table)
-                    weight_out += wx[r] * wy[s] * v
-                    mx_bar += dx[r] * wy[s] * v
-                    my_bar += wx[r] * dy[s] * v
-            half = fp(0.5) * w * (nodes - 2) * scale
-            out[0], out[1] = half * x_inside * mx_bar, half * y_inside * my_bar
-            out[2] = -(mx * out[0] + my * out[1])
+            w, w_slope = look.share(depth[q], full_depth), look.share_slope(depth[q], full_depth)
+            out = ti.Vector([ti.cast(0, fp)] * 3)
+            w_bar = ti.cast(0, fp)
+            if w != 0 or w_slope != 0:
+                scale = 1 / (1 + normals[3 * q + 2])
+                mx, my = normals[3 * q] * scale, normals[3 * q + 1] * scale
+                i, a, x_inside = look.cell_of(mx, nodes - 2)
+                j, b, y_inside = look.cell_of(my, nodes - 2)
+                gain = ti.Vector([ti.cast(0, fp)] * (3 * terms))
+                for c in ti.static(range(3)):
+                    image_bar = raw_bar[3 * q + c]
+                    if raw[3 * q + c] < 0 or raw[3 * q + c] > 255:
+                        image_bar = ti.cast(0, fp)
+                    for k in ti.static(range(terms)):
+                        gain[c * terms + k] = image_bar * factor[p * 3 * terms + c * terms + k]
+                wx, wy, dx, dy = look.weights(a), look.weights(b), look.slopes(a), look.slopes(b)
+                mx_bar, my_bar = ti.cast(0, fp), ti.cast(0, fp)
+                for r in ti.static(range(SPLINE)):
+                    for s in ti.static(range(SPLINE)):
+                        v = look.weighted_node((i + r) * nodes + j + s, gain, table)
+                        w_bar += wx[r] * wy[s] * v
+                        mx_bar += dx[r] * wy[s] * v
+                        my_bar += wx[r] * dy[s] * v
+                half = fp(0.5) * w * (nodes - 2) * scale
+                out[0], out[1] = half * x_inside * mx_bar, half * y_inside * my_bar
+                out[2] = -(mx * out[0] + my * out[1])
             for c in ti.static(range(3)):
                 normals_bar[3 * q + c] = out[c]
-            depth_bar[q] = look.share_slope(depth[q], full_depth) * weight_out
+            depth_bar[q] = w_slope * w_bar
 
     return shade, shade_adjoint

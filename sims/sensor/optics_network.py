@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from pliant.sims.sensor.optics_background import BANDS
 from pliant.sims.sensor.optics_features import FEATURES, polynomials, position_features, tilt_features
 from pliant.sims.sensor.optics_table import NODES, spline_table
 
@@ -85,7 +86,7 @@ class PixelNetwork:
     def __post_init__(self) -> None:
         networks = {"normal": (FEATURES, 3 * self.terms)}
         if self.has_place_network:
-            networks["place"] = (5 if self.sees_background else 2, 3 * (self.terms - 1))
+            networks["place"] = (2 + BANDS if self.sees_background else 2, 3 * (self.terms - 1))
         elif self.terms not in POLYNOMIALS:
             raise ValueError(f"a polynomial of the place has {self.terms} terms; allowed: 1, 3, 6")
         for name, (inputs, outputs) in networks.items():
@@ -128,7 +129,7 @@ class PixelNetwork:
         parameters: dict[str, np.ndarray] = {}
         widths = {"normal": (FEATURES, hidden, hidden, 3 * terms)}
         if place_hidden:
-            widths["place"] = (5 if sees_background else 2, place_hidden, place_hidden, 3 * (terms - 1))
+            widths["place"] = (2 + BANDS if sees_background else 2, place_hidden, place_hidden, 3 * (terms - 1))
         for name, sizes in widths.items():
             for layer, (rows, columns) in enumerate(pairwise(sizes)):
                 bound = rows**-0.5
@@ -142,7 +143,7 @@ class PixelNetwork:
         return "place.weight0" in self.parameters
 
     def place_inputs(self, place: np.ndarray, background: np.ndarray | None) -> np.ndarray:
-        """What ``forward`` takes of pixels at (u, v), shape (P, 2), with the background's colours (P, 3)."""
+        """What ``forward`` takes of pixels at (u, v), shape (P, 2), with the bands (P, 9) of the background."""
         if not self.has_place_network:
             return polynomials(place)[:, : self.terms]
         if self.sees_background and background is None:
@@ -155,7 +156,7 @@ class PixelNetwork:
             return np.full((count, 3), GREY)
         if background is None:
             raise ValueError("this lighting depends on the background: pass the sensor's picture without contact")
-        return background * (GREY / USUAL)
+        return background[:, :3] * (GREY / USUAL)
 
     def forward(self, tilt_inputs: np.ndarray, place_inputs: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
         """sum_k g_ck T_ck, shape (P, 3), and what the adjoint needs."""

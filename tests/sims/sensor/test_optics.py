@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pliant.sims.sensor.optics import Optics
+from pliant.sims.sensor.optics_background import background_bands
 from pliant.sims.sensor.optics_ensemble import PixelEnsemble, lookup
 from pliant.sims.sensor.optics_features import positions, tilts
 from pliant.sims.sensor.optics_files import SHIPPED, Calibration, load_calibration, save_calibration
@@ -49,10 +50,11 @@ def test_the_image_is_background_and_change(kind):
     normals, _ = surfaces()
     image, _ = optics(normals)
     place = np.broadcast_to(positions(WIDTH, HEIGHT), (BATCH, HEIGHT, WIDTH, 2)).reshape(-1, 2)
-    colours = np.broadcast_to(optics.background, image.shape).reshape(-1, 3)
-    change = optics.calibration.lighting.change(tilts(normals).reshape(-1, 2), place, colours)
+    bands = background_bands(optics.background)
+    bands = np.broadcast_to(bands, (BATCH, *bands.shape)).reshape(-1, 9)
+    change = optics.calibration.lighting.change(tilts(normals).reshape(-1, 2), place, bands)
     assert np.abs(change).max() > 3.0
-    expected = np.clip(colours + change, 0.0, 255.0).reshape(image.shape)
+    expected = np.clip(bands[:, :3] + change, 0.0, 255.0).reshape(image.shape)
     np.testing.assert_allclose(image, expected, rtol=0.0, atol=1e-10 if kind == "table" else 0.05)
 
 
@@ -61,7 +63,7 @@ def test_fewer_terms_keep_what_matters_most():
     lighting = lighting_of("network")
     twice = PixelEnsemble(lighting.members * 2)
     rng = np.random.default_rng(4)
-    place, colours = rng.uniform(-1.0, 1.0, (300, 2)), rng.uniform(60.0, 180.0, (300, 3))
+    place, colours = rng.uniform(-1.0, 1.0, (300, 2)), rng.uniform(-10.0, 180.0, (300, 9))
 
     def picture(terms):
         table, factors = lookup(twice, place, colours, terms=terms)
@@ -84,6 +86,9 @@ def test_pixels_at_rest_show_the_background():
     masked, _ = optics(normals, mask=mask)
     full, _ = optics(normals)
     np.testing.assert_array_equal(masked, np.where(mask[..., None], full, optics.background))
+    _, kept = optics(normals, mask=mask)
+    normals_bar, shares_bar = optics.adjoint(kept, np.ones(normals.shape))
+    assert shares_bar is None and normals_bar[:, mask].all(axis=0).any() and not normals_bar[:, ~mask].any()
 
 
 @pytest.mark.parametrize("kind", LIGHTINGS)
@@ -145,7 +150,9 @@ def test_clipped_colours_have_no_gradient():
     assert 0.1 < clipped.mean() < 0.9
     bar = np.where(clipped, 1.0, 0.0)
     normals_bar, shares_bar = bright.adjoint(kept, bar)
-    assert not normals_bar.any() and not shares_bar.any()
+    assert not normals_bar.any() and shares_bar is None
+    _, kept = bright(normals, mask=np.ones((HEIGHT, WIDTH)))
+    assert not bright.adjoint(kept, bar)[1].any()
 
 
 def test_surfaces_seen_edge_on_are_the_steepest():
