@@ -46,6 +46,7 @@ class NetworkSettings:
         is_relative: whether the change is in proportion to the background; needs one.
         members: networks whose mean is taken (`fit_ensemble`).
         steps, batch: of the descent, and pixels in each.
+        stride: every so many pixels of a frame are used; neighbours say the same.
         learning_rate: largest; it rises for 30 % of the steps and falls to zero by a cosine.
         weight_decay: of AdamW.
         tint_share: part of the median error of a frame that is taken for its own tint; 0: no tint.
@@ -58,9 +59,10 @@ class NetworkSettings:
     hidden: int = 64
     place_hidden: int = 32
     is_relative: bool = True
-    members: int = 4
+    members: int = 6
     steps: int = 1000
     batch: int = 1024
+    stride: int = 3
     learning_rate: float = 8e-3
     weight_decay: float = 0.0
     tint_share: float = 0.8
@@ -76,6 +78,7 @@ class NetworkSettings:
             ("members", 1, 64),
             ("steps", 1, 10**6),
             ("batch", 1, 10**6),
+            ("stride", 1, 1000),
             ("seed", 0, 2**32 - 1),
         ):
             whole(name, getattr(self, name), low, high)
@@ -103,7 +106,7 @@ def usual_settings(presses: Presses, *, place: str | None = None, **changes: Any
         place = "network" if has_background and len(presses) >= 30 else "affine"
     usual: dict[str, Any] = {"place": place, "is_relative": has_background}
     if place != "network":
-        usual |= {"hidden": 32, "weight_decay": 0.3, "tint_share": 0.0}
+        usual |= {"hidden": 32, "weight_decay": 0.3, "tint_share": 0.0, "members": 4, "stride": 1}
     return NetworkSettings(**(usual | changes))
 
 
@@ -149,7 +152,7 @@ def fit_network(
     """
     if settings.is_relative and presses.background is None:
         raise ValueError("is_relative=True needs frames with a background")
-    pixels = presses.pixels(frames)
+    pixels = presses.pixels(frames, stride=settings.stride)
     rng = np.random.default_rng(settings.seed)
     has_network = settings.place == "network"
     network = PixelNetwork.random(
@@ -162,7 +165,7 @@ def fit_network(
         is_relative=settings.is_relative,
     )
     inputs = [tilt_features(pixels.m), network.place_inputs(pixels.place, pixels.background)]
-    inputs += [network.scale(pixels.background, len(pixels.m)), pixels.change]
+    inputs += [network.scale(pixels.background, len(pixels.m)), pixels.change + network.grain(pixels.background)]
     tilt_inputs, place_inputs, scale, target = (values.astype(np.float32) for values in inputs)
     used, frame = np.unique(pixels.frame, return_inverse=True)
     tint = np.zeros((len(used), 3), np.float32)

@@ -11,6 +11,7 @@ sends to the camera. Three kinds of files are read, all without unpickling:
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Pixels:
     Attributes:
         m: tilts of the gel's surface there (`optics_features`), shape (P, 2).
         place: (u, v), shape (P, 2).
-        background: bands of the background (`optics_background`), its colours first, shape (P, 9), or None.
+        background: bands of the background (`optics_background`), its colours first, shape (P, 6), or None.
         change: difference to the background, shape (P, 3).
         frame: index of the frame, shape (P,).
     """
@@ -121,13 +122,18 @@ class Presses:
         """Radius of the ball [pixels]."""
         return self.ball_radius / self.pixel_pitch
 
+    @functools.cached_property
+    def bands(self) -> np.ndarray | None:
+        """Of the smoothed background (`optics_background`), shape (H, W, 6); None without one."""
+        return None if self.background is None else background_bands(smoothed_background(self.background))
+
     def __len__(self) -> int:
         return len(self.images)
 
     def pixels(self, frames: Any = None, *, stride: int = 1) -> Pixels:
         """The pixels inside the contact discs of some frames (all for None), or every ``stride``-th of them."""
         width, height = self.size
-        bands = None if self.background is None else background_bands(smoothed_background(self.background))
+        bands = self.bands
         place = positions(width, height)
         parts = []
         for index in range(len(self)) if frames is None else frames:

@@ -24,11 +24,13 @@ def calibrate(arguments: Calibrate) -> int:
 
     if Path(arguments.out).suffix != ".npz":
         raise CommandError(f"--out {arguments.out!r} must end in .npz")
+    if not Path(arguments.out).parent.is_dir() or Path(arguments.out).is_dir():
+        raise CommandError(f"--out {arguments.out!r} must be a file in a folder that exists")
     presses = read_frames(arguments)
     check_folds(arguments.folds, presses, least=0)
     fit, count = fit_of(arguments, presses)
     console = Console(stderr=True)
-    fitted_on, error = "all frames", None
+    error = None
     with _progress(console, arguments.folds + 1, count) as show:
         if arguments.folds:
             folds = interleaved_folds(len(presses), arguments.folds)
@@ -49,8 +51,7 @@ def calibrate(arguments: Calibrate) -> int:
     seen = float(prediction_error(lighting, presses.pixels(stride=3)).mean())
     words = f"{error:.2f} grey levels on frames left out, " if error is not None else ""
     console.print(
-        f"mean absolute error {words}{seen:.2f} on the {len(presses)} frames of the fit ({fitted_on}); "
-        f"written to {arguments.out}",
+        f"mean absolute error {words}{seen:.2f} on the {len(presses)} frames of the fit; written to {arguments.out}",
         highlight=False,
         soft_wrap=True,
     )

@@ -17,23 +17,21 @@ def smoothed_background(frame: np.ndarray) -> np.ndarray:
     return SHARE * blurred + (1.0 - SHARE) * frame
 
 
-FINE, MIDDLE = 4.0 / 640.0, 16.0 / 640.0
-"""Of blurs that divide a background by the size of what it shows, as parts of the picture's width."""
-BANDS = 9
+GRAIN = 16.0 / 640.0
+"""Width of the blur that takes the grain out of a background, as a part of the picture's width."""
+BANDS = 6
 
 
 def background_bands(background: np.ndarray) -> np.ndarray:
-    """A background as lightings see it: its colours, their fine and their middle part; shape (H, W, BANDS).
+    """A background as lightings see it: its colours, and what of these is grain; shape (H, W, BANDS).
 
-    Specks and grain of a gel's coat move or vanish where something presses on it, the light of the lamps does not:
-    what is fine in a background says little about the same pixel in contact, and a lighting may undo it.
+    Specks and grain of a gel's coat vanish where something presses on it, the light of the lamps does not.
     """
     import cv2
 
-    width = background.shape[1]
-    options = {"borderType": cv2.BORDER_REFLECT_101}
-    fine, middle = (cv2.GaussianBlur(background, (0, 0), sigma * width, **options) for sigma in (FINE, MIDDLE))
-    return np.concatenate([background, background - fine, fine - middle], axis=-1)
+    width = GRAIN * background.shape[1]
+    smooth = cv2.GaussianBlur(background, (0, 0), width, borderType=cv2.BORDER_REFLECT_101)
+    return np.concatenate([background, background - smooth], axis=-1)
 
 
 def resized_background(frame: np.ndarray, width: int, height: int) -> np.ndarray:

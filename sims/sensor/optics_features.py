@@ -53,11 +53,10 @@ def positions(width: int, height: int) -> np.ndarray:
 
 
 def position_features(place: np.ndarray, bands: np.ndarray | None) -> np.ndarray:
-    """Of pixels at (u, v), shape (..., 2), and the bands of the background there, shape (..., 9), or None."""
+    """Of pixels at (u, v), shape (..., 2), and the smooth part of the background's ``bands`` (..., 6), unless None."""
     parts = [2.0 * place]
     if bands is not None:
-        colour, fine, middle = bands[..., :3], bands[..., 3:6], bands[..., 6:]
-        parts += [(colour - fine - middle - 128.0) / 64.0, fine / 2.0, middle / 2.0]
+        parts.append((bands[..., :3] - bands[..., 3:] - 128.0) / 64.0)
     return np.concatenate(parts, axis=-1)
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from pliant.sims.sensor.optics_background import BANDS
 from pliant.sims.sensor.optics_features import FEATURES, polynomials, position_features, tilt_features
 from pliant.sims.sensor.optics_table import NODES, spline_table
 
@@ -66,11 +65,14 @@ def stacked_adjoint(
 class PixelNetwork:
     """A learned lighting: the weights of the network and what its inputs are.
 
+    Where ``background`` is an argument it means the bands of `optics_background` at the pixels, shape (P, 6).
+
     Attributes:
         parameters: "normal.weight0", "normal.bias0", ... and, for a network of the place, "place.weight0", ...
         terms: K.
         steepest: largest tilt |m| that it was fitted to; steeper ones are shown as that.
-        sees_background: whether the background's colour is an input of the network of the place.
+        sees_background: whether the background's smooth part is an input of the network of the place, and its grain is
+            taken out where something presses.
         is_relative: whether the change is in proportion to the background.
 
     Raises:
@@ -86,7 +88,7 @@ class PixelNetwork:
     def __post_init__(self) -> None:
         networks = {"normal": (FEATURES, 3 * self.terms)}
         if self.has_place_network:
-            networks["place"] = (2 + BANDS if self.sees_background else 2, 3 * (self.terms - 1))
+            networks["place"] = (5 if self.sees_background else 2, 3 * (self.terms - 1))
         elif self.terms not in POLYNOMIALS:
             raise ValueError(f"a polynomial of the place has {self.terms} terms; allowed: 1, 3, 6")
         for name, (inputs, outputs) in networks.items():
@@ -129,7 +131,7 @@ class PixelNetwork:
         parameters: dict[str, np.ndarray] = {}
         widths = {"normal": (FEATURES, hidden, hidden, 3 * terms)}
         if place_hidden:
-            widths["place"] = (2 + BANDS if sees_background else 2, place_hidden, place_hidden, 3 * (terms - 1))
+            widths["place"] = (5 if sees_background else 2, place_hidden, place_hidden, 3 * (terms - 1))
         for name, sizes in widths.items():
             for layer, (rows, columns) in enumerate(pairwise(sizes)):
                 bound = rows**-0.5
@@ -143,7 +145,7 @@ class PixelNetwork:
         return "place.weight0" in self.parameters
 
     def place_inputs(self, place: np.ndarray, background: np.ndarray | None) -> np.ndarray:
-        """What ``forward`` takes of pixels at (u, v), shape (P, 2), with the bands (P, 9) of the background."""
+        """What ``forward`` takes of pixels at (u, v), shape (P, 2), with the bands (P, 6) of the background."""
         if not self.has_place_network:
             return polynomials(place)[:, : self.terms]
         if self.sees_background and background is None:
@@ -157,6 +159,10 @@ class PixelNetwork:
         if background is None:
             raise ValueError("this lighting depends on the background: pass the sensor's picture without contact")
         return background[:, :3] * (GREY / USUAL)
+
+    def grain(self, background: np.ndarray | None) -> np.ndarray:
+        """Grey levels that are taken out of pixels with these bands (P, 6) in contact; broadcasts to (P, 3)."""
+        return background[:, 3:] if self.sees_background and background is not None else np.zeros((1, 3))
 
     def forward(self, tilt_inputs: np.ndarray, place_inputs: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
         """sum_k g_ck T_ck, shape (P, 3), and what the adjoint needs."""
@@ -189,7 +195,7 @@ class PixelNetwork:
     def change(self, m: np.ndarray, place: np.ndarray, background: np.ndarray | None = None) -> np.ndarray:
         """Change of colour [grey levels] of pixels with tilts m and (u, v), both (P, 2); shape (P, 3)."""
         forward, _ = self.forward(tilt_features(m), self.place_inputs(place, background))
-        return forward * self.scale(background, len(m))
+        return forward * self.scale(background, len(m)) - self.grain(background)
 
     def table(self, nodes: int = NODES) -> np.ndarray:
         """T as spline coefficients, shape (N, N, 3, K)."""
@@ -197,10 +203,13 @@ class PixelNetwork:
         def curves(m: np.ndarray) -> np.ndarray:
             return stacked(self.parameters, "normal", tilt_features(m))[0].reshape(-1, 3, self.terms)
 
-        return spline_table(curves, self.steepest, nodes)
+        table = spline_table(curves, self.steepest, nodes)
+        # The grain does not depend on the tilt: the splines of all nodes add up to 1.
+        return np.concatenate([table, np.ones_like(table[..., :1])], axis=-1) if self.sees_background else table
 
     def factors(self, place: np.ndarray, background: np.ndarray | None) -> np.ndarray:
         """scale_c g_ck of pixels, what the table is multiplied by; shape (P, 3, K)."""
         factors, _ = self._factors(self.place_inputs(place, background))
         whole = np.concatenate([np.ones_like(factors[..., :1]), factors], axis=-1)
-        return whole * self.scale(background, len(place))[..., None]
+        whole = whole * self.scale(background, len(place))[..., None]
+        return np.concatenate([whole, -self.grain(background)[..., None]], axis=-1) if self.sees_background else whole

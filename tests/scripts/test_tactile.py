@@ -174,6 +174,7 @@ def test_frames_that_cannot_be_are_refused(command, frames, tmp_path, change, me
     [
         (["calibrate", "none.npz"], "none.npz does not exist"),
         (["calibrate", "mine.npz", "--out", "a.json"], "must end in .npz"),
+        (["calibrate", "mine.npz", "--out", "no/folder/a.npz"], "in a folder that exists"),
         (["calibrate", "mine.npz", "--folds", "1"], "folds=1 must be from 2 to 9, the number of frames or 0"),
         (["calibrate", "mine.npz", "--folds", "10"], "folds=10"),
         (["calibrate", "mine.npz", "--steps", "-1"], "steps=-1"),

@@ -47,7 +47,7 @@ def test_the_adjoint_of_the_network_agrees_with_central_differences(place_hidden
     network = PixelNetwork.random(
         terms=3, hidden=8, place_hidden=place_hidden, rng=rng, sees_background=True, dtype=np.float64
     )
-    tilt, place = rng.normal(size=(40, 14)), rng.normal(size=(40, 11 if place_hidden else 3))
+    tilt, place = rng.normal(size=(40, 14)), rng.normal(size=(40, 5 if place_hidden else 3))
     bar = rng.normal(size=(40, 3))
     _, kept = network.forward(tilt, place)
     gradient = network.adjoint(kept, bar)

@@ -51,7 +51,7 @@ def test_the_image_is_background_and_change(kind):
     image, _ = optics(normals)
     place = np.broadcast_to(positions(WIDTH, HEIGHT), (BATCH, HEIGHT, WIDTH, 2)).reshape(-1, 2)
     bands = background_bands(optics.background)
-    bands = np.broadcast_to(bands, (BATCH, *bands.shape)).reshape(-1, 9)
+    bands = np.broadcast_to(bands, (BATCH, *bands.shape)).reshape(-1, 6)
     change = optics.calibration.lighting.change(tilts(normals).reshape(-1, 2), place, bands)
     assert np.abs(change).max() > 3.0
     expected = np.clip(bands[:, :3] + change, 0.0, 255.0).reshape(image.shape)
@@ -63,7 +63,7 @@ def test_fewer_terms_keep_what_matters_most():
     lighting = lighting_of("network")
     twice = PixelEnsemble(lighting.members * 2)
     rng = np.random.default_rng(4)
-    place, colours = rng.uniform(-1.0, 1.0, (300, 2)), rng.uniform(-10.0, 180.0, (300, 9))
+    place, colours = rng.uniform(-1.0, 1.0, (300, 2)), rng.uniform(-10.0, 180.0, (300, 6))
 
     def picture(terms):
         table, factors = lookup(twice, place, colours, terms=terms)
