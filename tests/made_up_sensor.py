@@ -24,7 +24,7 @@ def change(m, place, colours):
     lean = 2.0 * m / (1.0 + squared)  # n_x, n_y
     ahead = (1.0 - squared) / (1.0 + squared)
     toward = lean[:, :1] * np.cos(LAMPS) + lean[:, 1:] * np.sin(LAMPS)
-    return colours[:, :3] * (0.5 * toward * (1.0 + 0.2 * place[:, :1]) + 0.3 * (ahead - 1.0))
+    return colours * (0.5 * toward * (1.0 + 0.2 * place[:, :1]) + 0.3 * (ahead - 1.0))
 
 
 def presses(count=12, seed=0, noise=1.0):

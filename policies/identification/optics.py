@@ -59,10 +59,10 @@ class NetworkSettings:
     hidden: int = 64
     place_hidden: int = 32
     is_relative: bool = True
-    members: int = 6
-    steps: int = 1000
-    batch: int = 1024
-    stride: int = 3
+    members: int = 2
+    steps: int = 2000
+    batch: int = 2048
+    stride: int = 1
     learning_rate: float = 8e-3
     weight_decay: float = 0.0
     tint_share: float = 0.8
@@ -106,7 +106,8 @@ def usual_settings(presses: Presses, *, place: str | None = None, **changes: Any
         place = "network" if has_background and len(presses) >= 30 else "affine"
     usual: dict[str, Any] = {"place": place, "is_relative": has_background}
     if place != "network":
-        usual |= {"hidden": 32, "weight_decay": 0.3, "tint_share": 0.0, "members": 4, "stride": 1}
+        usual |= {"hidden": 32, "weight_decay": 0.3, "tint_share": 0.0}
+        usual |= {"members": 4, "steps": 1000, "batch": 1024}
     return NetworkSettings(**(usual | changes))
 
 
@@ -165,7 +166,7 @@ def fit_network(
         is_relative=settings.is_relative,
     )
     inputs = [tilt_features(pixels.m), network.place_inputs(pixels.place, pixels.background)]
-    inputs += [network.scale(pixels.background, len(pixels.m)), pixels.change + network.grain(pixels.background)]
+    inputs += [network.scale(pixels.background, len(pixels.m)), pixels.change]
     tilt_inputs, place_inputs, scale, target = (values.astype(np.float32) for values in inputs)
     used, frame = np.unique(pixels.frame, return_inverse=True)
     tint = np.zeros((len(used), 3), np.float32)

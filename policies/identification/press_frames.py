@@ -22,7 +22,7 @@ import numpy as np
 
 from pliant.policies.files.checkpoints import LARGEST_JSON, load_arrays, regular_size, save_arrays
 from pliant.sims.inputs import numbers, real, real_array, shown
-from pliant.sims.sensor.optics_background import background_bands, smoothed_background
+from pliant.sims.sensor.optics_background import smoothed_background
 from pliant.sims.sensor.optics_features import positions
 
 TAXIM_PITCH, TAXIM_BALL = 0.0295e-3, 67.8 * 0.0295e-3
@@ -38,7 +38,7 @@ class Pixels:
     Attributes:
         m: tilts of the gel's surface there (`optics_features`), shape (P, 2).
         place: (u, v), shape (P, 2).
-        background: bands of the background (`optics_background`), its colours first, shape (P, 6), or None.
+        background: colours without contact [grey levels], shape (P, 3), or None.
         change: difference to the background, shape (P, 3).
         frame: index of the frame, shape (P,).
     """
@@ -53,8 +53,7 @@ class Pixels:
         """|prediction - frame| of a predicted change [grey levels], shape (P, 3); colours are clipped to 0..255."""
         if self.background is None:
             return np.abs(change - self.change)
-        colour = self.background[:, :3]
-        return np.abs(np.clip(colour + change, 0.0, 255.0) - (colour + self.change))
+        return np.abs(np.clip(self.background + change, 0.0, 255.0) - (self.background + self.change))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +122,9 @@ class Presses:
         return self.ball_radius / self.pixel_pitch
 
     @functools.cached_property
-    def bands(self) -> np.ndarray | None:
-        """Of the smoothed background (`optics_background`), shape (H, W, 6); None without one."""
-        return None if self.background is None else background_bands(smoothed_background(self.background))
+    def smoothed(self) -> np.ndarray | None:
+        """The smoothed background (`optics_background`), shape (H, W, 3); None without one."""
+        return None if self.background is None else smoothed_background(self.background)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -133,7 +132,7 @@ class Presses:
     def pixels(self, frames: Any = None, *, stride: int = 1) -> Pixels:
         """The pixels inside the contact discs of some frames (all for None), or every ``stride``-th of them."""
         width, height = self.size
-        bands = self.bands
+        smooth = self.smoothed
         place = positions(width, height)
         parts = []
         for index in range(len(self)) if frames is None else frames:
@@ -144,17 +143,17 @@ class Presses:
             inside = dx * dx + dy * dy < radius * radius
             window = np.ix_(rows, columns)
             colour = self.images[index][window][inside].astype(np.float64)
-            back = None if bands is None else bands[window][inside]
+            back = None if smooth is None else smooth[window][inside]
             # The surface rises away from the camera around the ball: its outward normal leans towards the centre.
             normal = -np.stack([dx[inside], dy[inside]], axis=-1) / self.ball_pixels
             m = normal / (1.0 + np.sqrt(1.0 - (normal * normal).sum(-1, keepdims=True)))
             where = np.full(len(m), index)
-            change = colour if back is None else colour - back[:, :3]
+            change = colour if back is None else colour - back
             parts.append(
                 [part[::stride] for part in (m, place[window][inside], back, change, where) if part is not None]
             )
         columns_of = [np.concatenate(part) for part in zip(*parts, strict=True)]
-        if bands is None:
+        if smooth is None:
             columns_of.insert(2, None)  # type: ignore[arg-type]
         return Pixels(*columns_of)
 

@@ -35,7 +35,7 @@ def side_by_side(
         for lighting in lightings.values():
             change = lighting.change(pixels.m, pixels.place, pixels.background)
             image = np.array(shown, float)
-            base = pixels.background[:, :3] if pixels.background is not None else shown[inside]
+            base = pixels.background if pixels.background is not None else shown[inside]
             image[inside] = np.clip(base + change, 0, 255)
             drawn.append(image)
             error = np.zeros_like(image)

@@ -22,7 +22,7 @@ import numpy as np
 from pliant.sims import runtime
 from pliant.sims.arrays import Array
 from pliant.sims.inputs import numbers, real, real_array, shown, whole
-from pliant.sims.sensor.optics_background import BANDS, background_bands, resized_background, smoothed_background
+from pliant.sims.sensor.optics_background import resized_background, smoothed_background
 from pliant.sims.sensor.optics_ensemble import lookup
 from pliant.sims.sensor.optics_features import positions
 from pliant.sims.sensor.optics_files import LARGEST_SIDE, Calibration, load_calibration
@@ -92,8 +92,8 @@ class Optics:
             frame = np.full((height, width, 3), GREY)
         self.background = resized_background(smoothed_background(frame), width, height)
         place = positions(width, height).reshape(-1, 2)
-        bands = background_bands(self.background).reshape(-1, BANDS)
-        table, factors = lookup(calibration.lighting, place, bands, terms=whole("terms", terms, 1, 64))
+        colours = self.background.reshape(-1, 3)
+        table, factors = lookup(calibration.lighting, place, colours, terms=whole("terms", terms, 1, 64))
         self._nodes, self._terms = len(table), table.shape[-1]
         self._table, self._factors = self._array(table), self._array(factors)
         self._colours = self._array(self.background)

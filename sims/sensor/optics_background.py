@@ -17,23 +17,6 @@ def smoothed_background(frame: np.ndarray) -> np.ndarray:
     return SHARE * blurred + (1.0 - SHARE) * frame
 
 
-GRAIN = 16.0 / 640.0
-"""Width of the blur that takes the grain out of a background, as a part of the picture's width."""
-BANDS = 6
-
-
-def background_bands(background: np.ndarray) -> np.ndarray:
-    """A background as lightings see it: its colours, and what of these is grain; shape (H, W, BANDS).
-
-    Specks and grain of a gel's coat vanish where something presses on it, the light of the lamps does not.
-    """
-    import cv2
-
-    width = GRAIN * background.shape[1]
-    smooth = cv2.GaussianBlur(background, (0, 0), width, borderType=cv2.BORDER_REFLECT_101)
-    return np.concatenate([background, background - smooth], axis=-1)
-
-
 def resized_background(frame: np.ndarray, width: int, height: int) -> np.ndarray:
     """A frame at another size: the mean over what a new pixel covers, or linear between the old ones."""
     import cv2

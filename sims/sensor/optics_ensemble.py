@@ -67,7 +67,7 @@ def lookup(
     Args:
         lighting: a PixelNetwork, PixelEnsemble or LightingTable.
         place: (u, v) of the pixels, shape (P, 2).
-        background: its bands at the pixels, shape (P, 6), or None.
+        background: colours of the pixels without contact, shape (P, 3), or None.
         terms: K at most; None: all.
 
     Returns:

@@ -52,11 +52,11 @@ def positions(width: int, height: int) -> np.ndarray:
     return np.stack(np.broadcast_arrays(u[None, :], v[:, None]), axis=-1)
 
 
-def position_features(place: np.ndarray, bands: np.ndarray | None) -> np.ndarray:
-    """Of pixels at (u, v), shape (..., 2), and the smooth part of the background's ``bands`` (..., 6), unless None."""
+def position_features(place: np.ndarray, background: np.ndarray | None) -> np.ndarray:
+    """Of pixels at (u, v), shape (..., 2), with the colours ``background`` (..., 3) [grey levels], unless None."""
     parts = [2.0 * place]
-    if bands is not None:
-        parts.append((bands[..., :3] - bands[..., 3:] - 128.0) / 64.0)
+    if background is not None:
+        parts.append((background - 128.0) / 64.0)
     return np.concatenate(parts, axis=-1)
 
 

@@ -65,14 +65,13 @@ def stacked_adjoint(
 class PixelNetwork:
     """A learned lighting: the weights of the network and what its inputs are.
 
-    Where ``background`` is an argument it means the bands of `optics_background` at the pixels, shape (P, 6).
+    Where ``background`` is an argument it means the colours of the pixels without contact, shape (P, 3).
 
     Attributes:
         parameters: "normal.weight0", "normal.bias0", ... and, for a network of the place, "place.weight0", ...
         terms: K.
         steepest: largest tilt |m| that it was fitted to; steeper ones are shown as that.
-        sees_background: whether the background's smooth part is an input of the network of the place, and its grain is
-            taken out where something presses.
+        sees_background: whether the background's colour is an input of the network of the place.
         is_relative: whether the change is in proportion to the background.
 
     Raises:
@@ -145,7 +144,7 @@ class PixelNetwork:
         return "place.weight0" in self.parameters
 
     def place_inputs(self, place: np.ndarray, background: np.ndarray | None) -> np.ndarray:
-        """What ``forward`` takes of pixels at (u, v), shape (P, 2), with the bands (P, 6) of the background."""
+        """What ``forward`` takes of pixels at (u, v), shape (P, 2), with the background's colours."""
         if not self.has_place_network:
             return polynomials(place)[:, : self.terms]
         if self.sees_background and background is None:
@@ -158,11 +157,7 @@ class PixelNetwork:
             return np.full((count, 3), GREY)
         if background is None:
             raise ValueError("this lighting depends on the background: pass the sensor's picture without contact")
-        return background[:, :3] * (GREY / USUAL)
-
-    def grain(self, background: np.ndarray | None) -> np.ndarray:
-        """Grey levels that are taken out of pixels with these bands (P, 6) in contact; broadcasts to (P, 3)."""
-        return background[:, 3:] if self.sees_background and background is not None else np.zeros((1, 3))
+        return background * (GREY / USUAL)
 
     def forward(self, tilt_inputs: np.ndarray, place_inputs: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
         """sum_k g_ck T_ck, shape (P, 3), and what the adjoint needs."""
@@ -195,7 +190,7 @@ class PixelNetwork:
     def change(self, m: np.ndarray, place: np.ndarray, background: np.ndarray | None = None) -> np.ndarray:
         """Change of colour [grey levels] of pixels with tilts m and (u, v), both (P, 2); shape (P, 3)."""
         forward, _ = self.forward(tilt_features(m), self.place_inputs(place, background))
-        return forward * self.scale(background, len(m)) - self.grain(background)
+        return forward * self.scale(background, len(m))
 
     def table(self, nodes: int = NODES) -> np.ndarray:
         """T as spline coefficients, shape (N, N, 3, K)."""
@@ -203,13 +198,10 @@ class PixelNetwork:
         def curves(m: np.ndarray) -> np.ndarray:
             return stacked(self.parameters, "normal", tilt_features(m))[0].reshape(-1, 3, self.terms)
 
-        table = spline_table(curves, self.steepest, nodes)
-        # The grain does not depend on the tilt: the splines of all nodes add up to 1.
-        return np.concatenate([table, np.ones_like(table[..., :1])], axis=-1) if self.sees_background else table
+        return spline_table(curves, self.steepest, nodes)
 
     def factors(self, place: np.ndarray, background: np.ndarray | None) -> np.ndarray:
         """scale_c g_ck of pixels, what the table is multiplied by; shape (P, 3, K)."""
         factors, _ = self._factors(self.place_inputs(place, background))
         whole = np.concatenate([np.ones_like(factors[..., :1]), factors], axis=-1)
-        whole = whole * self.scale(background, len(place))[..., None]
-        return np.concatenate([whole, -self.grain(background)[..., None]], axis=-1) if self.sees_background else whole
+        return whole * self.scale(background, len(place))[..., None]
