@@ -55,7 +55,7 @@ def renderer() -> Any:
         return None
     if importlib.util.find_spec("torch_scatter") is None:
         sys.modules["torch_scatter"] = types.ModuleType("torch_scatter")
-    from taxim import TaximTorch
+    from taxim.taxim_torch import TaximTorch
 
     return TaximTorch(device="cpu")
 
