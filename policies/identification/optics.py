@@ -169,7 +169,7 @@ def fit_network(
     inputs += [network.scale(pixels.background, len(pixels.m)), pixels.change]
     tilt_inputs, place_inputs, scale, target = (values.astype(np.float32) for values in inputs)
     used, frame = np.unique(pixels.frame, return_inverse=True)
-    tint = np.zeros((len(used), 3), np.float32)
+    tint: np.ndarray = np.zeros((len(used), 3), np.float32)
     descent = _Descent(network.parameters, settings)
     shifts = ContactShifts(pixels.m, frame, presses.ball_pixels, settings.shift_penalty, GREY)
     moments = {int(share * settings.steps) for share in MOMENTS}
@@ -181,7 +181,7 @@ def fit_network(
                 shifts.improve(some, predict, target[some] - tint[frame[some]])
                 tilt_inputs = tilt_features(shifts.tilts()).astype(np.float32)
             if settings.tint_share:
-                tint = settings.tint_share * _tints(target[some] - predict(shifts.tilts(some)), frame[some])
+                tint = np.float32(settings.tint_share) * _tints(target[some] - predict(shifts.tilts(some)), frame[some])
         k = rng.integers(0, len(target), settings.batch)
         change, kept = network.forward(tilt_inputs[k], place_inputs[k])
         residual = scale[k] * change + tint[frame[k]] - target[k]

@@ -210,11 +210,12 @@ class Optics:
         given = np.asarray(mask)
         if given.shape not in (shape, shape[1:]):
             raise ValueError(f"mask has shape {given.shape}, must be {shape} or {shape[1:]}")
-        values = real_array("mask", given.astype(np.uint8) if given.dtype == bool else given, dtype=self._dtype)
+        if given.dtype == bool:
+            return np.ascontiguousarray(np.broadcast_to(given, shape), self._dtype).ravel(), -1.0
+        values = real_array("mask", given, dtype=self._dtype)
         if values.min() < 0.0 or values.max() > 1.0:
             raise ValueError(f"mask goes from {values.min():g} to {values.max():g}; allowed: 0 to 1")
-        reach = -1.0 if given.dtype == bool else 0.0
-        return np.ascontiguousarray(np.broadcast_to(values, shape)).ravel(), reach
+        return np.ascontiguousarray(np.broadcast_to(values, shape)).ravel(), 0.0
 
     def _check_values(self, normals: np.ndarray, depth: np.ndarray) -> None:
         """Refuse what is not finite, at the cost of a sum of squares, and normals without a tilt."""
