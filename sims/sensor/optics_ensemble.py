@@ -85,8 +85,8 @@ def lookup(
     of_factors, of_table = np.empty((2, 3, table.shape[-1], terms))
     for c in range(3):
         # Pseudo-inverses, as terms of a network may depend on each other.
-        r: np.ndarray = np.linalg.qr(some[:, c], mode="r")
-        u: np.ndarray = np.linalg.qr(table[:, :, c].reshape(-1, table.shape[-1]), mode="r")
+        r: Any = np.linalg.qr(some[:, c], mode="r")
+        u: Any = np.linalg.qr(table[:, :, c].reshape(-1, table.shape[-1]), mode="r")
         v, s, w = np.linalg.svd(r @ u.T)
         of_factors[c] = np.linalg.pinv(r) @ v[:, :terms] * s[:terms]
         of_table[c] = np.linalg.pinv(u) @ w[:terms].T
