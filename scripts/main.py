@@ -22,6 +22,7 @@ COMMANDS = {
     "gradcheck": "compare analytic gradients with central differences",
     "replay": "play the saved actions or policy of a run again and write the video",
     "rods": "identify real wires from recordings, score predictions of them, watch both",
+    "tactile": "calibrate tactile sensors from frames, say how well that predicts others",
     "gallery": "draw every environment into one image",
     "docs": "write a page about every environment, from what the tasks say",
     "bench": "measure the speed of the simulators on this machine",

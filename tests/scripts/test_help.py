@@ -41,6 +41,8 @@ def say(capsys, monkeypatch):
         (["rods", "fit"], "PATH_OR_NAME"),
         (["rods", "evaluate"], "PATH_OR_NAME"),
         (["rods", "view"], "PATH_OR_NAME"),
+        (["tactile", "calibrate"], "FRAMES"),
+        (["tactile", "evaluate"], "FRAMES"),
     ],
     ids=" ".join,
 )

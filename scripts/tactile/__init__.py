@@ -1,0 +1,49 @@
+"""``pliant tactile``: calibrate tactile sensors, say how well that predicts them."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from pliant.scripts.tactile.options import Calibrate, Evaluate, Speed
+
+
+def _described(kind: type) -> str:
+    return inspect.cleandoc(kind.__doc__ or "")  # tyro's own reading of it drops the examples
+
+
+@dataclass
+class Arguments:
+    """Calibrate the optics of tactile sensors from frames, and say how well that predicts other frames.
+
+    Examples:
+      pliant tactile calibrate my_frames --out my_sensor.npz
+      pliant tactile evaluate my_frames
+      pliant tactile speed
+    """
+
+    action: Annotated[
+        Annotated[Calibrate, tyro.conf.subcommand("calibrate", description=_described(Calibrate))]
+        | Annotated[Evaluate, tyro.conf.subcommand("evaluate", description=_described(Evaluate))]
+        | Annotated[Speed, tyro.conf.subcommand("speed", description=_described(Speed))],
+        tyro.conf.arg(name=""),
+    ]
+
+
+def run(arguments: Arguments) -> int:
+    """Run the chosen subcommand."""
+    action = arguments.action
+    if isinstance(action, Calibrate):
+        from pliant.scripts.tactile.calibrate import calibrate
+
+        return calibrate(action)
+    if isinstance(action, Evaluate):
+        from pliant.scripts.tactile.evaluate import evaluate
+
+        return evaluate(action)
+    from pliant.scripts.tactile.speed import speed
+
+    return speed(action)
