@@ -181,7 +181,7 @@ def fit_network(
                 shifts.improve(some, predict, target[some] - tint[frame[some]])
                 tilt_inputs = tilt_features(shifts.tilts()).astype(np.float32)
             if settings.tint_share:
-                tint = np.float32(settings.tint_share) * _tints(target[some] - predict(shifts.tilts(some)), frame[some])
+                tint = np.float32(settings.tint_share) * tints(target[some] - predict(shifts.tilts(some)), frame[some])
         k = rng.integers(0, len(target), settings.batch)
         change, kept = network.forward(tilt_inputs[k], place_inputs[k])
         residual = scale[k] * change + tint[frame[k]] - target[k]
@@ -197,7 +197,7 @@ def _colours(network: PixelNetwork, place_inputs: np.ndarray, scale: np.ndarray,
     return scale * network.forward(tilt_features(m).astype(np.float32), place_inputs)[0]
 
 
-def _tints(residual: np.ndarray, frame: np.ndarray) -> np.ndarray:
+def tints(residual: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """Median of each frame, less what most frames share, which is the light's; shape (F, 3)."""
     medians = [np.median(residual[frame == index], axis=0) for index in range(frame.max() + 1)]
     return (np.array(medians) - np.median(medians, axis=0)).astype(np.float32)
