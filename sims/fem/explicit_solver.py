@@ -32,8 +32,9 @@ class ExplicitGelPart(GelPart):
         effectors: the part of the effectors, on which gels are mounted.
         dt: duration of a substep [s].
         is_pushed: another part leaves a force on each node.
-        push_stiffness, push_rate: how stiff that part's contact is [Pa/m], and the square of the angular frequency that
-            it adds on the side of what touches the gels [1/s^2].
+        push_stiffness: how stiff that part's contact is [Pa/m].
+        push_rate_over_stiffness: times that, the square of the angular frequency that such contact adds on the side of
+            what touches the gels [m/(Pa s^2)].
         renamed: names of quantities, where they are to be others than those of an implicit gel.
 
     Raises:
@@ -48,16 +49,17 @@ class ExplicitGelPart(GelPart):
         *,
         is_pushed: bool = False,
         push_stiffness: float = 0.0,
-        push_rate: float = 0.0,
+        push_rate_over_stiffness: float = 0.0,
         renamed: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scene, effectors)
-        self.dt, self.is_pushed, self.push_stiffness, self.push_rate = dt, is_pushed, push_stiffness, push_rate
+        self.dt, self.is_pushed = dt, is_pushed
+        self.push_stiffness, self.push_rate_over_stiffness = push_stiffness, push_rate_over_stiffness
         self.renamed = dict(renamed or {})
         self.key = ("explicit gel", self.kinds, is_pushed, effectors.shape_kinds)
         self.bounds = [mesh_bounds(gel.mesh) for gel in scene.gels]
-        given = {name: np.asarray(value, float)[None] for name, value in super().initial().items()}
-        for g, (limit, cause) in enumerate(self._limits(given)):
+        self.given = {name: np.asarray(value, float)[None] for name, value in super().initial().items()}
+        for g, (limit, cause) in enumerate(self._limits(self.given)):
             if dt > limit:
                 raise ValueError(
                     f"dt={dt!r} s is too large for the explicit gel on {scene.gels[g].mount!r}: its stiffness, viscosity "
@@ -68,6 +70,7 @@ class ExplicitGelPart(GelPart):
         """The longest substep [s] that each gel allows, for parameters (B, ...), and what would lengthen it."""
         contact = float(np.max(values["contact_stiffness"])) if len(self.shape_frames) else 0.0
         stiffness = contact + self.push_stiffness
+        rate = self.push_stiffness * self.push_rate_over_stiffness
         found = []
         for g, bounds in enumerate(self.bounds):
             young, viscosity, poisson = (
@@ -75,9 +78,9 @@ class ExplicitGelPart(GelPart):
                 for name in ("youngs_modulus", "viscosity", "poisson_ratio")
             )
             density = float(np.min(values["gel_density"][..., g]))
-            limit = bounds.longest_substep(young, poisson, density, viscosity, stiffness, self.push_rate)
+            limit = bounds.longest_substep(young, poisson, density, viscosity, stiffness, rate)
             parts = {
-                "viscosity": bounds.longest_substep(young, poisson, density, 0.0, stiffness, self.push_rate),
+                "viscosity": bounds.longest_substep(young, poisson, density, 0.0, stiffness, rate),
                 "contact stiffness": bounds.longest_substep(young, poisson, density, viscosity, 0.0),
             }
             cause = "".join(f"; {part:.3g} s without {name}" for name, part in parts.items() if part > 1.05 * limit)
@@ -131,7 +134,16 @@ class ExplicitGelPart(GelPart):
         given = {new: old for old, new in self.renamed.items()}
         own_values = {given.get(key, key): value for key, value in values.items()}
         super().check_parameters(given.get(name, name), own_values)
-        for g, (limit, cause) in enumerate(self._limits(own_values)):
+        self.given = own_values
+        self._check_limits(name)
+
+    def check_push(self, name: str, stiffness: float) -> None:
+        """Raise ``ValueError`` if the substep is too large for a contact of this stiffness [Pa/m], parameter ``name``."""
+        self.push_stiffness = stiffness
+        self._check_limits(name)
+
+    def _check_limits(self, name: str) -> None:
+        for g, (limit, cause) in enumerate(self._limits(self.given)):
             if self.dt > limit * (1 + 1e-6):
                 raise ValueError(
                     f"parameter {name!r}: dt={self.dt} s is too large for the explicit gel on "

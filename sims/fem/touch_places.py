@@ -1,0 +1,49 @@
+"""Where the contact of gels with particles or a rod keeps things, and what its compiled functions depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pliant.sims.fem.explicit_places import ExplicitSetup
+from pliant.sims.fields import Entries
+
+
+@dataclass(frozen=True)
+class TouchSetup:
+    """What the compiled functions of such a contact depend on.
+
+    Attributes:
+        at: where the contact keeps things, see ``TouchPart.needs``.
+        gel: that of the gels.
+        matter: that of the particles or of the rod.
+    """
+
+    at: Entries
+    gel: ExplicitSetup
+    matter: Any
+
+    @property
+    def fp(self) -> Any:
+        """The floating-point type."""
+        return self.gel.fp
+
+    @property
+    def device(self) -> bool:
+        """Whether threads share sums."""
+        return self.gel.device
+
+
+# Scratch of a point: place, velocity and unit normal in the world; length of the sum that is the normal.
+PLACE, VELOCITY, NORMAL, LENGTH = 0, 3, 6, 9
+# Sums over particles: fill (share of the volume) and mean velocity; force on the gel.
+FILL, MEAN, FORCE = 10, 11, 14
+# In reverse: cotangents of the sums of volumes and of momenta over density, of the sum that is the normal (in the mount's
+# frame), of place and velocity.
+FILL_BAR, MOMENTUM_BAR, NORMAL_BAR, PLACE_BAR, VELOCITY_BAR, POINT_WORK = 17, 18, 21, 24, 27, 30
+
+# State of a point: stretch of the stick spring in the mount's frame, normal force.
+STRETCH, NORMAL_FORCE, POINT_STATE = 0, 3, 4
+
+# Parameters of the whole world, and partial sums of their cotangents; those of the friction of each gel follow.
+STIFFNESS, TANGENT, DAMPING, WORLD_PARAMETERS = 0, 1, 2, 3
