@@ -42,8 +42,8 @@ def cube_grip(cell=3e-3, size=0.012, overlap=3e-4, cells=(4, 4, 2), young=2e4, m
     )
     mesh = pad_mesh((0.015, 0.015), THICKNESS, cells, grading=(1.0, 1.0))
     gravity = options.pop("gravity", (0.0, 0.0, -9.81))
-    matter = Scene(
-        3, (16, 16, 16), cell, [body], jaws(middle, size / 2, overlap), Walls("sticky"), gravity=gravity
-    )
+    matter = Scene(3, (16, 16, 16), cell, [body], jaws(middle, size / 2, overlap), Walls("sticky"), gravity=gravity)
     viscosity = options.pop("viscosity", 5.0)
-    return GripScene(matter, [Gel(mesh, "left", viscosity=viscosity), Gel(mesh, "right", viscosity=viscosity)], **options)
+    return GripScene(
+        matter, [Gel(mesh, "left", viscosity=viscosity), Gel(mesh, "right", viscosity=viscosity)], **options
+    )

@@ -29,9 +29,7 @@ class EffectorPart(Part):
 
     element_name = "effector"
 
-    def __init__(
-        self, effectors: Sequence[Effector], *, soft_contact: bool, untouched: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, effectors: Sequence[Effector], *, soft_contact: bool, untouched: Sequence[str] = ()) -> None:
         self.effectors = list(effectors)
         self.is_touched = np.array([effector.name not in untouched for effector in self.effectors], np.int32)
         self.soft_contact = soft_contact
