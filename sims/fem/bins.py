@@ -27,10 +27,11 @@ REACH = 1.5
 def bin_functions(setup: TouchSetup) -> SimpleNamespace:
     """Taichi functions of the cells of world b.
 
-    ``make(mem, b)``: the box, and the points by cells.  ``code(mem, b, x)``: the cell of a particle at x, -1 if it is out
-    of reach.  ``sort(mem, b)``: the particles by cells, from their codes.  ``bounds(mem, b, x)``: lowest and highest cell
-    that a kernel at x reaches.  ``row(mem, b, i, j)``: the first cell of a row.  ``point_list``, ``particle_list``:
-    (mem, b) -> where starts of the cells and the list begin.  ``live(mem, b)``: particles that are listed.
+    ``make(mem, b)``: the box, and the points by cells.  ``code(mem, b, x)``: the cell of a particle at x, -1 if it is
+    out of reach.  ``sort(mem, b)``: the particles by cells, from their codes.  ``choose(mem, b)``: of the points those
+    that may be touched.  ``bounds(mem, b, x)``: lowest and highest cell that a kernel at x reaches.  ``row(mem, b, i, j)``:
+    the first cell of a row.  ``point_list``, ``particle_list``, ``active_list``: (mem, b) -> where starts of the cells and
+    the list begin; the last one's is of slots in the list of points.  ``live(mem, b)``: particles that are listed.
     """
     at, fp = setup.at, setup.fp
     vec, ivec = ti.types.vector(3, fp), ti.types.vector(3, ti.i32)
@@ -89,6 +90,12 @@ def bin_functions(setup: TouchSetup) -> SimpleNamespace:
         """Where the starts of the cells and the list of particles begin."""
         h = ti.static(mem.integers)
         return h[at.particle_starts] + b * (MOST_CELLS + 1), h[at.particle_order] + b * h[at.particles]
+
+    @ti.func
+    def active_list(mem: ti.template(), b):
+        """Where the starts of the cells and the list of slots of points that may be touched begin."""
+        h = ti.static(mem.integers)
+        return h[at.active_starts] + b * (MOST_CELLS + 1), h[at.active_order] + b * h[at.points]
 
     @ti.func
     def fit(mem: ti.template(), b):
@@ -207,6 +214,23 @@ def bin_functions(setup: TouchSetup) -> SimpleNamespace:
         shift(mem, starts, total)
 
     @ti.func
+    def choose(mem: ti.template(), b):
+        """Of the list of points those that may be touched."""
+        h = ti.static(mem.integers)
+        n = extents(mem, b)
+        total = n[0] * n[1] * n[2]
+        starts, order = point_list(mem, b)
+        active_starts, active = active_list(mem, b)
+        count = 0
+        for k in range(total):
+            h[active_starts + k] = count
+            for s in range(h[starts + k], h[starts + k + 1]):
+                if mem.scratch[points.work_of(mem, b, h[order + s]) + own.ACTIVE] > 0:
+                    h[active + count] = s
+                    count += 1
+        h[active_starts + total] = count
+
+    @ti.func
     def live(mem: ti.template(), b, c):
         """How many particles are listed."""
         return mem.integers[box_at(mem, b) + 3]
@@ -215,9 +239,11 @@ def bin_functions(setup: TouchSetup) -> SimpleNamespace:
         make=make,
         code=code,
         sort=sort,
+        choose=choose,
         bounds=bounds,
         row=row,
         point_list=point_list,
         particle_list=particle_list,
+        active_list=active_list,
         live=live,
     )

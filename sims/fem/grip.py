@@ -23,13 +23,16 @@ RENAMED = {
 """Parameters of gels that go by other names here, as the matter has parameters of these names itself."""
 
 MATTER_RATE = 1.5
-"""Square of the angular frequency of particles on their contact, times density and cell, over its stiffness."""
+"""Square of the angular frequency of particles on their contact, times density and width, over its stiffness."""
+
+WIDTHS = 0.6, 1.5
+"""Widths of the kernel [cells]. Narrow ones see single particles where a body is stretched."""
 
 ONSET = 0.1
-"""Half the width of the layer in which contact sets in, in cells."""
+"""Half the width of the layer in which contact sets in, in widths of the kernel."""
 
 TALLEST_LAYER = 0.5
-"""The widest such layer, in cells: beyond the surface the fill tells the gap no further than that."""
+"""The widest such layer, in widths of the kernel: outside the surface the fill tells the gap no further than that."""
 
 
 @dataclass
@@ -45,7 +48,9 @@ class GripScene:
     stiffness: pressure per depth between gels and matter, [Pa/m].  tangential_stiffness: [Pa/m]; None: 0.8 of the other.
     damping: how much the pressure grows with the speed of approach, [s/m].
     friction: Coulomb coefficient of the gels against the matter, one or one each.
-    onset: half the width [m] of the layer in which this contact sets in; None: a tenth of a cell.
+    width: of the kernel through which a point of a gel sees particles, in cells, 0.6...1.5; the narrower, the quicker.
+        Gels whose nodes are further apart than about twice as much let particles through.
+    onset: half the width [m] of the layer in which this contact sets in; None: a tenth of ``width``.
     contact_stiffness, contact_tangential_stiffness, contact_damping, contact_onset: of gels against effectors, see
         ``GelScene``.
     touched: names of the effectors that gels touch; None: all that carry no gel.
@@ -57,6 +62,7 @@ class GripScene:
     tangential_stiffness: float | None = None
     damping: float = 1.0
     friction: float | Sequence[float] = 0.8
+    width: float = 0.8
     onset: float | None = None
     contact_stiffness: float = 5e7
     contact_tangential_stiffness: float | None = None
@@ -92,9 +98,10 @@ class GripScene:
         friction = real_array("friction", self.friction)
         if friction.shape not in ((), (len(self.gels),)) or (friction < 0).any():
             raise ValueError(f"friction={shown(self.friction)} must be one or {len(self.gels)} finite numbers >= 0")
+        real("width", self.width, *WIDTHS, unit="cells")
         if self.onset is None:
-            self.onset = ONSET * matter.cell
-        real("onset", self.onset, high=TALLEST_LAYER * matter.cell, above=0.0, unit="m")
+            self.onset = ONSET * self.width * matter.cell
+        real("onset", self.onset, high=TALLEST_LAYER * self.width * matter.cell, above=0.0, unit="m")
 
     @property
     def mounts(self) -> tuple[str, ...]:
@@ -131,7 +138,7 @@ class GripScene:
             dt,
             is_pushed=True,
             push_stiffness=max(self.stiffness, self.tangential_stiffness),
-            push_rate_over_stiffness=MATTER_RATE / (density * self.matter.cell),
+            push_rate_over_stiffness=MATTER_RATE / (density * self.width * self.matter.cell),
             renamed=RENAMED,
         )
         values = {
@@ -140,4 +147,9 @@ class GripScene:
             "grip_damping": self.damping,
             "grip_friction": np.broadcast_to(np.asarray(self.friction, float), (len(self.gels),)),
         }
-        return [effectors, ParticleTouchPart(bodies, gels, values, self.onset), bodies, gels]
+        return [
+            effectors,
+            ParticleTouchPart(bodies, gels, values, self.onset, self.width * self.matter.cell),
+            bodies,
+            gels,
+        ]

@@ -23,7 +23,7 @@ from pliant.sims.fem import touch_places as own
 from pliant.sims.fem.bins import bin_functions
 from pliant.sims.fem.points import point_functions
 from pliant.sims.fem.touch_places import TouchSetup
-from pliant.sims.fields import DT, STATE
+from pliant.sims.fields import DT
 from pliant.sims.math.access import access_functions
 from pliant.sims.mpm import places as matter_places
 from pliant.sims.mpm.transfers.particle import particle_functions
@@ -47,267 +47,294 @@ def kernel_functions(fp) -> SimpleNamespace:
 
     @ti.func
     def spline(s):
-        """The quadratic spline and its derivative at s."""
+        """The quadratic spline at s and its derivative, without branches."""
         a = ti.abs(s)
-        value, slope = fp(0.0), fp(0.0)
-        if a < 0.5:
-            value = fp(0.75) - s * s
-            slope = -2 * s
-        elif a < 1.5:
-            rest = fp(1.5) - a
-            value = rest * rest / 2
-            slope = rest if s < 0 else -rest
-        return value, slope
+        p, q = ti.max(fp(1.5) - a, fp(0.0)), ti.max(fp(0.5) - a, fp(0.0))
+        return fp(0.5) * p * p - fp(1.5) * q * q, ti.select(s < 0, p - 3 * q, 3 * q - p)
 
     @ti.func
     def weight(d, r):
         """W"""
-        x, _x = spline(d[0] / r)
-        y, _y = spline(d[1] / r)
-        z, _z = spline(d[2] / r)
-        return x * y * z / (r * r * r)
+        inverse = 1 / r
+        x, _x = spline(d[0] * inverse)
+        y, _y = spline(d[1] * inverse)
+        z, _z = spline(d[2] * inverse)
+        return x * y * z * (inverse * inverse * inverse)
 
     @ti.func
     def weight_slope(d, r):
         """W and its gradient."""
-        x, dx = spline(d[0] / r)
-        y, dy = spline(d[1] / r)
-        z, dz = spline(d[2] / r)
-        scale = 1 / (r * r * r)
-        return x * y * z * scale, vec(dx * y * z, x * dy * z, x * y * dz) * (scale / r)
+        inverse = 1 / r
+        x, dx = spline(d[0] * inverse)
+        y, dy = spline(d[1] * inverse)
+        z, dz = spline(d[2] * inverse)
+        scale = inverse * inverse * inverse
+        return x * y * z * scale, vec(dx * y * z, x * dy * z, x * y * dz) * (scale * inverse)
 
     return SimpleNamespace(weight=weight, weight_slope=weight_slope)
 
 
 @cache
-def particle_touch_functions(setup: TouchSetup) -> SimpleNamespace:
-    """Taichi functions of a point i or of slot s in the list of particles.
-
-    ``press(mem, b, i, row_in, row_out)``: sums, force and new state of a point, the force to the gel's scratch.
-    ``share(mem, b, s, row_in)``: the force on a particle, to the scratch.  ``find_kick_bar(mem, b, s)``: its cotangent.
-    """
-    at, gel, fp = setup.at, setup.gel.at, setup.fp
-    vec = ti.types.vector(3, fp)
+def list_functions(setup: TouchSetup) -> SimpleNamespace:
+    """``list_particle(mem, b, s, row_in)``, ``list_bar``: what points see of the particle of slot s.  ``seen_at``,
+    ``listed_at``: where what is seen of the point, or the particle, of a slot begins.  ``particle_of``, ``point_of``: who
+    has a slot.  ``kick_at``: where the force on a particle begins."""
+    at, fp = setup.at, setup.fp
     access = access_functions(fp)
     load3, store3 = access.load3, access.store3
-    points, bins, kernel = point_functions(setup), bin_functions(setup), kernel_functions(fp)
-    particle = particle_functions(setup.matter)
-    matter = setup.matter.at
-    work_of = points.work_of
+    bins, particle, matter = bin_functions(setup), particle_functions(setup.matter), setup.matter.at
 
     @ti.func
-    def place_of(mem: ti.template(), row, p):
-        """Place of particle p."""
-        return load3(mem.frames, particle.state_of(mem, row, p))
+    def seen_at(mem: ti.template(), b, s):
+        """Where what particles see of the point of slot s begins."""
+        h = ti.static(mem.integers)
+        return h[at.seen] + (b * h[at.points] + s) * own.SEEN
 
     @ti.func
-    def velocity_of(mem: ti.template(), row, p):
-        """Velocity of particle p."""
-        return load3(mem.frames, particle.state_of(mem, row, p) + 3)
+    def listed_at(mem: ti.template(), b, s):
+        """Where what points see of the particle of slot s begins."""
+        h = ti.static(mem.integers)
+        return h[at.listed] + (b * h[at.particles] + s) * own.LISTED
 
     @ti.func
-    def volume_of(mem: ti.template(), p):
-        """Volume of particle p at rest."""
-        return mem.constants[mem.integers[matter.volumes] + p]
+    def particle_of(mem: ti.template(), b, s):
+        """The particle of slot s."""
+        _starts, order = bins.particle_list(mem, b)
+        return mem.integers[order + s]
+
+    @ti.func
+    def point_of(mem: ti.template(), b, s):
+        """The point of slot s."""
+        _starts, order = bins.point_list(mem, b)
+        return mem.integers[order + s]
 
     @ti.func
     def kick_at(mem: ti.template(), b, n):
-        """Where the force on particle n begins, in reverse its cotangent."""
+        """Where the force on particle n begins."""
         h = ti.static(mem.integers)
         return h[at.kicks] + 3 * (b * h[at.particles] + n)
 
     @ti.func
-    def gap_of(mem: ti.template(), fill):
-        """The gap, and its derivative by the fill."""
-        slope = -mem.constants[at.width] / fp(SLOPE)
-        return (fill - fp(SURFACE)) * slope, slope
+    def list_particle(mem: ti.template(), b, s, row_in):
+        """Place, velocity and volume of the particle of slot s, side by side."""
+        n, o = particle_of(mem, b, s), listed_at(mem, b, s)
+        x = particle.state_of(mem, row_in, n)
+        store3(mem.scratch, o + own.LISTED_PLACE, load3(mem.frames, x))
+        store3(mem.scratch, o + own.LISTED_VELOCITY, load3(mem.frames, x + 3))
+        mem.scratch[o + own.LISTED_VOLUME] = mem.constants[mem.integers[matter.volumes] + n]
 
     @ti.func
-    def gather(mem: ti.template(), b, i, row_in):
-        """Fill and sum of V W v at point i."""
-        h = ti.static(mem.integers)
-        X = load3(mem.scratch, work_of(mem, b, i) + own.PLACE)
-        r = mem.constants[at.width]
-        fill, momentum = fp(0.0), vec(0)
-        starts, order = bins.particle_list(mem, b)
-        low, high = bins.bounds(mem, b, X)
-        for p in range(low[0], high[0] + 1):
-            for q in range(low[1], high[1] + 1):
-                first = starts + bins.row(mem, b, p, q)
-                for s in range(h[first + low[2]], h[first + high[2] + 1]):
-                    n = h[order + s]
-                    share = volume_of(mem, n) * kernel.weight(X - place_of(mem, row_in, n), r)
-                    fill += share
-                    momentum += share * velocity_of(mem, row_in, n)
-        return fill, momentum
-
-    @ti.func
-    def press(mem: ti.template(), b, i, row_in, row_out):
-        """Sums, force and new state of point i."""
-        h = ti.static(mem.integers)
-        s = ti.static(mem.scratch)
-        w = work_of(mem, b, i)
-        fill, momentum = gather(mem, b, i, row_in)
-        force, mean = vec(0), vec(0)
-        if fill > fp(LEAST_FILL):
-            mean = momentum / fill
-            gap, _slope = gap_of(mem, fill)
-            force = points.respond(mem, b, i, row_in, row_out, gap, -load3(s, w + own.NORMAL), mean)
-        else:
-            points.release(mem, row_out, i)
-        s[w + own.FILL] = fill
-        store3(s, w + own.MEAN, mean)
-        store3(s, w + own.FORCE, force)
-        store3(s, h[gel.push] + 3 * (b * h[gel.count] + points.node_of(mem, i)), force)
-
-    @ti.func
-    def share(mem: ti.template(), b, s, row_in):
-        """The force on the particle of slot s."""
-        h = ti.static(mem.integers)
-        _starts, particles = bins.particle_list(mem, b)
-        n = h[particles + s]
-        x = place_of(mem, row_in, n)
-        r = mem.constants[at.width]
-        total = vec(0)
-        starts, order = bins.point_list(mem, b)
-        low, high = bins.bounds(mem, b, x)
-        for p in range(low[0], high[0] + 1):
-            for q in range(low[1], high[1] + 1):
-                first = starts + bins.row(mem, b, p, q)
-                for k in range(h[first + low[2]], h[first + high[2] + 1]):
-                    w = work_of(mem, b, h[order + k])
-                    fill = mem.scratch[w + own.FILL]
-                    if fill > fp(LEAST_FILL):
-                        weight = kernel.weight(load3(mem.scratch, w + own.PLACE) - x, r)
-                        total -= (weight / fill) * load3(mem.scratch, w + own.FORCE)
-        store3(mem.scratch, kick_at(mem, b, n), volume_of(mem, n) * total)
-
-    @ti.func
-    def find_kick_bar(mem: ti.template(), b, s):
-        """The cotangent of the force on the particle of slot s takes its place."""
-        _starts, particles = bins.particle_list(mem, b)
-        n = mem.integers[particles + s]
-        mass = volume_of(mem, n) * mem.parameters[particle.parameters_of(mem, b, n) + matter_places.DENSITY]
+    def list_bar(mem: ti.template(), b, s):
+        """The cotangent of the force on the particle of slot s: that of its momentum, times dt."""
+        n, o = particle_of(mem, b, s), listed_at(mem, b, s)
+        density = mem.parameters[particle.parameters_of(mem, b, n) + matter_places.DENSITY]
         bar = load3(mem.adjoint, particle.state_of(mem, b, n) + 3)
-        store3(mem.scratch, kick_at(mem, b, n), (mem.constants[DT] / mass) * bar)
-
-    @ti.func
-    def bracket(mem: ti.template(), w, kick_bar, v):
-        """phi_bar + M_bar.v_p - b_p.F / phi, for the point whose scratch begins at w."""
-        along = kick_bar.dot(load3(mem.scratch, w + own.FORCE)) / mem.scratch[w + own.FILL]
-        return mem.scratch[w + own.FILL_BAR] + v.dot(load3(mem.scratch, w + own.MOMENTUM_BAR)) - along
+        mass = mem.scratch[o + own.LISTED_VOLUME] * density
+        store3(mem.scratch, o + own.LISTED_BAR, (mem.constants[DT] / mass) * bar)
 
     return SimpleNamespace(
-        place_of=place_of,
-        velocity_of=velocity_of,
-        volume_of=volume_of,
+        seen_at=seen_at,
+        listed_at=listed_at,
+        particle_of=particle_of,
+        point_of=point_of,
         kick_at=kick_at,
-        gap_of=gap_of,
-        press=press,
-        share=share,
-        find_kick_bar=find_kick_bar,
-        bracket=bracket,
+        list_particle=list_particle,
+        list_bar=list_bar,
     )
 
 
 @cache
-def particle_touch_adjoints(setup: TouchSetup) -> SimpleNamespace:
-    """``press_back(mem, b, c, i, row_in)``: what the forces of point i leave to its old state, place, velocity, normal and
-    sums.  ``share_back(mem, b, s, row_in)``: what they leave to the particle of slot s."""
-    at, gel, fp = setup.at, setup.gel.at, setup.fp
+def particle_touch_functions(setup: TouchSetup) -> SimpleNamespace:
+    """Taichi functions of the point or the particle of slot s.
+
+    ``press(mem, b, s, row_in, row_out)``: sums, force and new state of a point, the force to the gel's scratch.
+    ``share(mem, b, s)``: the force on a particle, to the scratch.  ``gap_slope(mem)``: derivative of the gap by the fill.
+    """
+    at, fp = setup.at, setup.fp
     vec = ti.types.vector(3, fp)
     access = access_functions(fp)
-    load3, store3, add3 = access.load3, access.store3, access.add3
-    points, bins, kernel = point_functions(setup), bin_functions(setup), kernel_functions(fp)
-    touch, particle = particle_touch_functions(setup), particle_functions(setup.matter)
+    load3, store3 = access.load3, access.store3
+    points, bins, kernel, lists = (
+        point_functions(setup),
+        bin_functions(setup),
+        kernel_functions(fp),
+        list_functions(setup),
+    )
     work_of = points.work_of
 
     @ti.func
-    def gather_kicks(mem: ti.template(), b, i, row_in):
-        """sum b_p V W at point i"""
+    def gap_slope(mem: ti.template()):
+        """Derivative of the gap by the fill."""
+        return -mem.constants[at.width] / fp(SLOPE)
+
+    @ti.func
+    def gather(mem: ti.template(), b, X):
+        """Fill and sum of V W v at X."""
         h = ti.static(mem.integers)
-        X = load3(mem.scratch, work_of(mem, b, i) + own.PLACE)
+        a = ti.static(mem.scratch)
         r = mem.constants[at.width]
-        total = vec(0)
-        starts, order = bins.particle_list(mem, b)
+        fill, momentum = fp(0.0), vec(0)
+        starts, _order = bins.particle_list(mem, b)
         low, high = bins.bounds(mem, b, X)
         for p in range(low[0], high[0] + 1):
             for q in range(low[1], high[1] + 1):
                 first = starts + bins.row(mem, b, p, q)
                 for s in range(h[first + low[2]], h[first + high[2] + 1]):
-                    n = h[order + s]
-                    weight = touch.volume_of(mem, n) * kernel.weight(X - touch.place_of(mem, row_in, n), r)
-                    total += weight * load3(mem.scratch, touch.kick_at(mem, b, n))
-        return total
+                    o = lists.listed_at(mem, b, s)
+                    share = a[o + own.LISTED_VOLUME] * kernel.weight(X - load3(a, o + own.LISTED_PLACE), r)
+                    fill += share
+                    momentum += share * load3(a, o + own.LISTED_VELOCITY)
+        return fill, momentum
 
     @ti.func
-    def gather_slopes(mem: ti.template(), b, i, row_in):
-        """The cotangent of the place of point i through the weights."""
-        h = ti.static(mem.integers)
+    def press(mem: ti.template(), b, s, row_in, row_out):
+        """Sums, force and new state of the point of slot s."""
+        i, o = lists.point_of(mem, b, s), lists.seen_at(mem, b, s)
         w = work_of(mem, b, i)
         X = load3(mem.scratch, w + own.PLACE)
+        fill, momentum = gather(mem, b, X)
+        pull = vec(0)
+        if fill > fp(LEAST_FILL):
+            gap = (fill - fp(SURFACE)) * gap_slope(mem)
+            m = -load3(mem.scratch, w + own.NORMAL)
+            pull = points.respond(mem, b, i, row_in, row_out, gap, m, momentum / fill) / fill
+        else:
+            points.release(mem, b, i, row_out)
+        store3(mem.scratch, o + own.SEEN_PLACE, X)
+        store3(mem.scratch, o + own.SEEN_FORCE, pull)
+
+    @ti.func
+    def share(mem: ti.template(), b, s):
+        """The force on the particle of slot s."""
+        h = ti.static(mem.integers)
+        a = ti.static(mem.scratch)
+        o = lists.listed_at(mem, b, s)
+        x = load3(a, o + own.LISTED_PLACE)
         r = mem.constants[at.width]
         total = vec(0)
-        starts, order = bins.particle_list(mem, b)
-        low, high = bins.bounds(mem, b, X)
-        for p in range(low[0], high[0] + 1):
-            for q in range(low[1], high[1] + 1):
-                first = starts + bins.row(mem, b, p, q)
-                for s in range(h[first + low[2]], h[first + high[2] + 1]):
-                    n = h[order + s]
-                    _weight, slope = kernel.weight_slope(X - touch.place_of(mem, row_in, n), r)
-                    kick_bar = load3(mem.scratch, touch.kick_at(mem, b, n))
-                    scale = touch.bracket(mem, w, kick_bar, touch.velocity_of(mem, row_in, n))
-                    total += (scale * touch.volume_of(mem, n)) * slope
-        return total
-
-    @ti.func
-    def press_back(mem: ti.template(), b, c, i, row_in):
-        """See above."""
-        h = ti.static(mem.integers)
-        s = ti.static(mem.scratch)
-        w = work_of(mem, b, i)
-        fill = s[w + own.FILL]
-        s[w + own.FILL_BAR] = fp(0.0)
-        for o in ti.static((own.MOMENTUM_BAR, own.NORMAL_BAR, own.PLACE_BAR)):
-            store3(s, w + o, vec(0))
-        if fill > fp(LEAST_FILL):
-            force, mean = load3(s, w + own.FORCE), load3(s, w + own.MEAN)
-            G = gather_kicks(mem, b, i, row_in) / fill
-            force_bar = load3(s, h[gel.push_bar] + 3 * (b * h[gel.count] + points.node_of(mem, i))) - G
-            gap, slope = touch.gap_of(mem, fill)
-            m = -load3(s, w + own.NORMAL)
-            gap_bar, m_bar, mean_bar = points.respond_back(mem, b, c, i, row_in, gap, m, mean, force, force_bar)
-            s[w + own.FILL_BAR] = slope * gap_bar + (force.dot(G) - mean.dot(mean_bar)) / fill
-            store3(s, w + own.MOMENTUM_BAR, mean_bar / fill)
-            points.keep_normal_bar(mem, b, c, i, row_in, -m_bar)
-            store3(s, w + own.PLACE_BAR, gather_slopes(mem, b, i, row_in))
-        else:
-            points.release_back(mem, b, i)
-
-    @ti.func
-    def share_back(mem: ti.template(), b, s, row_in):
-        """See above."""
-        h = ti.static(mem.integers)
-        _starts, particles = bins.particle_list(mem, b)
-        n = h[particles + s]
-        x, v = touch.place_of(mem, row_in, n), touch.velocity_of(mem, row_in, n)
-        r = mem.constants[at.width]
-        kick_bar = load3(mem.scratch, touch.kick_at(mem, b, n))
-        x_bar, v_bar = vec(0), vec(0)
-        starts, order = bins.point_list(mem, b)
+        starts, active = bins.active_list(mem, b)
         low, high = bins.bounds(mem, b, x)
         for p in range(low[0], high[0] + 1):
             for q in range(low[1], high[1] + 1):
                 first = starts + bins.row(mem, b, p, q)
                 for k in range(h[first + low[2]], h[first + high[2] + 1]):
-                    w = work_of(mem, b, h[order + k])
-                    if mem.scratch[w + own.FILL] > fp(LEAST_FILL):
-                        weight, slope = kernel.weight_slope(load3(mem.scratch, w + own.PLACE) - x, r)
-                        x_bar -= touch.bracket(mem, w, kick_bar, v) * slope
-                        v_bar += weight * load3(mem.scratch, w + own.MOMENTUM_BAR)
-        o = particle.state_of(mem, b, n)
-        V = touch.volume_of(mem, n)
+                    point = lists.seen_at(mem, b, h[active + k])
+                    weight = kernel.weight(load3(a, point + own.SEEN_PLACE) - x, r)
+                    total -= weight * load3(a, point + own.SEEN_FORCE)
+        store3(a, lists.kick_at(mem, b, lists.particle_of(mem, b, s)), a[o + own.LISTED_VOLUME] * total)
+
+    return SimpleNamespace(press=press, share=share, gap_slope=gap_slope)
+
+
+@cache
+def particle_touch_adjoints(setup: TouchSetup) -> SimpleNamespace:
+    """``press_back(mem, b, c, s, row_in)``: what the force on the point of slot s leaves to its old state, place, velocity,
+    normal and sums.  ``share_back(mem, b, s)``: what forces leave to the particle of slot s."""
+    at, fp = setup.at, setup.fp
+    vec = ti.types.vector(3, fp)
+    access = access_functions(fp)
+    load3, store3, add3 = access.load3, access.store3, access.add3
+    points, bins, kernel, lists = (
+        point_functions(setup),
+        bin_functions(setup),
+        kernel_functions(fp),
+        list_functions(setup),
+    )
+    touch, particle = particle_touch_functions(setup), particle_functions(setup.matter)
+
+    @ti.func
+    def gather_bars(mem: ti.template(), b, X):
+        """sum b_p V W at X, and the fill"""
+        h = ti.static(mem.integers)
+        a = ti.static(mem.scratch)
+        r = mem.constants[at.width]
+        total, fill = vec(0), fp(0.0)
+        starts, _order = bins.particle_list(mem, b)
+        low, high = bins.bounds(mem, b, X)
+        for p in range(low[0], high[0] + 1):
+            for q in range(low[1], high[1] + 1):
+                first = starts + bins.row(mem, b, p, q)
+                for s in range(h[first + low[2]], h[first + high[2] + 1]):
+                    o = lists.listed_at(mem, b, s)
+                    share = a[o + own.LISTED_VOLUME] * kernel.weight(X - load3(a, o + own.LISTED_PLACE), r)
+                    fill += share
+                    total += share * load3(a, o + own.LISTED_BAR)
+        return total, fill
+
+    @ti.func
+    def gather_slopes(mem: ti.template(), b, point):
+        """The cotangent of the place of the point that is seen at ``point``, through the weights."""
+        h = ti.static(mem.integers)
+        a = ti.static(mem.scratch)
+        X = load3(a, point + own.SEEN_PLACE)
+        r = mem.constants[at.width]
+        total = vec(0)
+        starts, _order = bins.particle_list(mem, b)
+        low, high = bins.bounds(mem, b, X)
+        for p in range(low[0], high[0] + 1):
+            for q in range(low[1], high[1] + 1):
+                first = starts + bins.row(mem, b, p, q)
+                for s in range(h[first + low[2]], h[first + high[2] + 1]):
+                    o = lists.listed_at(mem, b, s)
+                    _weight, slope = kernel.weight_slope(X - load3(a, o + own.LISTED_PLACE), r)
+                    total += (a[o + own.LISTED_VOLUME] * bracket(mem, point, o)) * slope
+        return total
+
+    @ti.func
+    def bracket(mem: ti.template(), point, o):
+        """phi_bar + M_bar.v_p - b_p.F / phi, of the point that is seen at ``point`` and the particle that is listed at o."""
+        a = ti.static(mem.scratch)
+        momentum = load3(a, point + own.SEEN_MOMENTUM_BAR).dot(load3(a, o + own.LISTED_VELOCITY))
+        return (
+            a[point + own.SEEN_FILL_BAR] + momentum - load3(a, o + own.LISTED_BAR).dot(load3(a, point + own.SEEN_FORCE))
+        )
+
+    @ti.func
+    def press_back(mem: ti.template(), b, c, s, row_in):
+        """See above."""
+        a = ti.static(mem.scratch)
+        i, o = lists.point_of(mem, b, s), lists.seen_at(mem, b, s)
+        w = points.work_of(mem, b, i)
+        fill_bar, momentum_bar = fp(0.0), vec(0)
+        if a[w + own.ACTIVE] > 0:
+            force, mean, m = load3(a, w + own.FORCE), load3(a, w + own.MEAN), -load3(a, w + own.NORMAL)
+            total, fill = gather_bars(mem, b, load3(a, o + own.SEEN_PLACE))
+            G = total / fill
+            force_bar = points.push_bar_of(mem, b, i) - G
+            gap_bar, m_bar, mean_bar = points.respond_back(
+                mem, b, c, i, row_in, a[w + own.GAP], m, mean, force, force_bar
+            )
+            points.keep_normal_bar(mem, b, c, i, row_in, -m_bar)
+            fill_bar = touch.gap_slope(mem) * gap_bar + (force.dot(G) - mean.dot(mean_bar)) / fill
+            momentum_bar = mean_bar / fill
+        else:
+            points.release_back(mem, b, i)
+        a[o + own.SEEN_FILL_BAR] = fill_bar
+        store3(a, o + own.SEEN_MOMENTUM_BAR, momentum_bar)
+        if a[w + own.ACTIVE] > 0:
+            store3(a, w + own.PLACE_BAR, gather_slopes(mem, b, o))
+
+    @ti.func
+    def share_back(mem: ti.template(), b, s):
+        """See above."""
+        h = ti.static(mem.integers)
+        a = ti.static(mem.scratch)
+        own_at = lists.listed_at(mem, b, s)
+        x = load3(a, own_at + own.LISTED_PLACE)
+        r = mem.constants[at.width]
+        x_bar, v_bar = vec(0), vec(0)
+        starts, active = bins.active_list(mem, b)
+        low, high = bins.bounds(mem, b, x)
+        for p in range(low[0], high[0] + 1):
+            for q in range(low[1], high[1] + 1):
+                first = starts + bins.row(mem, b, p, q)
+                for k in range(h[first + low[2]], h[first + high[2] + 1]):
+                    point = lists.seen_at(mem, b, h[active + k])
+                    weight, slope = kernel.weight_slope(load3(a, point + own.SEEN_PLACE) - x, r)
+                    x_bar -= bracket(mem, point, own_at) * slope
+                    v_bar += weight * load3(a, point + own.SEEN_MOMENTUM_BAR)
+        o = particle.state_of(mem, b, lists.particle_of(mem, b, s))
+        V = a[own_at + own.LISTED_VOLUME]
         add3(mem.adjoint, o, V * x_bar)
         add3(mem.adjoint, o + 3, V * v_bar)
 
@@ -319,8 +346,9 @@ def particle_touch_stages(setup: TouchSetup) -> Stages:
     """Forces at the start of a substep. In reverse they are found again before the steps of gels and particles, which
     take them up, and pulled back after them."""
     at, fp = setup.at, setup.fp
-    points, bins = point_functions(setup), bin_functions(setup)
+    points, bins, lists = point_functions(setup), bin_functions(setup), list_functions(setup)
     touch, back = particle_touch_functions(setup), particle_touch_adjoints(setup)
+    particle, load3 = particle_functions(setup.matter), access_functions(fp).load3
 
     @ti.func
     def locate(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -339,9 +367,10 @@ def particle_touch_stages(setup: TouchSetup) -> Stages:
         """Cells of particles first to stop - 1, on which no force acts yet."""
         h = ti.static(mem.integers)
         for p in range(first, stop):
-            h[h[at.codes] + b * h[at.particles] + p] = bins.code(mem, b, touch.place_of(mem, row_in, p))
+            x = load3(mem.frames, particle.state_of(mem, row_in, p))
+            h[h[at.codes] + b * h[at.particles] + p] = bins.code(mem, b, x)
             for d in ti.static(range(3)):
-                mem.scratch[touch.kick_at(mem, b, p) + d] = fp(0.0)
+                mem.scratch[lists.kick_at(mem, b, p) + d] = fp(0.0)
 
     @ti.func
     def sort(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -350,34 +379,46 @@ def particle_touch_stages(setup: TouchSetup) -> Stages:
             bins.sort(mem, b)
 
     @ti.func
+    def copy(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """What points see of the particles of slots first to stop - 1."""
+        for s in range(first, stop):
+            lists.list_particle(mem, b, s, row_in)
+
+    @ti.func
     def press(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Forces on points first to stop - 1."""
-        for i in range(first, stop):
-            touch.press(mem, b, i, row_in, row_out)
+        """Forces on the points of slots first to stop - 1."""
+        for s in range(first, stop):
+            touch.press(mem, b, s, row_in, row_out)
+
+    @ti.func
+    def choose(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Which points may be touched."""
+        for _ in range(first, stop):
+            bins.choose(mem, b)
 
     @ti.func
     def share(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
         """Forces on the particles of slots first to stop - 1."""
         for s in range(first, stop):
-            touch.share(mem, b, s, row_in)
+            touch.share(mem, b, s)
 
     @ti.func
-    def find_kick_bars(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+    def copy_bars(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
         """Cotangents of the forces on the particles of slots first to stop - 1."""
         for s in range(first, stop):
-            touch.find_kick_bar(mem, b, s)
+            lists.list_bar(mem, b, s)
 
     @ti.func
     def press_back(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """What the forces on points first to stop - 1 depend on."""
-        for i in range(first, stop):
-            back.press_back(mem, b, c, i, row_in)
+        """What the forces on the points of slots first to stop - 1 depend on."""
+        for s in range(first, stop):
+            back.press_back(mem, b, c, s, row_in)
 
     @ti.func
     def share_back(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """The same for the particles of slots first to stop - 1."""
+        """What they leave to the particles of slots first to stop - 1."""
         for s in range(first, stop):
-            back.share_back(mem, b, s, row_in)
+            back.share_back(mem, b, s)
 
     @ti.func
     def settle(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -391,11 +432,13 @@ def particle_touch_stages(setup: TouchSetup) -> Stages:
         Pass(make),
         Pass(classify, at.particles),
         Pass(sort),
+        Pass(copy, **listed),
         Pass(press, at.points),
+        Pass(choose),
         Pass(share, **listed),
     ]
     settles = [
-        Pass(find_kick_bars, **listed),
+        Pass(copy_bars, **listed),
         Pass(press_back, at.points),
         Pass(share_back, **listed),
         Pass(settle, at.points),

@@ -27,10 +27,11 @@ def point_functions(setup: TouchSetup) -> SimpleNamespace:
 
     ``work_of``, ``state_of``: where its scratch and its state begin.  ``node_of``, ``mount_of``, ``gel_of``.
     ``locate(mem, b, i, row_in)``: place, velocity and normal, to its scratch.
-    ``respond(mem, b, i, row_in, row_out, gap, m, v)``: force on the gel; its new state.  ``release``: as without contact.
-    ``respond_back(mem, b, c, i, row_in, gap, m, v, force_bar)``: cotangents of gap, m and v; that of V is added up.
-    ``release_back``: that of ``release``.  ``settle(mem, b, c, i, row_in)``: what the sums of place, velocity and normal
-    leave to the nodes and mounts.
+    ``respond(mem, b, i, row_in, row_out, gap, m, v)``: force on the gel; its new state; whether it may be touched, which
+    is told by the scratch, too.  ``release``: as without contact.
+    ``respond_back(mem, b, c, i, row_in, gap, m, v, force, force_bar)``: cotangents of gap, m and v; that of V is stored.
+    ``release_back``: that of ``release``.  ``settle(mem, b, c, i, row_in, has_normals)``: what the sums of place, velocity
+    and normal leave to the nodes and mounts.
     """
     at, gel, fp = setup.at, setup.gel.at, setup.fp
     vec = ti.types.vector(3, fp)
@@ -123,11 +124,13 @@ def point_functions(setup: TouchSetup) -> SimpleNamespace:
     @ti.func
     def respond(mem: ti.template(), b, i, row_in, row_out, gap, m, v):
         """Force on the gel; new stretch and normal force to the state."""
+        h = ti.static(mem.integers)
         _p, R = frames.start(mem, b, row_in, mount_of(mem, i))
         k_area, k_t_area, mu, damping, _area = coefficients(mem, b, i)
         dt = mem.constants[DT]
         old, new = state_of(mem, row_in, i), state_of(mem, row_out, i)
-        W = dt * (load3(mem.scratch, work_of(mem, b, i) + own.VELOCITY) - v)
+        w = work_of(mem, b, i)
+        W = dt * (load3(mem.scratch, w + own.VELOCITY) - v)
         f, stretch, normal, _K = law.respond(
             gap,
             R.transpose() @ m,
@@ -144,12 +147,24 @@ def point_functions(setup: TouchSetup) -> SimpleNamespace:
         )
         store3(mem.frames, new + own.STRETCH, stretch)
         mem.frames[new + own.NORMAL_FORCE] = normal
-        return R @ f
+        # beyond the layer, and without friction from the substep before, all derivatives are 0
+        is_active = gap + m.dot(W) < mem.constants[at.onset] or mem.frames[old + own.NORMAL_FORCE] > 0
+        mem.scratch[w + own.GAP] = gap
+        mem.scratch[w + own.ACTIVE] = ti.cast(is_active, fp)
+        force = R @ f
+        store3(mem.scratch, w + own.MEAN, v)
+        store3(mem.scratch, w + own.FORCE, force)
+        store3(mem.scratch, h[gel.push] + 3 * (b * h[gel.count] + node_of(mem, i)), force)
+        return force
 
     @ti.func
-    def release(mem: ti.template(), row_out, i):
+    def release(mem: ti.template(), b, i, row_out):
         """The state of a point that nothing touches."""
-        new = state_of(mem, row_out, i)
+        h = ti.static(mem.integers)
+        new, w = state_of(mem, row_out, i), work_of(mem, b, i)
+        mem.scratch[w + own.ACTIVE] = fp(0.0)
+        store3(mem.scratch, w + own.FORCE, vec(0))
+        store3(mem.scratch, h[gel.push] + 3 * (b * h[gel.count] + node_of(mem, i)), vec(0))
         store3(mem.frames, new + own.STRETCH, vec(0))
         mem.frames[new + own.NORMAL_FORCE] = fp(0.0)
 
@@ -201,11 +216,18 @@ def point_functions(setup: TouchSetup) -> SimpleNamespace:
 
     @ti.func
     def release_back(mem: ti.template(), b, i):
-        """A point that nothing touches leaves nothing to its old state."""
-        a = state_of(mem, b, i)
+        """A point that nothing touches leaves nothing to its old state, nor to anything else."""
+        a, w = state_of(mem, b, i), work_of(mem, b, i)
         store3(mem.adjoint, a + own.STRETCH, vec(0))
         mem.adjoint[a + own.NORMAL_FORCE] = fp(0.0)
-        store3(mem.scratch, work_of(mem, b, i) + own.VELOCITY_BAR, vec(0))
+        for o in ti.static((own.NORMAL_BAR, own.PLACE_BAR, own.VELOCITY_BAR)):
+            store3(mem.scratch, w + o, vec(0))
+
+    @ti.func
+    def push_bar_of(mem: ti.template(), b, i):
+        """The cotangent that the gels' step has left to the force on point i."""
+        h = ti.static(mem.integers)
+        return load3(mem.scratch, h[gel.push_bar] + 3 * (b * h[gel.count] + node_of(mem, i)))
 
     @ti.func
     def keep_normal_bar(mem: ti.template(), b, c, i, row_in, n_bar):
@@ -275,6 +297,7 @@ def point_functions(setup: TouchSetup) -> SimpleNamespace:
         release=release,
         respond_back=respond_back,
         release_back=release_back,
+        push_bar_of=push_bar_of,
         keep_normal_bar=keep_normal_bar,
         settle=settle,
         clear_sums=clear_sums,

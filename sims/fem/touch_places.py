@@ -36,11 +36,18 @@ class TouchSetup:
 
 # Scratch of a point: place, velocity and unit normal in the world; length of the sum that is the normal.
 PLACE, VELOCITY, NORMAL, LENGTH = 0, 3, 6, 9
-# Sums over particles: fill (share of the volume) and mean velocity; force on the gel.
-FILL, MEAN, FORCE = 10, 11, 14
-# In reverse: cotangents of the sums of volumes and of momenta over density, of the sum that is the normal (in the mount's
-# frame), of place and velocity.
-FILL_BAR, MOMENTUM_BAR, NORMAL_BAR, PLACE_BAR, VELOCITY_BAR, POINT_WORK = 17, 18, 21, 24, 27, 30
+# Gap, velocity of what touches the point, force on the gel; whether it may be touched.
+GAP, MEAN, FORCE, ACTIVE = 10, 11, 14, 17
+# In reverse: cotangents of the sum that is the normal (in the mount's frame), of place and velocity.
+NORMAL_BAR, PLACE_BAR, VELOCITY_BAR, POINT_WORK = 18, 21, 24, 27
+
+# What particles see of a point, in the order of the cells: place, force over fill, in reverse cotangents of the sums of
+# volumes and of momenta over density.
+SEEN_PLACE, SEEN_FORCE, SEEN_FILL_BAR, SEEN_MOMENTUM_BAR, SEEN = 0, 3, 6, 7, 10
+
+# What points see of a particle, in the order of the cells: place, velocity, volume, in reverse the cotangent of the force
+# on it.
+LISTED_PLACE, LISTED_VELOCITY, LISTED_VOLUME, LISTED_BAR, LISTED = 0, 3, 6, 7, 10
 
 # State of a point: stretch of the stick spring in the mount's frame, normal force.
 STRETCH, NORMAL_FORCE, POINT_STATE = 0, 3, 4

@@ -76,11 +76,14 @@ class ParticleTouchPart(TouchPart):
     Args:
         matter: the part of the bodies.
         gels, values, onset: see ``TouchPart``.
+        width: of the kernel through which a point sees particles [m].
     """
 
-    def __init__(self, matter: MPMPart, gels: ExplicitGelPart, values: Mapping[str, Any], onset: float) -> None:
+    def __init__(
+        self, matter: MPMPart, gels: ExplicitGelPart, values: Mapping[str, Any], onset: float, width: float
+    ) -> None:
         super().__init__(gels, values, onset)
-        self.matter = matter
+        self.matter, self.width = matter, width
         matter.push = lambda: self.at.kicks
         self.key: tuple[Any, ...] = ("gels and particles", gels.key, matter.key)
 
@@ -89,18 +92,26 @@ class ParticleTouchPart(TouchPart):
         needs = super().needs(batch=batch, team=team, differentiable=differentiable)
         particles = self.matter.count
         needs.counts = {**needs.counts, "particles": particles}
-        needs.numbers = {**needs.numbers, "width": self.matter.scene.cell}
+        needs.numbers = {**needs.numbers, "width": self.width}
         needs.integers = {
             **needs.integers,
             "box": batch * LIVE,
             "point_starts": batch * (MOST_CELLS + 1),
             "point_order": batch * self.points,
+            "active_starts": batch * (MOST_CELLS + 1),
+            "active_order": batch * self.points,
             "particle_starts": batch * (MOST_CELLS + 1),
             "particle_order": batch * particles,
             "codes": batch * particles,
             "reached": batch * MOST_CELLS,
         }
-        needs.scratch = {**needs.scratch, "corner": batch * 4, "kicks": batch * 3 * particles}
+        needs.scratch = {
+            **needs.scratch,
+            "corner": batch * 4,
+            "kicks": batch * 3 * particles,
+            "seen": batch * self.points * own.SEEN,
+            "listed": batch * particles * own.LISTED,
+        }
         return needs
 
     def stages(self, dim: int, fp: Any, device: bool) -> Stages:
