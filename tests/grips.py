@@ -8,6 +8,8 @@ from pliant.sims.fem.scene import Gel
 from pliant.sims.mpm.bodies import Body, Walls
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.effector import Effector
+from pliant.sims.rod.rod import Rod
+from pliant.sims.rod.scene import RodScene
 from pliant.sims.shapes.shapes import Box
 
 THICKNESS = 0.004
@@ -47,3 +49,16 @@ def cube_grip(cell=3e-3, size=0.012, overlap=3e-4, cells=(4, 4, 2), young=2e4, m
     return GripScene(
         matter, [Gel(mesh, "left", viscosity=viscosity), Gel(mesh, "right", viscosity=viscosity)], **options
     )
+
+
+def cable_grip(count=13, length=0.06, radius=2.5e-3, overlap=4e-4, cells=(4, 4, 1), bow=0.004, **options):
+    """A slack cable between two pads, somewhat askew."""
+    x = np.linspace(-0.5, 0.5, count)
+    places = np.stack([1e-4 + 2e-4 * x, length * x + 3e-4, bow * (0.25 - x * x)], axis=1)
+    rod = Rod(places, mass=0.02 / count, bend_stiffness=2e-5, twist_stiffness=2e-5, stretch_stiffness=200.0, radius=radius)
+    rod.bend_damping = 0.01
+    gravity = options.pop("gravity", (0.0, 0.0, -9.81))
+    matter = RodScene(rod, effectors=jaws(np.zeros(3), radius, overlap, (3e-4, 4e-4)), gravity=gravity)
+    mesh = pad_mesh((0.015, 0.015), THICKNESS, cells, grading=(1.0, 1.0))
+    viscosity = options.pop("viscosity", 5.0)
+    return GripScene(matter, [Gel(mesh, "left", viscosity=viscosity), Gel(mesh, "right", viscosity=viscosity)], **options)

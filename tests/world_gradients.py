@@ -6,7 +6,7 @@ import numpy as np
 
 from pliant.sims.world import World
 
-STEPS = (1e-5, 1e-3, 1e-2)
+STEPS = (1e-5, 1e-4, 1e-3, 1e-2)
 """Relative steps of the differences; the best one counts, as rounding and curvature leave different ones to each."""
 
 

@@ -9,10 +9,14 @@ import numpy as np
 
 from pliant.sims.fem.explicit_solver import ExplicitGelPart
 from pliant.sims.fem.scene import Gel, GelScene
-from pliant.sims.fem.touch_solver import ParticleTouchPart
+from pliant.sims.fem.touch_solver import ParticleTouchPart, RodTouchPart
 from pliant.sims.inputs import real, real_array, shown
 from pliant.sims.mpm.scene import Scene
+from pliant.sims.mpm.solver import MPMPart
 from pliant.sims.part import Part
+from pliant.sims.robot.effector_part import EffectorPart
+from pliant.sims.rod.scene import RodScene
+from pliant.sims.rod.solver import RodPart
 
 RENAMED = {
     "gravity": "gel_gravity",
@@ -42,21 +46,21 @@ class GripScene:
     Gels touch the matter, and the effectors named by ``touched``; the matter touches all effectors but the gels' mounts.
     Gels do not touch each other.
 
-    matter: a three-dimensional ``Scene`` of the material point method without injectors and drains. Its effectors are
-        those of the World, mounts included.
+    matter: a three-dimensional ``Scene`` of the material point method without injectors and drains, or a ``RodScene``.
+        Its effectors are those of the World, mounts included.
     gels: on some of these effectors.
     stiffness: pressure per depth between gels and matter, [Pa/m].  tangential_stiffness: [Pa/m]; None: 0.8 of the other.
     damping: how much the pressure grows with the speed of approach, [s/m].
     friction: Coulomb coefficient of the gels against the matter, one or one each.
     width: of the kernel through which a point of a gel sees particles, in cells, 0.6...1.5; the narrower, the quicker.
-        Gels whose nodes are further apart than about twice as much let particles through.
-    onset: half the width [m] of the layer in which this contact sets in; None: a tenth of ``width``.
+        Gels whose nodes are further apart than about twice as much let particles through. Not for rods.
+    onset: half the width [m] of the layer in which this contact sets in; None: a tenth of ``width``, or of a rod's radius.
     contact_stiffness, contact_tangential_stiffness, contact_damping, contact_onset: of gels against effectors, see
         ``GelScene``.
     touched: names of the effectors that gels touch; None: all that carry no gel.
     """
 
-    matter: Scene
+    matter: Scene | RodScene
     gels: list[Gel]
     stiffness: float = 5e7
     tangential_stiffness: float | None = None
@@ -74,9 +78,9 @@ class GripScene:
 
     def __post_init__(self) -> None:
         matter = self.matter
-        if not isinstance(matter, Scene) or matter.dim != 3:
-            raise ValueError(f"matter={shown(matter)} must be a three-dimensional Scene")
-        if matter.injectors or matter.drains:
+        if not isinstance(matter, (Scene, RodScene)) or matter.dim != 3:
+            raise ValueError(f"matter={shown(matter)} must be a three-dimensional Scene or a RodScene")
+        if isinstance(matter, Scene) and (matter.injectors or matter.drains):
             raise ValueError("matter: injectors and drains are not for scenes with gels; leave them out")
         assert matter.gravity is not None
         self.gel_scene = GelScene(
@@ -99,19 +103,15 @@ class GripScene:
         if friction.shape not in ((), (len(self.gels),)) or (friction < 0).any():
             raise ValueError(f"friction={shown(self.friction)} must be one or {len(self.gels)} finite numbers >= 0")
         real("width", self.width, *WIDTHS, unit="cells")
+        size = matter.rod.radius if isinstance(matter, RodScene) else self.width * matter.cell
         if self.onset is None:
-            self.onset = ONSET * self.width * matter.cell
-        real("onset", self.onset, high=TALLEST_LAYER * self.width * matter.cell, above=0.0, unit="m")
+            self.onset = ONSET * size
+        real("onset", self.onset, high=TALLEST_LAYER * size, above=0.0, unit="m")
 
     @property
     def mounts(self) -> tuple[str, ...]:
         """Names of the effectors that carry gels."""
         return tuple(gel.mount for gel in self.gels)
-
-    @property
-    def bodies(self) -> list:
-        """The bodies of particles."""
-        return self.matter.bodies
 
     @property
     def effectors(self) -> list:
@@ -120,7 +120,7 @@ class GripScene:
 
     @property
     def position(self) -> np.ndarray:
-        """Particles at the start, (n, 3) [m]."""
+        """Particles or vertices at the start, (n, 3) [m]."""
         return self.matter.position
 
     def parts(self, *, dt: float, soft_contact: bool) -> list[Part]:
@@ -129,16 +129,16 @@ class GripScene:
         Raises:
             ValueError: ``dt`` [s] is too large for a body of particles, for a gel or for their contact.
         """
-        effectors, *held = self.matter.parts(dt=dt, soft_contact=soft_contact, untouched=self.mounts)
-        (bodies,) = held
-        density = min(float(np.min(body.column("density"))) for body in self.matter.bodies)
+        matter = self.matter
+        effectors, held = matter.parts(dt=dt, soft_contact=soft_contact, untouched=self.mounts)
+        assert isinstance(effectors, EffectorPart)
         gels = ExplicitGelPart(
             self.gel_scene,
             effectors,
             dt,
             is_pushed=True,
             push_stiffness=max(self.stiffness, self.tangential_stiffness),
-            push_rate_over_stiffness=MATTER_RATE / (density * self.width * self.matter.cell),
+            push_rate_over_stiffness=self._rate_over_stiffness(),
             renamed=RENAMED,
         )
         values = {
@@ -147,9 +147,16 @@ class GripScene:
             "grip_damping": self.damping,
             "grip_friction": np.broadcast_to(np.asarray(self.friction, float), (len(self.gels),)),
         }
-        return [
-            effectors,
-            ParticleTouchPart(bodies, gels, values, self.onset, self.width * self.matter.cell),
-            bodies,
-            gels,
-        ]
+        if isinstance(held, RodPart):
+            return [effectors, RodTouchPart(held, gels, values, self.onset), held, gels]
+        assert isinstance(held, MPMPart) and isinstance(matter, Scene)
+        return [effectors, ParticleTouchPart(held, gels, values, self.onset, self.width * matter.cell), held, gels]
+
+    def _rate_over_stiffness(self) -> float:
+        """Square of the angular frequency of the matter on its contact, over the stiffness of that [m/(Pa s^2)]."""
+        matter = self.matter
+        if isinstance(matter, RodScene):
+            rod = matter.rod
+            return 2 * rod.radius * float(np.max(rod.column("rest_length")) / np.min(rod.column("mass")))
+        density = min(float(np.min(body.column("density"))) for body in matter.bodies)
+        return MATTER_RATE / (density * self.width * matter.cell)

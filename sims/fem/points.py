@@ -291,7 +291,7 @@ def point_functions(setup: TouchSetup) -> SimpleNamespace:
 
     return SimpleNamespace(
         work_of=work_of,
-        node_of=node_of,
+        gel_of=gel_of,
         locate=locate,
         respond=respond,
         release=release,

@@ -11,10 +11,11 @@ from pliant.sims.fem import touch_places as own
 from pliant.sims.fem.bins import LIVE, MOST_CELLS
 from pliant.sims.fem.explicit_solver import ExplicitGelPart
 from pliant.sims.fem.mesh import GelMesh
-from pliant.sims.fem.touch_places import TouchSetup
+from pliant.sims.fem.touch_places import ROD_WORK, TouchSetup
 from pliant.sims.fields import Needs, Quantity, Record, numbers
 from pliant.sims.mpm.solver import MPMPart
 from pliant.sims.part import Part, Stages
+from pliant.sims.rod.solver import RodPart
 
 
 class TouchPart(Part):
@@ -121,6 +122,44 @@ class ParticleTouchPart(TouchPart):
         return particle_touch_stages(
             TouchSetup(self.at, self.gels.setup(fp, device), self.matter.setup(dim, fp, device))
         )
+
+
+class RodTouchPart(TouchPart):
+    """Contact of gels with a rod.
+
+    Args:
+        matter: the part of the rod.
+        gels, values, onset: see ``TouchPart``.
+    """
+
+    def __init__(self, matter: RodPart, gels: ExplicitGelPart, values: Mapping[str, Any], onset: float) -> None:
+        super().__init__(gels, values, onset)
+        self.matter = matter
+        matter.push = lambda: (self.at.kicks, self.at.kick_bars)
+        self.key: tuple[Any, ...] = ("gels and a rod", gels.key, matter.key)
+
+    def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
+        """Points, the edges nearest to them, forces on vertices."""
+        needs = super().needs(batch=batch, team=team, differentiable=differentiable)
+        vertices, gels = self.matter.count, len(self.gels.scene.gels)
+        needs.integers = {
+            **needs.integers,
+            "nearest": batch * self.points,
+            "near": batch * gels * (vertices + 1),
+        }
+        needs.scratch = {
+            **needs.scratch,
+            "rod_work": batch * self.points * ROD_WORK,
+            "kicks": batch * 3 * vertices,
+            "kick_bars": batch * 3 * vertices,
+        }
+        return needs
+
+    def stages(self, dim: int, fp: Any, device: bool) -> Stages:
+        """Forces at the start of a substep, and what they depend on."""
+        from pliant.sims.fem.rod_touch import rod_touch_stages
+
+        return rod_touch_stages(TouchSetup(self.at, self.gels.setup(fp, device), self.matter.setup(fp)))
 
 
 def vertex_fans(meshes: Sequence[GelMesh]) -> dict[str, np.ndarray]:

@@ -62,7 +62,7 @@ def test_gradients_of_a_grip_that_sticks_on_one_side_and_slides_on_the_other(gri
 
 
 def mass_of(world):
-    return np.concatenate([body.column("volume") for body in world.scene.bodies]) * world.parameter("density")[0]
+    return np.concatenate([body.column("volume") for body in world.scene.matter.bodies]) * world.parameter("density")[0]
 
 
 def test_what_the_gels_feel_is_what_the_particles_lose(grip):
@@ -179,7 +179,7 @@ def test_two_threads_agree_with_one_and_are_the_same_from_run_to_run(monkeypatch
 
 
 def test_grips_that_cannot_be_are_refused(grip):
-    with pytest.raises(ValueError, match="matter=.* must be a three-dimensional Scene"):
+    with pytest.raises(ValueError, match="matter=.* must be a three-dimensional Scene or a RodScene"):
         GripScene(small_scene(2), [])
     with pytest.raises(ValueError, match=r"friction=.* must be one or 2 finite numbers >= 0"):
         cube_grip(friction=[0.1, 0.2, 0.3])
