@@ -17,11 +17,12 @@ from pliant.sims.fem.assembly import assembly_passes, solver, system_functions
 from pliant.sims.fem.body_adjoint import body_adjoint_functions, multiplier_functions
 from pliant.sims.fem.elements import element_functions
 from pliant.sims.fem.frames import frame_functions
+from pliant.sims.fem.moduli import moduli_adjoint
 from pliant.sims.fem.nodes import node_functions
 from pliant.sims.fem.pairs import pair_functions
 from pliant.sims.fem.places import ADJOINT, Setup
 from pliant.sims.fem.points import point_functions
-from pliant.sims.fields import DT, PARAMETER
+from pliant.sims.fields import DT
 from pliant.sims.math.access import access_functions
 from pliant.sims.math.turning import turning_functions
 from pliant.sims.part import Loop, Pass
@@ -31,7 +32,7 @@ from pliant.sims.runtime import ti
 @cache
 def node_adjoint_functions(setup: Setup) -> SimpleNamespace:
     """``seed_node``: cotangent of a node's unknowns.  ``pull_node``: the shares of what it depends on."""
-    at, fp, eff = setup.at, setup.fp, setup.eff
+    at, fp = setup.at, setup.fp
     vec = ti.types.vector(3, fp)
     access = access_functions(fp)
     load3, store3 = access.load3, access.store3
@@ -109,7 +110,7 @@ def node_adjoint_functions(setup: Setup) -> SimpleNamespace:
 def parameter_pass(setup: Setup) -> Pass:
     """Adds what cells and nodes have found to the cotangents of the gels' parameters."""
     at, fp = setup.at, setup.fp
-    elements, nodes = element_functions(setup), node_functions(setup)
+    elements, nodes, add = element_functions(setup), node_functions(setup), moduli_adjoint(setup)
 
     @ti.func
     def add_parameters(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -126,22 +127,7 @@ def parameter_pass(setup: Setup) -> Pass:
             for i in range(h[at.count]):
                 if h[h[at.node_gels] + i] == g:
                     density_bar += mem.scratch[nodes.work_of(mem, b, i) + places.RESIDUAL]
-            o = b * h[PARAMETER] + h[at.gel_parameters] + g * places.GEL_PARAMETERS
-            E, nu = mem.parameters[o + places.YOUNG], mem.parameters[o + places.POISSON]
-            # mu = E / (2 (1 + nu)), lambda' = E nu / ((1 + nu) (1 - 2 nu)) + mu
-            mu = 1 / (2 * (1 + nu))
-            lam = nu / ((1 + nu) * (1 - 2 * nu)) + mu
-            mu_slope = -1 / (2 * (1 + nu) * (1 + nu))
-            lam_slope = (1 + 2 * nu * nu) / ((1 + nu) * (1 + nu) * (1 - 2 * nu) * (1 - 2 * nu)) + mu_slope
-            add(mem, o + places.YOUNG, mu_bar * mu + lam_bar * lam)
-            add(mem, o + places.POISSON, E * (mu_bar * mu_slope + lam_bar * lam_slope))
-            add(mem, o + places.DENSITY, density_bar)
-            add(mem, o + places.VISCOSITY, eta_bar)
-
-    @ti.func
-    def add(mem: ti.template(), o, value):
-        """Adds to the cotangent of a parameter."""
-        mem.parameter_adjoint[o] = mem.parameter_adjoint[o] + value
+            add(mem, b, g, mu_bar, lam_bar, eta_bar, density_bar)
 
     return Pass(add_parameters, at.gels)
 

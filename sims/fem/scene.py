@@ -15,6 +15,9 @@ from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.effector_part import EffectorPart
 
 
+INTEGRATORS = ("implicit", "explicit")
+
+
 @dataclass
 class Gel:
     """An elastomer that is glued to an effector, its mount.
@@ -52,7 +55,8 @@ class GelScene:
     contact_stiffness: pressure per depth, [Pa/m].  tangential_stiffness: shear stress per displacement, [Pa/m]; None:
     0.8 of the other.  contact_damping: how much the pressure grows with the speed of approach, [s/m].  onset: half the
     width [m] of the layer in which contact sets in.  touched: names of the effectors that gels and bodies touch; None:
-    all that carry no gel.  iterations: the most that Newton's method takes in a step.
+    all that carry no gel.  iterations: the most that Newton's method takes in a step.  integrator: "implicit", for
+    substeps of milliseconds, or "explicit", for those of some ten microseconds that gels share with particles or a rod.
     """
 
     gels: list[Gel]
@@ -65,6 +69,7 @@ class GelScene:
     onset: float = 1e-5
     touched: Sequence[str] | None = None
     iterations: int = 60
+    integrator: str = "implicit"
     dim: int = field(default=3, init=False)
 
     def __post_init__(self) -> None:
@@ -89,6 +94,11 @@ class GelScene:
         real("contact_damping", self.contact_damping, 0.0, unit="s/m")
         real("onset", self.onset, above=0.0, unit="m")
         whole("iterations", self.iterations, 1)
+        if word("integrator", self.integrator, INTEGRATORS) == "explicit" and self.bodies:
+            raise ValueError(
+                f"integrator='explicit' takes no bodies, given {bodies}; allowed: integrator='implicit', or bodies of "
+                "particles in a GripScene"
+            )
 
     @property
     def position(self) -> np.ndarray:
@@ -104,7 +114,10 @@ class GelScene:
 
     def parts(self, *, dt: float, soft_contact: bool) -> list[Part]:
         """The scene as the World takes it: effectors, and the gels with the bodies."""
+        from pliant.sims.fem.explicit_solver import ExplicitGelPart
         from pliant.sims.fem.solver import GelPart
 
         effectors = EffectorPart(self.effectors, soft_contact=soft_contact)
+        if self.integrator == "explicit":
+            return [effectors, ExplicitGelPart(self, effectors, dt)]
         return [effectors, GelPart(self, effectors)]

@@ -114,8 +114,13 @@ class Scene:
                 f"between {[low] * self.dim} and {high.tolist()} [m]"
             )
 
-    def parts(self, *, dt: float, soft_contact: bool) -> list[Part]:
+    def parts(self, *, dt: float, soft_contact: bool, untouched: Sequence[str] = ()) -> list[Part]:
         """The scene as the World takes it: effectors, injectors and drains, if there are any, and the bodies.
+
+        Args:
+            dt: duration of a substep [s].
+            soft_contact: see ``World``.
+            untouched: names of effectors that no particle touches.
 
         Raises:
             ValueError: ``dt`` [s] is too large for the elastic waves of a body or the flow of an injector, or particles
@@ -124,9 +129,12 @@ class Scene:
         carriers = {injector.effector for injector in self.injectors}
         for effector in self.effectors:
             # a narrow nozzle may be as thin as it likes: what leaves it need not touch it
-            if not (effector.name in carriers and effector.shape.width <= NARROW * self.cell):
+            is_narrow = effector.name in carriers and effector.shape.width <= NARROW * self.cell
+            if not is_narrow and effector.name not in untouched:
                 effector.check_thickness(self.cell, soft_contact=soft_contact)
-        effectors = EffectorPart(self.effectors, soft_contact=soft_contact) if self.effectors else None
+        effectors = None
+        if self.effectors:
+            effectors = EffectorPart(self.effectors, soft_contact=soft_contact, untouched=untouched)
         supply = InjectorPart(self, dt) if self.injectors or self.drains else None
         bodies = MPMPart(self, dt, effectors, supply)
         if supply:

@@ -87,6 +87,9 @@ class MPMPart(Part):
         dt: duration of a substep [s].
         effectors, supply: the parts of the effectors and of the injectors and drains, if there are any.
 
+    Attributes:
+        push: tells where another part, which stands before this one, leaves forces on the particles; see ``Setup``.
+
     Raises:
         ValueError: ``dt`` is too large for the waves in a body or its viscosity.
     """
@@ -105,6 +108,7 @@ class MPMPart(Part):
         self.scene, self.effectors, self.supply = scene, effectors, supply
         self.dim = scene.dim
         self.dt = dt
+        self.push: Callable[[], int] | None = None
         self.elements = self.count = sum(len(body) for body in scene.bodies)
         self.groups = scene.muscle_groups
         self.material = np.concatenate([np.full(len(body), law_of(body), np.int32) for body in scene.bodies])
@@ -258,6 +262,7 @@ class MPMPart(Part):
             shape_kinds=effectors.shape_kinds if effectors else (),
             inj=supply.at if supply else None,
             device=device,
+            push=self.push() if self.push else None,
         )
 
     def stages(self, dim: int, fp: Any, device: bool) -> Stages:

@@ -101,14 +101,15 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
 
     @ti.func
     def approach(mem: ti.template(), b, pose, j, x):
-        """Softness, arm from the effector's centre to x (3-vector), whether x can be in contact (bounding sphere)."""
+        """Softness, arm from the effector's centre to x (3-vector), whether x can be in contact (bounding sphere, and j is
+        one that is touched)."""
         h = ti.static(mem.integers)
         softness = mem.parameters[b * h[PARAMETER] + h[eff.softness] + j]
         reach = mem.constants[h[eff.shapes] + h[eff.count] * RECORD_SIZE + j]
         if h[eff.soft] != 0:
             reach += REACH / ti.max(softness, fp(1e-6))
         r = x - load3(mem.frames, pose)
-        return softness, r, r.dot(r) < reach * reach
+        return softness, r, r.dot(r) < reach * reach and h[h[eff.is_touched] + j] == 1
 
     @ti.func
     def touch(mem: ti.template(), b, c, f, j, x, u, mass, reads_force: ti.template()):

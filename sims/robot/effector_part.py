@@ -18,14 +18,20 @@ from pliant.sims.shapes.shapes import pack_shapes
 class EffectorPart(Part):
     """The effectors of a World as a part of it: poses integrated from twists, contact offered to the solvers.
 
+    Args:
+        effectors: all of them.
+        soft_contact: contact sets in over a wide layer.
+        untouched: names of those that particles and rods pass through (what a gel covers).
+
     Raises:
         ValueError: a fixed effector stands before one that moves.
     """
 
     element_name = "effector"
 
-    def __init__(self, effectors: Sequence[Effector], *, soft_contact: bool) -> None:
+    def __init__(self, effectors: Sequence[Effector], *, soft_contact: bool, untouched: Sequence[str] = ()) -> None:
         self.effectors = list(effectors)
+        self.is_touched = np.array([effector.name not in untouched for effector in self.effectors], np.int32)
         self.soft_contact = soft_contact
         self.count = len(self.effectors)
         fixed = [effector.fixed for effector in self.effectors]
@@ -52,7 +58,10 @@ class EffectorPart(Part):
             counts={"count": m, "moving": self.moving, "soft": int(self.soft_contact)}
             | ({} if self.moving else {"twist": 0}),
             constants={"shapes": pack_shapes([e.shape for e in self.effectors])},
-            integers={"kinds": np.array([CONTACT_KINDS[e.contact] for e in self.effectors], np.int32)},
+            integers={
+                "kinds": np.array([CONTACT_KINDS[e.contact] for e in self.effectors], np.int32),
+                "is_touched": self.is_touched,
+            },
             partial={"partial": m * P_SIZE},
         )
 

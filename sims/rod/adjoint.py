@@ -188,7 +188,8 @@ def edge_adjoints(setup: Setup) -> SimpleNamespace:
 @cache
 def vertex_adjoints(setup: Setup) -> Any:
     """``vertices``: what goes through positions and velocities."""
-    at, fp, has_effectors = setup.at, setup.fp, setup.eff is not None
+    at, fp, has_effectors, push = setup.at, setup.fp, setup.eff is not None, setup.push
+    is_pushed = push is not None
     eff: Any = setup.eff
     rod = assembly_functions(setup)
     clamps = clamp_functions(setup)
@@ -233,6 +234,8 @@ def vertex_adjoints(setup: Setup) -> Any:
             v_bar = -(m * s + resistance) * l
             if h[at.forced] != 0:
                 rod.add3(mem.control_adjoint, b * h[CONTROL] + h[at.vertex_force] + 3 * i, l)
+            if ti.static(is_pushed):
+                rod.store3(mem.scratch, h[push[1]] + 3 * (b * h[at.count] + i), l)
             if speed > 0:
                 v_bar -= quadratic * along / speed * v
             z_o_bar = -s * (v_bar + rod.load3(mem.adjoint, bar + places.VELOCITY))

@@ -71,7 +71,8 @@ def surface_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def is_near(mem: ti.template(), row, j, x_o, z):
-        """Whether effector j can touch at all: x_o, and with it z, against its bounding ball."""
+        """Whether effector j can touch at all: it is one that is touched, and x_o, and with it z, are near its bounding
+        ball."""
         h = ti.static(mem.integers)
         pose = row * h[STATE] + h[eff.pose] + j * POSE
         arm = x_o - load3(mem.frames, pose)
@@ -79,7 +80,7 @@ def surface_functions(setup: Setup) -> SimpleNamespace:
         limit = mem.constants[h[eff.shapes] + h[eff.count] * RECORD_SIZE + j]
         limit += mem.constants[numbers(mem) + places.RADIUS] + mem.constants[numbers(mem) + places.ONSET]
         limit += ti.sqrt(move.dot(move))
-        return arm.dot(arm) < limit * limit
+        return arm.dot(arm) < limit * limit and h[h[eff.is_touched] + j] == 1
 
     return SimpleNamespace(numbers=numbers, gap_at=gap_at, is_near=is_near)
 

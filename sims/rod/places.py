@@ -25,6 +25,8 @@ class Setup:
         eff: where the effectors keep things, or None.
         shape_kinds: kinds of the effectors' shapes.
         has_self_contact: whether the rod touches itself.
+        push: header entries of the forces that another part leaves on the vertices before their step, three floats of
+            scratch memory each, and of their cotangents, which the adjoint leaves; or None.
     """
 
     at: Entries
@@ -32,6 +34,7 @@ class Setup:
     eff: Entries | None = None
     shape_kinds: tuple[int, ...] = ()
     has_self_contact: bool = False
+    push: tuple[int, int] | None = None
 
 
 # A node's state: position, velocity, first director of its edge; the same of the step before; strains of its joint

@@ -17,7 +17,7 @@ def quantity_functions(setup: Setup) -> SimpleNamespace:
 
     ``start`` is where a rod's state starts in the row that is asked, ``params`` where its parameters start.
     """
-    at, fp = setup.at, setup.fp
+    at, fp, push, is_pushed = setup.at, setup.fp, setup.push, setup.push is not None
     vec3 = ti.types.vector(3, fp)
     vec4 = ti.types.vector(4, fp)
     joint = joint_functions(fp)
@@ -113,11 +113,13 @@ def quantity_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def applied(mem: ti.template(), b, i):
-        """Force on vertex i that is a control [N]."""
+        """Force on vertex i that is a control, or that another part has left [N]."""
         h = ti.static(mem.integers)
         result = vec3(0)
         if h[at.forced] != 0:
             result = load3(mem.controls, b * h[CONTROL] + h[at.vertex_force] + 3 * i)
+        if ti.static(is_pushed):
+            result += load3(mem.scratch, h[push[0]] + 3 * (b * h[at.count] + i))
         return result
 
     @ti.func

@@ -93,8 +93,11 @@ class RodScene:
         """Vertices whose positions are a control, (c,), in the order of the control."""
         return np.array([v for grip in self.grips if grip.effector is None for v in grip.vertices], int)
 
-    def parts(self, *, dt: float, soft_contact: bool) -> list[Part]:
-        """The scene as the World takes it: effectors, if there are any, and the rod."""
-        effectors = EffectorPart(self.effectors, soft_contact=soft_contact) if self.effectors else None
+    def parts(self, *, dt: float, soft_contact: bool, untouched: Sequence[str] = ()) -> list[Part]:
+        """The scene as the World takes it: effectors, if there are any, and the rod; it passes through effectors of the
+        names ``untouched``."""
+        effectors = None
+        if self.effectors:
+            effectors = EffectorPart(self.effectors, soft_contact=soft_contact, untouched=untouched)
         rod = RodPart(self, effectors, soft_contact)
         return [effectors, rod] if effectors else [rod]

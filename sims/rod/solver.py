@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,9 @@ class RodPart(Part):
         scene: the rod, and what is around it.
         effectors: the part of the effectors, if there are any.
         soft_contact: contact sets in over a wide layer.
+
+    Attributes:
+        push: tells where another part, which stands before this one, leaves forces on the vertices; see ``Setup``.
     """
 
     element_name = "vertex"
@@ -53,6 +56,7 @@ class RodPart(Part):
         self.scene, self.rod, self.effectors, self.soft_contact = scene, scene.rod, effectors, soft_contact
         shape_kinds = effectors.shape_kinds if effectors else None
         self.key: tuple[Any, ...] = ("rod", shape_kinds, scene.self_contact is not None)
+        self.push: Callable[[], tuple[int, int]] | None = None
         self.count = len(self.rod)
         self.capacity = PAIRS * self.count
         self._check_stretch(self.rod.position[None], self.rod.column("rest_length")[None])
@@ -131,20 +135,23 @@ class RodPart(Part):
             "self_friction": 0.0 if touch is None else touch.friction,
         }
 
+    def setup(self, fp: Any) -> Setup:
+        """What the compiled functions depend on."""
+        effectors = self.effectors
+        return Setup(
+            at=self.at,
+            fp=fp,
+            eff=effectors.at if effectors else None,
+            shape_kinds=effectors.shape_kinds if effectors else (),
+            has_self_contact=self.scene.self_contact is not None,
+            push=self.push() if self.push else None,
+        )
+
     def stages(self, dim: int, fp: Any, device: bool) -> Stages:
         """One implicit step, and its adjoint."""
         from pliant.sims.rod.stages import rod_stages
 
-        effectors = self.effectors
-        return rod_stages(
-            Setup(
-                at=self.at,
-                fp=fp,
-                eff=effectors.at if effectors else None,
-                shape_kinds=effectors.shape_kinds if effectors else (),
-                has_self_contact=self.scene.self_contact is not None,
-            )
-        )
+        return rod_stages(self.setup(fp))
 
     def check_state(self, name: str, values: np.ndarray) -> None:
         """Edges have a length, directors too."""

@@ -68,7 +68,7 @@ def block_functions(setup: Setup) -> SimpleNamespace:
     decomposes = in_stretches(kinds)  # then the arithmetic of a particle branches, and is no work for vectors
     law_size = len(point.own_constants)
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
-    axes, muscle = (dim * dim if decomposes else 0), int(has_muscles)
+    axes, muscle, is_pushed = (dim * dim if decomposes else 0), int(has_muscles), setup.push is not None
     unit = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     starts = Own(
         volume=[0.0], mass=[0.0], young=[0.0], poisson=[0.0], law=[0.0] * law_size, signal=[0.0] * muscle,
@@ -169,6 +169,8 @@ def block_functions(setup: Setup) -> SimpleNamespace:
                 own.signal[0][l] = signal
                 own.strength[0][l] = strength
                 put_vec(own.fibre, l, fibre)
+            if ti.static(is_pushed):
+                put_vec(own.start, l, point.impulse_of(mem, b, p))
         busy = all_places
         if ti.static(decomposes):
             busy = count
@@ -185,7 +187,10 @@ def block_functions(setup: Setup) -> SimpleNamespace:
             A = point.affine(mem, C, stored, tau, own.mass[0][l], own.volume[0][l], signal * strength, fibre)
             put_mat(own.stored, l, stored)
             put_mat(own.A, l, A)
-            put_vec(own.start, l, own.mass[0][l] * take_vec(own.v, l) - apply(A, take_vec(own.f, l)))
+            start = own.mass[0][l] * take_vec(own.v, l) - apply(A, take_vec(own.f, l))
+            if ti.static(is_pushed):
+                start += take_vec(own.start, l)
+            put_vec(own.start, l, start)
         return busy
 
     return SimpleNamespace(

@@ -3,7 +3,7 @@
 from functools import cache
 from types import SimpleNamespace
 
-from pliant.sims.fields import CONTROL, PARAMETER, STATE
+from pliant.sims.fields import CONTROL, DT, PARAMETER, STATE
 from pliant.sims.mpm import places
 from pliant.sims.mpm.laws.yielding import BULK, LAMBDA, MU, VISCOPLASTIC, VON_MISES, YIELD, law_size
 from pliant.sims.mpm.places import Setup
@@ -39,6 +39,13 @@ def particle_functions(setup: Setup) -> SimpleNamespace:
         """Where particle p's parameters start."""
         h = ti.static(mem.integers)
         return (b * h[PARAMETER] + h[at.properties] + p * parameters) & FLOAT_MASK
+
+    @ti.func
+    def impulse_of(mem: ti.template(), b, p):
+        """dt f of the force f that another part has left on particle p. Its cotangent is that of the momentum: that of
+        the velocity before the step, over the mass."""
+        o = mem.integers[setup.push] + dim * (b * mem.integers[at.count] + p)
+        return mem.constants[DT] * load_vec(mem.scratch, o)
 
     @ti.func
     def law_of(young, nu):
@@ -83,6 +90,7 @@ def particle_functions(setup: Setup) -> SimpleNamespace:
         own_constants=own_constants,
         state_of=state_of,
         parameters_of=parameters_of,
+        impulse_of=impulse_of,
         law_of=law_of,
         constants_of=constants_of,
         control_of=control_of,

@@ -37,7 +37,7 @@ def forward_functions(setup: Setup) -> SimpleNamespace:
     particle = particle_functions(setup)
     state_of, parameters_of = particle.state_of, particle.parameters_of
     constants_of, muscle_of = particle.constants_of, particle.muscle_of
-    last = dim - 1
+    last, is_pushed = dim - 1, setup.push is not None
     V_AT, C_AT, F_AT = dim, 2 * dim, 2 * dim + dim * dim
 
     @ti.func
@@ -79,7 +79,10 @@ def forward_functions(setup: Setup) -> SimpleNamespace:
         stored, tau = material.respond(kind, F, U, sigma, V, C, law, mem.constants[DT])
         signal, strength, fibre = muscle_of(mem, b, p)
         A = affine(mem, C, stored, tau, mass, volume, signal * strength, fibre)
-        return mass, mass * load_vec(mem.frames, i_in + V_AT), A, stored, U, sigma, V
+        momentum = mass * load_vec(mem.frames, i_in + V_AT)
+        if ti.static(is_pushed):
+            momentum += particle.impulse_of(mem, b, p)
+        return mass, momentum, A, stored, U, sigma, V
 
     @ti.func
     def about(total, f, by_i, by_j, by_l):

@@ -1,0 +1,452 @@
+"""Contact of gels with the particles of the material point method.
+
+With the quadratic spline W of width r (a cell of the grid), of integral one, and volumes V_p at rest a point at X sees
+
+    fill phi = sum V_p W(X - x_p),   velocity v = sum V_p W v_p / phi,   gap g = (phi_0 - phi) r / 0.75.
+
+phi is a half where X lies on the surface of matter, and 0.75 / r is the slope of phi there, so that the gap is a distance
+near the surface. The surface that is touched looks against the gel's own normal. A force F on the point is shared by the
+particles, f_p = -F V_p W / phi: its sum is -F. The particles' step takes dt f_p up with their momenta.
+
+In reverse, with the cotangents b_p of f_p, which the particles' step has left as those of their velocities over m_p / dt,
+and G = sum b_p V_p W / phi,
+
+    F_bar -= G,   phi_bar += F.G / phi,   X_bar += sum V_p grad W (phi_bar + M_bar.v_p - b_p.F / phi),
+
+M_bar = v_bar / phi being the cotangent of sum V_p W v_p; x_p takes minus its share of X_bar, v_p takes V_p W M_bar.
+"""
+
+from functools import cache
+from types import SimpleNamespace
+
+from pliant.sims.fem import touch_places as own
+from pliant.sims.fem.bins import bin_functions
+from pliant.sims.fem.touch_points import point_functions
+from pliant.sims.fem.touch_places import TouchSetup
+from pliant.sims.fields import DT
+from pliant.sims.math.access import access_functions
+from pliant.sims.mpm import places as matter_places
+from pliant.sims.mpm.transfers.particle import particle_functions
+from pliant.sims.part import Pass, Stage, Stages
+from pliant.sims.runtime import ti
+
+SURFACE = 0.5
+"""Fill at the surface of matter."""
+
+SLOPE = 0.75
+"""Slope of the fill there, per width of the kernel."""
+
+LEAST_FILL = 0.1
+"""Fill below which nothing is touched: far outside the reach of the force."""
+
+
+@cache
+def kernel_functions(fp) -> SimpleNamespace:
+    """``weight(d, r)``: W at the distance vector d for the width r.  ``weight_slope(d, r)``: W and its gradient."""
+    vec = ti.types.vector(3, fp)
+
+    @ti.func
+    def spline(s):
+        """The quadratic spline at s and its derivative, without branches."""
+        a = ti.abs(s)
+        p, q = ti.max(fp(1.5) - a, fp(0.0)), ti.max(fp(0.5) - a, fp(0.0))
+        return fp(0.5) * p * p - fp(1.5) * q * q, ti.select(s < 0, p - 3 * q, 3 * q - p)
+
+    @ti.func
+    def weight(d, r):
+        """W"""
+        inverse = 1 / r
+        x, _x = spline(d[0] * inverse)
+        y, _y = spline(d[1] * inverse)
+        z, _z = spline(d[2] * inverse)
+        return x * y * z * (inverse * inverse * inverse)
+
+    @ti.func
+    def weight_slope(d, r):
+        """W and its gradient."""
+        inverse = 1 / r
+        x, dx = spline(d[0] * inverse)
+        y, dy = spline(d[1] * inverse)
+        z, dz = spline(d[2] * inverse)
+        scale = inverse * inverse * inverse
+        return x * y * z * scale, vec(dx * y * z, x * dy * z, x * y * dz) * (scale * inverse)
+
+    return SimpleNamespace(weight=weight, weight_slope=weight_slope)
+
+
+@cache
+def list_functions(setup: TouchSetup) -> SimpleNamespace:
+    """``list_particle(mem, b, s, row_in)``, ``list_bar``: what points see of the particle of slot s.  ``seen_at``,
+    ``listed_at``: where what is seen of the point, or the particle, of a slot begins.  ``particle_of``, ``point_of``: who
+    has a slot.  ``kick_at``: where the force on a particle begins."""
+    at, fp = setup.at, setup.fp
+    access = access_functions(fp)
+    load3, store3 = access.load3, access.store3
+    bins, particle, matter = bin_functions(setup), particle_functions(setup.matter), setup.matter.at
+
+    @ti.func
+    def seen_at(mem: ti.template(), b, s):
+        """Where what particles see of the point of slot s begins."""
+        h = ti.static(mem.integers)
+        return h[at.seen] + (b * h[at.points] + s) * own.SEEN
+
+    @ti.func
+    def listed_at(mem: ti.template(), b, s):
+        """Where what points see of the particle of slot s begins."""
+        h = ti.static(mem.integers)
+        return h[at.listed] + (b * h[at.particles] + s) * own.LISTED
+
+    @ti.func
+    def particle_of(mem: ti.template(), b, s):
+        """The particle of slot s."""
+        _starts, order = bins.particle_list(mem, b)
+        return mem.integers[order + s]
+
+    @ti.func
+    def point_of(mem: ti.template(), b, s):
+        """The point of slot s."""
+        _starts, order = bins.point_list(mem, b)
+        return mem.integers[order + s]
+
+    @ti.func
+    def kick_at(mem: ti.template(), b, n):
+        """Where the force on particle n begins."""
+        h = ti.static(mem.integers)
+        return h[at.kicks] + 3 * (b * h[at.particles] + n)
+
+    @ti.func
+    def list_particle(mem: ti.template(), b, s, row_in):
+        """Place, velocity and volume of the particle of slot s, side by side."""
+        n, o = particle_of(mem, b, s), listed_at(mem, b, s)
+        x = particle.state_of(mem, row_in, n)
+        store3(mem.scratch, o + own.LISTED_PLACE, load3(mem.frames, x))
+        store3(mem.scratch, o + own.LISTED_VELOCITY, load3(mem.frames, x + 3))
+        mem.scratch[o + own.LISTED_VOLUME] = mem.constants[mem.integers[matter.volumes] + n]
+
+    @ti.func
+    def list_bar(mem: ti.template(), b, s):
+        """The cotangent of the force on the particle of slot s: that of its momentum, times dt."""
+        n, o = particle_of(mem, b, s), listed_at(mem, b, s)
+        density = mem.parameters[particle.parameters_of(mem, b, n) + matter_places.DENSITY]
+        bar = load3(mem.adjoint, particle.state_of(mem, b, n) + 3)
+        mass = mem.scratch[o + own.LISTED_VOLUME] * density
+        store3(mem.scratch, o + own.LISTED_BAR, (mem.constants[DT] / mass) * bar)
+
+    return SimpleNamespace(
+        seen_at=seen_at,
+        listed_at=listed_at,
+        particle_of=particle_of,
+        point_of=point_of,
+        kick_at=kick_at,
+        list_particle=list_particle,
+        list_bar=list_bar,
+    )
+
+
+@cache
+def particle_touch_functions(setup: TouchSetup) -> SimpleNamespace:
+    """Taichi functions of the point or the particle of slot s.
+
+    ``press(mem, b, s, row_in, row_out)``: sums, force and new state of a point, the force to the gel's scratch.
+    ``share(mem, b, s)``: the force on a particle, to the scratch.  ``gap_slope(mem)``: derivative of the gap by the fill.
+    """
+    at, fp = setup.at, setup.fp
+    vec = ti.types.vector(3, fp)
+    access = access_functions(fp)
+    load3, store3 = access.load3, access.store3
+    points, bins, kernel, lists = (
+        point_functions(setup),
+        bin_functions(setup),
+        kernel_functions(fp),
+        list_functions(setup),
+    )
+    work_of = points.work_of
+
+    @ti.func
+    def gap_slope(mem: ti.template()):
+        """Derivative of the gap by the fill."""
+        return -mem.constants[at.width] / fp(SLOPE)
+
+    @ti.func
+    def gather(mem: ti.template(), b, X):
+        """Fill and sum of V W v at X."""
+        h = ti.static(mem.integers)
+        a = ti.static(mem.scratch)
+        r = mem.constants[at.width]
+        fill, momentum = fp(0.0), vec(0)
+        starts, _order = bins.particle_list(mem, b)
+        low, high = bins.bounds(mem, b, X)
+        for p in range(low[0], high[0] + 1):
+            for q in range(low[1], high[1] + 1):
+                first = starts + bins.row(mem, b, p, q)
+                for s in range(h[first + low[2]], h[first + high[2] + 1]):
+                    o = lists.listed_at(mem, b, s)
+                    share = a[o + own.LISTED_VOLUME] * kernel.weight(X - load3(a, o + own.LISTED_PLACE), r)
+                    fill += share
+                    momentum += share * load3(a, o + own.LISTED_VELOCITY)
+        return fill, momentum
+
+    @ti.func
+    def press(mem: ti.template(), b, s, row_in, row_out):
+        """Sums, force and new state of the point of slot s."""
+        i, o = lists.point_of(mem, b, s), lists.seen_at(mem, b, s)
+        w = work_of(mem, b, i)
+        X = load3(mem.scratch, w + own.PLACE)
+        fill, momentum = gather(mem, b, X)
+        pull = vec(0)
+        if fill > fp(LEAST_FILL):
+            gap = (fill - fp(SURFACE)) * gap_slope(mem)
+            m = -load3(mem.scratch, w + own.NORMAL)
+            pull = points.respond(mem, b, i, row_in, row_out, gap, m, momentum / fill) / fill
+        else:
+            points.release(mem, b, i, row_out)
+        store3(mem.scratch, o + own.SEEN_PLACE, X)
+        store3(mem.scratch, o + own.SEEN_FORCE, pull)
+
+    @ti.func
+    def share(mem: ti.template(), b, s):
+        """The force on the particle of slot s."""
+        h = ti.static(mem.integers)
+        a = ti.static(mem.scratch)
+        o = lists.listed_at(mem, b, s)
+        x = load3(a, o + own.LISTED_PLACE)
+        r = mem.constants[at.width]
+        total = vec(0)
+        starts, active = bins.active_list(mem, b)
+        low, high = bins.bounds(mem, b, x)
+        for p in range(low[0], high[0] + 1):
+            for q in range(low[1], high[1] + 1):
+                first = starts + bins.row(mem, b, p, q)
+                for k in range(h[first + low[2]], h[first + high[2] + 1]):
+                    point = lists.seen_at(mem, b, h[active + k])
+                    weight = kernel.weight(load3(a, point + own.SEEN_PLACE) - x, r)
+                    total -= weight * load3(a, point + own.SEEN_FORCE)
+        store3(a, lists.kick_at(mem, b, lists.particle_of(mem, b, s)), a[o + own.LISTED_VOLUME] * total)
+
+    return SimpleNamespace(press=press, share=share, gap_slope=gap_slope)
+
+
+@cache
+def particle_touch_adjoints(setup: TouchSetup) -> SimpleNamespace:
+    """``press_back(mem, b, c, s, row_in)``: what the force on the point of slot s leaves to its old state, place, velocity,
+    normal and sums.  ``share_back(mem, b, s)``: what forces leave to the particle of slot s."""
+    at, fp = setup.at, setup.fp
+    vec = ti.types.vector(3, fp)
+    access = access_functions(fp)
+    load3, store3, add3 = access.load3, access.store3, access.add3
+    points, bins, kernel, lists = (
+        point_functions(setup),
+        bin_functions(setup),
+        kernel_functions(fp),
+        list_functions(setup),
+    )
+    touch, particle = particle_touch_functions(setup), particle_functions(setup.matter)
+
+    @ti.func
+    def gather_bars(mem: ti.template(), b, X):
+        """sum b_p V W at X, and the fill"""
+        h = ti.static(mem.integers)
+        a = ti.static(mem.scratch)
+        r = mem.constants[at.width]
+        total, fill = vec(0), fp(0.0)
+        starts, _order = bins.particle_list(mem, b)
+        low, high = bins.bounds(mem, b, X)
+        for p in range(low[0], high[0] + 1):
+            for q in range(low[1], high[1] + 1):
+                first = starts + bins.row(mem, b, p, q)
+                for s in range(h[first + low[2]], h[first + high[2] + 1]):
+                    o = lists.listed_at(mem, b, s)
+                    share = a[o + own.LISTED_VOLUME] * kernel.weight(X - load3(a, o + own.LISTED_PLACE), r)
+                    fill += share
+                    total += share * load3(a, o + own.LISTED_BAR)
+        return total, fill
+
+    @ti.func
+    def gather_slopes(mem: ti.template(), b, point):
+        """The cotangent of the place of the point that is seen at ``point``, through the weights."""
+        h = ti.static(mem.integers)
+        a = ti.static(mem.scratch)
+        X = load3(a, point + own.SEEN_PLACE)
+        r = mem.constants[at.width]
+        total = vec(0)
+        starts, _order = bins.particle_list(mem, b)
+        low, high = bins.bounds(mem, b, X)
+        for p in range(low[0], high[0] + 1):
+            for q in range(low[1], high[1] + 1):
+                first = starts + bins.row(mem, b, p, q)
+                for s in range(h[first + low[2]], h[first + high[2] + 1]):
+                    o = lists.listed_at(mem, b, s)
+                    _weight, slope = kernel.weight_slope(X - load3(a, o + own.LISTED_PLACE), r)
+                    total += (a[o + own.LISTED_VOLUME] * bracket(mem, point, o)) * slope
+        return total
+
+    @ti.func
+    def bracket(mem: ti.template(), point, o):
+        """phi_bar + M_bar.v_p - b_p.F / phi, of the point that is seen at ``point`` and the particle that is listed at o."""
+        a = ti.static(mem.scratch)
+        momentum = load3(a, point + own.SEEN_MOMENTUM_BAR).dot(load3(a, o + own.LISTED_VELOCITY))
+        return (
+            a[point + own.SEEN_FILL_BAR] + momentum - load3(a, o + own.LISTED_BAR).dot(load3(a, point + own.SEEN_FORCE))
+        )
+
+    @ti.func
+    def press_back(mem: ti.template(), b, c, s, row_in):
+        """See above."""
+        a = ti.static(mem.scratch)
+        i, o = lists.point_of(mem, b, s), lists.seen_at(mem, b, s)
+        w = points.work_of(mem, b, i)
+        fill_bar, momentum_bar = fp(0.0), vec(0)
+        if a[w + own.ACTIVE] > 0:
+            force, mean, m = load3(a, w + own.FORCE), load3(a, w + own.MEAN), -load3(a, w + own.NORMAL)
+            total, fill = gather_bars(mem, b, load3(a, o + own.SEEN_PLACE))
+            G = total / fill
+            force_bar = points.push_bar_of(mem, b, i) - G
+            gap_bar, m_bar, mean_bar = points.respond_back(
+                mem, b, c, i, row_in, a[w + own.GAP], m, mean, force, force_bar
+            )
+            points.keep_normal_bar(mem, b, c, i, row_in, -m_bar)
+            fill_bar = touch.gap_slope(mem) * gap_bar + (force.dot(G) - mean.dot(mean_bar)) / fill
+            momentum_bar = mean_bar / fill
+        else:
+            points.release_back(mem, b, i)
+        a[o + own.SEEN_FILL_BAR] = fill_bar
+        store3(a, o + own.SEEN_MOMENTUM_BAR, momentum_bar)
+        if a[w + own.ACTIVE] > 0:
+            store3(a, w + own.PLACE_BAR, gather_slopes(mem, b, o))
+
+    @ti.func
+    def share_back(mem: ti.template(), b, s):
+        """See above."""
+        h = ti.static(mem.integers)
+        a = ti.static(mem.scratch)
+        own_at = lists.listed_at(mem, b, s)
+        x = load3(a, own_at + own.LISTED_PLACE)
+        r = mem.constants[at.width]
+        x_bar, v_bar = vec(0), vec(0)
+        starts, active = bins.active_list(mem, b)
+        low, high = bins.bounds(mem, b, x)
+        for p in range(low[0], high[0] + 1):
+            for q in range(low[1], high[1] + 1):
+                first = starts + bins.row(mem, b, p, q)
+                for k in range(h[first + low[2]], h[first + high[2] + 1]):
+                    point = lists.seen_at(mem, b, h[active + k])
+                    weight, slope = kernel.weight_slope(load3(a, point + own.SEEN_PLACE) - x, r)
+                    x_bar -= bracket(mem, point, own_at) * slope
+                    v_bar += weight * load3(a, point + own.SEEN_MOMENTUM_BAR)
+        o = particle.state_of(mem, b, lists.particle_of(mem, b, s))
+        V = a[own_at + own.LISTED_VOLUME]
+        add3(mem.adjoint, o, V * x_bar)
+        add3(mem.adjoint, o + 3, V * v_bar)
+
+    return SimpleNamespace(press_back=press_back, share_back=share_back)
+
+
+@cache
+def particle_touch_stages(setup: TouchSetup) -> Stages:
+    """Forces at the start of a substep. In reverse they are found again before the steps of gels and particles, which
+    take them up, and pulled back after them."""
+    at, fp = setup.at, setup.fp
+    points, bins, lists = point_functions(setup), bin_functions(setup), list_functions(setup)
+    touch, back = particle_touch_functions(setup), particle_touch_adjoints(setup)
+    particle, load3 = particle_functions(setup.matter), access_functions(fp).load3
+
+    @ti.func
+    def locate(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Places, velocities and normals of points first to stop - 1."""
+        for i in range(first, stop):
+            points.locate(mem, b, i, row_in)
+
+    @ti.func
+    def make(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """The cells, and the points by cells."""
+        for _ in range(first, stop):
+            bins.make(mem, b)
+
+    @ti.func
+    def classify(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Cells of particles first to stop - 1, on which no force acts yet."""
+        h = ti.static(mem.integers)
+        for p in range(first, stop):
+            x = load3(mem.frames, particle.state_of(mem, row_in, p))
+            h[h[at.codes] + b * h[at.particles] + p] = bins.code(mem, b, x)
+            for d in ti.static(range(3)):
+                mem.scratch[lists.kick_at(mem, b, p) + d] = fp(0.0)
+
+    @ti.func
+    def sort(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """The particles by cells."""
+        for _ in range(first, stop):
+            bins.sort(mem, b)
+
+    @ti.func
+    def copy(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """What points see of the particles of slots first to stop - 1."""
+        for s in range(first, stop):
+            lists.list_particle(mem, b, s, row_in)
+
+    @ti.func
+    def press(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Forces on the points of slots first to stop - 1."""
+        for s in range(first, stop):
+            touch.press(mem, b, s, row_in, row_out)
+
+    @ti.func
+    def choose(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Which points may be touched."""
+        for _ in range(first, stop):
+            bins.choose(mem, b)
+
+    @ti.func
+    def share(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Forces on the particles of slots first to stop - 1."""
+        for s in range(first, stop):
+            touch.share(mem, b, s)
+
+    @ti.func
+    def copy_bars(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Cotangents of the forces on the particles of slots first to stop - 1."""
+        for s in range(first, stop):
+            lists.list_bar(mem, b, s)
+
+    @ti.func
+    def press_back(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """What the forces on the points of slots first to stop - 1 depend on."""
+        for s in range(first, stop):
+            back.press_back(mem, b, c, s, row_in)
+
+    @ti.func
+    def share_back(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """What they leave to the particles of slots first to stop - 1."""
+        for s in range(first, stop):
+            back.share_back(mem, b, s)
+
+    @ti.func
+    def settle(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """What points first to stop - 1 leave to nodes and mounts."""
+        for i in range(first, stop):
+            points.settle(mem, b, c, i, row_in, True)
+
+    listed = {"count": bins.live, "threads": at.particles}
+    forces = [
+        Pass(locate, at.points),
+        Pass(make),
+        Pass(classify, at.particles),
+        Pass(sort),
+        Pass(copy, **listed),
+        Pass(press, at.points),
+        Pass(choose),
+        Pass(share, **listed),
+    ]
+    settles = [
+        Pass(copy_bars, **listed),
+        Pass(press_back, at.points),
+        Pass(share_back, **listed),
+        Pass(settle, at.points),
+        Pass(points.settle_effectors, setup.gel.eff.count),
+    ]
+    return Stages(
+        substep=[Stage(forces, settles)],
+        late=[Stage([], forces)],
+        begin=[Pass(points.clear_sums, at.sum_count, alone=True)],
+        finish_adjoint=[Pass(points.add_sums)],
+    )
