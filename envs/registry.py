@@ -305,6 +305,33 @@ ENTRIES = (
         summary="open the hinged lid of a box with a soft fingertip",
         success_score=0.8,
     ),
+    Entry(
+        "pliant/CableStraighten-v0",
+        "pliant.envs.tactile.cable_straighten:CableStraighten",
+        horizon=50,
+        action_size=7,
+        observation_size=93,
+        summary="straighten a cable that lies on a table with two soft fingertips",
+        success_score=0.8,
+    ),
+    Entry(
+        "pliant/GraspElastic-v0",
+        "pliant.envs.tactile.grasp_elastic:GraspElastic",
+        horizon=40,
+        action_size=7,
+        observation_size=60,
+        summary="lift an elastic block with two soft fingertips",
+        success_score=0.8,
+    ),
+    Entry(
+        "pliant/GraspPlastic-v0",
+        "pliant.envs.tactile.grasp_plastic:GraspPlastic",
+        horizon=40,
+        action_size=7,
+        observation_size=60,
+        summary="lift a block of plasticine with two soft fingertips and keep its shape",
+        success_score=0.7,
+    ),
 )
 
 

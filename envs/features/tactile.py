@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pliant.envs.features.words import Feature, Sink, View
+from pliant.envs.features.words import Feature, Sink, View, as_index
 from pliant.sims.math.rotation_host import matrix_of_quaternion, turn_adjoint
 from pliant.sims.sensor.reading import TactileReading, TactileSensor
 
@@ -195,3 +195,31 @@ class Constant(Feature):
 
     def value(self, view: View) -> np.ndarray:
         return np.full((view.batch, 1), self.number)
+
+
+class ShapeChange(Feature):
+    """How far particles are from the shape that they had, size 1 [m]: the root mean square of their places relative to
+    their centre less those of ``shape``, which does not turn. Its derivative at 0 is 0.
+
+    Args:
+        rows: the particles.
+        shape: their places [m], shape (n, 3), wherever their centre is.
+    """
+
+    def __init__(self, name: str, rows: np.ndarray | Sequence[int], shape: np.ndarray) -> None:
+        self.name, self.size, self.index = name, 1, as_index(rows)
+        self.shape = np.asarray(shape, np.float64) - np.mean(shape, axis=0)
+
+    def _change(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+        x = view.array("position")[:, self.index]
+        change = x - x.mean(axis=1, keepdims=True) - self.shape
+        return change, np.sqrt((change**2).sum(axis=2).mean(axis=1))
+
+    def value(self, view: View) -> np.ndarray:
+        return self._change(view)[1][:, None]
+
+    def adjoint(self, view: View, cotangent: np.ndarray, sink: Sink) -> None:
+        change, size = self._change(view)
+        below = (size * change.shape[1])[:, None, None]
+        bar = np.divide(cotangent[:, :, None] * change, below, out=np.zeros_like(change), where=below > 0.0)
+        sink.add("position", bar - bar.mean(axis=1, keepdims=True), self.index)
