@@ -28,6 +28,7 @@ MODES = ("state", "markers", "image", "force")
 REWARDS = ("state", "tactile", "both")
 RADIUS = 0.015  # of a dome [m]
 MARKERS, MARKER_REACH = 136, 0.7  # of a dome: how many, and the radius of the disc that they fill, in radii of the dome
+SHOWN = 1.3  # width of what the camera shows, in diameters of that disc
 PICTURE = (64, 48)  # width, height of observed pictures [pixels]
 PIXELS = 5.0  # usual motion of a marker [pixels]
 CAMERA = (320, 240)  # width, height of the camera that sees the markers [pixels]
@@ -155,24 +156,25 @@ class TactileTask(Task):
 
 
 def make_sensor(mesh: GelMesh, *, picture: bool = False, size: tuple[int, int] | None = None) -> TactileSensor:
-    """The sensor behind a gel: 136 markers, and with ``picture`` the colours of a GelSight.
+    """The sensor behind a gel: 136 markers, or with ``picture`` the colours of a GelSight.
 
     Args:
         mesh: of the gel.
-        picture: whether it takes pictures.
+        picture: whether it takes pictures in place of reading markers.
         size: (width, height) of the camera's picture [pixels].
     """
     width, height = size or (PICTURE if picture else CAMERA)
     low, high = mesh.bounds
     reach = MARKER_REACH * (high - low)[:2].min()
     top = float(high[2])
-    camera = CalibratedCamera.behind_gel((reach, reach), width=width, height=height, top=top, fill=picture)
+    shown = SHOWN * reach  # a dome's rim is nearer to the camera than its apex, and looks larger
+    camera = CalibratedCamera.behind_gel((shown, shown), width=width, height=height, top=top, fill=picture)
     optics = None
     if picture:
         from pliant.sims.sensor.optics import Optics
 
         optics = Optics.load("gelsight", size=(width, height), precision="f64")
-    places = marker_disc(MARKERS, reach / 2)
+    places = None if picture else marker_disc(MARKERS, reach / 2)
     skin = skin_triangles(mesh.surface, mesh.positions)
     return TactileSensor(skin, mesh.positions, camera=camera, places=places, optics=optics, precision="f64")
 
