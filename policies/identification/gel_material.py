@@ -37,6 +37,10 @@ BOUNDS = {
 }
 """Within which they are looked for."""
 
+ONSET = 1e-4
+"""Half the width of the layer in which contact sets in [m]: nodes come into contact one after the other, and forces are to
+be smooth functions of the parameters all the same."""
+
 TANGENT = 0.8
 """Tangential contact stiffness in units of the normal one."""
 
@@ -100,7 +104,7 @@ def _names(kind: type) -> str:
 
 
 def plan_presses(
-    mesh: GelMesh, *, presses: int = 6, ball_radius: float = 0.005, depth: float = 0.001, drag: float = 0.002, seed: int = 0
+    mesh: GelMesh, *, presses: int = 4, ball_radius: float = 0.008, depth: float = 0.001, drag: float = 0.0015, seed: int = 0
 ) -> dict[str, Any]:
     """Balls that come down near the middle of a gel and are dragged aside, in directions evenly apart.
 
@@ -150,7 +154,7 @@ class PressSimulator:
         self.velocity = np.asarray(plan["velocity"], float)
         mount = Effector("mount", Cylinder(float(mesh.bounds[1, 0]), 0.002), (0.0, 0.0, 0.0))
         ball = Effector("ball", Sphere(plan["ball_radius"]), self.start[0])
-        scene = GelScene([Gel(mesh, "mount")], [mount, ball])
+        scene = GelScene([Gel(mesh, "mount")], [mount, ball], onset=ONSET)
         self.world = World(
             scene,
             batch=len(self.start),
@@ -291,17 +295,35 @@ class MaterialFit:
 
 
 def fit_material(
-    misfit: Misfit, start: np.ndarray, *, evaluations: int = 40, progress: Callable[[int, float], None] | None = None
+    misfit: Misfit,
+    start: np.ndarray,
+    *,
+    evaluations: int = 120,
+    restarts: int = 2,
+    enough: float = 1e-6,
+    progress: Callable[[int, float], None] | None = None,
 ) -> MaterialFit:
     """Parameters of least misfit from unknowns ``start`` (4,) in [0, 1], by L-BFGS.
 
+    Where it ends at more than ``enough``, it starts again from half-way between there and the middle of all bounds, then
+    from the middle: a gel that is nearly rigid against a soft contact looks much like the reverse.
+
+    Args:
+        misfit: of the record.
+        start: unknowns to begin from.
+        evaluations: gradients, of all starts together.
+        restarts: how often it starts again, at most 2.
+        enough: misfit at which it is done.
+        progress: called with the number of gradients taken and the last misfit.
+
     Raises:
-        ValueError: ``start`` is out of range.
+        ValueError: an argument is out of range.
     """
     z = real_array("start", start, shape=(len(NAMES),))
     if z.min() < 0 or z.max() > 1:
         raise ValueError(f"start={shown(start)} must be in [0, 1]")
     whole("evaluations", evaluations, 1)
+    whole("restarts", restarts, 0, 2)
     history: list[float] = []
     first = misfit.simulated
     best: tuple[float, np.ndarray] = (np.inf, z)
@@ -316,12 +338,17 @@ def fit_material(
             progress(len(history), value)
         return value, slope
 
-    minimize(
-        evaluate,
-        z,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0.0, 1.0)] * len(NAMES),
-        options={"maxfun": evaluations, "ftol": 1e-12, "gtol": 1e-9},
-    )
+    middle = np.full(len(NAMES), 0.5)
+    for turn in range(restarts + 1):
+        begin = (z, (best[1] + middle) / 2, middle)[turn]
+        minimize(
+            evaluate,
+            begin,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(0.0, 1.0)] * len(NAMES),
+            options={"maxfun": max(evaluations - len(history), 1), "ftol": 1e-12, "gtol": 1e-9},
+        )
+        if best[0] <= enough or len(history) >= evaluations:
+            break
     return MaterialFit(misfit.values(best[1]), best[0], misfit.simulated - first, np.array(history))
