@@ -7,8 +7,8 @@ from typing import Any
 
 from pliant.sims.fields import Entries
 
-TOO_DEEP = 20
-"""Code of the failure of a gel."""
+TOO_DEEP, TOO_CLOSE = 20, 21
+"""Codes of the failures of gels."""
 
 FORWARD, ADJOINT = "newton", "multiplier"
 """Names of the two linear systems: of a step of Newton's iteration, and of the adjoint. They share the matrix."""
@@ -24,6 +24,7 @@ class Setup:
         eff: where the effectors keep things.
         kinds: kinds of the shapes that occur, of effectors and bodies.
         has_bodies: whether there are rigid bodies.
+        has_others: whether there are several gels.
         device: many threads share sums (a GPU).
     """
 
@@ -32,6 +33,7 @@ class Setup:
     eff: Entries
     kinds: tuple[int, ...]
     has_bodies: bool
+    has_others: bool
     device: bool
 
 
@@ -58,17 +60,17 @@ START, FREE_GOAL, RESIDUAL, SCALE, NODE_WORK = 0, 3, 6, 9, 12
 # the diagonal), strains of its tetrahedra at the start of the step, their deformation gradients.
 CELL_FORCE, CELL_SPREAD, CELL_BLOCKS, CELL_BEFORE, CELL_NOW, CELL_WORK = 0, 24, 48, 624, 678, 732
 
-# Scratch of a pair of a point and a shape. Its geometry, in the world's axes: whether it is near, gap, normal, gap at the
-# start, stretch of the stick spring as it is carried along. What the law answers: whether there is a force or a
-# stiffness, force on the point, minus its derivative by the relative displacement, new stretch, normal force. Coupling of
-# the node with the body's unknowns; cotangent of the relative displacement.
+# Scratch of a pair of a point and a shape. Its geometry, in the world's axes: whether it is near, gap, normal, gap at
+# the start, stretch of the stick spring as it is carried along. What the law answers: whether there is a force or a
+# stiffness, force on the point, minus its derivative by the relative displacement, new stretch, normal force. Coupling
+# of the node with the body's unknowns; cotangent of the relative displacement.
 PAIR_NEAR, PAIR_GAP, PAIR_NORMAL, PAIR_GAP_BEFORE, PAIR_CARRIED_STRETCH = 0, 1, 2, 5, 6
 PAIR_ACTIVE, PAIR_FORCE, PAIR_STIFFNESS, PAIR_STRETCH, PAIR_NORMAL_FORCE = 9, 10, 13, 22, 25
 PAIR_COUPLING, PAIR_SEED, PAIR_WORK = 26, 44, 47
 
 # Scratch of a point: place at the start and where its mount or body carries it (in the world); force on it, and minus
-# its derivative, in the axes of its mount (of a body's point: of the world). In a reverse sweep cotangents: of the place
-# at the start, of where it is carried, of its displacement, and of its arm from the origin of its mount.
+# its derivative, in the axes of its mount (of a body's point: of the world). In a reverse sweep cotangents: of the
+# place at the start, of where it is carried, of its displacement, and of its arm from the origin of its mount.
 POINT_START, POINT_CARRIED, POINT_FORCE, POINT_STIFFNESS = 0, 3, 6, 9
 POINT_START_BAR, POINT_CARRIED_BAR, POINT_MOVE_BAR, POINT_ARM_BAR, POINT_WORK = 18, 21, 24, 27, 30
 
