@@ -56,13 +56,13 @@ def node_adjoint_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def pull_node(mem: ti.template(), b, c, i, row_in, row_out):
-        """What a node's new state and its multiplier leave to its old state, its mount, what it touches and its mass."""
+        """What a node's new state and its multiplier leave to its old state, its mount, its contact and its mass."""
         h = ti.static(mem.integers)
         s = ti.static(mem.scratch)
         dt = mem.constants[DT]
         w, a, o = nodes.work_of(mem, b, i), nodes.state_of(mem, b, i), nodes.state_of(mem, row_out, i)
         m = nodes.mount_of(mem, i)
-        p, R = frames.end(mem, b, row_out, m)
+        _p, R = frames.end(mem, b, row_out, m)
         _p_start, R_start = frames.start(mem, b, row_in, m)
         x = nodes.rest_of(mem, i)
         u = load3(mem.frames, o + places.DISPLACEMENT)

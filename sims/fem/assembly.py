@@ -170,9 +170,7 @@ def system_functions(setup: Setup) -> SimpleNamespace:
                 o = frames.work_of(mem, b, (i - bodies_from) // 6) + places.BODY_SCALE + (i - bodies_from) % 6
         return o
 
-    return SimpleNamespace(
-        assemble_row=assemble_row, scale_body=scale_body, rows=rows, scale_at=scale_at
-    )
+    return SimpleNamespace(assemble_row=assemble_row, scale_body=scale_body, rows=rows, scale_at=scale_at)
 
 
 @cache

@@ -1,14 +1,15 @@
 """Elastic and viscous forces of the cells of a gel, their derivatives, and their adjoint.
 
-Stable neo-Hookean (Smith, de Goes and Kim 2018, without the logarithm) with the mean dilatation of each cell (Nagtegaal,
-Parks and Rice 1974), and a viscosity that acts on the rate of Green's strain E = (F^T F - I) / 2, so that turning is not
-damped. For the tetrahedra t of a cell, of volumes V_t, J_t = det F_t and J = sum V_t J_t / sum V_t, the potential is
+Stable neo-Hookean (Smith, de Goes and Kim 2018, without the logarithm) with the mean dilatation of each cell
+(Nagtegaal, Parks and Rice 1974), and a viscosity that acts on the rate of Green's strain E = (F^T F - I) / 2, so that
+turning is not damped. For the tetrahedra t of a cell, of volumes V_t, J_t = det F_t and J = sum V_t J_t / sum V_t, the
+potential is
 
     sum V_t (mu/2 (|F_t|^2 - 3) - mu (J_t - 1)) + sum V_t (lambda'/2) (J - 1)^2 + sum V_t eta/(2 dt) |E_t - E_t0|^2
 
-with lambda' = lambda + mu, so that small strains see Lame's constants; E_t0 is the strain at the start of the step. With
-C = cof F, k = lambda' (J - 1) - mu and S = eta (E - E_0) / dt the first Piola stress is P = mu F + k C + F S, and the force
-that node a takes is V P G_a, G_a being the gradient of its shape function.
+with lambda' = lambda + mu, so that small strains see Lame's constants; E_t0 is the strain at the start of the step.
+With C = cof F, k = lambda' (J - 1) - mu and S = eta (E - E_0) / dt the first Piola stress is P = mu F + k C + F S, and
+the force that node a takes is V P G_a, G_a being the gradient of its shape function.
 """
 
 from functools import cache
@@ -28,9 +29,10 @@ def element_functions(setup: Setup) -> SimpleNamespace:
     """Taichi functions of one cell of world b.
 
     ``remember(mem, b, cell, row_in)``: what does not change during the iteration.
-    ``assemble(mem, b, cell, row_in, row_out, exact)``: forces and derivatives, to the cell's scratch; ``exact`` 0 leaves
-    out what may make the matrix indefinite.  ``pull_back(mem, b, cell, row_in, row_out, multiplier)``: see there.
-    ``least_dilatation(mem, b, cell, row)``: the smallest det F of its tetrahedra.
+    ``assemble(mem, b, cell, row_in, row_out, exact)``: forces and derivatives, to the cell's scratch; ``exact`` 0
+    leaves out what may make the matrix indefinite.
+    ``pull_back(mem, b, cell, row_in, row_out, multiplier)``: see there.
+    ``least_dilatation(mem, cell, row)``: the smallest det F of its tetrahedra.
     """
     at, fp = setup.at, setup.fp
     vec = ti.types.vector(3, fp)
@@ -208,7 +210,6 @@ def element_functions(setup: Setup) -> SimpleNamespace:
         l is the vector at ``multiplier`` of the scratch. To the cell's scratch: cotangents of the displacements at the
         start (in place of the forces), and of mu, lambda' and eta (in place of the first derivatives).
         """
-        h = ti.static(mem.integers)
         s = ti.static(mem.scratch)
         work = work_of(mem, b, cell)
         for k in range(places.CELL_BLOCKS + 3):

@@ -1,8 +1,8 @@
 """Nodes and rigid bodies in an implicit step: where they start, what is left of their balance, their new velocities.
 
 The unknowns are displacements u of nodes in the frame of their mount, and of each body a displacement d and a turn
-theta beyond where its velocities would carry it. With R, p the mount's pose at the end of the step, x the rest place of a
-node, X_0 its place at the start,
+theta beyond where its velocities would carry it. With R, p the mount's pose at the end of the step, x the rest place of
+a node, X_0 its place at the start,
 
     node    m/dt^2 (u - u^) + f(u) - R^T F = 0,   u^ = R^T (X_0 + dt V_0 + dt^2 g - p) - x
     body    m d/dt^2 - m g - sum F = 0,   I theta/dt^2 + omega x I omega - sum r x F = 0

@@ -1,4 +1,4 @@
-"""The meshes of all gels as one: numbering, lumped volumes, gradients, and which cells each block of the matrix sums up."""
+"""The meshes of all gels as one: numbers, lumped volumes, gradients, and which cells each block of the matrix adds."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Topology:
 
     cell_nodes: (C * 8,), -1 for mounted nodes.  cell_tets: (C * 24,).  tets: (C * 6 * 13,), see ``places``.  cell_gels,
     node_gels: (C,), (n,).  rest: (n, 3) [m].  node_volumes: (n,) [m^3].  node_cells_start, node_cells: cells of each
-    node, as cell * 8 + place in it.  rows, slot_nodes, slot_twins: rows of the matrix by node, the node of each block, and the block
-    that is its transpose.  diagonal_slots: of each node.
-    slot_starts, slot_terms: what each block sums up, as (cell * 8 + a) * 8 + d.  node_points: point of each node, or -1.
-    point_owners: node of each point.  areas: [m^2] of each point.  edge: mean length of the cells' edges [m].
+    node, as cell * 8 + place in it.  rows, slot_nodes, slot_twins: rows of the matrix by node, the node of each block,
+    and the block that is its transpose.  diagonal_slots: of each node. slot_starts, slot_terms: what each block sums
+    up, as (cell * 8 + a) * 8 + d.  node_points: point of each node, or -1. point_owners: node of each point.  areas:
+    [m^2] of each point.  edge: mean length of the cells' edges [m].
     """
 
     cell_nodes: np.ndarray

@@ -1,14 +1,14 @@
 """Points and the shapes that they may touch: forces in a step, and their adjoint.
 
-Points are the nodes of the gels' surfaces, then points on the surfaces of rigid bodies; shapes are effectors, then rigid
-bodies. A pair's geometry is taken where the point is carried by its mount or its body, in the frame of the shape:
+Points are the nodes of the gels' surfaces, then points on the surfaces of rigid bodies; shapes are effectors, then
+rigid bodies. A pair's geometry is taken where the point is carried by its mount or its body, in the frame of the shape:
 
     y = R_e^T (x* - p_e),  y_0 = R_0^T (x_0 - p_0),  phi(y), n(y),  g_0 = phi(y_0),  s_0 + y - y_0.
 
 It does not change during the iteration. Normal and stretch are turned into the world's axes, in which the law of
-``contact_law.py`` is evaluated for W, what the unknowns of the step add to the relative displacement: R_m (u - u_0) of a
-node, d + theta x r of a body, r being the arm from its centre to x*. The force acts on the point and, reversed, on the
-shape at x*: equal and opposite, with one line of action.
+``contact_law.py`` is evaluated for W, what the unknowns of the step add to the relative displacement: R_m (u - u_0) of
+a node, d + theta x r of a body, r being the arm from its centre to x*. The force acts on the point and, reversed, on
+the shape at x*: equal and opposite, with one line of action.
 """
 
 from functools import cache
@@ -207,8 +207,8 @@ def pair_functions(setup: Setup) -> SimpleNamespace:
     def pull_back(mem: ti.template(), b, c, i, k, row_in, row_out, x_start, x_carried, W, force_bar):
         """Cotangents of x_start, x_carried and W, for that of the force and those of the pair's new state.
 
-        Those of the shape's poses and of the parameters go to the sums of member c, and those of the pair's state at the
-        start take the place of those of the new one.
+        Those of the shape's poses and of the parameters go to the sums of member c, and those of the pair's state at
+        the start take the place of those of the new one.
         """
         s = ti.static(mem.scratch)
         start_bar, carried_bar, W_bar = vec(0), vec(0), vec(0)

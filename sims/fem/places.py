@@ -7,8 +7,8 @@ from typing import Any
 
 from pliant.sims.fields import Entries
 
-TOO_DEEP = 20
-"""Code of the failure of a gel."""
+TOO_DEEP, TOO_CLOSE = 20, 21
+"""Codes of the failures of gels."""
 
 FORWARD, ADJOINT = "newton", "multiplier"
 """Names of the two linear systems: of a step of Newton's iteration, and of the adjoint. They share the matrix."""
@@ -24,6 +24,7 @@ class Setup:
         eff: where the effectors keep things.
         kinds: kinds of the shapes that occur, of effectors and bodies.
         has_bodies: whether there are rigid bodies.
+        has_others: whether there are several gels.
         device: many threads share sums (a GPU).
     """
 
@@ -32,6 +33,7 @@ class Setup:
     eff: Entries
     kinds: tuple[int, ...]
     has_bodies: bool
+    has_others: bool
     device: bool
 
 
@@ -67,8 +69,8 @@ PAIR_ACTIVE, PAIR_FORCE, PAIR_STIFFNESS, PAIR_STRETCH, PAIR_KEPT, PAIR_KEPT_SLOP
 PAIR_COUPLING, PAIR_SEED, PAIR_WORK = 27, 45, 48
 
 # Scratch of a point: place at the start and where its mount or body carries it (in the world); force on it, and minus
-# its derivative, in the axes of its mount (of a body's point: of the world). In a reverse sweep cotangents: of the place
-# at the start, of where it is carried, of its displacement, and of its arm from the origin of its mount.
+# its derivative, in the axes of its mount (of a body's point: of the world). In a reverse sweep cotangents: of the
+# place at the start, of where it is carried, of its displacement, and of its arm from the origin of its mount.
 POINT_START, POINT_CARRIED, POINT_FORCE, POINT_STIFFNESS = 0, 3, 6, 9
 POINT_START_BAR, POINT_CARRIED_BAR, POINT_MOVE_BAR, POINT_ARM_BAR, POINT_WORK = 18, 21, 24, 27, 30
 

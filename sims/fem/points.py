@@ -20,7 +20,8 @@ from pliant.sims.runtime import ti
 
 @cache
 def point_functions(setup: Setup) -> SimpleNamespace:
-    """Taichi functions of point i of world b: ``locate``, ``evaluate``, ``conclude``; ``seed`` and ``pull``, the adjoint."""
+    """Taichi functions of point i of world b: ``locate``, ``evaluate``, ``conclude``; ``seed`` and ``pull``, the
+    adjoint."""
     at, fp, eff = setup.at, setup.fp, setup.eff
     vec = ti.types.vector(3, fp)
     mat = ti.types.matrix(3, 3, fp)
@@ -146,8 +147,8 @@ def point_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def pull(mem: ti.template(), b, c, i, row_in, row_out):
-        """Once the multipliers are known: cotangents of a point's places and displacement, of all its pairs; of a body's
-        point those of the body's poses."""
+        """Once the multipliers are known: cotangents of a point's places and displacement, of all its pairs; of a
+        body's point those of the body's poses."""
         h = ti.static(mem.integers)
         s = ti.static(mem.scratch)
         owner, is_gel, f_own = owner_of(mem, i)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pliant.sims.fem.bodies import RigidBody
+from pliant.sims.fem.hulls import check_apart
 from pliant.sims.fem.mesh import GelMesh
 from pliant.sims.inputs import real, real_array, sequence_of, shown, whole, word
 from pliant.sims.part import Part
@@ -82,6 +83,8 @@ class GelScene:
         mounts = [word("gel: mount", gel.mount, names) for gel in self.gels]
         if len(set(mounts)) != len(mounts):
             raise ValueError(f"gels are mounted on {mounts}; each effector carries at most one")
+        poses = {e.name: e.pose for e in self.effectors}
+        check_apart([gel.mesh for gel in self.gels], mounts, [poses[name] for name in mounts])
         touched = [name for name in names if name not in mounts] if self.touched is None else list(self.touched)
         for name in touched:
             word("touched", name, names)

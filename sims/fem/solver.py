@@ -9,8 +9,9 @@ import numpy as np
 
 from pliant.sims.failures import CAUSES, NOT_CONVERGED, Cause
 from pliant.sims.fem import places
+from pliant.sims.fem.hulls import hull_of
 from pliant.sims.fem.numbering import join_meshes
-from pliant.sims.fem.places import ADJOINT, FORWARD, TOO_DEEP, Setup
+from pliant.sims.fem.places import ADJOINT, FORWARD, TOO_CLOSE, TOO_DEEP, Setup
 from pliant.sims.fields import Needs, Quantity, Record, numbers
 from pliant.sims.linear.conjugate_gradient import conjugate_gradient_needs
 from pliant.sims.part import Part, Stages
@@ -42,11 +43,15 @@ class GelPart(Part):
     fast_math = False  # measured: compiles in three quarters of the time, and runs no slower
     causes = CAUSES | {
         NOT_CONVERGED: Cause(
-            "the implicit step of a gel did not converge; it is pressed too fast or too deep, or the substep is too large",
+            "the implicit step of a gel did not converge; it is pressed too fast or deep, or the substep is too long",
             "gel_displacement",
         ),
         TOO_DEEP: Cause(
             "a gel is pressed too deep for its mesh: a tetrahedron has turned inside out", "gel_displacement"
+        ),
+        TOO_CLOSE: Cause(
+            "two gels have gone into each other, and gels do not touch each other: a gripper has closed through itself",
+            "effector_position",
         ),
     }
 
@@ -60,7 +65,13 @@ class GelPart(Part):
         kinds = {int(shape.record()[0]) for shape in self._shapes()}
         self.kinds = tuple(sorted(kinds))
         self.elements = len(self.topology.cell_gels)
-        self.key: tuple[Any, ...] = ("gel", self.kinds, bool(scene.bodies), effectors.shape_kinds)
+        self.key: tuple[Any, ...] = (
+            "gel",
+            self.kinds,
+            bool(scene.bodies),
+            len(scene.gels) > 1,
+            effectors.shape_kinds,
+        )
 
     def _shapes(self) -> list[Any]:
         scene = self.scene
@@ -82,6 +93,7 @@ class GelPart(Part):
             for name in (FORWARD, ADJOINT)
         ]
         frames = len(scene.effectors) + bodies
+        hulls = [hull_of(gel.mesh) for gel in scene.gels] if len(scene.gels) > 1 else [np.zeros((0, 4))]
         contact_sums = places.SUM_FRICTION + shapes
         per_world = {
             "node_work": nodes * places.NODE_WORK,
@@ -150,6 +162,7 @@ class GelPart(Part):
                 "body_points": np.concatenate([np.zeros(0), *(p.ravel() for p in body_points)]),
                 "body_lengths": np.array([body.gyration for body in scene.bodies]),
                 "body_shapes": pack_shapes([body.shape for body in scene.bodies]) if bodies else np.zeros(0),
+                "hulls": np.concatenate(hulls).ravel(),
                 "attachments": np.array([[*a.point, *a.anchor] for _, a in attachments], float).ravel(),
             },
             integers={
@@ -158,6 +171,7 @@ class GelPart(Part):
                 "cell_gel": t.cell_gels,
                 "node_gels": t.node_gels,
                 "gel_mounts": self.mounts,
+                "hull_starts": np.cumsum([0, *(len(planes) for planes in hulls)]),
                 "node_points": t.node_points,
                 "point_owners": owners,
                 "shape_frames": self.shape_frames,
@@ -214,7 +228,10 @@ class GelPart(Part):
         """One implicit step, and its adjoint."""
         from pliant.sims.fem.stages import gel_stages
 
-        return gel_stages(Setup(self.at, fp, self.effectors.at, self.kinds, bool(self.scene.bodies), device))
+        setup = Setup(
+            self.at, fp, self.effectors.at, self.kinds, bool(self.scene.bodies), len(self.scene.gels) > 1, device
+        )
+        return gel_stages(setup)
 
     def check_state(self, name: str, values: np.ndarray) -> None:
         """Orientations are unit quaternions, to a tenth."""

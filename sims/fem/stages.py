@@ -12,7 +12,7 @@ from pliant.sims.fem.frames import frame_functions
 from pliant.sims.fem.nodes import node_functions
 from pliant.sims.fem.outputs import output_functions
 from pliant.sims.fem.pairs import pair_functions
-from pliant.sims.fem.places import DONE, FORWARD, RETREATING, SOLVING, TOO_DEEP, Setup
+from pliant.sims.fem.places import DONE, FORWARD, RETREATING, SOLVING, TOO_CLOSE, TOO_DEEP, Setup
 from pliant.sims.fem.points import point_functions
 from pliant.sims.fields import DT
 from pliant.sims.math.access import access_functions
@@ -289,9 +289,40 @@ def conclusion_passes(setup: Setup) -> list[Pass]:
                     cause = NOT_FINITE
                 report(mem, b, c, substep, k, cause, -1)
 
+    @ti.func
+    def inspect_points(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Reports a point of points first to stop - 1 that is within another gel's hull."""
+        h = ti.static(mem.integers)
+        for n in range(first, stop):
+            i = h[h[at.point_owners] + n]
+            p, R = frames.end(mem, b, row_out, nodes.mount_of(mem, i))
+            u = load3(mem.frames, nodes.state_of(mem, row_out, i) + places.DISPLACEMENT)
+            x = p + turn.forth(R, nodes.rest_of(mem, i) + u)
+            for g in range(h[at.gels]):
+                if g != h[h[at.node_gels] + i]:
+                    q, S = frames.end(mem, b, row_out, h[h[at.gel_mounts] + g])
+                    y = turn.back(S, x - q)
+                    k, is_inside = h[h[at.hull_starts] + g], True
+                    while is_inside and k < h[h[at.hull_starts] + g + 1]:
+                        o = h[at.hulls] + 4 * k
+                        is_inside = y.dot(load3(mem.constants, o)) + mem.constants[o + 3] < 0
+                        k += 1
+                    if is_inside:
+                        report(
+                            mem,
+                            b,
+                            c,
+                            substep,
+                            h[h[at.node_cells] + h[h[at.node_cells_start] + i]] // places.CELL_NODES,
+                            TOO_CLOSE,
+                            -1,
+                        )
+
     passes = [Pass(conclude_points, at.points, waits=False), Pass(conclude_nodes, at.count, waits=False)]
     if setup.has_bodies:
         passes.append(Pass(conclude_bodies, at.bodies, waits=False))
+    if setup.has_others:
+        passes.append(Pass(inspect_points, at.gel_points, waits=False))
     return [*passes, Pass(inspect_cells, at.cells)]
 
 
@@ -318,8 +349,8 @@ def gel_stages(setup: Setup) -> Stages:
         at.iterations,
         at.part,
     )
-    forward = [*prediction_passes(setup, True), iteration, *conclusion_passes(setup)]
-    adjoint = [*prediction_passes(setup, False), *adjoint_passes(setup, newton.exact)]
+    forward: list[Pass | Loop] = [*prediction_passes(setup, True), iteration, *conclusion_passes(setup)]
+    adjoint: list[Pass | Loop] = [*prediction_passes(setup, False), *adjoint_passes(setup, newton.exact)]
     return Stages(
         substep=[Stage(forward, adjoint)],
         begin=[

@@ -1,4 +1,4 @@
-"""Vectors and matrices of three dimensions, turned by a rotation matrix; written out, which compiles fast (``products``)."""
+"""Vectors and matrices of three dimensions, turned by a rotation matrix; written out as ``products`` are."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -11,7 +11,8 @@ from pliant.sims.runtime import ti
 def turning_functions(fp: Any) -> SimpleNamespace:
     """Taichi functions of one floating-point type.
 
-    ``forth(R, v)``: R v.  ``back(R, v)``: R^T v.  ``around(R, A)``: R^T A R.  ``load33(a, o)``, ``store33(a, o, A)``: matrices in flat arrays, by row.
+    ``forth(R, v)``: R v.  ``back(R, v)``: R^T v.  ``around(R, A)``: R^T A R.  ``load33(a, o)``, ``store33(a, o, A)``:
+    matrices in flat arrays, by row.
     """
     vec = ti.types.vector(3, fp)
     mat = ti.types.matrix(3, 3, fp)
