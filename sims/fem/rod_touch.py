@@ -25,6 +25,7 @@ from pliant.sims.rod import places as matter_places
 from pliant.sims.rod.quantities import quantity_functions
 from pliant.sims.runtime import ti
 
+
 @cache
 def rod_touch_functions(setup: TouchSetup) -> SimpleNamespace:
     """``search(mem, b, g, row_in)``: the edges near gel g.  ``press(mem, b, i, row_in, row_out)``: force on point i.
@@ -162,9 +163,7 @@ def rod_touch_functions(setup: TouchSetup) -> SimpleNamespace:
             m = d / length
             l_first, l_second = bar_of(mem, b, p), bar_of(mem, b, best)
             force_bar = points.push_bar_of(mem, b, i) - (1 - t) * l_first - t * l_second
-            gap_bar, m_bar, v_bar = points.respond_back(
-                mem, b, c, i, row_in, s[w + own.GAP], m, mean, force, force_bar
-            )
+            gap_bar, m_bar, v_bar = points.respond_back(mem, b, c, i, row_in, s[w + own.GAP], m, mean, force, force_bar)
             mean_bar = v_bar
             d_bar = gap_bar * m + (m_bar - m * m.dot(m_bar)) / length
             X_bar = d_bar
