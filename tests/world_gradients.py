@@ -7,8 +7,8 @@ import numpy as np
 from pliant.sims.world import World
 
 STEPS = (1e-3, 1e-4, 1e-2, 3e-3, 3e-4, 5e-3, 2e-3, 1e-5, 5e-4, 2e-4, 3e-5)
-"""Relative steps of the differences, tried one after the other: rounding (of an iteration that ends) and curvature leave
-different ones to each quantity."""
+"""Relative steps of the differences, tried one after the other: rounding (of an iteration that ends) and curvature
+leave different ones to each quantity."""
 
 GOOD = 3e-7
 """Relative error at which no further step is tried."""

@@ -2,8 +2,8 @@
 
 A rod is round: its edges are capsules. A point at X is touched by the edge whose axis is nearest, at c = a + t (b - a),
 t within 0...1: with d = X - c the gap is |d| - radius, the normal d / |d|, the velocity that of the axis there. The
-force F on the gel acts on the vertices a and b as -(1 - t) F and -t F: momentum is kept. The rod's step takes it up as a
-constant force. Points look only at edges that come near the box around all points of their gel.
+force F on the gel acts on the vertices a and b as -(1 - t) F and -t F: momentum is kept. The rod's step takes it up as
+a constant force. Points look only at edges that come near the box around all points of their gel.
 
 In reverse the rod's step has left the cotangents l of the forces on its vertices:
 
@@ -209,8 +209,8 @@ def rod_touch_functions(setup: TouchSetup) -> SimpleNamespace:
 
 @cache
 def rod_touch_stages(setup: TouchSetup) -> Stages:
-    """Forces at the start of a substep. In reverse they are found again before the steps of gels and rod, which take them
-    up, and pulled back after them."""
+    """Forces at the start of a substep. In reverse they are found again before the steps of gels and rod, which take
+    them up, and pulled back after them."""
     at = setup.at
     points, touch = point_functions(setup), rod_touch_functions(setup)
 

@@ -121,5 +121,5 @@ def test_without_friction_the_cable_slides_along_the_gels(grip):
 
 
 def test_layers_that_are_too_tall_for_a_rod_are_refused():
-    with pytest.raises(ValueError, match="onset=0.002 m"):
+    with pytest.raises(ValueError, match=r"onset=0\.002 m"):
         cable_grip(onset=2e-3)
