@@ -56,9 +56,7 @@ class TaskEnv(DifferentiableFace, gym.Env):
         self.action_space = _action_space(self.task)
         self.observation_space = _observation_space(self.task)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode.
 
         Args:
@@ -100,7 +98,13 @@ class TaskEnv(DifferentiableFace, gym.Env):
         terminated, truncated = self._ends(outcome)
         self._done = terminated | truncated
         info = self._info(outcome, 0)
-        return _first(_observed(self.task, outcome)), float(outcome.reward[0]), bool(terminated[0]), bool(truncated[0]), info
+        return (
+            _first(_observed(self.task, outcome)),
+            float(outcome.reward[0]),
+            bool(terminated[0]),
+            bool(truncated[0]),
+            info,
+        )
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
         """A picture of the current state, uint8, shape (height, width, 3)."""

@@ -143,7 +143,9 @@ class GripperActuator(Actuator):
         length_bar = length_bar + np.where(m["is_free"] | m["stays"], width_bar, 0.0)
         d_bar = back * m["width"] / m["length"] + length_bar * m["d"] / m["length"]
         step_bar = np.where(m["moves_freely"], middle_bar, 0.0)
-        start_bar = np.where(m["moves_freely"] | m["stands"], middle_bar, 0.0)  # where it ends at a bound it does not count
+        start_bar = np.where(
+            m["moves_freely"] | m["stands"], middle_bar, 0.0
+        )  # where it ends at a bound it does not count
         position_bar = np.zeros(self.world.state("effector_position").shape)
         for side, finger in enumerate(g.fingers):
             position_bar[:, finger] = start_bar / 2 + (side * 2 - 1) * d_bar - velocity_bars[side]

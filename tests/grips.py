@@ -55,10 +55,15 @@ def cable_grip(count=13, length=0.06, radius=2.5e-3, overlap=4e-4, cells=(4, 4, 
     """A slack cable between two pads, somewhat askew."""
     x = np.linspace(-0.5, 0.5, count)
     places = np.stack([1e-4 + 2e-4 * x, length * x + 3e-4, bow * (0.25 - x * x)], axis=1)
-    rod = Rod(places, mass=0.02 / count, bend_stiffness=2e-5, twist_stiffness=2e-5, stretch_stiffness=200.0, radius=radius)
-    rod.bend_damping = 0.01
+    rod = Rod(
+        places, mass=0.02 / count, bend_stiffness=2e-5, twist_stiffness=2e-5, stretch_stiffness=200.0, radius=radius
+    )
+    rod.bend_damping = options.pop("bend_damping", 0.01)
     gravity = options.pop("gravity", (0.0, 0.0, -9.81))
-    matter = RodScene(rod, effectors=jaws(np.zeros(3), radius, overlap, (3e-4, 4e-4)), gravity=gravity)
+    mounts = jaws(np.zeros(3), radius, overlap, (3e-4, 4e-4))
+    matter = RodScene(rod, effectors=mounts, gravity=gravity, integrator=options.pop("integrator", "bdf2"))
     mesh = pad_mesh((0.015, 0.015), THICKNESS, cells, grading=(1.0, 1.0))
     viscosity = options.pop("viscosity", 5.0)
-    return GripScene(matter, [Gel(mesh, "left", viscosity=viscosity), Gel(mesh, "right", viscosity=viscosity)], **options)
+    return GripScene(
+        matter, [Gel(mesh, "left", viscosity=viscosity), Gel(mesh, "right", viscosity=viscosity)], **options
+    )

@@ -166,9 +166,7 @@ class Deviation(Feature):
 
     def adjoint(self, view: View, cotangent: np.ndarray, sink: Sink) -> None:
         value = self.value(view)
-        self._square.adjoint(
-            view, np.divide(cotangent, 2.0 * value, out=np.zeros_like(value), where=value > 0.0), sink
-        )
+        self._square.adjoint(view, np.divide(cotangent, 2.0 * value, out=np.zeros_like(value), where=value > 0.0), sink)
 
 
 class Total(Feature):

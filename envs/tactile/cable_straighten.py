@@ -153,12 +153,16 @@ class CableStraighten(TactileTask):
         rod = make_rod(position, config, RADIUS)
         poses = self._fingers(position)
         fingers = [
-            Effector(name, Box((WIDTH / 2, HEIGHT / 2, 0.002)), place, orientation=turn.tolist(), color=(0.25, 0.27, 0.30))
+            Effector(
+                name, Box((WIDTH / 2, HEIGHT / 2, 0.002)), place, orientation=turn.tolist(), color=(0.25, 0.27, 0.30)
+            )
             for name, (place, turn) in zip(("left", "right"), poses, strict=True)
         ]
         first = (position[0] + position[1]) / 2
         clamp = Effector("clamp", Capsule(0.006, 0.005), first, orientation=looking((1.0, 0.0, 0.0)).tolist())
-        table = Effector("table", HalfSpace(), (0.0, 0.0, 0.0), friction=config.table_friction, color=(0.62, 0.60, 0.56))
+        table = Effector(
+            "table", HalfSpace(), (0.0, 0.0, 0.0), friction=config.table_friction, color=(0.62, 0.60, 0.56)
+        )
         matter = RodScene(rod, grips=[Grip([0, 1], "clamp")], effectors=[*fingers, table, clamp])
         straight = position[0] + np.arange(COUNT)[:, None] * np.array([LENGTH / (COUNT - 1), 0.0, 0.0])
         self.straight, self.free = straight, np.arange(2, COUNT)

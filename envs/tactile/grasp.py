@@ -107,7 +107,13 @@ class GraspTask(TactileTask):
         )
         mesh = self.make_mesh()
         gels = [self.make_gel("left", mesh), self.make_gel("right", mesh)]
-        return GripScene(matter, gels, stiffness=config.grip_stiffness, friction=config.friction, contact_stiffness=config.contact_stiffness)
+        return GripScene(
+            matter,
+            gels,
+            stiffness=config.grip_stiffness,
+            friction=config.friction,
+            contact_stiffness=config.contact_stiffness,
+        )
 
     @property
     @abstractmethod

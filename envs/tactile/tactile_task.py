@@ -217,5 +217,3 @@ def still(matrix: np.ndarray, effectors: int) -> np.ndarray:
     rows = np.zeros((6 * effectors, matrix.shape[1]))
     rows[: len(matrix)] = matrix
     return rows
-
-

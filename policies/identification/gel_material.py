@@ -66,7 +66,9 @@ class PressRecord:
     def __post_init__(self) -> None:
         real("ball_radius", self.ball_radius, above=0.0, unit="m")
         real("step_time", self.step_time, above=0.0, unit="s")
-        arrays = {name: real_array(name, getattr(self, name)) for name in ("start", "velocity", "markers", "force", "motions")}
+        arrays = {
+            name: real_array(name, getattr(self, name)) for name in ("start", "velocity", "markers", "force", "motions")
+        }
         if arrays["velocity"].ndim != 3 or arrays["velocity"].shape[2] != 3 or 0 in arrays["velocity"].shape:
             raise ValueError(f"velocity has shape {arrays['velocity'].shape}, must be (P, T, 3)")
         if arrays["markers"].ndim != 2 or arrays["markers"].shape[1] != 2:
@@ -104,7 +106,13 @@ def _names(kind: type) -> str:
 
 
 def plan_presses(
-    mesh: GelMesh, *, presses: int = 4, ball_radius: float = 0.008, depth: float = 0.001, drag: float = 0.0015, seed: int = 0
+    mesh: GelMesh,
+    *,
+    presses: int = 4,
+    ball_radius: float = 0.008,
+    depth: float = 0.001,
+    drag: float = 0.0015,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Balls that come down near the middle of a gel and are dragged aside, in directions evenly apart.
 

@@ -29,9 +29,10 @@ def bin_functions(setup: TouchSetup) -> SimpleNamespace:
 
     ``make(mem, b)``: the box, and the points by cells.  ``code(mem, b, x)``: the cell of a particle at x, -1 if it is
     out of reach.  ``sort(mem, b)``: the particles by cells, from their codes.  ``choose(mem, b)``: of the points those
-    that may be touched.  ``bounds(mem, b, x)``: lowest and highest cell that a kernel at x reaches.  ``row(mem, b, i, j)``:
-    the first cell of a row.  ``point_list``, ``particle_list``, ``active_list``: (mem, b) -> where starts of the cells and
-    the list begin; the last one's is of slots in the list of points.  ``live(mem, b)``: particles that are listed.
+    that may be touched.  ``bounds(mem, b, x)``: lowest and highest cell that a kernel at x reaches.  ``row(mem, b, i,
+    j)``: the first cell of a row.  ``point_list``, ``particle_list``, ``active_list``: (mem, b) -> where starts of the
+    cells and the list begin; the last one's is of slots in the list of points.  ``live(mem, b)``: particles that are
+    listed.
     """
     at, fp = setup.at, setup.fp
     vec, ivec = ti.types.vector(3, fp), ti.types.vector(3, ti.i32)

@@ -7,8 +7,8 @@ With a mount's pose p, R at the start and p', R' at the end of the substep, a no
     e = -f(u, D / dt) / m                                                f: elastic and viscous forces of the cells
     V' = V + dt (g + R' e + F / m),   u' = u + D + dt^2 (R'^T (g + F / m) + e)
 
-F are the forces of contact, with the geometry of ``pairs.py`` and the move W = R' D in place of that of the unknowns: the
-gap is that to which the velocities lead, which damps contact by as much as an implicit step of it would. Nothing is
+F are the forces of contact, with the geometry of ``pairs.py`` and the move W = R' D in place of that of the unknowns:
+the gap is that to which the velocities lead, which damps contact by as much as an implicit step of it would. Nothing is
 solved. In reverse l = (dt^2 u'_bar + dt R'^T V'_bar) / m takes the place of the multiplier: the cotangent of a force is
 R' l, that of f is -l.
 """
@@ -39,9 +39,9 @@ def explicit_node_functions(setup: ExplicitSetup) -> SimpleNamespace:
     """Taichi functions of one node.
 
     ``work_of``: where its scratch begins.  ``predict(mem, b, i, row_in, row_out)``: its places and its rate, to its
-    scratch.  ``state(mem, b, i, row_in, row_out)``: mounts and places.  ``gathered(mem, b, i, o)``: sum over its cells of
-    the vectors that begin at o of each one's scratch.  ``push_of``: the force that another part leaves on it.
-    ``advance(mem, b, c, i, row_in, row_out)``: its new state; whether that is finite.
+    scratch.  ``gathered(mem, b, i, o)``: sum over its cells of the vectors that begin at o of each one's scratch.
+    ``push_at``: where the force begins that another part leaves on it.  ``advance(mem, b, c, i, row_in, row_out)``: its
+    new state; whether that is finite.
     """
     at, fp = setup.at, setup.fp
     vec = ti.types.vector(3, fp)
@@ -161,8 +161,8 @@ def explicit_adjoint_functions(setup: ExplicitSetup) -> SimpleNamespace:
 
     @ti.func
     def touch_back(mem: ti.template(), b, c, i, point, row_in, row_out, arm, R, l):
-        """Force of contact on a node, and the cotangents that it leaves: of the start, of the place carried along and of
-        the move, and what the arm of the torque leaves."""
+        """Force of contact on a node, and the cotangents that it leaves: of the start, of the place carried along and
+        of the move, and what the arm of the torque leaves."""
         h = ti.static(mem.integers)
         w, gel = work_of(mem, b, i), h[h[at.node_gels] + i]
         start, carried = load3(mem.scratch, w + own.START), load3(mem.scratch, w + own.CARRIED)

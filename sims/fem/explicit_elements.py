@@ -2,12 +2,13 @@
 
 The material is that of ``elements.py``; the viscous stress follows the rate of Green's strain, E' = sym(F^T F'), of the
 velocities relative to the mount. With C = cof F, J the mean dilatation of the cell, k = lambda' (J - 1) - mu and
-S = eta E' the first Piola stress is P = mu F + k C + F S. A force enters the motion as -f, so that the cotangent of f is
--l with the multipliers l; with L = sum l_a G_a^T, Q = sym(F^T L) and m = sum V C:L / sum V the stress leaves
+S = eta E' the first Piola stress is P = mu F + k C + F S. A force enters the motion as -f, so that the cotangent of f
+is -l with the multipliers l; with L = sum l_a G_a^T, Q = sym(F^T L) and m = sum V C:L / sum V the stress leaves
 
     F_bar = -V (mu L + k cof'(F)[L] + lambda' m C + L S + eta F' Q),   F'_bar = -V eta F Q,
 
-cof'(F)[L] being the derivative of the cofactors along L, which is symmetric in the sense that A:cof'(F)[L] = L:cof'(F)[A].
+cof'(F)[L] being the derivative of the cofactors along L, which is symmetric in the sense that A:cof'(F)[L] =
+L:cof'(F)[A].
 """
 
 from functools import cache
@@ -162,7 +163,8 @@ def explicit_element_functions(setup: ExplicitSetup) -> SimpleNamespace:
 
     @ti.func
     def measure(mem: ti.template(), b, cell, row_in, with_multipliers: ti.template()):
-        """J - 1 of the cell, its smallest det F, its volume and sum V C:L; F of each tetrahedron goes to its scratch."""
+        """J - 1 of the cell, its smallest det F, its volume and sum V C:L; F of each tetrahedron goes to its
+        scratch."""
         h = ti.static(mem.integers)
         growth, volume, along, least = fp(0.0), fp(0.0), fp(0.0), fp(1e30)
         first = row_in * h[STATE] + h[at.nodes] + places.DISPLACEMENT

@@ -62,8 +62,8 @@ class ExplicitGelPart(GelPart):
         for g, (limit, cause) in enumerate(self._limits(self.given)):
             if dt > limit:
                 raise ValueError(
-                    f"dt={dt!r} s is too large for the explicit gel on {scene.gels[g].mount!r}: its stiffness, viscosity "
-                    f"and contact allow at most {limit:.3g} s{cause}"
+                    f"dt={dt!r} s is too large for the explicit gel on {scene.gels[g].mount!r}: its stiffness, "
+                    f"viscosity and contact allow at most {limit:.3g} s{cause}"
                 )
 
     def _limits(self, values: Mapping[str, np.ndarray]) -> list[tuple[float, str]]:
@@ -138,7 +138,8 @@ class ExplicitGelPart(GelPart):
         self._check_limits(name)
 
     def check_push(self, name: str, stiffness: float) -> None:
-        """Raise ``ValueError`` if the substep is too large for a contact of this stiffness [Pa/m], parameter ``name``."""
+        """Raise ``ValueError`` if the substep is too large for a contact of this stiffness [Pa/m], parameter
+        ``name``."""
         self.push_stiffness = stiffness
         self._check_limits(name)
 

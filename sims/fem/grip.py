@@ -43,18 +43,20 @@ TALLEST_LAYER = 0.5
 class GripScene:
     """A World of explicit gels and what they hold.
 
-    Gels touch the matter, and the effectors named by ``touched``; the matter touches all effectors but the gels' mounts.
-    Gels do not touch each other.
+    Gels touch the matter, and the effectors named by ``touched``; the matter touches all effectors but the gels'
+    mounts. Gels do not touch each other.
 
     matter: a three-dimensional ``Scene`` of the material point method without injectors and drains, or a ``RodScene``.
         Its effectors are those of the World, mounts included.
     gels: on some of these effectors.
-    stiffness: pressure per depth between gels and matter, [Pa/m].  tangential_stiffness: [Pa/m]; None: 0.8 of the other.
+    stiffness: pressure per depth between gels and matter, [Pa/m].  tangential_stiffness: [Pa/m]; None: 0.8 of the
+        other.
     damping: how much the pressure grows with the speed of approach, [s/m].
     friction: Coulomb coefficient of the gels against the matter, one or one each.
     width: of the kernel through which a point of a gel sees particles, in cells, 0.6...1.5; the narrower, the quicker.
         Gels whose nodes are further apart than about twice as much let particles through. Not for rods.
-    onset: half the width [m] of the layer in which this contact sets in; None: a tenth of ``width``, or of a rod's radius.
+    onset: half the width [m] of the layer in which this contact sets in; None: a tenth of ``width``, or of a rod's
+        radius.
     contact_stiffness, contact_tangential_stiffness, contact_damping, contact_onset: of gels against effectors, see
         ``GelScene``.
     touched: names of the effectors that gels touch; None: all that carry no gel.

@@ -191,9 +191,9 @@ def pair_functions(setup: Setup) -> SimpleNamespace:
             stretch_bar = turn.forth(R, load3(mem.adjoint, a + places.STRETCH)) / k_t_area
             stretch_bar -= n * n.dot(stretch_bar)
             normal_stiffness = n.dot(turn.forth(K, n)) * s[o + places.PAIR_KEPT_SLOPE]
-            W_bar = turn.forth(K, stretch_bar - force_bar) - (
-                normal_stiffness * mem.adjoint[a + places.NORMAL_FORCE]
-            ) * n
+            W_bar = (
+                turn.forth(K, stretch_bar - force_bar) - (normal_stiffness * mem.adjoint[a + places.NORMAL_FORCE]) * n
+            )
         store3(s, o + places.PAIR_SEED, W_bar)
         return W_bar
 

@@ -4,12 +4,12 @@ With the quadratic spline W of width r (a cell of the grid), of integral one, an
 
     fill phi = sum V_p W(X - x_p),   velocity v = sum V_p W v_p / phi,   gap g = (phi_0 - phi) r / 0.75.
 
-phi is a half where X lies on the surface of matter, and 0.75 / r is the slope of phi there, so that the gap is a distance
-near the surface. The surface that is touched looks against the gel's own normal. A force F on the point is shared by the
-particles, f_p = -F V_p W / phi: its sum is -F. The particles' step takes dt f_p up with their momenta.
+phi is a half where X lies on the surface of matter, and 0.75 / r is the slope of phi there, so that the gap is a
+distance near the surface. The surface that is touched looks against the gel's own normal. A force F on the point is
+shared by the particles, f_p = -F V_p W / phi: its sum is -F. The particles' step takes dt f_p up with their momenta.
 
-In reverse, with the cotangents b_p of f_p, which the particles' step has left as those of their velocities over m_p / dt,
-and G = sum b_p V_p W / phi,
+In reverse, with the cotangents b_p of f_p, which the particles' step has left as those of their velocities over m_p /
+dt, and G = sum b_p V_p W / phi,
 
     F_bar -= G,   phi_bar += F.G / phi,   X_bar += sum V_p grad W (phi_bar + M_bar.v_p - b_p.F / phi),
 
@@ -27,7 +27,6 @@ from pliant.sims.fields import DT
 from pliant.sims.math.access import access_functions
 from pliant.sims.mpm import places as matter_places
 from pliant.sims.mpm.transfers.particle import particle_functions
-from pliant.sims.part import Pass, Stage, Stages
 from pliant.sims.runtime import ti
 
 SURFACE = 0.5
@@ -77,8 +76,8 @@ def kernel_functions(fp) -> SimpleNamespace:
 @cache
 def list_functions(setup: TouchSetup) -> SimpleNamespace:
     """``list_particle(mem, b, s, row_in)``, ``list_bar``: what points see of the particle of slot s.  ``seen_at``,
-    ``listed_at``: where what is seen of the point, or the particle, of a slot begins.  ``particle_of``, ``point_of``: who
-    has a slot.  ``kick_at``: where the force on a particle begins."""
+    ``listed_at``: where what is seen of the point, or the particle, of a slot begins.  ``particle_of``, ``point_of``:
+    who has a slot.  ``kick_at``: where the force on a particle begins."""
     at, fp = setup.at, setup.fp
     access = access_functions(fp)
     load3, store3 = access.load3, access.store3
@@ -148,7 +147,8 @@ def particle_touch_functions(setup: TouchSetup) -> SimpleNamespace:
     """Taichi functions of the point or the particle of slot s.
 
     ``press(mem, b, s, row_in, row_out)``: sums, force and new state of a point, the force to the gel's scratch.
-    ``share(mem, b, s)``: the force on a particle, to the scratch.  ``gap_slope(mem)``: derivative of the gap by the fill.
+    ``share(mem, b, s)``: the force on a particle, to the scratch.  ``gap_slope(mem)``: derivative of the gap by the
+    fill.
     """
     at, fp = setup.at, setup.fp
     vec = ti.types.vector(3, fp)
@@ -228,8 +228,8 @@ def particle_touch_functions(setup: TouchSetup) -> SimpleNamespace:
 
 @cache
 def particle_touch_adjoints(setup: TouchSetup) -> SimpleNamespace:
-    """``press_back(mem, b, c, s, row_in)``: what the force on the point of slot s leaves to its old state, place, velocity,
-    normal and sums.  ``share_back(mem, b, s)``: what forces leave to the particle of slot s."""
+    """``press_back(mem, b, c, s, row_in)``: what the force on the point of slot s leaves to its old state, place,
+    velocity, normal and sums.  ``share_back(mem, b, s)``: what forces leave to the particle of slot s."""
     at, fp = setup.at, setup.fp
     vec = ti.types.vector(3, fp)
     access = access_functions(fp)
@@ -282,7 +282,8 @@ def particle_touch_adjoints(setup: TouchSetup) -> SimpleNamespace:
 
     @ti.func
     def bracket(mem: ti.template(), point, o):
-        """phi_bar + M_bar.v_p - b_p.F / phi, of the point that is seen at ``point`` and the particle that is listed at o."""
+        """phi_bar + M_bar.v_p - b_p.F / phi, of the point that is seen at ``point`` and the particle that is listed
+        at o."""
         a = ti.static(mem.scratch)
         momentum = load3(a, point + own.SEEN_MOMENTUM_BAR).dot(load3(a, o + own.LISTED_VELOCITY))
         return (
@@ -339,114 +340,3 @@ def particle_touch_adjoints(setup: TouchSetup) -> SimpleNamespace:
         add3(mem.adjoint, o + 3, V * v_bar)
 
     return SimpleNamespace(press_back=press_back, share_back=share_back)
-
-
-@cache
-def particle_touch_stages(setup: TouchSetup) -> Stages:
-    """Forces at the start of a substep. In reverse they are found again before the steps of gels and particles, which
-    take them up, and pulled back after them."""
-    at, fp = setup.at, setup.fp
-    points, bins, lists = point_functions(setup), bin_functions(setup), list_functions(setup)
-    touch, back = particle_touch_functions(setup), particle_touch_adjoints(setup)
-    particle, load3 = particle_functions(setup.matter), access_functions(fp).load3
-
-    @ti.func
-    def locate(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Places, velocities and normals of points first to stop - 1."""
-        for i in range(first, stop):
-            points.locate(mem, b, i, row_in)
-
-    @ti.func
-    def make(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """The cells, and the points by cells."""
-        for _ in range(first, stop):
-            bins.make(mem, b)
-
-    @ti.func
-    def classify(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Cells of particles first to stop - 1, on which no force acts yet."""
-        h = ti.static(mem.integers)
-        for p in range(first, stop):
-            x = load3(mem.frames, particle.state_of(mem, row_in, p))
-            h[h[at.codes] + b * h[at.particles] + p] = bins.code(mem, b, x)
-            for d in ti.static(range(3)):
-                mem.scratch[lists.kick_at(mem, b, p) + d] = fp(0.0)
-
-    @ti.func
-    def sort(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """The particles by cells."""
-        for _ in range(first, stop):
-            bins.sort(mem, b)
-
-    @ti.func
-    def copy(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """What points see of the particles of slots first to stop - 1."""
-        for s in range(first, stop):
-            lists.list_particle(mem, b, s, row_in)
-
-    @ti.func
-    def press(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Forces on the points of slots first to stop - 1."""
-        for s in range(first, stop):
-            touch.press(mem, b, s, row_in, row_out)
-
-    @ti.func
-    def choose(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Which points may be touched."""
-        for _ in range(first, stop):
-            bins.choose(mem, b)
-
-    @ti.func
-    def share(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Forces on the particles of slots first to stop - 1."""
-        for s in range(first, stop):
-            touch.share(mem, b, s)
-
-    @ti.func
-    def copy_bars(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Cotangents of the forces on the particles of slots first to stop - 1."""
-        for s in range(first, stop):
-            lists.list_bar(mem, b, s)
-
-    @ti.func
-    def press_back(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """What the forces on the points of slots first to stop - 1 depend on."""
-        for s in range(first, stop):
-            back.press_back(mem, b, c, s, row_in)
-
-    @ti.func
-    def share_back(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """What they leave to the particles of slots first to stop - 1."""
-        for s in range(first, stop):
-            back.share_back(mem, b, s)
-
-    @ti.func
-    def settle(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """What points first to stop - 1 leave to nodes and mounts."""
-        for i in range(first, stop):
-            points.settle(mem, b, c, i, row_in, True)
-
-    listed = {"count": bins.live, "threads": at.particles}
-    forces = [
-        Pass(locate, at.points),
-        Pass(make),
-        Pass(classify, at.particles),
-        Pass(sort),
-        Pass(copy, **listed),
-        Pass(press, at.points),
-        Pass(choose),
-        Pass(share, **listed),
-    ]
-    settles = [
-        Pass(copy_bars, **listed),
-        Pass(press_back, at.points),
-        Pass(share_back, **listed),
-        Pass(settle, at.points),
-        Pass(points.settle_effectors, setup.gel.eff.count),
-    ]
-    return Stages(
-        substep=[Stage(forces, settles)],
-        late=[Stage([], forces)],
-        begin=[Pass(points.clear_sums, at.sum_count, alone=True)],
-        finish_adjoint=[Pass(points.add_sums)],
-    )

@@ -2,8 +2,8 @@
 
 A rod is round: its edges are capsules. A point at X is touched by the edge whose axis is nearest, at c = a + t (b - a),
 t within 0...1: with d = X - c the gap is |d| - radius, the normal d / |d|, the velocity that of the axis there. The
-force F on the gel acts on the vertices a and b as -(1 - t) F and -t F: momentum is kept. The rod's step takes it up as a
-constant force. Points look only at edges that come near the box around all points of their gel.
+force F on the gel acts on the vertices a and b as -(1 - t) F and -t F: momentum is kept. The rod's step takes it up as
+a constant force. Points look only at edges that come near the box around all points of their gel.
 
 In reverse the rod's step has left the cotangents l of the forces on its vertices:
 
@@ -24,6 +24,7 @@ from pliant.sims.part import Pass, Stage, Stages
 from pliant.sims.rod import places as matter_places
 from pliant.sims.rod.quantities import quantity_functions
 from pliant.sims.runtime import ti
+
 
 @cache
 def rod_touch_functions(setup: TouchSetup) -> SimpleNamespace:
@@ -162,9 +163,7 @@ def rod_touch_functions(setup: TouchSetup) -> SimpleNamespace:
             m = d / length
             l_first, l_second = bar_of(mem, b, p), bar_of(mem, b, best)
             force_bar = points.push_bar_of(mem, b, i) - (1 - t) * l_first - t * l_second
-            gap_bar, m_bar, v_bar = points.respond_back(
-                mem, b, c, i, row_in, s[w + own.GAP], m, mean, force, force_bar
-            )
+            gap_bar, m_bar, v_bar = points.respond_back(mem, b, c, i, row_in, s[w + own.GAP], m, mean, force, force_bar)
             mean_bar = v_bar
             d_bar = gap_bar * m + (m_bar - m * m.dot(m_bar)) / length
             X_bar = d_bar
@@ -210,8 +209,8 @@ def rod_touch_functions(setup: TouchSetup) -> SimpleNamespace:
 
 @cache
 def rod_touch_stages(setup: TouchSetup) -> Stages:
-    """Forces at the start of a substep. In reverse they are found again before the steps of gels and rod, which take them
-    up, and pulled back after them."""
+    """Forces at the start of a substep. In reverse they are found again before the steps of gels and rod, which take
+    them up, and pulled back after them."""
     at = setup.at
     points, touch = point_functions(setup), rod_touch_functions(setup)
 

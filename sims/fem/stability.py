@@ -1,8 +1,9 @@
 """The longest stable substep of an explicit gel.
 
-The step v' = v - dt (K u + C v) / m, u' = u + dt v' is stable if dt^2 K + 2 dt C <= 4 m, in the sense of quadratic forms.
-Contact of stiffness k_c, taken at the place to which the velocities lead, adds k_c to K and dt k_c to C. Each term is
-bounded by its own largest eigenvalue, of the gel at rest; what a gel that is pressed gains is left to ``SHARE``.
+The step v' = v - dt (K u + C v) / m, u' = u + dt v' is stable if dt^2 K + 2 dt C <= 4 m, in the sense of quadratic
+forms. Contact of stiffness k_c, taken at the place to which the velocities lead, adds k_c to K and dt k_c to C. Each
+term is bounded by its own largest eigenvalue, of the gel at rest; what a gel that is pressed gains is left to
+``SHARE``.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ SHARE = 0.8
 class MeshBounds:
     """Largest eigenvalues of a mesh, per unit of the constant that they are multiplied by.
 
-    shear, dilatation, viscous: over density, of mu, lambda' and the viscosity [1/m^2].  contact: area over volume of the
-    nodes of the surface [1/m].
+    shear, dilatation, viscous: over density, of mu, lambda' and the viscosity [1/m^2].  contact: area over volume of
+    the nodes of the surface [1/m].
     """
 
     shear: float
@@ -81,7 +82,8 @@ def mesh_bounds(mesh: GelMesh) -> MeshBounds:
 
 
 def _largest(blocks: np.ndarray, nodes: np.ndarray, share: np.ndarray, free: np.ndarray) -> float:
-    """Largest eigenvalue of the matrix that blocks (E, n, 3, n, 3) of elements with ``nodes`` (E, n) make, over volumes."""
+    """Largest eigenvalue of the matrix that blocks (E, n, 3, n, 3) of elements with ``nodes`` (E, n) make, over
+    volumes."""
     count, width = blocks.shape[0], blocks.shape[1]
     number = (3 * nodes[:, :, None] + np.arange(3)).reshape(count, 3 * width)
     rows = np.repeat(number, 3 * width, axis=1).ravel()

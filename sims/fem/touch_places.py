@@ -45,12 +45,12 @@ NORMAL_BAR, PLACE_BAR, VELOCITY_BAR, POINT_WORK = 18, 21, 24, 27
 # volumes and of momenta over density.
 SEEN_PLACE, SEEN_FORCE, SEEN_FILL_BAR, SEEN_MOMENTUM_BAR, SEEN = 0, 3, 6, 7, 10
 
-# What points see of a particle, in the order of the cells: place, velocity, volume, in reverse the cotangent of the force
-# on it.
+# What points see of a particle, in the order of the cells: place, velocity, volume, in reverse the cotangent of the
+# force on it.
 LISTED_PLACE, LISTED_VELOCITY, LISTED_VOLUME, LISTED_BAR, LISTED = 0, 3, 6, 7, 10
 
-# What a point has to do with a rod: share of the edge's own vertex in what touches it; in reverse cotangents of the places
-# of the parent and of the vertex, and of the velocity between them.
+# What a point has to do with a rod: share of the edge's own vertex in what touches it; in reverse cotangents of the
+# places of the parent and of the vertex, and of the velocity between them.
 SHARE, FIRST_BAR, SECOND_BAR, MEAN_BAR, ROD_WORK = 0, 1, 4, 7, 10
 
 # State of a point: stretch of the stick spring in the mount's frame, normal force.

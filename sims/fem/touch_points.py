@@ -1,10 +1,10 @@
 """The points of gels that particles or a rod touch: where they are, their normals, the force of contact on one.
 
-Points are the free nodes of the gels' surfaces at the start of a substep: X = p + R y, y = x + u. Their normal is that of
-the triangles around, weighted by their areas: n = R N / |N|, N = sum (y_b - y) x (y_c - y) over the triangles (y, y_b,
-y_c) at the node. What touches a point is a surface with a gap g and a normal m that looks at the gel, and with a
-velocity v; the law is that of ``contact_law.py``, in the frame of the mount, with the move dt (V - v), so that it acts at
-the gap to which the velocities lead.
+Points are the free nodes of the gels' surfaces at the start of a substep: X = p + R y, y = x + u. Their normal is that
+of the triangles around, weighted by their areas: n = R N / |N|, N = sum (y_b - y) x (y_c - y) over the triangles (y,
+y_b, y_c) at the node. What touches a point is a surface with a gap g and a normal m that looks at the gel, and with a
+velocity v; the law is that of ``contact_law.py``, in the frame of the mount, with the move dt (V - v), so that it acts
+at the gap to which the velocities lead.
 """
 
 from functools import cache
@@ -27,11 +27,12 @@ def point_functions(setup: TouchSetup) -> SimpleNamespace:
 
     ``work_of``, ``state_of``: where its scratch and its state begin.  ``node_of``, ``mount_of``, ``gel_of``.
     ``locate(mem, b, i, row_in)``: place, velocity and normal, to its scratch.
-    ``respond(mem, b, i, row_in, row_out, gap, m, v)``: force on the gel; its new state; whether it may be touched, which
-    is told by the scratch, too.  ``release``: as without contact.
-    ``respond_back(mem, b, c, i, row_in, gap, m, v, force, force_bar)``: cotangents of gap, m and v; that of V is stored.
-    ``release_back``: that of ``release``.  ``settle(mem, b, c, i, row_in, has_normals)``: what the sums of place, velocity
-    and normal leave to the nodes and mounts.
+    ``respond(mem, b, i, row_in, row_out, gap, m, v)``: force on the gel; its new state; whether it may be touched,
+    which is told by the scratch, too.  ``release``: as without contact.
+    ``respond_back(mem, b, c, i, row_in, gap, m, v, force, force_bar)``: cotangents of gap, m and v; that of V is
+    stored.
+    ``release_back``: that of ``release``.  ``settle(mem, b, c, i, row_in, has_normals)``: what the sums of place,
+    velocity and normal leave to the nodes and mounts.
     """
     at, gel, fp = setup.at, setup.gel.at, setup.fp
     vec = ti.types.vector(3, fp)

@@ -117,7 +117,7 @@ class ParticleTouchPart(TouchPart):
 
     def stages(self, dim: int, fp: Any, device: bool) -> Stages:
         """Forces at the start of a substep, and what they depend on."""
-        from pliant.sims.fem.particle_contact import particle_touch_stages
+        from pliant.sims.fem.particle_touch import particle_touch_stages
 
         return particle_touch_stages(
             TouchSetup(self.at, self.gels.setup(fp, device), self.matter.setup(dim, fp, device))
@@ -165,8 +165,8 @@ class RodTouchPart(TouchPart):
 def vertex_fans(meshes: Sequence[GelMesh]) -> dict[str, np.ndarray]:
     """The triangles around each point, as the other two vertices of each, in turn.
 
-    Vertices are all nodes of the surfaces, mounted ones too. vertex_rest: (3 V,) [m].  vertex_nodes, vertex_points: free
-    node and point of each, or -1.  fan_starts: (points + 1,).  fans: (2 F,) vertices.
+    Vertices are all nodes of the surfaces, mounted ones too. vertex_rest: (3 V,) [m].  vertex_nodes, vertex_points:
+    free node and point of each, or -1.  fan_starts: (points + 1,).  fans: (2 F,) vertices.
     """
     rest, nodes, points, owners, others = [], [], [], [], []
     first_vertex = first_node = first_point = 0

@@ -28,7 +28,8 @@ class Setup:
         shape_kinds: kinds of the effectors' shapes.
         inj: where injectors and drains keep things, or None.
         device: threads share nodes and sums, and add to them atomically.
-        push: header entry of the forces that another part leaves on particles before their step, three floats of scratch
+        push: header entry of the forces that another part leaves on particles before their step, three floats of
+        scratch
             memory each; or None.
     """
 

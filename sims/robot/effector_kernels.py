@@ -101,8 +101,8 @@ def effector_functions(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], 
 
     @ti.func
     def approach(mem: ti.template(), b, pose, j, x):
-        """Softness, arm from the effector's centre to x (3-vector), whether x can be in contact (bounding sphere, and j is
-        one that is touched)."""
+        """Softness, arm from the effector's centre to x (3-vector), whether x can be in contact (bounding sphere, and
+        j is one that is touched)."""
         h = ti.static(mem.integers)
         softness = mem.parameters[b * h[PARAMETER] + h[eff.softness] + j]
         reach = mem.constants[h[eff.shapes] + h[eff.count] * RECORD_SIZE + j]

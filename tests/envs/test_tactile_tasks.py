@@ -65,7 +65,9 @@ def test_one_mode_is_a_vector(mode, size):
 
 
 def test_rewards_by_keyword():
-    names = {kind: [term.feature.name for term in SurfaceFollow(reward=kind).reward] for kind in ("state", "tactile", "both")}
+    names = {
+        kind: [term.feature.name for term in SurfaceFollow(reward=kind).reward] for kind in ("state", "tactile", "both")
+    }
     assert names["state"] == ["path", "action_cost"]
     assert names["tactile"] == ["pressure", "action_cost"]
     assert names["both"] == ["path", "pressure", "action_cost"]

@@ -179,11 +179,11 @@ def test_two_threads_agree_with_one_and_are_the_same_from_run_to_run(monkeypatch
 
 
 def test_grips_that_cannot_be_are_refused(grip):
-    with pytest.raises(ValueError, match="matter=.* must be a three-dimensional Scene or a RodScene"):
+    with pytest.raises(ValueError, match=r"matter=.* must be a three-dimensional Scene or a RodScene"):
         GripScene(small_scene(2), [])
     with pytest.raises(ValueError, match=r"friction=.* must be one or 2 finite numbers >= 0"):
         cube_grip(friction=[0.1, 0.2, 0.3])
-    with pytest.raises(ValueError, match="onset=0.01 m"):
+    with pytest.raises(ValueError, match=r"onset=0\.01 m"):
         cube_grip(onset=0.01)
     with pytest.raises(ValueError, match="stiffness=0"):
         cube_grip(stiffness=0)
@@ -193,5 +193,5 @@ def test_grips_that_cannot_be_are_refused(grip):
         World(cube_grip(), substeps=1, dt=2e-4)
     with pytest.raises(ValueError, match=r"parameter 'grip_stiffness': dt=4e-05 s is too large"):
         grip.set_parameter("grip_stiffness", np.array([1e10]))
-    with pytest.raises(ValueError, match="parameter 'grip_friction'=-1.0 must not be negative"):
+    with pytest.raises(ValueError, match=r"parameter 'grip_friction'=-1\.0 must not be negative"):
         grip.set_parameter("grip_friction", np.array([[-1.0, 0.0]]))
