@@ -6,6 +6,7 @@ import weakref
 
 import numpy as np
 import pytest
+from memory_use import grown
 from rod_scenes import branched_scene, rod_world
 from small_scenes import random_controls, reverse, small_world, states
 
@@ -13,24 +14,6 @@ from pliant.sims import arrays, runtime
 from pliant.sims.arrays import Array
 from pliant.sims.camera.camera import Camera
 from pliant.sims.camera.renderer import Renderer
-
-
-def resident() -> int:
-    """Bytes of this process that lie in memory."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
-
-
-def grown(cycle, *, before=10, cycles=60):
-    """Bytes that the process grows by in ``cycles`` of something, after some to warm up."""
-    for _ in range(before):
-        cycle()
-    gc.collect()
-    start = resident()
-    for _ in range(cycles):
-        cycle()
-    gc.collect()
-    return resident() - start
 
 
 def use_world(world):
@@ -51,7 +34,7 @@ MADE = {
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("kind", MADE)
 def test_making_and_closing_worlds_loses_nothing(kind):
-    assert grown(MADE[kind]) < 2**20
+    assert grown(MADE[kind], before=10, cycles=60) < 2**20
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
