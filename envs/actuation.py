@@ -10,7 +10,8 @@ from pliant.sims.world import World
 
 
 def make_actuator(task: Task, world: World) -> Actuator:
-    """Arms or a gripper, if the task has them, else what keeps to the workspace, if it has one; muscles may take their time."""
+    """Arms or a gripper, if the task has them, else what keeps to the workspace, if it has one; muscles may take their
+    time."""
     direct: Actuator
     if task.arms is not None:
         direct = ArmActuator(task, world)

@@ -22,7 +22,6 @@ from pliant.envs.checks import check_actions, check_mask, check_options, check_s
 from pliant.envs.differentiable import RESET_OPTIONS, DifferentiableFace
 from pliant.envs.options import takes_options
 from pliant.envs.outcomes import OBSERVATION_LIMIT, Gradient, Outcome
-from pliant.envs.rollout import Rollout
 from pliant.envs.snapshots import put
 from pliant.envs.task import ObservationPart, Task
 from pliant.sims.inputs import whole, word

@@ -43,8 +43,8 @@ class GripperActuator(Actuator):
 
         d' = Q d L' / |d|,  p' = c + v T -+ d' / 2,  L' = clip(|d| - closing T, least, most)
 
-    and the fingers' velocities are (p' - p) / T, their angular velocity omega. Velocities of the middle that would leave
-    the workspace, and a width beyond its limits, are cut as in `BoundedActuator`.
+    and the fingers' velocities are (p' - p) / T, their angular velocity omega. Velocities of the middle that would
+    leave the workspace, and a width beyond its limits, are cut as in `BoundedActuator`.
     """
 
     def __init__(self, task: Task, world: World, gripper: Gripper) -> None:

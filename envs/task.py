@@ -25,8 +25,8 @@ from pliant.sims.part import Model
 from pliant.sims.robot.effector import Effector
 
 if TYPE_CHECKING:
-    from pliant.sims.robot.kinematics import Chain
     from pliant.envs.gripper import Gripper
+    from pliant.sims.robot.kinematics import Chain
     from pliant.sims.robot.kinematics_urdf import AnyArm
 
 
@@ -168,8 +168,8 @@ class Task(ABC):
             number; `make_scene` sets it. Arms have their joints' limits instead.
         activation_time: time constant of the muscles [s]; `make_scene` sets it. None: actions are the activations. A
             number, also 0: "activation", shape (B, muscle groups), is a state (`pliant.envs.actuators.MuscleActuator`).
-        gripper: two effectors as the fingers of one gripper; `make_scene` sets it. Actions are then its motion, turn and
-            closing, and the matrix of `make_action`, zeros for the fingers, adds to what it makes of them.
+        gripper: two effectors as the fingers of one gripper; `make_scene` sets it. Actions are then its motion, turn
+            and closing, and the matrix of `make_action`, zeros for the fingers, adds to what it makes of them.
         action_size: numbers in an action; it depends on the arm, so features of the action take it from here.
         arms: what holds the effectors, or None.
         observation_parts: where each part of the observation is in the row of all of them, and its shape.

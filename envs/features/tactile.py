@@ -1,4 +1,5 @@
-"""Differentiable features of gels and of what they touch: what a tactile sensor reads, forces, turns of rigid bodies."""
+"""Differentiable features of gels and of what they touch: what a tactile sensor reads, forces, turns of rigid
+bodies."""
 
 from __future__ import annotations
 
@@ -43,8 +44,8 @@ class GelSkin:
 
 
 class TactileReadout(Feature):
-    """A reading of a tactile sensor, flattened, in the sensor's units: pixels of "markers", metres of "depth", 0..255 of
-    "image" and so on (`pliant.sims.sensor.reading.READINGS`; "force" is `GelForce`)."""
+    """A reading of a tactile sensor, flattened, in the sensor's units: pixels of "markers", metres of "depth", 0..255
+    of "image" and so on (`pliant.sims.sensor.reading.READINGS`; "force" is `GelForce`)."""
 
     def __init__(self, skin: GelSkin, reading: str, name: str | None = None) -> None:
         self.skin, self.reading, self.name = skin, reading, name or reading

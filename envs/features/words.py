@@ -22,7 +22,8 @@ class View:
 
     Args:
         arrays: reads an array by name: the state arrays of the World and its outputs, shape (B, ...) each, such
-            as "effector_force" [N], shape (B, M, 3), and "active", shape (B, N), 0 for particles that wait in a pool or lie in a drain.
+            as "effector_force" [N], shape (B, M, 3), and "active", shape (B, N), 0 for particles that wait in a pool or
+            lie in a drain.
         action: the action that led here, in [-1, 1], shape (B, A); zeros after the reset.
         previous_action: the action before it, shape (B, A).
         step: environment steps since the reset, shape (B,).

@@ -39,10 +39,10 @@ class Config(TactileConfig):
 class BoxOpen(TactileTask):
     """
     ## Description
-    A box (4.4 x 5 x 4 cm) stands fast; its lid (8 x 5 x 0.6 cm, 40 g) turns about a hinge at the back, which is not quite
-    rigid, and a spring pulls it shut. In front the lid stands out by 3.4 cm, and a fingertip, a tactile sensor with a soft
-    dome, touches it there from below. The goal is to open the lid to an angle drawn from the seed and to hold it there.
-    After box opening of DIFFTACTILE (Si et al. 2024), in SI units.
+    A box (4.4 x 5 x 4 cm) stands fast; its lid (8 x 5 x 0.6 cm, 40 g) turns about a hinge at the back, which is not
+    quite rigid, and a spring pulls it shut. In front the lid stands out by 3.4 cm, and a fingertip, a tactile sensor
+    with a soft dome, touches it there from below. The goal is to open the lid to an angle drawn from the seed and to
+    hold it there. After box opening of DIFFTACTILE (Si et al. 2024), in SI units.
 
     ## Action Space
     `Box(-1, 1, (6,), float32)`

@@ -49,9 +49,9 @@ class Config(TactileConfig, CableConfig):
 class CableStraighten(TactileTask):
     """
     ## Description
-    A bent cable (16.5 cm long, 8 mm thick, 13 g) lies on a table. One end is clamped; near the other the two fingers of a
-    gripper hold it, tactile sensors with soft pads (18 x 10 x 4 mm). The goal is to straighten it along x, and to keep the
-    grip gentle. After cable straightening of DIFFTACTILE (Si et al. 2024), in SI units.
+    A bent cable (16.5 cm long, 8 mm thick, 13 g) lies on a table. One end is clamped; near the other the two fingers of
+    a gripper hold it, tactile sensors with soft pads (18 x 10 x 4 mm). The goal is to straighten it along x, and to
+    keep the grip gentle. After cable straightening of DIFFTACTILE (Si et al. 2024), in SI units.
 
     ## Action Space
     `Box(-1, 1, (7,), float32)`
@@ -74,23 +74,24 @@ class CableStraighten(TactileTask):
     | 80-85 | forces of contact in the fingers' frames | 0.5 N |
     | 86-92 | previous action | - |
 
-    `observe` may also be "markers" (displacements of 136 points of each gel in its camera, 5 pixels), "force" (force and
-    torque of contact on each gel, 0.5 N and 5 mN m), "image" (uint8, 48 x 64 x 3 each, "image_0" and "image_1") or several
-    joined by "+", a dictionary.
+    `observe` may also be "markers" (displacements of 136 points of each gel in its camera, 5 pixels), "force" (force
+    and torque of contact on each gel, 0.5 N and 5 mN m), "image" (uint8, 48 x 64 x 3 each, "image_0" and "image_1") or
+    several joined by "+", a dictionary.
 
     ## Rewards
-    - *shape*: minus the mean distance of the free vertices from where they are to be, in units of 2 cm (`reward` "state"
-      and "both").
+    - *shape*: minus the mean distance of the free vertices from where they are to be, in units of 2 cm (`reward`
+      "state" and "both").
     - *grip_0*, *grip_1*: minus 0.1 (|F| / F* - 1)^2 of the force F on each gel, F* = 0.15 N (`reward` "tactile" and
       "both").
     - *action_cost*: minus 0.01 times the mean square of the action.
 
-    `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is 1 - d / d_0, clipped to [0, 1]:
-    d is the mean distance of the free vertices from the straight line, d_0 that at the start.
+    `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is 1 - d / d_0, clipped to [0,
+    1]: d is the mean distance of the free vertices from the straight line, d_0 that at the start.
 
     ## Starting State
-    The cable is an arc that turns by 0.9 to 1.5 rad from its clamped end to its free one, to either side, drawn from the
-    seed; the pads hold it, each 0.3 mm deep. Its stiffnesses and the friction of the gels are drawn within 15 % of theirs.
+    The cable is an arc that turns by 0.9 to 1.5 rad from its clamped end to its free one, to either side, drawn from
+    the seed; the pads hold it, each 0.3 mm deep. Its stiffnesses and the friction of the gels are drawn within 15 % of
+    theirs.
 
     ## Episode End
     Truncation after 50 steps of 20 ms. No termination, but at the score of success with `terminate_on_success=True`.

@@ -9,9 +9,9 @@ class GraspElastic(GraspTask):
     """
     ## Description
     An elastic block (20 x 18 x 22 mm, 3.2 g, 2e4 Pa) stands on a table between the two fingers of a gripper, tactile
-    sensors with soft pads (18 x 18 x 4 mm) that just touch it. The goal is to lift it by 2.5 cm and to hold it there. The
-    block is made of particles; gels and block press on each other with friction. After grasping of an elastic object
-    in DIFFTACTILE (Si et al. 2024), in SI units.
+    sensors with soft pads (18 x 18 x 4 mm) that just touch it. The goal is to lift it by 2.5 cm and to hold it there.
+    The block is made of particles; gels and block press on each other with friction. After grasping of an elastic
+    object in DIFFTACTILE (Si et al. 2024), in SI units.
 
     ## Action Space
     `Box(-1, 1, (7,), float32)`
@@ -36,9 +36,9 @@ class GraspElastic(GraspTask):
     | 47-52 | forces of contact in the fingers' frames | 0.5 N |
     | 53-59 | previous action | - |
 
-    `observe` may also be "markers" (displacements of 136 points of each gel in its camera, 5 pixels), "force" (force and
-    torque of contact on each gel, 0.5 N and 5 mN m), "image" (uint8, 48 x 64 x 3 each, "image_0" and "image_1") or several
-    joined by "+", a dictionary.
+    `observe` may also be "markers" (displacements of 136 points of each gel in its camera, 5 pixels), "force" (force
+    and torque of contact on each gel, 0.5 N and 5 mN m), "image" (uint8, 48 x 64 x 3 each, "image_0" and "image_1") or
+    several joined by "+", a dictionary.
 
     ## Rewards
     - *lift*: minus the squared distance of the block's centre from the goal, in units of 2.5 cm (`reward` "state" and
@@ -59,8 +59,8 @@ class GraspElastic(GraspTask):
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `observe`, `reward` ("state", "tactile" or "both"),
-    `youngs_modulus` [Pa], `density` [kg/m^3], `friction`, `grip_stiffness` [Pa/m], `force` [N], `gel_youngs_modulus` [Pa],
-    `gel_poisson_ratio`, `gel_viscosity` [Pa s], `contact_stiffness` [Pa/m], `state_weight`, `tactile_weight`,
+    `youngs_modulus` [Pa], `density` [kg/m^3], `friction`, `grip_stiffness` [Pa/m], `force` [N], `gel_youngs_modulus`
+    [Pa], `gel_poisson_ratio`, `gel_viscosity` [Pa s], `contact_stiffness` [Pa/m], `state_weight`, `tactile_weight`,
     `effort_weight`.
 
     ## Version History

@@ -53,9 +53,9 @@ class GraspPlastic(GraspTask):
     | 47-52 | forces of contact in the fingers' frames | 0.5 N |
     | 53-59 | previous action | - |
 
-    `observe` may also be "markers" (displacements of 136 points of each gel in its camera, 5 pixels), "force" (force and
-    torque of contact on each gel, 0.5 N and 5 mN m), "image" (uint8, 48 x 64 x 3 each, "image_0" and "image_1") or several
-    joined by "+", a dictionary.
+    `observe` may also be "markers" (displacements of 136 points of each gel in its camera, 5 pixels), "force" (force
+    and torque of contact on each gel, 0.5 N and 5 mN m), "image" (uint8, 48 x 64 x 3 each, "image_0" and "image_1") or
+    several joined by "+", a dictionary.
 
     ## Rewards
     - *lift*: minus the squared distance of the block's centre from the goal, in units of 2.5 cm (`reward` "state" and
@@ -66,8 +66,9 @@ class GraspPlastic(GraspTask):
       "both").
     - *action_cost*: minus 0.01 times the mean square of the action.
 
-    `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is 1 less the sum of the distance
-    from the goal, in units of that at the start, and of the change of shape, in units of 2 mm; clipped to [0, 1].
+    `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is 1 less the sum of the
+    distance from the goal, in units of that at the start, and of the change of shape, in units of 2 mm; clipped to [0,
+    1].
 
     ## Starting State
     The block stands on the table, up to 2 mm aside along y, the pads 0.2 mm in it. Its modulus and the friction of the

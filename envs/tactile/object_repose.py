@@ -71,13 +71,13 @@ class ObjectRepose(TactileTask):
     - *touch*: minus (|F| / F* - 1)^2 of the force F of contact, F* = 0.6 N (`reward` "tactile" and "both").
     - *action_cost*: minus 0.01 times the mean square of the action.
 
-    `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the share of the angle between
-    the start and upright that is gained.
+    `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is the share of the angle
+    between the start and upright that is gained.
 
     ## Starting State
     The block leans at 0.25 to 0.45 rad, turned by up to 0.05 rad about the vertical, its lower end near the corner. The
-    fingertip is 0.6 mm below it, near its upper end. Mass and friction of the block are drawn within 15 % of theirs. All
-    from the seed.
+    fingertip is 0.6 mm below it, near its upper end. Mass and friction of the block are drawn within 15 % of theirs.
+    All from the seed.
 
     ## Episode End
     Truncation after 60 steps of 20 ms. No termination, but at the score of success with `terminate_on_success=True`.

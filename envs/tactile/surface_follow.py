@@ -36,8 +36,8 @@ class Config(TactileConfig):
 class SurfaceFollow(TactileTask):
     """
     ## Description
-    A tactile sensor with a soft dome (3 cm wide, 1e5 Pa) hangs above a long round hill, whose place, direction and slope
-    are not known. The goal is to slide 3 cm along x, y staying as it was, with a constant force of contact. After
+    A tactile sensor with a soft dome (3 cm wide, 1e5 Pa) hangs above a long round hill, whose place, direction and
+    slope are not known. The goal is to slide 3 cm along x, y staying as it was, with a constant force of contact. After
     surface following of DIFFTACTILE (Si et al. 2024), in SI units, on a surface that the seed decides.
 
     ## Action Space
@@ -69,8 +69,8 @@ class SurfaceFollow(TactileTask):
     - *pressure*: minus (|F| / F* - 1)^2 of the force F of contact (`reward` "tactile" and "both").
     - *action_cost*: minus 0.01 times the mean square of the action.
 
-    `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is 1 less the sum of the errors so
-    far, distance in cm plus ||F| / F* - 1|, over what a sensor that stays at its start would have.
+    `info["reward_terms"]` holds them by name; the reward is their sum. `info["score"]` is 1 less the sum of the errors
+    so far, distance in cm plus ||F| / F* - 1|, over what a sensor that stays at its start would have.
 
     ## Starting State
     The hill's ridge passes below the sensor, up to 1.2 cm aside, turned by up to 0.5 rad from x and tilted by up to

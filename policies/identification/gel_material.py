@@ -1,4 +1,5 @@
-"""Material and friction of a gel from presses: a ball is pressed into it and dragged, forces and marker motions are told.
+"""Material and friction of a gel from presses: a ball is pressed into it and dragged, forces and marker motions are
+told.
 
 A `PressRecord` holds what was done and what was read. `fit_material` simulates all its presses side by side, one world
 each, and finds Young's modulus, Poisson's ratio, friction and contact stiffness by the gradient of the misfit, with
@@ -38,8 +39,8 @@ BOUNDS = {
 """Within which they are looked for."""
 
 ONSET = 1e-4
-"""Half the width of the layer in which contact sets in [m]: nodes come into contact one after the other, and forces are to
-be smooth functions of the parameters all the same."""
+"""Half the width of the layer in which contact sets in [m]: nodes come into contact one after the other, and forces are
+to be smooth functions of the parameters all the same."""
 
 TANGENT = 0.8
 """Tangential contact stiffness in units of the normal one."""
@@ -215,7 +216,8 @@ class PressSimulator:
         return np.stack(force, axis=1), np.stack(motions, axis=1)
 
     def pull_back(self, force_bar: np.ndarray, motions_bar: np.ndarray) -> dict[str, float]:
-        """Derivatives of a function of the last `run` by the parameters, from its cotangents, shaped like its results."""
+        """Derivatives of a function of the last `run` by the parameters, from its cotangents, shaped like its
+        results."""
         world = self.world
         world.begin_adjoint()
         for t in reversed(range(self.velocity.shape[1])):
@@ -313,8 +315,8 @@ def fit_material(
 ) -> MaterialFit:
     """Parameters of least misfit from unknowns ``start`` (4,) in [0, 1], by L-BFGS.
 
-    Where it ends at more than ``enough``, it starts again from half-way between there and the middle of all bounds, then
-    from the middle: a gel that is nearly rigid against a soft contact looks much like the reverse.
+    Where it ends at more than ``enough``, it starts again from half-way between there and the middle of all bounds,
+    then from the middle: a gel that is nearly rigid against a soft contact looks much like the reverse.
 
     Args:
         misfit: of the record.

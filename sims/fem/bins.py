@@ -10,8 +10,8 @@ from functools import cache
 from types import SimpleNamespace
 
 from pliant.sims.fem import touch_places as own
-from pliant.sims.fem.touch_points import point_functions
 from pliant.sims.fem.touch_places import TouchSetup
+from pliant.sims.fem.touch_points import point_functions
 from pliant.sims.math.access import access_functions
 from pliant.sims.runtime import ti
 

@@ -9,11 +9,11 @@ h(g) a ramp that begins smoothly, L = mu N_0 / (k_t A), and psi(r) = min(r, 1), 
     slip      s = t psi(|t| / L) / (|t| / L),   F = N n - k_t A s
 
 The bound of friction follows N_0, what the steps before leave of the normal force: N (3 N_0 + N) / (N_0 + 3 N), whose
-slopes at N = N_0 are a half each. Friction that followed the last step alone would set a gel ringing that slides: friction
-lifts it, less pressure is less friction, and so on from step to step. Both parts of the force have a potential in w, so
-that the derivative K = -dF/dw is symmetric, and it is not negative. Below (1 - ROUNDING) L nothing slips at all: what is
-held does not creep. (A tangential spring with a Coulomb slider: Cundall and Strack 1979; damper in proportion to the
-spring: Hunt and Crossley 1975.)
+slopes at N = N_0 are a half each. Friction that followed the last step alone would set a gel ringing that slides:
+friction lifts it, less pressure is less friction, and so on from step to step. Both parts of the force have a potential
+in w, so that the derivative K = -dF/dw is symmetric, and it is not negative. Below (1 - ROUNDING) L nothing slips at
+all: what is held does not creep. (A tangential spring with a Coulomb slider: Cundall and Strack 1979; damper in
+proportion to the spring: Hunt and Crossley 1975.)
 
 Where it is not smooth: at the edge of the damper's clamp (a surface that is left faster than 1 / c), and where a point
 is first touched (N_0 = 0 means no friction in that step).

@@ -179,7 +179,8 @@ def pair_functions(setup: Setup) -> SimpleNamespace:
     def seed(mem: ti.template(), b, i, k, row_out, force_bar):
         """Cotangent of W, for that of the force and those of the pair's new state; also to its scratch.
 
-        With K = k_n n n^T + k_t A S the stretch has the derivative S, the normal force -k_n n, of which a share is kept.
+        With K = k_n n n^T + k_t A S the stretch has the derivative S, the normal force -k_n n, of which a share is
+        kept.
         """
         s = ti.static(mem.scratch)
         o, a = work_of(mem, b, i, k), state_of(mem, b, i, k)

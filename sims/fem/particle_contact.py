@@ -21,8 +21,8 @@ from types import SimpleNamespace
 
 from pliant.sims.fem import touch_places as own
 from pliant.sims.fem.bins import bin_functions
-from pliant.sims.fem.touch_points import point_functions
 from pliant.sims.fem.touch_places import TouchSetup
+from pliant.sims.fem.touch_points import point_functions
 from pliant.sims.fields import DT
 from pliant.sims.math.access import access_functions
 from pliant.sims.mpm import places as matter_places

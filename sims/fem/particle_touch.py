@@ -4,8 +4,8 @@ from functools import cache
 
 from pliant.sims.fem.bins import bin_functions
 from pliant.sims.fem.particle_contact import list_functions, particle_touch_adjoints, particle_touch_functions
-from pliant.sims.fem.points import point_functions
 from pliant.sims.fem.touch_places import TouchSetup
+from pliant.sims.fem.touch_points import point_functions
 from pliant.sims.math.access import access_functions
 from pliant.sims.mpm.transfers.particle import particle_functions
 from pliant.sims.part import Pass, Stage, Stages

@@ -60,10 +60,11 @@ START, FREE_GOAL, RESIDUAL, SCALE, NODE_WORK = 0, 3, 6, 9, 12
 # the diagonal), strains of its tetrahedra at the start of the step, their deformation gradients.
 CELL_FORCE, CELL_SPREAD, CELL_BLOCKS, CELL_BEFORE, CELL_NOW, CELL_WORK = 0, 24, 48, 624, 678, 732
 
-# Scratch of a pair of a point and a shape. Its geometry, in the world's axes: whether it is near, gap, normal, gap at the
-# start, stretch of the stick spring as it is carried along. What the law answers: whether there is a force or a
-# stiffness, force on the point, minus its derivative by the relative displacement, new stretch, what is kept of the normal
-# force and its derivative by that. Coupling of the node with the body's unknowns; cotangent of the relative displacement.
+# Scratch of a pair of a point and a shape. Its geometry, in the world's axes: whether it is near, gap, normal, gap at
+# the start, stretch of the stick spring as it is carried along. What the law answers: whether there is a force or a
+# stiffness, force on the point, minus its derivative by the relative displacement, new stretch, what is kept of the
+# normal force and its derivative by that. Coupling of the node with the body's unknowns; cotangent of the relative
+# displacement.
 PAIR_NEAR, PAIR_GAP, PAIR_NORMAL, PAIR_GAP_BEFORE, PAIR_CARRIED_STRETCH = 0, 1, 2, 5, 6
 PAIR_ACTIVE, PAIR_FORCE, PAIR_STIFFNESS, PAIR_STRETCH, PAIR_KEPT, PAIR_KEPT_SLOPE = 9, 10, 13, 22, 25, 26
 PAIR_COUPLING, PAIR_SEED, PAIR_WORK = 27, 45, 48

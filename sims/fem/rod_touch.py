@@ -16,8 +16,8 @@ from functools import cache
 from types import SimpleNamespace
 
 from pliant.sims.fem import touch_places as own
-from pliant.sims.fem.touch_points import point_functions
 from pliant.sims.fem.touch_places import TouchSetup
+from pliant.sims.fem.touch_points import point_functions
 from pliant.sims.fields import STATE
 from pliant.sims.math.access import access_functions
 from pliant.sims.part import Pass, Stage, Stages

@@ -15,7 +15,6 @@ from pliant.sims.part import Part
 from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.effector_part import EffectorPart
 
-
 INTEGRATORS = ("implicit", "explicit")
 
 

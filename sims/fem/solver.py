@@ -110,7 +110,7 @@ class GelPart(Part):
                 Record(
                     "nodes", [Quantity("gel_displacement", (3,), "m"), Quantity("gel_velocity", (3,), "m/s")], nodes
                 ),
-                Record("body_state", _body_quantities(), bodies),
+                *([Record("body_state", _body_quantities(), bodies)] if bodies else []),
                 Record(
                     "pair_state",
                     [Quantity("stick_stretch", (shapes, 4), is_shown=False)],
@@ -119,9 +119,9 @@ class GelPart(Part):
             ],
             parameters=[
                 Record("gel_parameters", _gel_quantities(), len(scene.gels)),
-                Record("body_parameters", _body_parameter_quantities(bodies > 0), bodies),
+                *([Record("body_parameters", _body_parameter_quantities(), bodies)] if bodies else []),
                 Record("world", _world_quantities()),
-                numbers("attachment_stiffness", len(attachments), "N/m"),
+                *([numbers("attachment_stiffness", len(attachments), "N/m")] if attachments else []),
             ],
             outputs=[
                 Record(
@@ -144,6 +144,8 @@ class GelPart(Part):
                 "iterations": scene.iterations,
                 "frame_count": frames,
                 "contact_sum_count": contact_sums,
+                **({} if bodies else {"body_state": 0, "body_parameters": 0}),
+                **({} if attachments else {"attachment_stiffness": 0}),
                 **{key: value for solve in solves for key, value in solve.counts.items()},
             },
             numbers={
@@ -221,7 +223,8 @@ class GelPart(Part):
                 f"body_{name}": np.array([getattr(body, name) for body in scene.bodies])
                 for name in ("position", "orientation", "velocity", "angular_velocity", "mass", "inertia", "friction")
             }
-        found["attachment_stiffness"] = np.array([a.stiffness for body in scene.bodies for a in body.attachments])
+            stiffness = [a.stiffness for body in scene.bodies for a in body.attachments]
+            found |= {"attachment_stiffness": np.array(stiffness)} if stiffness else {}
         return found
 
     def stages(self, dim: int, fp: Any, device: bool) -> Stages:
@@ -273,12 +276,12 @@ def _gel_quantities() -> list[Quantity]:
     ]
 
 
-def _body_parameter_quantities(is_shown: bool) -> list[Quantity]:
+def _body_parameter_quantities() -> list[Quantity]:
     """Parameters of a body, in the order of ``places.py``."""
     return [
-        Quantity("body_mass", (), "kg", is_shown),
-        Quantity("body_inertia", (3,), "kg m^2", is_shown),
-        Quantity("body_friction", (), "", is_shown),
+        Quantity("body_mass", (), "kg"),
+        Quantity("body_inertia", (3,), "kg m^2"),
+        Quantity("body_friction"),
     ]
 
 

@@ -78,7 +78,7 @@ def test_the_adjoint_is_that_of_the_controls(width):
     h = 1e-6
 
     def value(sign):
-        moved, other = make(position + sign * h * dx)
+        _, other = make(position + sign * h * dx)
         return (bar * other.controls(actions + sign * h * da)).sum()
 
     numeric = (value(1) - value(-1)) / (2 * h)
