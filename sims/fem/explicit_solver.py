@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from pliant.sims.fields import Needs
 from pliant.sims.part import Stages
 from pliant.sims.robot.effector_part import EffectorPart
 
-if TYPE_CHECKING:
-    from pliant.sims.fem.scene import GelScene
-
 IMPLICIT_ONLY = ("rows", "slot_nodes", "slot_twins", "diagonal_slots", "slot_starts", "slot_terms")
 """Integers of the matrix, which an explicit substep does without."""
 
@@ -28,7 +25,7 @@ class ExplicitGelPart(GelPart):
     """The gels of a scene as a part of its World, stepped explicitly at the World's own substep.
 
     Args:
-        scene: what there is.
+        scene: what there is, a ``GelScene``.
         effectors: the part of the effectors, on which gels are mounted.
         dt: duration of a substep [s].
         is_pushed: another part leaves a force on each node.
@@ -43,7 +40,7 @@ class ExplicitGelPart(GelPart):
 
     def __init__(
         self,
-        scene: GelScene,
+        scene: Any,
         effectors: EffectorPart,
         dt: float,
         *,

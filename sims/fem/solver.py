@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from pliant.sims.linear.conjugate_gradient import conjugate_gradient_needs
 from pliant.sims.part import Part, Stages
 from pliant.sims.robot.effector_part import EffectorPart
 from pliant.sims.shapes.shapes import pack_shapes
-
-if TYPE_CHECKING:
-    from pliant.sims.fem.scene import GelScene
 
 LEAST_DILATATION = 0.02
 """A tetrahedron of less than this share of its volume counts as turned inside out."""
@@ -35,7 +32,7 @@ class GelPart(Part):
     """The gels and bodies of a scene as a part of its World.
 
     Args:
-        scene: what there is.
+        scene: what there is, a ``GelScene``.
         effectors: the part of the effectors, on which gels are mounted.
     """
 
@@ -55,7 +52,7 @@ class GelPart(Part):
         ),
     }
 
-    def __init__(self, scene: GelScene, effectors: EffectorPart) -> None:
+    def __init__(self, scene: Any, effectors: EffectorPart) -> None:
         self.scene, self.effectors = scene, effectors
         self.topology = join_meshes([gel.mesh for gel in scene.gels])
         names = [e.name for e in scene.effectors]
