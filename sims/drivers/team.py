@@ -70,12 +70,12 @@ def _run_pass(one: Pass) -> Any:
 
 
 def _run_loop(loop: Loop) -> Any:
-    inner = [_run_pass(one) for one in loop.passes]
+    inner = [_run(one) for one in loop.passes]
     report = report_function(loop.part)
 
     @ti.func
     def run(mem: ti.template(), b, c, team, row_in, row_out, substep, turn):
-        """Rounds of the loop's passes until its world is done, or too many."""
+        """Rounds of the loop's passes, which may be loops, until its world is done, or too many."""
         h = ti.static(mem.integers)
         next_turn = turn
         rounds = 0
