@@ -118,7 +118,16 @@ class ExplicitGelPart(GelPart):
 
     def setup(self, fp: Any, device: bool) -> ExplicitSetup:
         """What the compiled functions depend on."""
-        return ExplicitSetup(self.at, fp, self.effectors.at, self.kinds, False, device, self.is_pushed)
+        return ExplicitSetup(
+            self.at,
+            fp,
+            self.effectors.at,
+            self.kinds,
+            has_bodies=False,
+            has_others=len(self.scene.gels) > 1,
+            device=device,
+            is_pushed=self.is_pushed,
+        )
 
     def stages(self, dim: int, fp: Any, device: bool) -> Stages:
         """One explicit substep, and its adjoint."""
