@@ -188,12 +188,8 @@ class _Problem:
         repeated = np.broadcast_to(actions, (batch, *actions.shape))
         if kind == "initial_state":
             return self.worlds.evaluate(repeated, seed=seeds, options={"state": {array: points}})
-        usual = self.worlds.parameter(array)
-        self.worlds.set_parameter(array, points)
-        try:
-            return self.worlds.evaluate(repeated, seed=seeds)
-        finally:
-            self.worlds.set_parameter(array, usual)
+        # of the episode: a task may draw parameters at each reset
+        return self.worlds.evaluate(repeated, seed=seeds, options={"parameters": {array: points}})
 
     def _make_worlds(self, batch: int) -> Any:
         import gymnasium
@@ -214,7 +210,11 @@ def _compare_differences(
     """The worst of some random directions; all difference quotients of a quantity are simulated in one batch."""
     gradient, point = wide.arrays[name], wide.points[name]
     scale: Any = float(np.abs(point).max(initial=0.0)) or 1.0
-    if name.startswith("parameters.") and (point >= 0).all() and (point.any() or name.endswith("friction")):
+    if (
+        name.startswith("parameters.")
+        and (point >= 0).all()
+        and (point.any() or name.endswith(("friction", "damping")))
+    ):
         scale = point  # what may not be negative changes by a share of itself: viscosities of one scene differ widely
     bearings = scale * random.standard_normal((directions, *point.shape))
     on_sphere = name.endswith("orientation")  # unit quaternions are perturbed along the sphere

@@ -104,7 +104,7 @@ class SurfaceFollow(TactileTask):
             "hill", Capsule(HILL, 0.2), self._hill(0.0, 0.0, 0.0)[0], friction=config.friction, color=(0.55, 0.62, 0.5)
         )
         gel = self.make_gel("sensor", self.make_mesh())
-        return GelScene([gel], [sensor, hill], contact_stiffness=config.contact_stiffness)
+        return GelScene([gel], [sensor, hill], contact_stiffness=config.contact_stiffness, contact_damping=1.0)
 
     @staticmethod
     def _hill(shift: float, turn: float, tilt: float) -> tuple[np.ndarray, np.ndarray]:

@@ -68,7 +68,7 @@ class GelScene:
     contact_damping: float = 0.0
     onset: float = 1e-5
     touched: Sequence[str] | None = None
-    iterations: int = 60
+    iterations: int = 100
     integrator: str = "implicit"
     dim: int = field(default=3, init=False)
 

@@ -23,10 +23,13 @@ from pliant.sims.reports import report_function
 from pliant.sims.runtime import ti
 
 MOST_RETREATS = 12
-"""Halvings of a step of Newton's iteration after which it is taken as it is."""
+"""How often a step of Newton's iteration is shortened; then it is taken as it is."""
+
+LEAST_SHARE = 0.05
+"""Of a step that is kept when it is shortened."""
 
 OVERSHOOT = 0.5
-"""A step is halved if the potential still rises at its end this much as steeply as it fell at its beginning."""
+"""A step is shortened if the potential still rises at its end this much as steeply as it fell at its beginning."""
 
 
 @cache
@@ -100,8 +103,11 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
             o = newton_at(mem, b)
             s[o + places.MODE] = SOLVING
             if s[o + places.ROUNDS] > 0 and s[o + places.RETREATS] < MOST_RETREATS and s[o + places.SHARE] > 0:
-                if slope_along(mem, b) > OVERSHOOT * ti.abs(s[o + places.SLOPE]):
+                rise, fall = slope_along(mem, b), ti.abs(s[o + places.SLOPE])
+                if rise > OVERSHOOT * fall:
                     s[o + places.MODE] = RETREATING
+                    # where the slope between both ends would vanish
+                    s[o + places.LONGEST] = ti.max(fall / (fall + rise), fp(LEAST_SHARE))
             s[o + places.WISH] = s[o + places.EXACT]
 
     @ti.func
@@ -112,9 +118,10 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
         for _ in range(first, stop):
             o = newton_at(mem, b)
             if s[o + places.MODE] == RETREATING:
-                s[o + places.SHARE] = s[o + places.SHARE] / 2
+                kept = s[o + places.LONGEST] * s[o + places.SHARE]
+                s[o + places.WISH] = kept - s[o + places.SHARE]
+                s[o + places.SHARE] = kept
                 s[o + places.RETREATS] = s[o + places.RETREATS] + 1
-                s[o + places.WISH] = -s[o + places.SHARE]
             elif s[o + places.EXACT] < s[o + places.WISH]:
                 s[o + places.WISH] = fp(0.0)  # again, without the terms that make the matrix indefinite
                 s[o + places.SHARE] = fp(0.0)
