@@ -40,6 +40,10 @@ PAPERS = {
     "FluidLab (Xian et al. 2023)": Paper(
         "FluidLab: A Differentiable Environment for Benchmarking Complex Fluid Manipulation", "2303.02346"
     ),
+    "DIFFTACTILE (Si et al. 2024)": Paper(
+        "DIFFTACTILE: A Physics-based Differentiable Tactile Simulator for Contact-rich Robotic Manipulation",
+        "2403.08716",
+    ),
     "DEFORM (Chen et al. 2024)": Paper(
         "Differentiable Discrete Elastic Rods for Real-Time Modeling of Deformable Linear Objects", "2406.05931"
     ),

@@ -1,1 +1,1 @@
-"""Tasks of tactile sensors: a gel that touches, holds and moves things."""
+"""Tactile sensors: soft fingertips that touch, hold and move things."""

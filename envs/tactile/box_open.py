@@ -120,6 +120,8 @@ class BoxOpen(TactileTask):
             attachments=[*ends, closing],
             color=(0.75, 0.58, 0.40),
         )
+        # clear of the box, and below a lid that is wide open
+        self.workspace = {0: ((BASE[0] + RADIUS + 0.001, -0.03, 0.0), (0.08, 0.03, 0.08))}
         gel = self.make_gel("sensor", self.make_mesh())
         return GelScene([gel], [sensor, base], [lid], contact_stiffness=config.contact_stiffness, contact_damping=2.0)
 

@@ -172,7 +172,7 @@ class CableStraighten(TactileTask):
             SPEED,
             SPIN,
             CLOSING,
-            (2 * (THICK + RADIUS) - 0.004, 2 * (THICK + RADIUS) + 0.02),
+            (2 * (THICK + RADIUS) - 0.002, 2 * (THICK + RADIUS) + 0.02),
             ((-0.05, -0.2, HEIGHT / 2 + 5e-4), (0.3, 0.2, 0.1)),
         )
         mesh = self.make_mesh()

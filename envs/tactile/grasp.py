@@ -102,7 +102,7 @@ class GraspTask(TactileTask):
             SPEED,
             SPIN,
             CLOSING,
-            (2 * THICK + 0.006, 2 * THICK + 0.04),
+            (2 * THICK + SIZE[0] - 0.006, 2 * THICK + 0.04),
             ((0.03, 0.02, floor + WIDTH / 2 + 0.001), (GRID[0] - 0.03, GRID[1] - 0.02, GRID[2] - 0.02)),
         )
         mesh = self.make_mesh()

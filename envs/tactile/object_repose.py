@@ -21,6 +21,7 @@ ROUNDING = 0.002  # of its edges [m]
 LEAN = np.array([0.25, 0.45])  # its angle to the table at the start [rad]
 GAP = 0.0006  # between fingertip and block at the start [m]
 ALONG = 0.020  # where the fingertip meets the block, from its middle towards the free end [m]
+DEEPEST = 0.003  # of the sensor's nearest place to the wall, beyond where its tip touches the block [m]
 SPEED, SPIN = 0.08, 1.5  # of the fingertip [m/s], [rad/s]
 UPRIGHT = np.pi / 2
 
@@ -117,6 +118,8 @@ class ObjectRepose(TactileTask):
             orientation=orientation,
             friction=config.friction,
         )
+        # an upright block is not to be squeezed against the wall
+        self.workspace = {0: ((2 * HALF[2] + RADIUS - DEEPEST, -0.04, 0.002), (0.12, 0.04, 0.09))}
         gel = self.make_gel("sensor", self.make_mesh())
         return GelScene([gel], effectors, [block], contact_stiffness=config.contact_stiffness, contact_damping=2.0)
 

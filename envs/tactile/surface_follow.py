@@ -18,6 +18,7 @@ from pliant.sims.shapes.shapes import Capsule
 HILL = 0.08  # radius of the hill [m]
 TOP = 0.08  # height of its ridge [m]
 DEPTH = 0.0005  # of the fingertip in the hill at the start, before it gives way [m]
+DEEPEST = 0.0025  # of the sensor's lowest place, below that at which its tip touches the top [m]
 SPEED, SPIN = 0.06, 0.5  # of the fingertip [m/s], [rad/s]
 WAY = 0.03  # along the surface [m]
 STEPS = 50
@@ -103,6 +104,8 @@ class SurfaceFollow(TactileTask):
         hill = Effector(
             "hill", Capsule(HILL, 0.2), self._hill(0.0, 0.0, 0.0)[0], friction=config.friction, color=(0.55, 0.62, 0.5)
         )
+        # the fingertip cannot be pressed deeper than a gel bears
+        self.workspace = {0: ((-0.05, -0.05, TOP + RADIUS - DEEPEST), (0.05, 0.05, TOP + RADIUS + 0.03))}
         gel = self.make_gel("sensor", self.make_mesh())
         return GelScene([gel], [sensor, hill], contact_stiffness=config.contact_stiffness, contact_damping=1.0)
 

@@ -93,3 +93,46 @@ class Speed:
     """Images of each kind, in turns; the median counts."""
     json: bool = False
     """Print a JSON object instead of a table."""
+
+
+@dataclass
+class Material:
+    """Find a gel's modulus, Poisson's ratio, friction and contact stiffness from presses of a ball, by the gradient.
+
+    Examples:
+      pliant tactile material presses.npz --gel dome --nodes 400 --out my_gel.json
+    """
+
+    presses: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PRESSES")]
+    """An .npz file of presses; docs/tactile.md says what it holds."""
+    gel: Literal["dome", "pad", "gelsight_mini", "digit"] = "dome"
+    """The gel's form."""
+    nodes: int = 400
+    """About how many nodes it has."""
+    out: str = "gel.json"
+    """File to write (.json); an earlier one is replaced."""
+    evaluations: int = 120
+    """Gradients taken."""
+    seed: int = 0
+    """Of the values that the fit begins from."""
+
+
+@dataclass
+class View:
+    """Draw the scene of a tactile task and what its sensors see, markers and image, side by side.
+
+    Examples:
+      pliant tactile view ObjectRepose --out sensors.png
+      pliant tactile view ObjectRepose --actions runs/mine/actions.npz
+    """
+
+    env: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")]
+    """A tactile environment, with or without "pliant/" and "-v0"."""
+    out: str = "tactile.png"
+    """Picture to write (.png)."""
+    actions: str = ""
+    """The actions.npz of a run; empty: the fingertips press on by themselves, an action of 0.3 along each axis."""
+    steps: int = 10
+    """Steps of the episode before the picture."""
+    seed: int = 0
+    """Of the episode."""
