@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 class Gripper:
     """Two fingers that face each other.
 
-    fingers: numbers of two effectors.  speed, spin: of the gripper at an action of 1 [m/s], [rad/s].  closing: by how
-    much the fingers' distance changes at an action of 1 [m/s].  widths: least and largest distance of the effectors'
+    fingers: numbers of two effectors.  speed: of the gripper at an action of 1 [m/s].  spin: the same of its turning,
+    one or one for each axis of the world; about one with 0 it does not turn [rad/s].  closing: by how much the fingers' distance changes at an action of 1 [m/s].  widths: least and largest distance of the effectors'
     positions [m].  workspace: lower and upper corner for the middle between them [m], (3,) each.
     """
 
     fingers: tuple[int, int]
     speed: float
-    spin: float
+    spin: float | tuple[float, float, float]
     closing: float
     widths: tuple[float, float]
     workspace: tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -84,7 +84,7 @@ class GripperActuator(Actuator):
     def _move(self, actions: np.ndarray, position: np.ndarray) -> dict[str, np.ndarray]:
         """The fingers after a step: the middle, and from the first to the second; and what the adjoint needs."""
         g, T = self._gripper, self.world.time_step
-        omega = g.spin * actions[:, 3:6]
+        omega = np.asarray(g.spin) * actions[:, 3:6]
         phi_per_omega, slope = self._turning(omega)
         Q = _rotation(phi_per_omega * omega)
         d = position[:, 1] - position[:, 0]
@@ -152,7 +152,7 @@ class GripperActuator(Actuator):
         self.world.add_state_adjoint("effector_position", position_bar)
         action_bar = super().adjoint(step, control_bar)
         action_bar[:, :3] += g.speed * T * step_bar
-        action_bar[:, 3:6] += g.spin * omega_bar
+        action_bar[:, 3:6] += np.asarray(g.spin) * omega_bar
         action_bar[:, 6:7] += np.where(m["is_free"], -g.closing * T * width_bar, 0.0)
         return action_bar
 

@@ -28,7 +28,7 @@ CLEAR = 0.001  # between the pads' lower edge and the table [m]
 OVERLAP = 3e-4  # of each pad and the cable at the start [m]
 HELD = 9  # the pads' middle is at the edge from this vertex on
 BEND = np.array([0.9, 1.5])  # by which the cable turns from its clamped end to its free one [rad]
-SPEED, SPIN, CLOSING = 0.15, 2.0, 0.02  # [m/s], [rad/s], [m/s]
+SPEED, SPIN, CLOSING = 0.15, (0.0, 0.0, 2.0), 0.02  # [m/s], [rad/s], [m/s]; else the pads would meet the table
 UNIT = 0.02  # of distances in the reward [m]
 
 
@@ -59,7 +59,8 @@ class CableStraighten(TactileTask):
     | Num | Action | Min | Max | Unit |
     | --- | --- | --- | --- | --- |
     | 0-2 | velocity of the gripper | -1 | 1 | 0.15 m/s |
-    | 3-5 | its angular velocity | -1 | 1 | 2 rad/s |
+    | 3-4 | not used: about x and y the gripper does not turn | -1 | 1 | - |
+    | 5 | its angular velocity about z | -1 | 1 | 2 rad/s |
     | 6 | closing of its fingers | -1 | 1 | 0.02 m/s |
 
     ## Observation Space
@@ -94,7 +95,8 @@ class CableStraighten(TactileTask):
     theirs.
 
     ## Episode End
-    Truncation after 50 steps of 20 ms. No termination, but at the score of success with `terminate_on_success=True`.
+    Truncation after 50 steps of 20 ms. No termination, but at the score of success with `terminate_on_success=True`. A
+    fingertip that is driven on against what does not give way crushes its gel: `SimulationDiverged` is raised.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `observe`, `reward` ("state", "tactile" or "both"),
@@ -172,7 +174,7 @@ class CableStraighten(TactileTask):
             SPEED,
             SPIN,
             CLOSING,
-            (2 * (THICK + RADIUS) - 0.002, 2 * (THICK + RADIUS) + 0.02),
+            (2 * (THICK + RADIUS) - 0.0014, 2 * (THICK + RADIUS) + 0.02),
             ((-0.05, -0.2, HEIGHT / 2 + 5e-4), (0.3, 0.2, 0.1)),
         )
         mesh = self.make_mesh()

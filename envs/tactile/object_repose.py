@@ -18,11 +18,11 @@ from pliant.sims.shapes.shapes import Box, HalfSpace
 
 HALF = np.array([0.03, 0.012, 0.01])  # half extents of the block [m]
 ROUNDING = 0.002  # of its edges [m]
-LEAN = np.array([0.25, 0.45])  # its angle to the table at the start [rad]
+LEAN = np.array([0.5, 0.7])  # its angle to the table at the start [rad]
 GAP = 0.0006  # between fingertip and block at the start [m]
 ALONG = 0.020  # where the fingertip meets the block, from its middle towards the free end [m]
 DEEPEST = 0.003  # of the sensor's nearest place to the wall, beyond where its tip touches the block [m]
-SPEED, SPIN = 0.08, 1.5  # of the fingertip [m/s], [rad/s]
+SPEED, SPIN = 0.06, 1.0  # of the fingertip [m/s], [rad/s]
 UPRIGHT = np.pi / 2
 
 
@@ -46,8 +46,8 @@ class ObjectRepose(TactileTask):
 
     | Num | Action | Min | Max | Unit |
     | --- | --- | --- | --- | --- |
-    | 0-2 | velocity of the sensor | -1 | 1 | 0.08 m/s |
-    | 3-5 | its angular velocity | -1 | 1 | 1.5 rad/s |
+    | 0-2 | velocity of the sensor | -1 | 1 | 0.06 m/s |
+    | 3-5 | its angular velocity | -1 | 1 | 1 rad/s |
 
     ## Observation Space
     `Box(-10, 10, (33,), float32)`; usual values lie within [-1, 1]. That is `observe="state"`.
@@ -76,12 +76,13 @@ class ObjectRepose(TactileTask):
     between the start and upright that is gained.
 
     ## Starting State
-    The block leans at 0.25 to 0.45 rad, turned by up to 0.05 rad about the vertical, its lower end near the corner. The
+    The block leans at 0.5 to 0.7 rad, turned by up to 0.05 rad about the vertical, its lower end near the corner. The
     fingertip is 0.6 mm below it, near its upper end. Mass and friction of the block are drawn within 15 % of theirs.
     All from the seed.
 
     ## Episode End
-    Truncation after 60 steps of 20 ms. No termination, but at the score of success with `terminate_on_success=True`.
+    Truncation after 60 steps of 20 ms. No termination, but at the score of success with `terminate_on_success=True`. A
+    fingertip that is driven on against what does not give way crushes its gel: `SimulationDiverged` is raised.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `observe`, `reward` ("state", "tactile" or "both"),
@@ -119,7 +120,7 @@ class ObjectRepose(TactileTask):
             friction=config.friction,
         )
         # an upright block is not to be squeezed against the wall
-        self.workspace = {0: ((2 * HALF[2] + RADIUS - DEEPEST, -0.04, 0.002), (0.12, 0.04, 0.09))}
+        self.workspace = {0: ((2 * HALF[2] + RADIUS - DEEPEST, -0.04, 0.006), (0.12, 0.04, 0.09))}
         gel = self.make_gel("sensor", self.make_mesh())
         return GelScene([gel], effectors, [block], contact_stiffness=config.contact_stiffness, contact_damping=2.0)
 

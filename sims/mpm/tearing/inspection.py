@@ -100,7 +100,7 @@ def largest_gap(world: World) -> dict[str, np.ndarray]:
 
 
 def _scene_of(world: World) -> Matter:
-    scene: Any = world.scene
+    scene: Any = getattr(world.scene, "matter", world.scene)  # what gels hold
     if not hasattr(scene, "bodies"):
         raise ValueError(f"world is one of a {type(scene).__name__}, must be one of a scene with bodies (Scene)")
     return scene
