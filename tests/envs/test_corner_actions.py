@@ -24,7 +24,7 @@ PATTERNS = ("plus", "minus", *HELD)
 LONGEST_EDGE = 1.1  # of a wire, in rest lengths
 SLOW_SEEDS = range(1, 6)
 CRUSHING = {"pliant/ObjectRepose-v0": "pressed too deep", "pliant/CableStraighten-v0": "pressed too deep"}
-"""Tasks in which a sensor that is driven on against what does not give way crushes its gel, which is told: see there."""
+"""Tasks in which a sensor that is driven on against what does not give way crushes its gel; they say so."""
 
 
 def corner_actions(pattern: str, entry: Entry, seed: int) -> np.ndarray:
