@@ -280,7 +280,7 @@ def _action_space(task: Task) -> gym.spaces.Box:
 
 def _observation_space(task: Task) -> gym.spaces.Space:
     """A box; or, for a task that observes several things, a dictionary of boxes."""
-    spaces = {name: _part_space(part) for name, part in task.observation_parts.items()}
+    spaces: dict[str, gym.Space] = {name: _part_space(part) for name, part in task.observation_parts.items()}
     return next(iter(spaces.values())) if len(spaces) == 1 else gym.spaces.Dict(spaces)
 
 

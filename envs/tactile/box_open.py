@@ -107,15 +107,15 @@ class BoxOpen(TactileTask):
         tip = np.array([HINGE[0] + shift + REACH, 0.0, middle[2] - LID[2]])
         self.start = np.asarray(make_mount("sensor", tip - [0.0, 0.0, RADIUS - DEPTH], (0.0, 0.0, 1.0), 0.3).pose)
         sensor = make_mount("sensor", self.start[:3], (0.0, 0.0, 1.0), turn=0.3)
-        base = Effector("base", Box(BASE), (0.0, 0.0, BASE[2]), friction=0.4, color=(0.55, 0.42, 0.30))
-        ends = [Attachment((-shift, y, 0.0), HINGE + [0.0, y, 0.0], HINGE_STIFFNESS) for y in (-0.02, 0.02)]
+        base = Effector("base", Box(BASE.tolist()), (0.0, 0.0, BASE[2]), friction=0.4, color=(0.55, 0.42, 0.30))
+        ends = [Attachment((-shift, y, 0.0), (HINGE + [0.0, y, 0.0]).tolist(), HINGE_STIFFNESS) for y in (-0.02, 0.02)]
         front = (LID[0] - 0.005, 0.0, -LID[2])
-        closing = Attachment(front, middle + front - np.array([0.0, 0.0, 0.004]), config.hinge)
+        closing = Attachment(front, (middle + front - np.array([0.0, 0.0, 0.004])).tolist(), config.hinge)
         lid = RigidBody(
             "lid",
-            Box(LID, ROUNDING),
+            Box(LID.tolist(), ROUNDING),
             config.mass,
-            position=middle,
+            position=middle.tolist(),
             friction=config.friction,
             attachments=[*ends, closing],
             color=(0.75, 0.58, 0.40),

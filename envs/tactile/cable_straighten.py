@@ -157,12 +157,16 @@ class CableStraighten(TactileTask):
         poses = self._fingers(position)
         fingers = [
             Effector(
-                name, Box((WIDTH / 2, HEIGHT / 2, 0.002)), place, orientation=turn.tolist(), color=(0.25, 0.27, 0.30)
+                name,
+                Box((WIDTH / 2, HEIGHT / 2, 0.002)),
+                place.tolist(),
+                orientation=turn.tolist(),
+                color=(0.25, 0.27, 0.30),
             )
             for name, (place, turn) in zip(("left", "right"), poses, strict=True)
         ]
         first = (position[0] + position[1]) / 2
-        clamp = Effector("clamp", Capsule(0.006, 0.005), first, orientation=looking((1.0, 0.0, 0.0)).tolist())
+        clamp = Effector("clamp", Capsule(0.006, 0.005), first.tolist(), orientation=looking((1.0, 0.0, 0.0)).tolist())
         table = Effector(
             "table", HalfSpace(), (0.0, 0.0, 0.0), friction=config.table_friction, color=(0.62, 0.60, 0.56)
         )

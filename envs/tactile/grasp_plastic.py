@@ -110,5 +110,5 @@ class GraspPlastic(GraspTask):
 
     def make_score(self) -> Score:
         away = f.Distance("away", f.Linear("share", self.to_goal(), np.eye(3) / LIFT))
-        change = f.Linear("squeezed", self._change(), [[1.0 / CHANGE]])
+        change = f.Linear("squeezed", self._change(), np.array([[1.0 / CHANGE]]))
         return Score(f.Total("error", [away, change]), goal=0.0)

@@ -113,10 +113,10 @@ class ObjectRepose(TactileTask):
         ]
         block = RigidBody(
             "block",
-            Box(HALF, ROUNDING),
+            Box(HALF.tolist(), ROUNDING),
             config.mass,
-            position=position,
-            orientation=orientation,
+            position=position.tolist(),
+            orientation=orientation.tolist(),
             friction=config.friction,
         )
         # an upright block is not to be squeezed against the wall

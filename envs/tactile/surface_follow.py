@@ -102,7 +102,11 @@ class SurfaceFollow(TactileTask):
         sensor = make_mount("sensor", (0.0, 0.0, TOP + RADIUS - DEPTH), (0.0, 0.0, -1.0), turn=0.3)
         self.start = np.asarray(sensor.pose)
         hill = Effector(
-            "hill", Capsule(HILL, 0.2), self._hill(0.0, 0.0, 0.0)[0], friction=config.friction, color=(0.55, 0.62, 0.5)
+            "hill",
+            Capsule(HILL, 0.2),
+            self._hill(0.0, 0.0, 0.0)[0].tolist(),
+            friction=config.friction,
+            color=(0.55, 0.62, 0.5),
         )
         # the fingertip cannot be pressed deeper than a gel bears
         self.workspace = {0: ((-0.05, -0.05, TOP + RADIUS - DEEPEST), (0.05, 0.05, TOP + RADIUS + 0.03))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class TactileTask(Task):
         force_unit, torque_unit: usual contact force [N] and torque [N m], the scales of the observed ones.
     """
 
-    Config = TactileConfig
+    Config: ClassVar[type] = TactileConfig
     nodes: ClassVar[dict[str, int]] = {"small": 400, "full": 2000}
     force_unit: ClassVar[float] = 1.0
     torque_unit: ClassVar[float] = 0.01
@@ -169,7 +169,7 @@ def make_sensor(mesh: GelMesh, *, picture: bool = False, size: tuple[int, int] |
     top = float(high[2])
     shown = SHOWN * reach  # a dome's rim is nearer to the camera than its apex, and looks larger
     camera = CalibratedCamera.behind_gel((shown, shown), width=width, height=height, top=top, fill=picture)
-    optics = None
+    optics: Any = None
     if picture:
         from pliant.sims.sensor.optics import Optics
 
@@ -179,7 +179,9 @@ def make_sensor(mesh: GelMesh, *, picture: bool = False, size: tuple[int, int] |
     return TactileSensor(skin, mesh.positions, camera=camera, places=places, optics=optics, precision="f64")
 
 
-def make_mount(name: str, position: Sequence[float], axis: Sequence[float], turn: float = 0.0) -> Effector:
+def make_mount(
+    name: str, position: Sequence[float] | np.ndarray, axis: Sequence[float] | np.ndarray, turn: float = 0.0
+) -> Effector:
     """The rigid back of a dome: a disc behind it.
 
     Args:
@@ -191,13 +193,13 @@ def make_mount(name: str, position: Sequence[float], axis: Sequence[float], turn
     return Effector(
         name,
         Cylinder(RADIUS, 0.002),
-        np.asarray(position, float),
+        np.asarray(position, float).tolist(),
         orientation=looking(axis, turn).tolist(),
         color=MOUNT_COLOR,
     )
 
 
-def looking(axis: Sequence[float], turn: float = 0.0) -> np.ndarray:
+def looking(axis: Sequence[float] | np.ndarray, turn: float = 0.0) -> np.ndarray:
     """The quaternion (4,) of a frame whose z is ``axis`` (3,), turned about it [rad]."""
     z = np.asarray(axis, float) / np.linalg.norm(axis)
     x = np.cross([0.0, 1.0, 0.0] if abs(z[1]) < 0.9 else [0.0, 0.0, 1.0], z)

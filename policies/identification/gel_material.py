@@ -99,7 +99,8 @@ class PressRecord:
             if missing:
                 raise ValueError(f"{os.fspath(path)!r} has no array {missing[0]!r}; presses have {_names(cls)}")
             found = {field.name: data[field.name] for field in fields(cls)}
-        return cls(**{k: float(v) if v.ndim == 0 else v for k, v in found.items()})
+        values: dict[str, Any] = {name: float(v) if v.ndim == 0 else v for name, v in found.items()}
+        return cls(**values)
 
 
 def _names(kind: type) -> str:

@@ -191,7 +191,7 @@ def save_presses(path: str | os.PathLike[str], presses: Presses) -> None:
     }
     if presses.background is not None:
         arrays["background"] = presses.background
-    save_arrays(path, arrays)
+    save_arrays(Path(path), arrays)
 
 
 def _from_arrays(found: dict[str, np.ndarray], given: dict[str, float]) -> Presses:

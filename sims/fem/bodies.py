@@ -43,11 +43,11 @@ class RigidBody:
     name: str
     shape: Any
     mass: float
-    inertia: Sequence[float] | None = None
-    position: Sequence[float] = (0.0, 0.0, 0.0)
-    orientation: Sequence[float] = (1.0, 0.0, 0.0, 0.0)
-    velocity: Sequence[float] = (0.0, 0.0, 0.0)
-    angular_velocity: Sequence[float] = (0.0, 0.0, 0.0)
+    inertia: Sequence[float] | np.ndarray | None = None
+    position: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0)
+    orientation: Sequence[float] | np.ndarray = (1.0, 0.0, 0.0, 0.0)
+    velocity: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0)
+    angular_velocity: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0)
     friction: float = 0.5
     points: Any = None
     attachments: list[Attachment] = field(default_factory=list)
@@ -82,7 +82,7 @@ class RigidBody:
     @property
     def gyration(self) -> float:
         """Radius of gyration [m]: what turns are multiplied by to compare them with displacements."""
-        return float(np.sqrt(np.sum(self.inertia) / (3 * self.mass)))
+        return float(np.sqrt(np.sum(np.asarray(self.inertia, float)) / (3 * self.mass)))
 
     @property
     def point_area(self) -> float:

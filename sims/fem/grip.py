@@ -14,6 +14,7 @@ from pliant.sims.inputs import real, real_array, shown
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.mpm.solver import MPMPart
 from pliant.sims.part import Part
+from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.effector_part import EffectorPart
 from pliant.sims.rod.scene import RodScene
 from pliant.sims.rod.solver import RodPart
@@ -76,6 +77,7 @@ class GripScene:
     contact_onset: float = 5e-5
     touched: Sequence[str] | None = None
     dim: int = field(default=3, init=False)
+    effectors: list[Effector] = field(init=False, repr=False)
     gel_scene: GelScene = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +87,7 @@ class GripScene:
         if isinstance(matter, Scene) and (matter.injectors or matter.drains):
             raise ValueError("matter: injectors and drains are not for scenes with gels; leave them out")
         assert matter.gravity is not None
+        self.effectors = matter.effectors
         self.gel_scene = GelScene(
             self.gels,
             matter.effectors,
@@ -116,11 +119,6 @@ class GripScene:
         return tuple(gel.mount for gel in self.gels)
 
     @property
-    def effectors(self) -> list:
-        """All effectors."""
-        return self.matter.effectors
-
-    @property
     def position(self) -> np.ndarray:
         """Particles or vertices at the start, (n, 3) [m]."""
         return self.matter.position
@@ -132,6 +130,7 @@ class GripScene:
             ValueError: ``dt`` [s] is too large for a body of particles, for a gel or for their contact.
         """
         matter = self.matter
+        assert self.tangential_stiffness is not None and self.onset is not None
         effectors, held = matter.parts(dt=dt, soft_contact=soft_contact, untouched=self.mounts)
         assert isinstance(effectors, EffectorPart)
         gels = ExplicitGelPart(

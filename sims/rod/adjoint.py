@@ -189,6 +189,7 @@ def edge_adjoints(setup: Setup) -> SimpleNamespace:
 def vertex_adjoints(setup: Setup) -> Any:
     """``vertices``: what goes through positions and velocities."""
     at, fp, has_effectors, push = setup.at, setup.fp, setup.eff is not None, setup.push
+    forces_bar_at = -1 if push is None else push[1]
     is_pushed = push is not None
     eff: Any = setup.eff
     rod = assembly_functions(setup)
@@ -235,7 +236,7 @@ def vertex_adjoints(setup: Setup) -> Any:
             if h[at.forced] != 0:
                 rod.add3(mem.control_adjoint, b * h[CONTROL] + h[at.vertex_force] + 3 * i, l)
             if ti.static(is_pushed):
-                rod.store3(mem.scratch, h[push[1]] + 3 * (b * h[at.count] + i), l)
+                rod.store3(mem.scratch, h[forces_bar_at] + 3 * (b * h[at.count] + i), l)
             if speed > 0:
                 v_bar -= quadratic * along / speed * v
             z_o_bar = -s * (v_bar + rod.load3(mem.adjoint, bar + places.VELOCITY))

@@ -18,6 +18,7 @@ def quantity_functions(setup: Setup) -> SimpleNamespace:
     ``start`` is where a rod's state starts in the row that is asked, ``params`` where its parameters start.
     """
     at, fp, push, is_pushed = setup.at, setup.fp, setup.push, setup.push is not None
+    forces_at = -1 if push is None else push[0]
     vec3 = ti.types.vector(3, fp)
     vec4 = ti.types.vector(4, fp)
     joint = joint_functions(fp)
@@ -119,7 +120,7 @@ def quantity_functions(setup: Setup) -> SimpleNamespace:
         if h[at.forced] != 0:
             result = load3(mem.controls, b * h[CONTROL] + h[at.vertex_force] + 3 * i)
         if ti.static(is_pushed):
-            result += load3(mem.scratch, h[push[0]] + 3 * (b * h[at.count] + i))
+            result += load3(mem.scratch, h[forces_at] + 3 * (b * h[at.count] + i))
         return result
 
     @ti.func
