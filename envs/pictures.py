@@ -12,6 +12,7 @@ from pliant.envs.task import Task
 from pliant.sims.camera.camera import Camera
 from pliant.sims.camera.meshes import TriangleMesh
 from pliant.sims.camera.renderer import Renderer
+from pliant.sims.fem.grip import GripScene
 from pliant.sims.fem.scene import GelScene
 from pliant.sims.rod.scene import RodScene
 from pliant.sims.world import World
@@ -31,7 +32,7 @@ class Pictures:
         if self._arms:  # with room for the hands above
             high = high + [0.0, 0.0, HAND]
         self._camera = Camera.frame_scene(low.tolist(), high.tolist(), task.scene.dim, aspect=width / height)
-        looks: list[tuple[type, Any]] = [(RodScene, _RodLook), (GelScene, _GelLook)]
+        looks: list[tuple[type, Any]] = [(RodScene, _RodLook), (GelScene, _GelLook), (GripScene, _GripLook)]
         look = next((own for kind, own in looks if isinstance(task.scene, kind)), _BodyLook)
         self._look = look(task.scene)
 
@@ -90,8 +91,8 @@ GEL_COLOR = (0.78, 0.80, 0.84)
 class _GelLook:
     """The skins of gels, and rigid bodies."""
 
-    def __init__(self, scene: GelScene) -> None:
-        self._scene = scene
+    def __init__(self, scene: GelScene | GripScene) -> None:
+        self._scene, self._bodies = scene, scene.bodies if isinstance(scene, GelScene) else []
         names = [effector.name for effector in scene.effectors]
         self._mounts = [names.index(gel.mount) for gel in scene.gels]
 
@@ -107,9 +108,22 @@ class _GelLook:
             skin = TriangleMesh(places, gel.mesh.surface)
             meshes.append((skin, positions[mount], orientations[mount], GEL_COLOR))
         surfaces = []
-        if self._scene.bodies:
+        if self._bodies:
             places, turns = (world.state(f"body_{part}")[number] for part in ("position", "orientation"))
-            for body, place, turn in zip(self._scene.bodies, places, turns, strict=True):
+            for body, place, turn in zip(self._bodies, places, turns, strict=True):
                 surfaces.append((body.shape, place, turn, body.color))
         none = {"positions": np.zeros((0, 3)), "colors": GEL_COLOR, "radius": 0.001}
         return {**none, "meshes": meshes, "surfaces": surfaces}
+
+
+class _GripLook:
+    """Gels, and the particles or the rod that they hold."""
+
+    def __init__(self, scene: GripScene) -> None:
+        matter = scene.matter
+        self._matter = _RodLook(matter) if isinstance(matter, RodScene) else _BodyLook(matter)
+        self._gels = _GelLook(scene)
+
+    def of(self, world: World, number: int) -> dict[str, Any]:
+        """What the renderer takes of the gels and of what they hold."""
+        return self._matter.of(world, number) | {"meshes": self._gels.of(world, number)["meshes"]}
