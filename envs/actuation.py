@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pliant.envs.actuators import Actuator, BoundedActuator, MuscleActuator
 from pliant.envs.arms.actuator import ArmActuator
-from pliant.envs.gripper import GripperActuator
+from pliant.envs.gripper_actuator import GripperActuator
 from pliant.envs.task import Task
 from pliant.sims.world import World
 

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pliant.envs.gripper import Gripper, GripperActuator
+from pliant.envs.gripper import Gripper
+from pliant.envs.gripper_actuator import GripperActuator
 from pliant.sims.math.rotation_host import matrix_of_quaternion
 
 GRIPPER = Gripper((1, 2), 0.1, 2.0, 0.05, (0.01, 0.05), ((-1.0, -1.0, -1.0), (1.0, 1.0, 0.031)))
