@@ -113,7 +113,7 @@ class CableStraighten(TactileTask):
     success_score = 0.8
     horizon = 50
     step_time = 0.02
-    substeps = {"small": 240, "full": 500}
+    substeps = {"small": 360, "full": 600}
     Config = Config
     force_unit = 0.5
     torque_unit = 0.005

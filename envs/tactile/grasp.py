@@ -49,7 +49,7 @@ class GraspTask(TactileTask):
     """A block, its material left to the subclass, between two pads."""
 
     step_time = 0.02
-    substeps = {"small": 240, "full": 500}
+    substeps = {"small": 320, "full": 600}
     Config = Config
     material: ClassVar[str] = "neo_hookean"
     force_unit = 0.5

@@ -29,6 +29,10 @@ ROUNDING = 0.1
 """Half the width of the range, in units of the slip limit, in which sticking passes over into sliding."""
 
 
+LEAST_FORCE = 1e-15
+"""Normal force and limit of friction that count as none [N]: of less, float32 has no square."""
+
+
 @cache
 def law_functions(fp: Any) -> SimpleNamespace:
     """``respond``: force, stretch, normal force and stiffness; ``respond_adjoint``. All vectors in one frame."""
@@ -65,7 +69,7 @@ def law_functions(fp: Any) -> SimpleNamespace:
         """N (3 N_0 + N) / (N_0 + 3 N), and its derivatives by N_0 and N."""
         value, by_before, by_normal = fp(0.0), fp(0.5), fp(1.0 / 3.0)
         below = before + 3 * normal
-        if below > 0:
+        if below > fp(LEAST_FORCE):
             value = normal * (3 * before + normal) / below
             by_before = 8 * normal * normal / (below * below)
             by_normal = (3 * before * before + 2 * before * normal + 3 * normal * normal) / (below * below)
@@ -86,7 +90,7 @@ def law_functions(fp: Any) -> SimpleNamespace:
         t = v - n * n.dot(v)
         length = ti.sqrt(t.dot(t))
         factor, slope = fp(0.0), fp(0.0)
-        if limit_force > 0:
+        if limit_force > fp(LEAST_FORCE):
             limit = limit_force / k_t_area
             factor, slope = shortening(length / limit)
             slope /= limit
@@ -139,7 +143,7 @@ def law_functions(fp: Any) -> SimpleNamespace:
         k_t_bar = -factor * t.dot(force_bar)
         t_bar = factor * q
         limit_bar = fp(0.0)
-        if length > 0 and limit_force > 0:
+        if length > 0 and limit_force > fp(LEAST_FORCE):
             along = q.dot(t)
             t_bar += (along * slope_t / length) * t
             # factor depends on r = |t| / limit: d factor / d limit = -slope_t |t| / limit
