@@ -250,3 +250,7 @@ def _compare_precisions(env_id: str, name: str, narrow: np.ndarray, wide: np.nda
     else:
         error = 1.0 - float((narrow * wide).sum()) / (norms[0] * norms[1])
     return GradientRow(env_id, name, wide.size, *norms, float("nan"), error, tolerance)
+
+
+DISPLACED = 1e-3
+"""Scale of the differences of displacements that are all 0 [m]."""
