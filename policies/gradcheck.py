@@ -22,6 +22,9 @@ COSINE_TOLERANCE = 1e-3
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 """Relative steps h of the central differences, in units of the largest entry of the array."""
 
+DISPLACED = 1e-3
+"""Scale of the differences of displacements that are all 0 [m]."""
+
 NEGLIGIBLE = 1e-6
 """Derivatives below this fraction of the sum of absolute rewards are compared on that scale: their difference quotients
 are rounding."""
@@ -250,7 +253,3 @@ def _compare_precisions(env_id: str, name: str, narrow: np.ndarray, wide: np.nda
     else:
         error = 1.0 - float((narrow * wide).sum()) / (norms[0] * norms[1])
     return GradientRow(env_id, name, wide.size, *norms, float("nan"), error, tolerance)
-
-
-DISPLACED = 1e-3
-"""Scale of the differences of displacements that are all 0 [m]."""
