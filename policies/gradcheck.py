@@ -191,8 +191,14 @@ class _Problem:
         repeated = np.broadcast_to(actions, (batch, *actions.shape))
         if kind == "initial_state":
             return self.worlds.evaluate(repeated, seed=seeds, options={"state": {array: points}})
-        # of the episode: a task may draw parameters at each reset
-        return self.worlds.evaluate(repeated, seed=seeds, options={"parameters": {array: points}})
+        if _draws_parameters(self.worlds):  # a value that is set would be drawn anew at the reset
+            return self.worlds.evaluate(repeated, seed=seeds, options={"parameters": {array: points}})
+        usual = self.worlds.parameter(array)
+        self.worlds.set_parameter(array, points)
+        try:
+            return self.worlds.evaluate(repeated, seed=seeds)
+        finally:
+            self.worlds.set_parameter(array, usual)
 
     def _make_worlds(self, batch: int) -> Any:
         import gymnasium
@@ -205,6 +211,14 @@ class _Problem:
     def close(self) -> None:
         if self.worlds is not None:
             self.worlds.close()
+
+
+def _draws_parameters(env: Any) -> bool:
+    """Whether the task of an environment draws parameters at each reset."""
+    from pliant.envs.task import Task
+
+    task = getattr(env, "task", None)
+    return isinstance(task, Task) and type(task).make_parameters is not Task.make_parameters
 
 
 def _compare_differences(
