@@ -14,10 +14,10 @@ from typing import Any
 
 from pliant.sims.fem import places
 from pliant.sims.fem.assembly import assembly_passes, solver, system_functions
-from pliant.sims.fem.body_adjoint import body_adjoint_functions, multiplier_functions
+from pliant.sims.fem.body_adjoint import body_adjoint_functions
 from pliant.sims.fem.elements import element_functions
 from pliant.sims.fem.frames import frame_functions
-from pliant.sims.fem.moduli import moduli_adjoint
+from pliant.sims.fem.moduli import parameter_pass
 from pliant.sims.fem.nodes import node_functions
 from pliant.sims.fem.pairs import pair_functions
 from pliant.sims.fem.places import ADJOINT, Setup
@@ -38,7 +38,6 @@ def node_adjoint_functions(setup: Setup) -> SimpleNamespace:
     load3, store3 = access.load3, access.store3
     elements, frames, nodes = element_functions(setup), frame_functions(setup), node_functions(setup)
     pairs, turn = pair_functions(setup), turning_functions(fp)
-    multiplier_at = multiplier_functions(setup).multiplier_at
 
     @ti.func
     def seed_node(mem: ti.template(), b, i, row_out):
@@ -68,7 +67,7 @@ def node_adjoint_functions(setup: Setup) -> SimpleNamespace:
         u = load3(mem.frames, o + places.DISPLACEMENT)
         u_start = load3(mem.frames, nodes.state_of(mem, row_in, i) + places.DISPLACEMENT)
         goal = load3(s, w + places.FREE_GOAL)
-        l = load3(s, multiplier_at(mem, b) + 3 * i)
+        l = load3(s, nodes.solution_at(mem, b) + 3 * i)
         mass, _density = nodes.mass_of(mem, b, i)
         v_bar = load3(mem.adjoint, a + places.VELOCITY) / dt
         # m/dt^2 (u - u^), u^ = R^T (X_0 + dt V_0 + dt^2 g - p) - x
@@ -107,40 +106,13 @@ def node_adjoint_functions(setup: Setup) -> SimpleNamespace:
 
 
 @cache
-def parameter_pass(setup: Setup) -> Pass:
-    """Adds what cells and nodes have found to the cotangents of the gels' parameters."""
-    at, fp = setup.at, setup.fp
-    elements, nodes, add = element_functions(setup), node_functions(setup), moduli_adjoint(setup)
-
-    @ti.func
-    def add_parameters(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Cotangents of Young's modulus, Poisson's ratio, density and viscosity of gels first to stop - 1."""
-        h = ti.static(mem.integers)
-        for g in range(first, stop):
-            mu_bar, lam_bar, eta_bar, density_bar = fp(0.0), fp(0.0), fp(0.0), fp(0.0)
-            for k in range(h[at.cells]):
-                if h[h[at.cell_gel] + k] == g:
-                    o = elements.work_of(mem, b, k) + places.CELL_BLOCKS
-                    mu_bar += mem.scratch[o]
-                    lam_bar += mem.scratch[o + 1]
-                    eta_bar += mem.scratch[o + 2]
-            for i in range(h[at.count]):
-                if h[h[at.node_gels] + i] == g:
-                    density_bar += mem.scratch[nodes.work_of(mem, b, i) + places.RESIDUAL]
-            add(mem, b, g, mu_bar, lam_bar, eta_bar, density_bar)
-
-    return Pass(add_parameters, at.gels)
-
-
-@cache
 def adjoint_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
     """All of the adjoint but the prediction, which the caller has repeated."""
     at, has_bodies = setup.at, setup.has_bodies
-    elements, frames = element_functions(setup), frame_functions(setup)
+    elements, frames, nodes = element_functions(setup), frame_functions(setup), node_functions(setup)
     system, own = system_functions(setup), node_adjoint_functions(setup)
     points = point_functions(setup)
-    bodies, multiplier_at = body_adjoint_functions(setup), multiplier_functions(setup).multiplier_at
-    residual_at = bodies.residual_at
+    bodies = body_adjoint_functions(setup)
 
     @ti.func
     def find_turns(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -169,18 +141,18 @@ def adjoint_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
     @ti.func
     def right(mem: ti.template(), b, i, row_in, row_out):
         """The cotangent of an unknown, scaled."""
-        return mem.scratch[residual_at(mem, b, i)] * mem.scratch[system.scale_at(mem, b, i)]
+        return mem.scratch[system.residual_at(mem, b, i)] * mem.scratch[system.scale_at(mem, b, i)]
 
     @ti.func
     def take(mem: ti.template(), b, i, row_in, row_out, value):
         """The multiplier of an unknown."""
-        mem.scratch[multiplier_at(mem, b) + i] = value * mem.scratch[system.scale_at(mem, b, i)]
+        mem.scratch[nodes.solution_at(mem, b) + i] = value * mem.scratch[system.scale_at(mem, b, i)]
 
     @ti.func
     def pull_cells(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
         """What cells first to stop - 1 depend on besides the unknowns."""
         for k in range(first, stop):
-            elements.pull_back(mem, b, k, row_in, row_out, multiplier_at(mem, b))
+            elements.pull_back(mem, b, k, row_in, row_out, nodes.solution_at(mem, b))
 
     @ti.func
     def pull_nodes(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -200,6 +172,16 @@ def adjoint_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
         for k in range(first, stop):
             bodies.pull_body(mem, b, c, k, row_in, row_out)
 
+    @ti.func
+    def moduli_bar_at(mem: ti.template(), b, k):
+        """Where ``pull_cells`` has left the cotangents of a cell's moduli."""
+        return elements.work_of(mem, b, k) + places.CELL_BLOCKS
+
+    @ti.func
+    def density_bar_at(mem: ti.template(), b, i):
+        """Where ``pull_nodes`` has left that of its gel's density."""
+        return nodes.work_of(mem, b, i) + places.RESIDUAL
+
     passes: list[Pass | Loop] = [Pass(find_turns, at.bodies)] if has_bodies else []
     passes += [*assembly_passes(setup, exact), Pass(seed_points, at.points), Pass(seed_nodes, at.count)]
     if has_bodies:
@@ -210,4 +192,4 @@ def adjoint_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
     if has_bodies:
         passes.append(Pass(pull_bodies, at.bodies, waits=False))
     effectors = Pass(frames.settle_effectors, setup.eff.count, waits=False)
-    return [*passes, effectors, parameter_pass(setup)]
+    return [*passes, effectors, parameter_pass(setup, moduli_bar_at, density_bar_at)]

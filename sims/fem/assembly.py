@@ -31,7 +31,8 @@ TOLERANCES = {(FORWARD, ti.f32): 1e-1, (ADJOINT, ti.f32): 1e-5, (FORWARD, ti.f64
 @cache
 def system_functions(setup: Setup) -> SimpleNamespace:
     """``assemble_row``: the blocks of a node's row.  ``scale_body``: a body's block.  ``rows``: a product of the scaled
-    matrix.  ``scale_at``: where the scale of an unknown lies."""
+    matrix.  ``scale_at``, ``residual_at``: where the scale of an unknown lies, and its residual, in reverse its
+    cotangent."""
     at, fp, eff = setup.at, setup.fp, setup.eff
     vec = ti.types.vector(3, fp)
     mat = ti.types.matrix(3, 3, fp)
@@ -160,17 +161,26 @@ def system_functions(setup: Setup) -> SimpleNamespace:
                                         found[d] += s[pair + places.PAIR_COUPLING + 6 * g + e + d] * s[u + g]
         return found
 
-    @ti.func
-    def scale_at(mem: ti.template(), b, i):
-        """Where the scale of unknown i lies in the scratch."""
-        bodies_from = 3 * mem.integers[at.count]
-        o = nodes.work_of(mem, b, i // 3) + places.SCALE + i % 3
-        if ti.static(setup.has_bodies):
-            if i >= bodies_from:
-                o = frames.work_of(mem, b, (i - bodies_from) // 6) + places.BODY_SCALE + (i - bodies_from) % 6
-        return o
+    def entry_function(of_node: int, of_body: int) -> Any:
+        @ti.func
+        def entry_at(mem: ti.template(), b, i):
+            """Where the entry of unknown i lies, in the scratch of its node or body."""
+            bodies_from = 3 * mem.integers[at.count]
+            o = nodes.work_of(mem, b, i // 3) + of_node + i % 3
+            if ti.static(setup.has_bodies):
+                if i >= bodies_from:
+                    o = frames.work_of(mem, b, (i - bodies_from) // 6) + of_body + (i - bodies_from) % 6
+            return o
 
-    return SimpleNamespace(assemble_row=assemble_row, scale_body=scale_body, rows=rows, scale_at=scale_at)
+        return entry_at
+
+    return SimpleNamespace(
+        assemble_row=assemble_row,
+        scale_body=scale_body,
+        rows=rows,
+        scale_at=entry_function(places.SCALE, places.BODY_SCALE),
+        residual_at=entry_function(places.RESIDUAL, places.BODY_RESIDUAL),
+    )
 
 
 @cache

@@ -15,32 +15,6 @@ from pliant.sims.runtime import ti
 
 
 @cache
-def multiplier_functions(setup: Setup) -> SimpleNamespace:
-    """``multiplier_at``, ``body_multiplier``: where the solution of the adjoint's system is."""
-    at, fp, eff = setup.at, setup.fp, setup.eff
-    vec = ti.types.vector(3, fp)
-    load3 = access_functions(fp).load3
-
-    @ti.func
-    def multiplier_at(mem: ti.template(), b):
-        """Where the multiplier l of world b begins."""
-        return mem.integers[at.direction] + b * mem.integers[at.unknowns]
-
-    @ti.func
-    def body_multiplier(mem: ti.template(), b, f):
-        """The multiplier of frame f's balance of forces, and of its torques; 0 if it is no body."""
-        h = ti.static(mem.integers)
-        force, torque = vec(0), vec(0)
-        if ti.static(setup.has_bodies):
-            if f >= h[eff.count]:
-                o = multiplier_at(mem, b) + 3 * h[at.count] + 6 * (f - h[eff.count])
-                force, torque = load3(mem.scratch, o), load3(mem.scratch, o + 3)
-        return force, torque
-
-    return SimpleNamespace(multiplier_at=multiplier_at, body_multiplier=body_multiplier)
-
-
-@cache
 def body_adjoint_functions(setup: Setup) -> SimpleNamespace:
     """Taichi functions of one body."""
     at, fp, eff = setup.at, setup.fp, setup.eff
@@ -50,17 +24,7 @@ def body_adjoint_functions(setup: Setup) -> SimpleNamespace:
     load3, load4, store3 = access.load3, access.load4, access.store3
     rotation = rotation_functions(fp)
     frames, nodes, pairs = frame_functions(setup), node_functions(setup), pair_functions(setup)
-    body_multiplier = multiplier_functions(setup).body_multiplier
-
-    @ti.func
-    def residual_at(mem: ti.template(), b, i):
-        """Where the residual of unknown i lies, in a reverse sweep its cotangent."""
-        bodies_from = 3 * mem.integers[at.count]
-        o = nodes.work_of(mem, b, i // 3) + places.RESIDUAL + i % 3
-        if ti.static(setup.has_bodies):
-            if i >= bodies_from:
-                o = frames.work_of(mem, b, (i - bodies_from) // 6) + places.BODY_RESIDUAL + (i - bodies_from) % 6
-        return o
+    body_multiplier = nodes.body_multiplier
 
     @ti.func
     def find_increment(mem: ti.template(), b, k, row_in, row_out):
@@ -173,7 +137,6 @@ def body_adjoint_functions(setup: Setup) -> SimpleNamespace:
         store3(mem.adjoint, a + places.BODY_SPIN, omega_bar + omega_more)
 
     return SimpleNamespace(
-        residual_at=residual_at,
         find_increment=find_increment,
         seed_body=seed_body,
         pull_body=pull_body,

@@ -16,10 +16,12 @@ from functools import cache
 from types import SimpleNamespace
 
 from pliant.sims.fem import places
+from pliant.sims.fem.moduli import moduli_of
 from pliant.sims.fem.places import CELL_NODES, CELL_TETS, Setup
-from pliant.sims.fields import DT, PARAMETER, STATE
+from pliant.sims.fields import DT, STATE
 from pliant.sims.math.access import access_functions
 from pliant.sims.math.products import product_functions
+from pliant.sims.math.tensors import tensor_functions
 from pliant.sims.math.turning import turning_functions
 from pliant.sims.runtime import ti
 
@@ -35,27 +37,19 @@ def element_functions(setup: Setup) -> SimpleNamespace:
     ``least_dilatation(mem, cell, row)``: the smallest det F of its tetrahedra.
     """
     at, fp = setup.at, setup.fp
-    vec = ti.types.vector(3, fp)
     mat = ti.types.matrix(3, 3, fp)
     access = access_functions(fp)
     load3, add3 = access.load3, access.add3
     turn, products = turning_functions(fp), product_functions(3, fp)
+    tensors, moduli = tensor_functions(fp), moduli_of(setup)
     load33, store33 = turn.load33, turn.store33
+    cofactor, determinant, inner = tensors.cofactor, tensors.determinant, tensors.inner
 
     @ti.func
     def work_of(mem: ti.template(), b, cell):
         """Where the scratch of a cell begins."""
         h = ti.static(mem.integers)
         return h[at.cell_work] + (b * h[at.cells] + cell) * places.CELL_WORK
-
-    @ti.func
-    def moduli(mem: ti.template(), b, cell):
-        """mu, lambda', eta of the cell's gel."""
-        h = ti.static(mem.integers)
-        o = b * h[PARAMETER] + h[at.gel_parameters] + h[h[at.cell_gel] + cell] * places.GEL_PARAMETERS
-        E, nu = mem.parameters[o + places.YOUNG], mem.parameters[o + places.POISSON]
-        mu = E / (2 * (1 + nu))
-        return mu, E * nu / ((1 + nu) * (1 - 2 * nu)) + mu, mem.parameters[o + places.VISCOSITY]
 
     @ti.func
     def node_of(mem: ti.template(), cell, local):
@@ -96,34 +90,6 @@ def element_functions(setup: Setup) -> SimpleNamespace:
         h = ti.static(mem.integers)
         first = row * h[STATE] + h[at.nodes] + places.DISPLACEMENT
         return spread(mem, mem.frames, first, places.NODE_STATE, cell, t) + mat([[1, 0, 0], [0, 1, 0], [0, 0, 1]])
-
-    @ti.func
-    def cofactor(F):
-        """cof F = det(F) F^-T."""
-        return mat(
-            [
-                [
-                    F[1, 1] * F[2, 2] - F[1, 2] * F[2, 1],
-                    F[1, 2] * F[2, 0] - F[1, 0] * F[2, 2],
-                    F[1, 0] * F[2, 1] - F[1, 1] * F[2, 0],
-                ],
-                [
-                    F[0, 2] * F[2, 1] - F[0, 1] * F[2, 2],
-                    F[0, 0] * F[2, 2] - F[0, 2] * F[2, 0],
-                    F[0, 1] * F[2, 0] - F[0, 0] * F[2, 1],
-                ],
-                [
-                    F[0, 1] * F[1, 2] - F[0, 2] * F[1, 1],
-                    F[0, 2] * F[1, 0] - F[0, 0] * F[1, 2],
-                    F[0, 0] * F[1, 1] - F[0, 1] * F[1, 0],
-                ],
-            ]
-        )
-
-    @ti.func
-    def determinant(F, C):
-        """det F, of F and its cofactors."""
-        return F[0, 0] * C[0, 0] + F[0, 1] * C[0, 1] + F[0, 2] * C[0, 2]
 
     @ti.func
     def strain(F):
@@ -227,8 +193,7 @@ def element_functions(setup: Setup) -> SimpleNamespace:
                 L = spread(mem, s, multiplier, 3, cell, t)
                 mu_bar -= V * inner(F - C, L)
                 lam_bar -= V * growth * inner(C, L)
-                Q = products.transposed_multiply(F, L)
-                Q = (Q + Q.transpose()) / 2
+                Q = tensors.symmetric(products.transposed_multiply(F, L))
                 eta_bar -= V * inverse_dt * inner(strain(F) - strain(F_before), Q)
                 back = (V * eta * inverse_dt) * products.multiply(F_before, Q)
                 for a in range(4):
@@ -237,15 +202,6 @@ def element_functions(setup: Setup) -> SimpleNamespace:
         s[work + places.CELL_BLOCKS] = mu_bar
         s[work + places.CELL_BLOCKS + 1] = lam_bar
         s[work + places.CELL_BLOCKS + 2] = eta_bar
-
-    @ti.func
-    def inner(A, B):
-        """A : B"""
-        found = fp(0.0)
-        for i in ti.static(range(3)):
-            for j in ti.static(range(3)):
-                found += A[i, j] * B[i, j]
-        return found
 
     @ti.func
     def least_dilatation(mem: ti.template(), cell, row):
@@ -263,5 +219,4 @@ def element_functions(setup: Setup) -> SimpleNamespace:
         pull_back=pull_back,
         least_dilatation=least_dilatation,
         work_of=work_of,
-        vec=vec,
     )

@@ -22,7 +22,7 @@ from pliant.sims.fem import places
 from pliant.sims.fem.explicit_elements import explicit_element_functions
 from pliant.sims.fem.explicit_places import ExplicitSetup
 from pliant.sims.fem.frames import frame_functions
-from pliant.sims.fem.moduli import moduli_adjoint
+from pliant.sims.fem.moduli import parameter_pass
 from pliant.sims.fem.nodes import node_functions
 from pliant.sims.fem.outputs import output_functions
 from pliant.sims.fem.pairs import pair_functions
@@ -236,31 +236,6 @@ def explicit_adjoint_functions(setup: ExplicitSetup) -> SimpleNamespace:
 
 
 @cache
-def parameter_pass(setup: ExplicitSetup) -> Pass:
-    """Adds what cells and nodes have found to the cotangents of the gels' parameters."""
-    at, fp = setup.at, setup.fp
-    elements, nodes = explicit_element_functions(setup), explicit_node_functions(setup)
-    add_moduli = moduli_adjoint(setup)
-
-    @ti.func
-    def add_parameters(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Cotangents of Young's modulus, Poisson's ratio, density and viscosity of gels first to stop - 1."""
-        h = ti.static(mem.integers)
-        for g in range(first, stop):
-            mu_bar, lam_bar, eta_bar, density_bar = fp(0.0), fp(0.0), fp(0.0), fp(0.0)
-            for k in range(h[h[at.gel_cells] + g], h[h[at.gel_cells] + g + 1]):
-                o = elements.work_of(mem, b, k) + own.CELL_PARAMETERS
-                mu_bar += mem.scratch[o]
-                lam_bar += mem.scratch[o + 1]
-                eta_bar += mem.scratch[o + 2]
-            for i in range(h[h[at.gel_nodes] + g], h[h[at.gel_nodes] + g + 1]):
-                density_bar += mem.scratch[nodes.work_of(mem, b, i) + own.RATE]
-            add_moduli(mem, b, g, mu_bar, lam_bar, eta_bar, density_bar)
-
-    return Pass(add_parameters, at.gels)
-
-
-@cache
 def explicit_stages(setup: ExplicitSetup) -> Stages:
     """One explicit substep, and its adjoint."""
     at = setup.at
@@ -312,13 +287,23 @@ def explicit_stages(setup: ExplicitSetup) -> Stages:
         for i in range(first, stop):
             back.pull_back(mem, b, c, i, row_in, row_out)
 
+    @ti.func
+    def moduli_bar_at(mem: ti.template(), b, k):
+        """Where ``cells_back`` has left the cotangents of a cell's moduli."""
+        return elements.work_of(mem, b, k) + own.CELL_PARAMETERS
+
+    @ti.func
+    def density_bar_at(mem: ti.template(), b, i):
+        """Where ``nodes_back`` has left that of its gel's density."""
+        return nodes.work_of(mem, b, i) + own.RATE
+
     forward = [Pass(predict, at.count), Pass(cells, at.cells), Pass(advance, at.count)]
     adjoint = [
         Pass(predict_back, at.count),
         Pass(cells_back, at.cells),
         Pass(nodes_back, at.count),
         Pass(frames.settle_effectors, setup.eff.count, waits=False),
-        parameter_pass(setup),
+        parameter_pass(setup, moduli_bar_at, density_bar_at),
     ]
     return Stages(
         substep=[Stage(forward, adjoint)],

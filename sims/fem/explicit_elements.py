@@ -17,72 +17,13 @@ from types import SimpleNamespace
 from pliant.sims.fem import explicit_places as own
 from pliant.sims.fem import places
 from pliant.sims.fem.explicit_places import ExplicitSetup
+from pliant.sims.fem.moduli import moduli_of
 from pliant.sims.fem.places import CELL_TETS
-from pliant.sims.fields import PARAMETER, STATE
+from pliant.sims.fields import STATE
 from pliant.sims.math.access import access_functions
+from pliant.sims.math.tensors import tensor_functions
+from pliant.sims.math.turning import turning_functions
 from pliant.sims.runtime import ti
-
-
-@cache
-def tensor_functions(fp) -> SimpleNamespace:
-    """Small matrices: ``cofactor``, ``cofactor_slope``, ``inner``, ``symmetric``, ``load33``, ``store33``."""
-    mat = ti.types.matrix(3, 3, fp)
-
-    @ti.func
-    def rows(a, b, c):
-        """The matrix of three rows."""
-        return mat([[a[0], a[1], a[2]], [b[0], b[1], b[2]], [c[0], c[1], c[2]]])
-
-    @ti.func
-    def row(F, i: ti.template()):
-        """A row."""
-        return ti.Vector([F[i, 0], F[i, 1], F[i, 2]])
-
-    @ti.func
-    def cofactor(F):
-        """cof F = det(F) F^-T: its rows are the cross products of those of F."""
-        return rows(row(F, 1).cross(row(F, 2)), row(F, 2).cross(row(F, 0)), row(F, 0).cross(row(F, 1)))
-
-    @ti.func
-    def cofactor_slope(F, L):
-        """The derivative of cof F along L."""
-        return rows(
-            row(F, 1).cross(row(L, 2)) + row(L, 1).cross(row(F, 2)),
-            row(F, 2).cross(row(L, 0)) + row(L, 2).cross(row(F, 0)),
-            row(F, 0).cross(row(L, 1)) + row(L, 0).cross(row(F, 1)),
-        )
-
-    @ti.func
-    def inner(A, B):
-        """A : B"""
-        return row(A, 0).dot(row(B, 0)) + row(A, 1).dot(row(B, 1)) + row(A, 2).dot(row(B, 2))
-
-    @ti.func
-    def symmetric(A):
-        """(A + A^T) / 2"""
-        return (A + A.transpose()) / 2
-
-    @ti.func
-    def load33(a: ti.template(), o):
-        """Matrix of the nine entries from o on."""
-        return mat([[a[o + 3 * i + j] for j in ti.static(range(3))] for i in ti.static(range(3))])
-
-    @ti.func
-    def store33(a: ti.template(), o, A):
-        """Writes a matrix to the nine entries from o on."""
-        for i in ti.static(range(3)):
-            for j in ti.static(range(3)):
-                a[o + 3 * i + j] = A[i, j]
-
-    return SimpleNamespace(
-        row=row,
-        cofactor=cofactor,
-        cofactor_slope=cofactor_slope,
-        inner=inner,
-        symmetric=symmetric,
-        load33=load33,
-        store33=store33,
-    )
 
 
 @cache
@@ -97,23 +38,15 @@ def explicit_element_functions(setup: ExplicitSetup) -> SimpleNamespace:
     mat = ti.types.matrix(3, 3, fp)
     access = access_functions(fp)
     load3, add3 = access.load3, access.add3
-    tensors = tensor_functions(fp)
-    cofactor, inner, load33, store33 = tensors.cofactor, tensors.inner, tensors.load33, tensors.store33
+    tensors, turn = tensor_functions(fp), turning_functions(fp)
+    cofactor, inner, load33, store33 = tensors.cofactor, tensors.inner, turn.load33, turn.store33
+    moduli = moduli_of(setup)
 
     @ti.func
     def work_of(mem: ti.template(), b, cell):
         """Where the scratch of a cell begins."""
         h = ti.static(mem.integers)
         return h[at.cell_work] + (b * h[at.cells] + cell) * own.CELL_WORK
-
-    @ti.func
-    def moduli(mem: ti.template(), b, cell):
-        """mu, lambda', eta of the cell's gel."""
-        h = ti.static(mem.integers)
-        o = b * h[PARAMETER] + h[at.gel_parameters] + h[h[at.cell_gel] + cell] * places.GEL_PARAMETERS
-        E, nu = mem.parameters[o + places.YOUNG], mem.parameters[o + places.POISSON]
-        mu = E / (2 * (1 + nu))
-        return mu, E * nu / ((1 + nu) * (1 - 2 * nu)) + mu, mem.parameters[o + places.VISCOSITY]
 
     @ti.func
     def is_there(mem: ti.template(), cell, t):
@@ -176,7 +109,7 @@ def explicit_element_functions(setup: ExplicitSetup) -> SimpleNamespace:
                 store33(mem.scratch, work_of(mem, b, cell) + own.CELL_NOW + 9 * t, F)
                 V = mem.constants[record_of(mem, cell, t) + places.VOLUME]
                 C = cofactor(F)
-                det = tensors.row(F, 0).dot(tensors.row(C, 0))
+                det = tensors.determinant(F, C)
                 least = ti.min(least, det)
                 growth += V * (det - 1)
                 volume += V

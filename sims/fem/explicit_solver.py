@@ -90,7 +90,6 @@ class ExplicitGelPart(GelPart):
         nodes, cells = len(t.rest), len(t.cell_gels)
         tet_cells = t.cell_tets.reshape(cells, -1)
         tet_nodes = np.take_along_axis(t.cell_nodes.reshape(cells, CELL_NODES), np.maximum(tet_cells, 0), axis=1)
-        gels = np.arange(len(self.scene.gels) + 1)
         forces = 3 * nodes * self.is_pushed
         for records in (needs.state, needs.parameters, needs.outputs):
             for record in records:
@@ -99,8 +98,6 @@ class ExplicitGelPart(GelPart):
                 ]
         needs.integers = {name: value for name, value in needs.integers.items() if name not in IMPLICIT_ONLY} | {
             "tet_nodes": tet_nodes.ravel(),
-            "gel_cells": np.searchsorted(t.cell_gels, gels),
-            "gel_nodes": np.searchsorted(t.node_gels, gels),
         }
         needs.scratch = {
             "node_work": batch * nodes * own.NODE_WORK,

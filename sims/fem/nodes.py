@@ -81,6 +81,22 @@ def node_functions(setup: Setup) -> SimpleNamespace:
         return load3(mem.parameters, b * h[PARAMETER] + h[at.world] + places.GRAVITY)
 
     @ti.func
+    def solution_at(mem: ti.template(), b):
+        """Where the last solution of the linear system begins: a direction, in reverse the multipliers."""
+        return mem.integers[at.direction] + b * mem.integers[at.unknowns]
+
+    @ti.func
+    def body_multiplier(mem: ti.template(), b, f):
+        """The multiplier of frame f's balance of forces, and of its torques; 0 if it is no body."""
+        h = ti.static(mem.integers)
+        force, torque = vec(0), vec(0)
+        if ti.static(setup.has_bodies):
+            if f >= h[eff.count]:
+                o = solution_at(mem, b) + 3 * h[at.count] + 6 * (f - h[eff.count])
+                force, torque = load3(mem.scratch, o), load3(mem.scratch, o + 3)
+        return force, torque
+
+    @ti.func
     def predict_node(mem: ti.template(), b, i, row_in, row_out):
         """Places of a node that do not change during the iteration."""
         dt = mem.constants[DT]
@@ -274,6 +290,8 @@ def node_functions(setup: Setup) -> SimpleNamespace:
         rest_of=rest_of,
         mass_of=mass_of,
         gravity_of=gravity_of,
+        solution_at=solution_at,
+        body_multiplier=body_multiplier,
         predict_node=predict_node,
         guess=guess,
         body_parameters=body_parameters,

@@ -89,7 +89,7 @@ SUM_STIFFNESS, SUM_GRAVITY, SUM_FRICTION = 0, 3, 6
 # Partial sums of a gel: force and torque of a step.
 GEL_SUMS = 6
 
-# Newton's iteration of a world: its mode, rounds, whether the exact matrix is used, how far back it went, longest move,
-# share of the direction that was taken, slope along it.
-MODE, ROUNDS, EXACT, RETREATS, LONGEST, SHARE, SLOPE, WISH, NEWTON_WORK = range(9)
+# Newton's iteration of a world: its mode, rounds, whether the exact matrix is used, how often a step was shortened, the
+# share of it that is kept, the share of the direction that was taken, the slope along it and what is wished of it.
+MODE, ROUNDS, EXACT, RETREATS, KEPT, SHARE, SLOPE, WISH, NEWTON_WORK = range(9)
 SOLVING, RETREATING, DONE = 0, 1, 2

@@ -7,7 +7,6 @@ from functools import cache
 from types import SimpleNamespace
 
 from pliant.sims.fem import places
-from pliant.sims.fem.body_adjoint import multiplier_functions
 from pliant.sims.fem.frames import frame_functions
 from pliant.sims.fem.nodes import node_functions
 from pliant.sims.fem.outputs import output_functions
@@ -34,7 +33,7 @@ def point_functions(setup: Setup) -> SimpleNamespace:
         output_functions(setup),
         node_functions(setup),
     )
-    multipliers, work_of = multiplier_functions(setup), nodes.point_work_of
+    work_of = nodes.point_work_of
 
     @ti.func
     def owner_of(mem: ti.template(), i):
@@ -158,9 +157,9 @@ def point_functions(setup: Setup) -> SimpleNamespace:
         own_l, own_torque = vec(0), vec(0)
         if is_gel:
             _p, R = frames.end(mem, b, row_out, f_own)
-            own_l = turn.forth(R, load3(s, multipliers.multiplier_at(mem, b) + 3 * owner))
+            own_l = turn.forth(R, load3(s, nodes.solution_at(mem, b) + 3 * owner))
         else:
-            l_own, own_torque = multipliers.body_multiplier(mem, b, f_own)
+            l_own, own_torque = nodes.body_multiplier(mem, b, f_own)
             _own, own_arm = nodes.frame_move(mem, b, f_own, carried)
             own_l = l_own + own_torque.cross(own_arm)
         start_bar, carried_bar, move_bar, out_arm_bar, force_sum = vec(0), vec(0), vec(0), vec(0), vec(0)
@@ -172,7 +171,7 @@ def point_functions(setup: Setup) -> SimpleNamespace:
             if s[pair + places.PAIR_ACTIVE] > 0:
                 force = load3(s, pair + places.PAIR_FORCE)
             force_bar, arm_bar = output_bar(mem, b, i, row_out, force)
-            l, l_torque = multipliers.body_multiplier(mem, b, f)
+            l, l_torque = nodes.body_multiplier(mem, b, f)
             total = force_bar + own_l - l - l_torque.cross(arm)
             from_start, from_carried, W_bar = pairs.pull_back(
                 mem, b, c, i, k, row_in, row_out, start, carried, own - shift, total

@@ -169,6 +169,8 @@ class GelPart(Part):
                 "cell_tets": t.cell_tets,
                 "cell_gel": t.cell_gels,
                 "node_gels": t.node_gels,
+                "gel_cells": np.searchsorted(t.cell_gels, np.arange(len(scene.gels) + 1)),
+                "gel_nodes": np.searchsorted(t.node_gels, np.arange(len(scene.gels) + 1)),
                 "gel_mounts": self.mounts,
                 "hull_starts": np.cumsum([0, *(len(planes) for planes in hulls)]),
                 "node_points": t.node_points,

@@ -58,41 +58,26 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
         mem.scratch[newton_at(mem, b) + places.EXACT] = fp(0.0)
 
     @ti.func
-    def direction_at(mem: ti.template(), b):
-        """Where the direction of the last step begins."""
-        return mem.integers[at.direction] + b * mem.integers[at.unknowns]
-
-    @ti.func
-    def residual_at(mem: ti.template(), b, i):
-        """Where the residual of unknown i lies."""
-        bodies_from = 3 * mem.integers[at.count]
-        o = nodes.work_of(mem, b, i // 3) + places.RESIDUAL + i % 3
-        if ti.static(setup.has_bodies):
-            if i >= bodies_from:
-                o = frames.work_of(mem, b, (i - bodies_from) // 6) + places.BODY_RESIDUAL + (i - bodies_from) % 6
-        return o
-
-    @ti.func
     def right(mem: ti.template(), b, i, row_in, row_out):
         """Minus the residual, scaled; 0 where a step is taken back."""
         value = fp(0.0)
         if mem.scratch[newton_at(mem, b) + places.MODE] == SOLVING:
-            value = -mem.scratch[residual_at(mem, b, i)] * mem.scratch[system.scale_at(mem, b, i)]
+            value = -mem.scratch[system.residual_at(mem, b, i)] * mem.scratch[system.scale_at(mem, b, i)]
         return value
 
     @ti.func
     def take(mem: ti.template(), b, i, row_in, row_out, value):
         """The direction, in its own units."""
         if mem.scratch[newton_at(mem, b) + places.MODE] == SOLVING:
-            mem.scratch[direction_at(mem, b) + i] = value * mem.scratch[system.scale_at(mem, b, i)]
+            mem.scratch[nodes.solution_at(mem, b) + i] = value * mem.scratch[system.scale_at(mem, b, i)]
 
     @ti.func
     def slope_along(mem: ti.template(), b):
         """Residual times direction: how the potential changes along it."""
         found = fp(0.0)
-        o = direction_at(mem, b)
+        o = nodes.solution_at(mem, b)
         for i in range(mem.integers[at.unknowns]):
-            found += mem.scratch[residual_at(mem, b, i)] * mem.scratch[o + i]
+            found += mem.scratch[system.residual_at(mem, b, i)] * mem.scratch[o + i]
         return found
 
     @ti.func
@@ -107,7 +92,7 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
                 if rise > OVERSHOOT * fall:
                     s[o + places.MODE] = RETREATING
                     # where the slope between both ends would vanish
-                    s[o + places.LONGEST] = ti.max(fall / (fall + rise), fp(LEAST_SHARE))
+                    s[o + places.KEPT] = ti.max(fall / (fall + rise), fp(LEAST_SHARE))
             s[o + places.WISH] = s[o + places.EXACT]
 
     @ti.func
@@ -118,7 +103,7 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
         for _ in range(first, stop):
             o = newton_at(mem, b)
             if s[o + places.MODE] == RETREATING:
-                kept = s[o + places.LONGEST] * s[o + places.SHARE]
+                kept = s[o + places.KEPT] * s[o + places.SHARE]
                 s[o + places.WISH] = kept - s[o + places.SHARE]
                 s[o + places.SHARE] = kept
                 s[o + places.RETREATS] = s[o + places.RETREATS] + 1
@@ -126,7 +111,7 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
                 s[o + places.WISH] = fp(0.0)  # again, without the terms that make the matrix indefinite
                 s[o + places.SHARE] = fp(0.0)
             else:
-                d, longest = direction_at(mem, b), fp(0.0)
+                d, longest = nodes.solution_at(mem, b), fp(0.0)
                 for i in range(3 * h[at.count]):
                     longest = ti.max(longest, ti.abs(s[d + i]))
                     if not ti.abs(s[d + i]) < fp(1e30):  # a NaN fails every comparison
@@ -146,7 +131,6 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
                 s[o + places.SLOPE] = slope_along(mem, b)
                 s[o + places.SHARE] = share
                 s[o + places.WISH] = share
-                s[o + places.LONGEST] = longest
                 if longest > fp(1e30):
                     report(mem, b, c, substep, 0, NOT_FINITE, -1)
                     s[o + places.WISH] = fp(0.0)
@@ -159,7 +143,7 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
     def move(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
         """Moves nodes first to stop - 1, and with the first of them the bodies."""
         h = ti.static(mem.integers)
-        share, d = mem.scratch[newton_at(mem, b) + places.WISH], direction_at(mem, b)
+        share, d = mem.scratch[newton_at(mem, b) + places.WISH], nodes.solution_at(mem, b)
         for i in range(first, stop):
             o = nodes.state_of(mem, row_out, i) + places.DISPLACEMENT
             for e in ti.static(range(3)):
