@@ -1,6 +1,7 @@
 """Two gels and what is between them, for tests."""
 
 import numpy as np
+from world_gradients import Episode
 
 from pliant.sims.fem.grip import GripScene
 from pliant.sims.fem.pads import pad_mesh
@@ -67,3 +68,32 @@ def cable_grip(count=13, length=0.06, radius=2.5e-3, overlap=4e-4, cells=(4, 4, 
     return GripScene(
         matter, [Gel(mesh, "left", viscosity=viscosity), Gel(mesh, "right", viscosity=viscosity)], **options
     )
+
+
+GEL_STATES = {"gel_displacement": 1e-5, "gel_velocity": 1e-2, "effector_position": 1e-5, "effector_orientation": 1e-3}
+"""Steps of the differences by which the gradients of a grip are checked, besides those of what is held."""
+
+GEL_PARAMETERS = (
+    *("grip_stiffness", "grip_tangential_stiffness", "grip_damping", "grip_friction", "gravity", "gel_gravity"),
+    *("gel_youngs_modulus", "gel_poisson_ratio", "gel_density", "gel_viscosity"),
+)
+
+
+def closing_controls(world, steps):
+    """Closes the jaws, lifts them and turns one of them."""
+    controls = np.zeros((steps, 1, world.control_size))
+    controls[:, 0, 0], controls[:, 0, 6] = 0.03, -0.02
+    controls[:, 0, 2] = controls[:, 0, 8] = 0.05
+    controls[:, 0, 3:6] = [0.3, -0.2, 0.1]
+    return controls
+
+
+def shaken_episode(world, states, parameters):
+    """Five steps of ``closing_controls`` in which everything moves from the start on."""
+    rng = np.random.default_rng(1)
+    initial = {
+        "velocity": 0.02 * rng.standard_normal(world.state("velocity").shape),
+        "gel_displacement": 2e-6 * rng.standard_normal(world.state("gel_displacement").shape),
+        "gel_velocity": 1e-3 * rng.standard_normal(world.state("gel_velocity").shape),
+    }
+    return Episode(world, closing_controls(world, 5), states, parameters, initial)

@@ -16,8 +16,9 @@ dt, and G = sum b_p V_p W / phi,
 M_bar = v_bar / phi being the cotangent of sum V_p W v_p; x_p takes minus its share of X_bar, v_p takes V_p W M_bar.
 """
 
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
+from typing import Any
 
 from pliant.sims.fem import touch_places as own
 from pliant.sims.fem.bins import bin_functions
@@ -77,7 +78,9 @@ def kernel_functions(fp) -> SimpleNamespace:
 def list_functions(setup: TouchSetup) -> SimpleNamespace:
     """``list_particle(mem, b, s, row_in)``, ``list_bar``: what points see of the particle of slot s.  ``seen_at``,
     ``listed_at``: where what is seen of the point, or the particle, of a slot begins.  ``particle_of``, ``point_of``:
-    who has a slot.  ``kick_at``: where the force on a particle begins."""
+    who has a slot.  ``kick_at``: where the force on a particle begins.  ``sum_over_particles(size, term)``,
+    ``sum_over_points``: a function (mem, b, x, here) that sums the vectors term(mem, x, here, there) of particles, or
+    of points that may be touched, near x; here and there: where what is seen of both begins."""
     at, fp = setup.at, setup.fp
     access = access_functions(fp)
     load3, store3 = access.load3, access.store3
@@ -131,7 +134,35 @@ def list_functions(setup: TouchSetup) -> SimpleNamespace:
         mass = mem.scratch[o + own.LISTED_VOLUME] * density
         store3(mem.scratch, o + own.LISTED_BAR, (mem.constants[DT] / mass) * bar)
 
+    @ti.func
+    def particle_at(mem: ti.template(), b, order, k):
+        """Where what is seen of the particle of slot k begins."""
+        return listed_at(mem, b, k)
+
+    @ti.func
+    def active_at(mem: ti.template(), b, order, k):
+        """Where what is seen of the k-th point that may be touched begins."""
+        return seen_at(mem, b, mem.integers[order + k])
+
+    def sum_function(list_of: Any, place_of: Any, size: int, term: Any) -> Any:
+        @ti.func
+        def sum_near(mem: ti.template(), b, x, here):
+            h = ti.static(mem.integers)
+            total = ti.Vector.zero(fp, size)
+            starts, order = list_of(mem, b)
+            low, high = bins.bounds(mem, b, x)
+            for p in range(low[0], high[0] + 1):
+                for q in range(low[1], high[1] + 1):
+                    first = starts + bins.row(mem, b, p, q)
+                    for k in range(h[first + low[2]], h[first + high[2] + 1]):
+                        total += term(mem, x, here, place_of(mem, b, order, k))
+            return total
+
+        return sum_near
+
     return SimpleNamespace(
+        sum_over_particles=partial(sum_function, bins.particle_list, particle_at),
+        sum_over_points=partial(sum_function, bins.active_list, active_at),
         seen_at=seen_at,
         listed_at=listed_at,
         particle_of=particle_of,
@@ -151,15 +182,10 @@ def particle_touch_functions(setup: TouchSetup) -> SimpleNamespace:
     fill.
     """
     at, fp = setup.at, setup.fp
-    vec = ti.types.vector(3, fp)
+    vec, vec4 = ti.types.vector(3, fp), ti.types.vector(4, fp)
     access = access_functions(fp)
     load3, store3 = access.load3, access.store3
-    points, bins, kernel, lists = (
-        point_functions(setup),
-        bin_functions(setup),
-        kernel_functions(fp),
-        list_functions(setup),
-    )
+    points, kernel, lists = point_functions(setup), kernel_functions(fp), list_functions(setup)
     work_of = points.work_of
 
     @ti.func
@@ -168,23 +194,21 @@ def particle_touch_functions(setup: TouchSetup) -> SimpleNamespace:
         return -mem.constants[at.width] / fp(SLOPE)
 
     @ti.func
-    def gather(mem: ti.template(), b, X):
-        """Fill and sum of V W v at X."""
-        h = ti.static(mem.integers)
+    def fill_term(mem: ti.template(), X, here, o):
+        """V W and V W v."""
         a = ti.static(mem.scratch)
-        r = mem.constants[at.width]
-        fill, momentum = fp(0.0), vec(0)
-        starts, _order = bins.particle_list(mem, b)
-        low, high = bins.bounds(mem, b, X)
-        for p in range(low[0], high[0] + 1):
-            for q in range(low[1], high[1] + 1):
-                first = starts + bins.row(mem, b, p, q)
-                for s in range(h[first + low[2]], h[first + high[2] + 1]):
-                    o = lists.listed_at(mem, b, s)
-                    share = a[o + own.LISTED_VOLUME] * kernel.weight(X - load3(a, o + own.LISTED_PLACE), r)
-                    fill += share
-                    momentum += share * load3(a, o + own.LISTED_VELOCITY)
-        return fill, momentum
+        W = kernel.weight(X - load3(a, o + own.LISTED_PLACE), mem.constants[at.width])
+        share, v = a[o + own.LISTED_VOLUME] * W, load3(a, o + own.LISTED_VELOCITY)
+        return vec4(share, share * v[0], share * v[1], share * v[2])
+
+    @ti.func
+    def force_term(mem: ti.template(), x, here, point):
+        """-F W / phi"""
+        a = ti.static(mem.scratch)
+        W = kernel.weight(load3(a, point + own.SEEN_PLACE) - x, mem.constants[at.width])
+        return -W * load3(a, point + own.SEEN_FORCE)
+
+    sum_fill, sum_forces = lists.sum_over_particles(4, fill_term), lists.sum_over_points(3, force_term)
 
     @ti.func
     def press(mem: ti.template(), b, s, row_in, row_out):
@@ -192,12 +216,12 @@ def particle_touch_functions(setup: TouchSetup) -> SimpleNamespace:
         i, o = lists.point_of(mem, b, s), lists.seen_at(mem, b, s)
         w = work_of(mem, b, i)
         X = load3(mem.scratch, w + own.PLACE)
-        fill, momentum = gather(mem, b, X)
-        pull = vec(0)
+        sums = sum_fill(mem, b, X, o)
+        fill, pull = sums[0], vec(0)
         if fill > fp(LEAST_FILL):
             gap = (fill - fp(SURFACE)) * gap_slope(mem)
             m = -load3(mem.scratch, w + own.NORMAL)
-            pull = points.respond(mem, b, i, row_in, row_out, gap, m, momentum / fill) / fill
+            pull = points.respond(mem, b, i, row_in, row_out, gap, m, vec(sums[1], sums[2], sums[3]) / fill) / fill
         else:
             points.release(mem, b, i, row_out)
         store3(mem.scratch, o + own.SEEN_PLACE, X)
@@ -206,21 +230,9 @@ def particle_touch_functions(setup: TouchSetup) -> SimpleNamespace:
     @ti.func
     def share(mem: ti.template(), b, s):
         """The force on the particle of slot s."""
-        h = ti.static(mem.integers)
         a = ti.static(mem.scratch)
         o = lists.listed_at(mem, b, s)
-        x = load3(a, o + own.LISTED_PLACE)
-        r = mem.constants[at.width]
-        total = vec(0)
-        starts, active = bins.active_list(mem, b)
-        low, high = bins.bounds(mem, b, x)
-        for p in range(low[0], high[0] + 1):
-            for q in range(low[1], high[1] + 1):
-                first = starts + bins.row(mem, b, p, q)
-                for k in range(h[first + low[2]], h[first + high[2] + 1]):
-                    point = lists.seen_at(mem, b, h[active + k])
-                    weight = kernel.weight(load3(a, point + own.SEEN_PLACE) - x, r)
-                    total -= weight * load3(a, point + own.SEEN_FORCE)
+        total = sum_forces(mem, b, load3(a, o + own.LISTED_PLACE), o)
         store3(a, lists.kick_at(mem, b, lists.particle_of(mem, b, s)), a[o + own.LISTED_VOLUME] * total)
 
     return SimpleNamespace(press=press, share=share, gap_slope=gap_slope)
@@ -231,54 +243,11 @@ def particle_touch_adjoints(setup: TouchSetup) -> SimpleNamespace:
     """``press_back(mem, b, c, s, row_in)``: what the force on the point of slot s leaves to its old state, place,
     velocity, normal and sums.  ``share_back(mem, b, s)``: what forces leave to the particle of slot s."""
     at, fp = setup.at, setup.fp
-    vec = ti.types.vector(3, fp)
+    vec, vec4, vec6 = (ti.types.vector(n, fp) for n in (3, 4, 6))
     access = access_functions(fp)
     load3, store3, add3 = access.load3, access.store3, access.add3
-    points, bins, kernel, lists = (
-        point_functions(setup),
-        bin_functions(setup),
-        kernel_functions(fp),
-        list_functions(setup),
-    )
+    points, kernel, lists = point_functions(setup), kernel_functions(fp), list_functions(setup)
     touch, particle = particle_touch_functions(setup), particle_functions(setup.matter)
-
-    @ti.func
-    def gather_bars(mem: ti.template(), b, X):
-        """sum b_p V W at X, and the fill"""
-        h = ti.static(mem.integers)
-        a = ti.static(mem.scratch)
-        r = mem.constants[at.width]
-        total, fill = vec(0), fp(0.0)
-        starts, _order = bins.particle_list(mem, b)
-        low, high = bins.bounds(mem, b, X)
-        for p in range(low[0], high[0] + 1):
-            for q in range(low[1], high[1] + 1):
-                first = starts + bins.row(mem, b, p, q)
-                for s in range(h[first + low[2]], h[first + high[2] + 1]):
-                    o = lists.listed_at(mem, b, s)
-                    share = a[o + own.LISTED_VOLUME] * kernel.weight(X - load3(a, o + own.LISTED_PLACE), r)
-                    fill += share
-                    total += share * load3(a, o + own.LISTED_BAR)
-        return total, fill
-
-    @ti.func
-    def gather_slopes(mem: ti.template(), b, point):
-        """The cotangent of the place of the point that is seen at ``point``, through the weights."""
-        h = ti.static(mem.integers)
-        a = ti.static(mem.scratch)
-        X = load3(a, point + own.SEEN_PLACE)
-        r = mem.constants[at.width]
-        total = vec(0)
-        starts, _order = bins.particle_list(mem, b)
-        low, high = bins.bounds(mem, b, X)
-        for p in range(low[0], high[0] + 1):
-            for q in range(low[1], high[1] + 1):
-                first = starts + bins.row(mem, b, p, q)
-                for s in range(h[first + low[2]], h[first + high[2] + 1]):
-                    o = lists.listed_at(mem, b, s)
-                    _weight, slope = kernel.weight_slope(X - load3(a, o + own.LISTED_PLACE), r)
-                    total += (a[o + own.LISTED_VOLUME] * bracket(mem, point, o)) * slope
-        return total
 
     @ti.func
     def bracket(mem: ti.template(), point, o):
@@ -291,6 +260,32 @@ def particle_touch_adjoints(setup: TouchSetup) -> SimpleNamespace:
         )
 
     @ti.func
+    def bar_term(mem: ti.template(), X, here, o):
+        """V W and b_p V W."""
+        a = ti.static(mem.scratch)
+        W = kernel.weight(X - load3(a, o + own.LISTED_PLACE), mem.constants[at.width])
+        share, bar = a[o + own.LISTED_VOLUME] * W, load3(a, o + own.LISTED_BAR)
+        return vec4(share, share * bar[0], share * bar[1], share * bar[2])
+
+    @ti.func
+    def place_term(mem: ti.template(), X, here, o):
+        """The cotangent of the place of the point that is seen here, through the weight."""
+        a = ti.static(mem.scratch)
+        _W, slope = kernel.weight_slope(X - load3(a, o + own.LISTED_PLACE), mem.constants[at.width])
+        return (a[o + own.LISTED_VOLUME] * bracket(mem, here, o)) * slope
+
+    @ti.func
+    def particle_term(mem: ti.template(), x, here, point):
+        """The cotangents of the place of the particle that is listed here, and of its velocity, per volume."""
+        a = ti.static(mem.scratch)
+        W, slope = kernel.weight_slope(load3(a, point + own.SEEN_PLACE) - x, mem.constants[at.width])
+        x_bar, v_bar = -bracket(mem, point, here) * slope, W * load3(a, point + own.SEEN_MOMENTUM_BAR)
+        return vec6(x_bar[0], x_bar[1], x_bar[2], v_bar[0], v_bar[1], v_bar[2])
+
+    sum_bars, sum_places = lists.sum_over_particles(4, bar_term), lists.sum_over_particles(3, place_term)
+    sum_points = lists.sum_over_points(6, particle_term)
+
+    @ti.func
     def press_back(mem: ti.template(), b, c, s, row_in):
         """See above."""
         a = ti.static(mem.scratch)
@@ -299,8 +294,9 @@ def particle_touch_adjoints(setup: TouchSetup) -> SimpleNamespace:
         fill_bar, momentum_bar = fp(0.0), vec(0)
         if a[w + own.ACTIVE] > 0:
             force, mean, m = load3(a, w + own.FORCE), load3(a, w + own.MEAN), -load3(a, w + own.NORMAL)
-            total, fill = gather_bars(mem, b, load3(a, o + own.SEEN_PLACE))
-            G = total / fill
+            sums = sum_bars(mem, b, load3(a, o + own.SEEN_PLACE), o)
+            fill = sums[0]
+            G = vec(sums[1], sums[2], sums[3]) / fill
             force_bar = points.push_bar_of(mem, b, i) - G
             gap_bar, m_bar, mean_bar = points.respond_back(
                 mem, b, c, i, row_in, a[w + own.GAP], m, mean, force, force_bar
@@ -313,30 +309,16 @@ def particle_touch_adjoints(setup: TouchSetup) -> SimpleNamespace:
         a[o + own.SEEN_FILL_BAR] = fill_bar
         store3(a, o + own.SEEN_MOMENTUM_BAR, momentum_bar)
         if a[w + own.ACTIVE] > 0:
-            store3(a, w + own.PLACE_BAR, gather_slopes(mem, b, o))
+            store3(a, w + own.PLACE_BAR, sum_places(mem, b, load3(a, o + own.SEEN_PLACE), o))
 
     @ti.func
     def share_back(mem: ti.template(), b, s):
         """See above."""
-        h = ti.static(mem.integers)
         a = ti.static(mem.scratch)
         own_at = lists.listed_at(mem, b, s)
-        x = load3(a, own_at + own.LISTED_PLACE)
-        r = mem.constants[at.width]
-        x_bar, v_bar = vec(0), vec(0)
-        starts, active = bins.active_list(mem, b)
-        low, high = bins.bounds(mem, b, x)
-        for p in range(low[0], high[0] + 1):
-            for q in range(low[1], high[1] + 1):
-                first = starts + bins.row(mem, b, p, q)
-                for k in range(h[first + low[2]], h[first + high[2] + 1]):
-                    point = lists.seen_at(mem, b, h[active + k])
-                    weight, slope = kernel.weight_slope(load3(a, point + own.SEEN_PLACE) - x, r)
-                    x_bar -= bracket(mem, point, own_at) * slope
-                    v_bar += weight * load3(a, point + own.SEEN_MOMENTUM_BAR)
+        bars = a[own_at + own.LISTED_VOLUME] * sum_points(mem, b, load3(a, own_at + own.LISTED_PLACE), own_at)
         o = particle.state_of(mem, b, lists.particle_of(mem, b, s))
-        V = a[own_at + own.LISTED_VOLUME]
-        add3(mem.adjoint, o, V * x_bar)
-        add3(mem.adjoint, o + 3, V * v_bar)
+        add3(mem.adjoint, o, vec(bars[0], bars[1], bars[2]))
+        add3(mem.adjoint, o + 3, vec(bars[3], bars[4], bars[5]))
 
     return SimpleNamespace(press_back=press_back, share_back=share_back)

@@ -5,27 +5,20 @@ from functools import cache
 from pliant.sims.fem.bins import bin_functions
 from pliant.sims.fem.particle_contact import list_functions, particle_touch_adjoints, particle_touch_functions
 from pliant.sims.fem.touch_places import TouchSetup
-from pliant.sims.fem.touch_points import point_functions
+from pliant.sims.fem.touch_stages import touch_stages
 from pliant.sims.math.access import access_functions
 from pliant.sims.mpm.transfers.particle import particle_functions
-from pliant.sims.part import Pass, Stage, Stages
+from pliant.sims.part import Pass, Stages
 from pliant.sims.runtime import ti
 
 
 @cache
 def particle_touch_stages(setup: TouchSetup) -> Stages:
-    """Forces at the start of a substep. In reverse they are found again before the steps of gels and particles, which
-    take them up, and pulled back after them."""
+    """See ``touch_stages``."""
     at, fp = setup.at, setup.fp
-    points, bins, lists = point_functions(setup), bin_functions(setup), list_functions(setup)
+    bins, lists = bin_functions(setup), list_functions(setup)
     touch, back = particle_touch_functions(setup), particle_touch_adjoints(setup)
     particle, load3 = particle_functions(setup.matter), access_functions(fp).load3
-
-    @ti.func
-    def locate(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Places, velocities and normals of points first to stop - 1."""
-        for i in range(first, stop):
-            points.locate(mem, b, i, row_in)
 
     @ti.func
     def make(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -91,15 +84,8 @@ def particle_touch_stages(setup: TouchSetup) -> Stages:
         for s in range(first, stop):
             back.share_back(mem, b, s)
 
-    @ti.func
-    def settle(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """What points first to stop - 1 leave to nodes and mounts."""
-        for i in range(first, stop):
-            points.settle(mem, b, c, i, row_in, True)
-
     listed = {"count": bins.live, "threads": at.particles}
     forces = [
-        Pass(locate, at.points),
         Pass(make),
         Pass(classify, at.particles),
         Pass(sort),
@@ -108,16 +94,5 @@ def particle_touch_stages(setup: TouchSetup) -> Stages:
         Pass(choose),
         Pass(share, **listed),
     ]
-    settles = [
-        Pass(copy_bars, **listed),
-        Pass(press_back, at.points),
-        Pass(share_back, **listed),
-        Pass(settle, at.points),
-        Pass(points.settle_effectors, setup.gel.eff.count),
-    ]
-    return Stages(
-        substep=[Stage(forces, settles)],
-        late=[Stage([], forces)],
-        begin=[Pass(points.clear_sums, at.sum_count, alone=True)],
-        finish_adjoint=[Pass(points.add_sums)],
-    )
+    settles = [Pass(copy_bars, **listed), Pass(press_back, at.points), Pass(share_back, **listed)]
+    return touch_stages(setup, forces, settles, has_normals=True)

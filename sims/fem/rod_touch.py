@@ -18,9 +18,10 @@ from types import SimpleNamespace
 from pliant.sims.fem import touch_places as own
 from pliant.sims.fem.touch_places import TouchSetup
 from pliant.sims.fem.touch_points import point_functions
+from pliant.sims.fem.touch_stages import touch_stages
 from pliant.sims.fields import STATE
 from pliant.sims.math.access import access_functions
-from pliant.sims.part import Pass, Stage, Stages
+from pliant.sims.part import Pass, Stages
 from pliant.sims.rod import places as matter_places
 from pliant.sims.rod.quantities import quantity_functions
 from pliant.sims.runtime import ti
@@ -209,16 +210,8 @@ def rod_touch_functions(setup: TouchSetup) -> SimpleNamespace:
 
 @cache
 def rod_touch_stages(setup: TouchSetup) -> Stages:
-    """Forces at the start of a substep. In reverse they are found again before the steps of gels and rod, which take
-    them up, and pulled back after them."""
-    at = setup.at
-    points, touch = point_functions(setup), rod_touch_functions(setup)
-
-    @ti.func
-    def locate(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Places and velocities of points first to stop - 1."""
-        for i in range(first, stop):
-            points.locate(mem, b, i, row_in)
+    """See ``touch_stages``."""
+    at, touch = setup.at, rod_touch_functions(setup)
 
     @ti.func
     def search(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -250,28 +243,7 @@ def rod_touch_stages(setup: TouchSetup) -> Stages:
         for v in range(first, stop):
             touch.share_back(mem, b, v)
 
-    @ti.func
-    def settle(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """What points first to stop - 1 leave to nodes and mounts."""
-        for i in range(first, stop):
-            points.settle(mem, b, c, i, row_in, False)
-
     vertices = setup.matter.at.count
-    forces = [
-        Pass(locate, at.points),
-        Pass(search, setup.gel.at.gels),
-        Pass(press, at.points),
-        Pass(share, vertices),
-    ]
-    settles = [
-        Pass(press_back, at.points),
-        Pass(share_back, vertices),
-        Pass(settle, at.points),
-        Pass(points.settle_effectors, setup.gel.eff.count),
-    ]
-    return Stages(
-        substep=[Stage(forces, settles)],
-        late=[Stage([], forces)],
-        begin=[Pass(points.clear_sums, at.sum_count, alone=True)],
-        finish_adjoint=[Pass(points.add_sums)],
-    )
+    forces = [Pass(search, setup.gel.at.gels), Pass(press, at.points), Pass(share, vertices)]
+    settles = [Pass(press_back, at.points), Pass(share_back, vertices)]
+    return touch_stages(setup, forces, settles, has_normals=False)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from grips import THICKNESS, cube_grip
+from grips import GEL_PARAMETERS, GEL_STATES, THICKNESS, closing_controls, cube_grip, shaken_episode
 from small_scenes import small_scene
-from world_gradients import Episode, check
+from world_gradients import check
 
 from pliant.sims import world as world_module
 from pliant.sims.fem.grip import GripScene
@@ -24,41 +24,19 @@ def grip():
     world.close()
 
 
-def controls_of(world, steps):
-    """Closes the jaws and lifts them."""
-    controls = np.zeros((steps, 1, world.control_size))
-    controls[:, 0, 0], controls[:, 0, 6] = 0.03, -0.02
-    controls[:, 0, 2] = controls[:, 0, 8] = 0.05
-    controls[:, 0, 3:6] = [0.3, -0.2, 0.1]
-    return controls
-
-
 STATES = {
     "position": 1e-4,
     "velocity": 1e-2,
     "affine_velocity": 10.0,
     "deformation_gradient": 1e-3,
-    "gel_displacement": 1e-5,
-    "gel_velocity": 1e-2,
-    "effector_position": 1e-5,
-    "effector_orientation": 1e-3,
+    **GEL_STATES,
 }
-PARAMETERS = (
-    *("grip_stiffness", "grip_tangential_stiffness", "grip_damping", "grip_friction", "youngs_modulus", "density"),
-    *("gravity", "gel_gravity", "gel_youngs_modulus", "gel_poisson_ratio", "gel_density", "gel_viscosity"),
-)
+PARAMETERS = ("youngs_modulus", "density", *GEL_PARAMETERS)
 
 
 def test_gradients_of_a_grip_that_sticks_on_one_side_and_slides_on_the_other(grip):
-    rng = np.random.default_rng(1)
     grip.reset()
-    initial = {
-        "velocity": 0.02 * rng.standard_normal(grip.state("velocity").shape),
-        "gel_displacement": 2e-6 * rng.standard_normal(grip.state("gel_displacement").shape),
-        "gel_velocity": 1e-3 * rng.standard_normal(grip.state("gel_velocity").shape),
-    }
-    episode = Episode(grip, controls_of(grip, 5), STATES, PARAMETERS, initial)
-    check(episode.errors({"controls": 1e-2, **STATES}))
+    check(shaken_episode(grip, STATES, PARAMETERS).errors({"controls": 1e-2, **STATES}))
 
 
 def mass_of(world):
@@ -71,7 +49,7 @@ def test_what_the_gels_feel_is_what_the_particles_lose(grip):
     grip.set_parameter("gravity", np.zeros((1, 3)))
     mass = mass_of(grip)
     before, felt = mass @ grip.state("velocity")[0], 0.0
-    for control in controls_of(grip, 10):
+    for control in closing_controls(grip, 10):
         grip.step(control)
         after = mass @ grip.state("velocity")[0]
         force = grip.output("gel_force")[0].sum(axis=0)
@@ -91,7 +69,7 @@ def test_a_cube_that_is_held_neither_falls_nor_creeps(grip):
     heights = []
     idle = np.zeros((1, grip.control_size))
     for k in range(1000):
-        grip.step(controls_of(grip, 1)[0] * [0 if i % 6 else 1 for i in range(12)] if k < 10 else idle)
+        grip.step(closing_controls(grip, 1)[0] * [0 if i % 6 else 1 for i in range(12)] if k < 10 else idle)
         heights.append(float(mass_of(grip) @ grip.state("position")[0, :, 2] / mass_of(grip).sum()))
     force = grip.output("gel_force")[0].sum(axis=0)
     weight = mass_of(grip).sum() * grip.parameter("gravity")[0]
@@ -161,7 +139,7 @@ def test_two_threads_agree_with_one_and_are_the_same_from_run_to_run(monkeypatch
         monkeypatch.setattr(world_module, "MEMBER_ELEMENTS", elements)
         world = World(cube_grip(size=0.009, cells=(4, 4, 1)), substeps=8, dt=DT, precision="f64", differentiable=True)
         assert world._team == (2 if elements == 1 else 1)
-        for control in controls_of(world, 4):
+        for control in closing_controls(world, 4):
             world.step(control)
         world.begin_adjoint()
         for t in reversed(range(4)):

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from grips import cable_grip
-from world_gradients import Episode, check
+from grips import GEL_PARAMETERS, GEL_STATES, cable_grip, closing_controls, shaken_episode
+from world_gradients import check
 
 from pliant.sims.world import World
 
@@ -29,38 +29,12 @@ def restore(grip):
     grip.set_parameter("gravity", np.array([GRAVITY]))
 
 
-def controls_of(world, steps):
-    """Closes the jaws, lifts them and turns one of them."""
-    controls = np.zeros((steps, 1, world.control_size))
-    controls[:, 0, 0], controls[:, 0, 6] = 0.03, -0.02
-    controls[:, 0, 2] = controls[:, 0, 8] = 0.05
-    controls[:, 0, 3:6] = [0.3, -0.2, 0.1]
-    return controls
-
-
-STATES = {
-    "position": 1e-5,
-    "velocity": 1e-2,
-    "director": 1e-3,
-    "gel_displacement": 1e-5,
-    "gel_velocity": 1e-2,
-    "effector_position": 1e-5,
-    "effector_orientation": 1e-3,
-}
-PARAMETERS = (
-    *("grip_stiffness", "grip_tangential_stiffness", "grip_damping", "grip_friction", "mass", "bend_stiffness"),
-    *("stretch_stiffness", "gravity", "gel_gravity", "gel_youngs_modulus", "gel_density", "gel_viscosity"),
-)
+STATES = {"position": 1e-5, "velocity": 1e-2, "director": 1e-3, **GEL_STATES}
+PARAMETERS = ("mass", "bend_stiffness", "stretch_stiffness", *GEL_PARAMETERS)
 
 
 def test_gradients_of_a_grip_that_sticks_on_one_side_and_slides_on_the_other(grip):
-    rng = np.random.default_rng(1)
-    initial = {
-        "velocity": 0.02 * rng.standard_normal(grip.state("velocity").shape),
-        "gel_displacement": 2e-6 * rng.standard_normal(grip.state("gel_displacement").shape),
-        "gel_velocity": 1e-3 * rng.standard_normal(grip.state("gel_velocity").shape),
-    }
-    episode = Episode(grip, controls_of(grip, 5), STATES, PARAMETERS, initial)
+    episode = shaken_episode(grip, STATES, PARAMETERS)
     forces = []
     episode.value(
         episode.controls, episode.initial, episode.parameters, lambda w: forces.append(w.output("gel_force")[0])
@@ -76,7 +50,7 @@ def test_what_the_gels_feel_is_what_the_cable_loses():
     world = World(scene, substeps=8, dt=DT, precision="f64", differentiable=False)
     mass = world.parameter("mass")[0]
     before, felt = np.zeros(3), 0.0
-    for control in controls_of(world, 10):
+    for control in closing_controls(world, 10):
         world.step(control)
         after = mass @ world.state("velocity")[0]
         force = world.output("gel_force")[0].sum(axis=0)
