@@ -16,6 +16,7 @@ from pliant.envs.task import Observed, Score, Term
 from pliant.sims.fem.grip import GripScene
 from pliant.sims.fem.mesh import GelMesh
 from pliant.sims.fem.pads import pad_mesh
+from pliant.sims.math.rotation_host import quaternion_of_matrix
 from pliant.sims.robot.effector import Effector
 from pliant.sims.rod.rod import Grip
 from pliant.sims.rod.scene import RodScene
@@ -143,11 +144,8 @@ class CableStraighten(TactileTask):
         for sign in (1.0, -1.0):
             # z looks at the cable; the pad's long side lies along it
             z = -sign * side
-            y = up
-            x = np.cross(y, z)
-            from pliant.sims.math.rotation_host import quaternion_of_matrix
-
-            poses.append((middle + sign * out * side, quaternion_of_matrix(np.stack([x, y, z], axis=1))))
+            turn = np.stack([np.cross(up, z), up, z], axis=1)
+            poses.append((middle + sign * out * side, quaternion_of_matrix(turn)))
         return poses
 
     def make_scene(self) -> GripScene:

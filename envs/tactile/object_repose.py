@@ -12,7 +12,7 @@ from pliant.envs.tactile.tactile_task import RADIUS, TactileConfig, TactileTask,
 from pliant.envs.task import Observed, Score, Term
 from pliant.sims.fem.bodies import RigidBody
 from pliant.sims.fem.scene import GelScene
-from pliant.sims.math.rotation_host import quaternion_of_matrix
+from pliant.sims.math.rotation_host import matrix_of_quaternion, quaternion_of_matrix
 from pliant.sims.robot.effector import Effector
 from pliant.sims.shapes.shapes import Box, HalfSpace
 
@@ -139,8 +139,6 @@ class ObjectRepose(TactileTask):
     @staticmethod
     def _below(position: np.ndarray, orientation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the sensor's base is and where it looks, so that its tip is GAP below the block."""
-        from pliant.sims.math.rotation_host import matrix_of_quaternion
-
         R = matrix_of_quaternion(np.asarray(orientation))
         axis = R[:, 2]
         return position + R @ [ALONG, 0.0, -HALF[2]] - axis * (RADIUS + GAP), axis

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from pliant.envs import features as f
-from pliant.envs.tactile.tactile_task import RADIUS, TactileConfig, TactileTask, make_mount, still, twists
+from pliant.envs.tactile.tactile_task import RADIUS, TactileConfig, TactileTask, looking, make_mount, still, twists
 from pliant.envs.task import Observed, Score, Term
 from pliant.sims.fem.scene import GelScene
+from pliant.sims.math.rotation_host import matrix_of_quaternion
 from pliant.sims.robot.effector import Effector
 from pliant.sims.shapes.shapes import Capsule
 
@@ -116,8 +117,6 @@ class SurfaceFollow(TactileTask):
     @staticmethod
     def _hill(shift: float, turn: float, tilt: float) -> tuple[np.ndarray, np.ndarray]:
         """Position and quaternion of a hill whose surface is at z = TOP under the origin."""
-        from pliant.envs.tactile.tactile_task import looking
-
         axis = np.array([np.cos(turn) * np.cos(tilt), np.sin(turn) * np.cos(tilt), np.sin(tilt)])
         side = np.cross([0.0, 0.0, 1.0], axis)
         side /= np.linalg.norm(side)
@@ -182,8 +181,6 @@ class SurfaceFollow(TactileTask):
     @staticmethod
     def _from_axis(position: np.ndarray, orientation: np.ndarray, height: float) -> np.ndarray:
         """From the hill's axis to the point (0, 0, height)."""
-        from pliant.sims.math.rotation_host import matrix_of_quaternion
-
         axis = matrix_of_quaternion(orientation)[:, 2]
         arm = np.array([0.0, 0.0, height]) - position
         return arm - axis * (axis @ arm)

@@ -147,6 +147,7 @@ def list_functions(setup: TouchSetup) -> SimpleNamespace:
     def sum_function(list_of: Any, place_of: Any, size: int, term: Any) -> Any:
         @ti.func
         def sum_near(mem: ti.template(), b, x, here):
+            """The sum of the terms of what is listed near x."""
             h = ti.static(mem.integers)
             total = ti.Vector.zero(fp, size)
             starts, order = list_of(mem, b)

@@ -11,6 +11,7 @@ from pliant.sims.fem.bodies import RigidBody
 from pliant.sims.fem.hulls import check_apart
 from pliant.sims.fem.mesh import GelMesh
 from pliant.sims.inputs import real, real_array, sequence_of, shown, whole, word
+from pliant.sims.math.rotation_host import matrix_of_quaternion
 from pliant.sims.part import Part
 from pliant.sims.robot.effector import Effector
 from pliant.sims.robot.effector_part import EffectorPart
@@ -105,8 +106,6 @@ class GelScene:
     @property
     def position(self) -> np.ndarray:
         """Free nodes of all gels at the start, in the world, (n, 3) [m]."""
-        from pliant.sims.math.rotation_host import matrix_of_quaternion
-
         places, poses = [], {e.name: e.pose for e in self.effectors}
         for gel in self.gels:
             pose = poses[gel.mount]
