@@ -31,11 +31,13 @@ def claim(folder, *, overwrite=False):
 
 
 LIMITED = f"""
-import resource, sys
+import os, resource, sys
 sys.path.insert(0, {TESTS!r})
 import fake_env
 from pliant.scripts.main import main
 fake_env.register()
+sys.dont_write_bytecode = True  # or modules that are loaded from here on would lie cut short beside their sources
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
 sys.exit(main(sys.argv[2:]))
 """

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
 import shutil
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -17,7 +19,13 @@ resource = pytest.importorskip("resource")  # a full disk is played by a limit o
 
 @contextlib.contextmanager
 def files_of_at_most(size):
-    """In here writing more than ``size`` bytes to a file fails, in this process and in those that it starts."""
+    """In here writing more than ``size`` bytes to a file fails, in this process and in those that it starts.
+
+    Modules that are loaded meanwhile are not written compiled: Python would leave them cut short for everybody.
+    """
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    told = os.environ.get("PYTHONDONTWRITEBYTECODE")
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -26,6 +34,11 @@ def files_of_at_most(size):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
+        sys.dont_write_bytecode = writes
+        if told is None:
+            del os.environ["PYTHONDONTWRITEBYTECODE"]
+        else:
+            os.environ["PYTHONDONTWRITEBYTECODE"] = told
 
 
 def noise(count=30):
