@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, get_args
 
 import numpy as np
@@ -138,6 +138,14 @@ class TaskScene(Model, Protocol):
 @dataclass(frozen=True)
 class NoConfig:
     """The configuration of a task that has none."""
+
+
+LEAST, MOST = 1e-12, 1e15  # of a configuration's numbers that are not 0; powers of them stay finite
+
+
+def positive(default: float) -> Any:
+    """A field of a ``Config`` whose number must be above 0, with its default."""
+    return field(default=default, metadata={"least": LEAST})
 
 
 class Task(ABC):
@@ -300,18 +308,19 @@ class Task(ABC):
 
 
 def make_config(kind: type, overrides: Mapping[str, Any]) -> Any:
-    """An instance of the dataclass ``kind``; every field is a finite number that is not negative, one of the words
-    that its metadata names under "allowed", or, where its default is a text and no words are named, a text.
+    """An instance of the dataclass ``kind``; every field is a number from 0, or from what its metadata names under
+    "least", to `MOST`, one of the words that they name under "allowed", or, where its default is a text and no words
+    are named, a text.
 
     Raises:
         UnknownKeyword: a keyword is unknown.
         ValueError: its value is out of range.
     """
-    allowed = {field.name: field.metadata.get("allowed") for field in fields(kind)}
+    metadata = {one.name: one.metadata for one in fields(kind)}
     for name, value in overrides.items():
-        if name not in allowed:
-            raise UnknownKeyword.of(name, value, [*OPTION_NAMES, *allowed])
-        words = allowed[name]
+        if name not in metadata:
+            raise UnknownKeyword.of(name, value, [*OPTION_NAMES, *metadata])
+        words = metadata[name].get("allowed")
         if words is not None:
             word(name, value, words)
             continue
@@ -319,5 +328,5 @@ def make_config(kind: type, overrides: Mapping[str, Any]) -> Any:
             if not isinstance(value, str):
                 raise ValueError(f"{name}={shown(value)} must be a text")
             continue
-        real(name, value, 0.0)
+        real(name, value, metadata[name].get("least", 0.0), MOST)
     return kind(**overrides)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pliant.envs.features.words import Feature, Sink, View, as_index
+from pliant.sims.inputs import real
 from pliant.sims.math.rotation_host import matrix_of_quaternion, turn_adjoint
 from pliant.sims.sensor.reading import TactileReading, TactileSensor
 
@@ -136,10 +137,14 @@ class Excess(Feature):
     Args:
         feature: such as a force.
         wanted: n, of the feature's unit, above 0; or the name of a goal array of shape ().
+
+    Raises:
+        ValueError: ``wanted`` is neither a text nor a number above 0.
     """
 
     def __init__(self, name: str, feature: Feature, wanted: float | str) -> None:
-        self.name, self.size, self.feature, self.wanted = name, 1, feature, wanted
+        self.name, self.size, self.feature = name, 1, feature
+        self.wanted = wanted if isinstance(wanted, str) else real("wanted", wanted, above=0.0)
 
     def _parts(self, view: View) -> tuple[np.ndarray, np.ndarray, Any]:
         v = self.feature.value(view)

@@ -25,7 +25,7 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs.particles import agitation, fill_box
-from pliant.envs.task import Observed, Task
+from pliant.envs.task import Observed, Task, positive
 from pliant.sims.mpm.bodies import Body, Walls
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.mpm.supply.nozzles import Drain, Injector
@@ -40,7 +40,7 @@ MAP_CELLS = 3  # of an observed map along the longer side of the tank
 class FluidConfig:
     """The numbers of a fluid task; tasks add their own and override the defaults."""
 
-    sound_speed: float = 2.0  # of the weakly compressible liquids, some ten times the fastest flow [m/s]
+    sound_speed: float = positive(2.0)  # of the weakly compressible liquids, some ten times the fastest flow [m/s]
     tank_friction: float = 0.0  # coefficient of friction of the tank's walls
     tool_friction: float = 0.5  # coefficient of friction of tools and containers
 

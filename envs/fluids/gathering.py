@@ -10,7 +10,7 @@ import numpy as np
 from pliant.envs import features as f
 from pliant.envs.fluids.fluid_task import RIM, WATER, FluidConfig, FluidTask
 from pliant.envs.particles import fill_cylinder
-from pliant.envs.task import Observed, Score, Term
+from pliant.envs.task import Observed, Score, Term, positive
 from pliant.sims.mpm.bodies import Body
 from pliant.sims.shapes.shapes import Box
 
@@ -27,8 +27,8 @@ class GatheringConfig(FluidConfig):
     """The numbers of a gathering task; ``float_modulus`` is that of their skin (`pliant.sims.mpm.bodies.Body`)."""
 
     viscosity: float = 0.001  # of the water [Pa s]
-    float_density: float = 500.0  # of the floats [kg/m^3]
-    float_modulus: float = 2000.0  # Young's modulus of the floats' skin [Pa]
+    float_density: float = positive(500.0)  # of the floats [kg/m^3]
+    float_modulus: float = positive(2000.0)  # Young's modulus of the floats' skin [Pa]
     distance_weight: float = 1.0  # weight of *distance*
     touch_weight: float = 2.0  # weight of *touched*
 

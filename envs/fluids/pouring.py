@@ -8,7 +8,7 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs.fluids.fluid_task import MILK, RIM, WATER, FluidConfig, FluidTask
-from pliant.envs.task import Observed, Score, Term
+from pliant.envs.task import Observed, Score, Term, positive
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.shapes.containers import Cup
 
@@ -24,10 +24,10 @@ SOFTNESS = 0.002  # of the border between in and out of the glass [m]
 
 @dataclass(frozen=True)
 class Config(FluidConfig):
-    sound_speed: float = 2.5  # [m/s]
+    sound_speed: float = positive(2.5)  # [m/s]
     milk_viscosity: float = 2.0  # of the milk [Pa s]
     tool_friction: float = 0.1
-    milk_density: float = 1030.0  # of the milk [kg/m^3]
+    milk_density: float = positive(1030.0)  # of the milk [kg/m^3]
     water_viscosity: float = 0.001  # of the water [Pa s]
     keep_weight: float = 2.0  # weight of *milk_in_glass*
     pour_weight: float = 1.0  # weight of *water_in_glass*

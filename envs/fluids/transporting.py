@@ -10,7 +10,7 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs.fluids.fluid_task import RIM, WATER, FluidConfig, FluidTask
-from pliant.envs.task import Observed, Score, Term
+from pliant.envs.task import Observed, Score, Term, positive
 from pliant.sims.mpm.bodies import Body
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.mpm.supply.nozzles import Injector
@@ -30,9 +30,9 @@ AHEAD, SIDEWAYS = (0.045, 0.06), 0.012  # way of the cube along x and at most al
 
 @dataclass(frozen=True)
 class Config(FluidConfig):
-    sound_speed: float = 5.0
+    sound_speed: float = positive(5.0)
     tank_friction: float = 0.15
-    cube_density: float = 1500.0  # of the cube [kg/m^3]
+    cube_density: float = positive(1500.0)  # of the cube [kg/m^3]
     water_viscosity: float = 0.001  # of the water [Pa s]
     place_weight: float = 1.0  # weight of *distance*
     aim_weight: float = 0.2  # weight of *aim*

@@ -18,7 +18,7 @@ from pliant.envs.rods.motions import TARGETS, Player, draw_motion, kept_recordin
 from pliant.envs.rods.wires.layouts import LAYOUTS
 from pliant.envs.rods.wires.recordings import VARIABLE, Recording
 from pliant.envs.rods.wires.wire import find_wire
-from pliant.envs.task import Observed, Score, Task, Term
+from pliant.envs.task import Observed, Score, Task, Term, positive
 from pliant.sims.rod.rod import Grip, Rod
 from pliant.sims.rod.scene import RodScene
 from pliant.sims.rod.topology import edges
@@ -51,7 +51,7 @@ class Config:
     split: str = field(default="train", metadata={"allowed": ("train", "eval")})
     targets: str = field(default="auto", metadata={"allowed": TARGETS})
     residual: bool = field(default=False, metadata={"allowed": (False, True)})
-    linear_density: float = DENSITY  # mass per length [kg/m]
+    linear_density: float = positive(DENSITY)  # mass per length [kg/m]
     wire: str = ""  # fitted parameters: a JSON file, or a known wire
     recordings: str = ""  # of that wire: a folder, a file or a known wire
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pliant.envs.task import positive
 from pliant.sims.math.rotation_host import quaternion_of_matrix
 from pliant.sims.robot.effector import Effector
 from pliant.sims.rod.rod import Rod, SelfContact
@@ -28,7 +29,7 @@ class CableConfig:
 
     bend_stiffness: float = 2e-3  # of the cable, about both axes [N m^2]
     twist_stiffness: float = 1.5e-3  # of the cable [N m^2]
-    linear_density: float = 0.06  # mass per length [kg/m]
+    linear_density: float = positive(0.06)  # mass per length [kg/m]
     relaxation_time: float = 0.08  # of bending and twisting [s]
     drag: float = 0.2  # per mass [1/s]
     self_contact: bool = field(default=False, metadata={"allowed": (False, True)})  # or the cable passes through itself

@@ -10,7 +10,7 @@ import numpy as np
 from pliant.envs import features as f
 from pliant.envs.tactile.object_repose import varied_body
 from pliant.envs.tactile.tactile_task import RADIUS, TactileConfig, TactileTask, make_mount, still, twists
-from pliant.envs.task import Observed, Score, Term
+from pliant.envs.task import Observed, Score, Term, positive
 from pliant.sims.fem.bodies import Attachment, RigidBody
 from pliant.sims.fem.scene import GelScene
 from pliant.sims.robot.effector import Effector
@@ -33,7 +33,7 @@ class Config(TactileConfig):
     mass: float = 0.04  # of the lid [kg]
     friction: float = 0.6  # of the lid's surface
     hinge: float = 15.0  # stiffness of the spring that pulls the lid shut [N/m]
-    force: float = 0.5  # usual force on the fingertip [N]
+    force: float = positive(0.5)  # usual force on the fingertip [N]
 
 
 class BoxOpen(TactileTask):

@@ -12,7 +12,7 @@ from pliant.envs import features as f
 from pliant.envs.gripper import Gripper
 from pliant.envs.rods.cables import CableConfig, make_rod, polyline
 from pliant.envs.tactile.tactile_task import TactileConfig, TactileTask, looking
-from pliant.envs.task import Observed, Score, Term
+from pliant.envs.task import Observed, Score, Term, positive
 from pliant.sims.fem.grip import GripScene
 from pliant.sims.fem.mesh import GelMesh
 from pliant.sims.fem.pads import pad_mesh
@@ -37,14 +37,14 @@ UNIT = 0.02  # of distances in the reward [m]
 class Config(TactileConfig, CableConfig):
     bend_stiffness: float = 1e-4  # of the cable, about both axes [N m^2]
     twist_stiffness: float = 1e-4  # of the cable [N m^2]
-    linear_density: float = 0.08  # mass per length [kg/m]
-    gel_youngs_modulus: float = 3e4  # of the gels [Pa]
+    linear_density: float = positive(0.08)  # mass per length [kg/m]
+    gel_youngs_modulus: float = positive(3e4)  # of the gels [Pa]
     gel_viscosity: float = 2.0  # of the gels [Pa s]
     contact_stiffness: float = 1e7  # pressure per depth between gels and the table [Pa/m]
     friction: float = 0.8  # of the gels against the cable
     table_friction: float = 0.3  # of the table
-    grip_stiffness: float = 1e7  # pressure per depth between gels and cable [Pa/m]
-    force: float = 0.15  # usual force on each gel [N]
+    grip_stiffness: float = positive(1e7)  # pressure per depth between gels and cable [Pa/m]
+    force: float = positive(0.15)  # usual force on each gel [N]
 
 
 class CableStraighten(TactileTask):

@@ -12,7 +12,7 @@ from pliant.envs import features as f
 from pliant.envs.gripper import Gripper
 from pliant.envs.particles import fill_box, nearest
 from pliant.envs.tactile.tactile_task import TactileConfig, TactileTask, looking
-from pliant.envs.task import Observed, Score, Term
+from pliant.envs.task import Observed, Score, Term, positive
 from pliant.sims.fem.grip import GripScene
 from pliant.sims.fem.mesh import GelMesh
 from pliant.sims.fem.pads import pad_mesh
@@ -37,12 +37,12 @@ SHIFT = 0.002  # of the block at the start, along y [m]
 class Config(TactileConfig):
     youngs_modulus: float = 2e4  # of the block [Pa]
     density: float = 400.0  # of the block [kg/m^3]
-    gel_youngs_modulus: float = 3e4  # of the gels [Pa]
+    gel_youngs_modulus: float = positive(3e4)  # of the gels [Pa]
     gel_viscosity: float = 2.0  # of the gels [Pa s]
     contact_stiffness: float = 1e7  # pressure per depth between gels and the table [Pa/m]
     friction: float = 0.7  # of the gels against the block
-    grip_stiffness: float = 1e7  # pressure per depth between gels and block [Pa/m]
-    force: float = 0.25  # usual force on each gel [N]
+    grip_stiffness: float = positive(1e7)  # pressure per depth between gels and block [Pa/m]
+    force: float = positive(0.25)  # usual force on each gel [N]
 
 
 class GraspTask(TactileTask):

@@ -10,7 +10,7 @@ import numpy as np
 from pliant.envs import features as f
 from pliant.envs.tactile import grasp
 from pliant.envs.tactile.grasp import LIFT, GraspTask
-from pliant.envs.task import Score, Term
+from pliant.envs.task import Score, Term, positive
 
 CHANGE = 0.002  # change of shape that counts as much as not lifting at all [m]
 
@@ -19,7 +19,7 @@ CHANGE = 0.002  # change of shape that counts as much as not lifting at all [m]
 class Config(grasp.Config):
     youngs_modulus: float = 3e4  # of the block [Pa]
     yield_stress: float = 600.0  # of the block [Pa]
-    force: float = 0.1  # usual force on each gel [N]
+    force: float = positive(0.1)  # usual force on each gel [N]
 
 
 class GraspPlastic(GraspTask):

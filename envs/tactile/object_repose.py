@@ -9,7 +9,7 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs.tactile.tactile_task import RADIUS, TactileConfig, TactileTask, make_mount, still, twists
-from pliant.envs.task import Observed, Score, Term
+from pliant.envs.task import Observed, Score, Term, positive
 from pliant.sims.fem.bodies import RigidBody
 from pliant.sims.fem.scene import GelScene
 from pliant.sims.math.rotation_host import matrix_of_quaternion, quaternion_of_matrix
@@ -31,7 +31,7 @@ class Config(TactileConfig):
     mass: float = 0.05  # of the block [kg]
     friction: float = 0.8  # of the block's surface
     floor_friction: float = 0.5  # of table and wall
-    force: float = 0.6  # usual force on the fingertip [N]
+    force: float = positive(0.6)  # usual force on the fingertip [N]
 
 
 class ObjectRepose(TactileTask):

@@ -10,7 +10,7 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs.tactile.tactile_task import RADIUS, TactileConfig, TactileTask, looking, make_mount, still, twists
-from pliant.envs.task import Observed, Score, Term
+from pliant.envs.task import Observed, Score, Term, positive
 from pliant.sims.fem.scene import GelScene
 from pliant.sims.math.rotation_host import matrix_of_quaternion
 from pliant.sims.robot.effector import Effector
@@ -32,7 +32,7 @@ TURN = 0.5  # of its ridge about the vertical [rad]
 @dataclass(frozen=True)
 class Config(TactileConfig):
     friction: float = 0.4  # of the hill
-    force: float = 0.6  # wanted force along the fingertip's axis [N]
+    force: float = positive(0.6)  # wanted force along the fingertip's axis [N]
 
 
 class SurfaceFollow(TactileTask):

@@ -6,12 +6,16 @@ import inspect
 from dataclasses import fields
 from typing import Any, get_args
 
+import gymnasium as gym
 import nudge
 import numpy as np
 import pytest
 
 from pliant.envs.base import TaskEnv, TaskVectorEnv
+from pliant.envs.differentiable import load_task
 from pliant.envs.options import OPTION_NAMES, Device, Options, Precision, split_keywords
+from pliant.envs.registry import ENTRIES, Entry
+from pliant.envs.task import make_config
 from pliant.sims.runtime import DEVICES, PRECISIONS
 
 
@@ -71,3 +75,34 @@ def test_keywords_that_are_no_options_are_the_tasks_own() -> None:
     assert split_keywords({"arm": "none", "colour": 1}) == ({"arm": "none"}, {"colour": 1})
     with pytest.raises(ValueError, match=f"'colour'.*allowed: {', '.join(OPTION_NAMES)}"):
         nudge.make(colour=1)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.id for entry in ENTRIES])
+def test_numbers_of_a_configuration_have_bounds(entry: Entry) -> None:
+    """Nothing that divides by a number of the configuration gets a 0, and squares of large ones stay finite."""
+    config = load_task(entry.task).Config
+    numbers = [one for one in fields(config) if isinstance(one.default, (int, float)) and "allowed" not in one.metadata]
+    for one in numbers:
+        for value in (-1.0, 1e16, 1e300, np.nan, *([0.0, 1e-300] if "least" in one.metadata else [])):
+            with pytest.raises(ValueError, match=f"^{one.name}="):
+                make_config(config, {one.name: value})
+        if "least" not in one.metadata:
+            make_config(config, {one.name: 0.0})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.id for entry in ENTRIES])
+def test_a_number_of_zero_works_or_is_refused_by_a_sentence(entry: Entry) -> None:
+    for one in fields(load_task(entry.task).Config):
+        if not isinstance(one.default, (int, float)) or "allowed" in one.metadata:
+            continue
+        try:
+            env = gym.make(entry.id, **{one.name: 0.0})
+        except ValueError:
+            continue
+        env.reset(seed=0)
+        env.action_space.seed(0)
+        for _ in range(3):
+            observation, reward, *_ = env.step(env.action_space.sample())
+            assert np.isfinite(observation).all() and np.isfinite(float(reward)), one.name
+        env.close()

@@ -26,6 +26,7 @@ VON_MISES, VISCOPLASTIC, SAND, LIQUID = 3, 4, 5, 6
 # Entries of the vector of a particle's constants that a law sees; those from BULK on only where something flows.
 MU, LAMBDA, YIELD, BULK, VISCOSITY, INDEX, FRICTION = range(7)
 NEWTON_STEPS = 30
+LEAST_RATE = 1e-30  # [1/s]; no rate is so small that it would matter
 
 
 @cache
@@ -39,18 +40,23 @@ def yield_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespac
 
     @ti.func
     def excess_rate(S, mu, k, p, dt):
-        """w with k w + mu dt w^p = S: from a point above the root Newton's method falls onto it, p >= 1."""
+        """w with k w + mu dt w^p = S: from a point above the root Newton's method falls onto it, p >= 1.
+
+        Where S = 0, as at rest without a yield stress, w is ``LEAST_RATE``: derivatives divide by it.
+        """
         stiffness = mu * dt
         w = power(S / stiffness, fp(1.0) / p)
         if k * w > S:
             w = S / k
         for _ in range(NEWTON_STEPS):
+            if w <= fp(LEAST_RATE):
+                break
             high = stiffness * power(w, p)
             change = (k * w + high - S) / (k + p * high / w)
             w -= change
             if ti.abs(change) <= fp(resolution) * w:
                 break
-        return w
+        return ti.max(w, fp(LEAST_RATE))
 
     @ti.func
     def slope(phi):
@@ -101,7 +107,7 @@ def yield_functions(dim: int, fp: Any, kinds: tuple[int, ...]) -> SimpleNamespac
                 k, p = law[VISCOSITY], fp(1.0) / law[INDEX]
                 w = excess_rate(fp(root2) * mu * norm - tau, mu, k, p, dt)
                 high = dt * power(w, p)
-                W = k + p * mu * high / w
+                W = ti.max(k + p * mu * high / w, fp(LEAST_RATE))  # without a viscosity it underflows with w
                 scale = fp(1.0) / (fp(root2) * mu)
                 by_norm = k / W
                 by_law[YIELD] = fp(shear) * scale * (fp(1.0) - k / W)

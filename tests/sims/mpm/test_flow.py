@@ -76,3 +76,64 @@ def test_gradients_of_several_steps(dim):
     found = check_adjoint(forward, adjoint, point, directions=sizes, trials=1, steps=(1e-3, 1e-4, 1e-5))
     assert all(c.analytic for c in found), "a parameter has no effect"
     world.close()
+
+
+def fluid(dim, *, viscosity, flow_index, velocity=None):
+    """A block of a viscoplastic body without a yield stress: a fluid of a power law."""
+    places = block(np.random.default_rng(5), dim, [4.1] * dim, [6.5] * dim, 12)
+    body = Body(
+        "fluid", places, CELL**dim, "viscoplastic", youngs_modulus=2e4, density=1e3, yield_stress=0.0,
+        viscosity=viscosity, flow_index=flow_index, velocity=velocity,
+    )  # fmt: skip
+    return Scene(dim, (GRID,) * dim, CELL, [body], [], Walls(friction=0.3))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+@pytest.mark.parametrize(("viscosity", "flow_index"), [(20.0, 1.0), (20.0, 0.5), (0.0, 1.0), (0.0, 0.5)])
+def test_without_a_yield_stress_nothing_turns_infinite(dim, precision, viscosity, flow_index):
+    """At rest no rate is the answer, and there everything that divides by the rate must hold."""
+    world = small_world(dim, scene=fluid(dim, viscosity=viscosity, flow_index=flow_index), precision=precision)
+    controls = random_controls(world, 4)
+    world.reset()
+    for c in controls:
+        world.step(c)
+    rng = np.random.default_rng(1)
+    bars = reverse(world, {name: rng.normal(size=world.state(name).shape) for name in ("position", "velocity")})
+    assert all(np.isfinite(world.state(name)).all() for name in STATES)
+    assert all(np.isfinite(bar).all() for bar in bars.values() if not isinstance(bar, list))
+    world.close()
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize(("viscosity", "flow_index"), [(20.0, 1.0), (20.0, 0.5)])
+def test_gradients_without_a_yield_stress(dim, viscosity, flow_index):
+    """A sheared fluid: what it starts from and its constants, to 1e-6 (float64)."""
+    scene = fluid(dim, viscosity=viscosity, flow_index=flow_index)
+    world = small_world(dim, scene=scene)
+    controls = random_controls(world, 3)
+    names = ("viscosity", "youngs_modulus")
+
+    def forward(x):
+        world.reset()
+        for name in STATES:
+            world.set_state(name, x[name])
+        for name in names:
+            world.set_parameter(name, x[name])
+        for c in controls:
+            world.step(c)
+        return {"position": world.state("position"), "velocity": world.state("velocity")}
+
+    def adjoint(x, c):
+        forward(x)
+        bars = reverse(world, c)
+        return {name: bars[name] for name in x}
+
+    world.reset()
+    point = {name: world.state(name) for name in STATES} | {name: world.parameter(name) for name in names}
+    point["velocity"] = np.random.default_rng(3).normal(size=point["velocity"].shape)
+    sheared = np.eye(dim) + 0.1 * np.random.default_rng(4).normal(size=point["deformation_gradient"].shape)
+    point["deformation_gradient"] = sheared
+    sizes = {name: 0.1 * point[name] for name in names} | {"position": np.full(point["position"].shape, 0.01)}
+    check_adjoint(forward, adjoint, point, directions=sizes, trials=1, steps=(1e-3, 1e-4, 1e-5))
+    world.close()
