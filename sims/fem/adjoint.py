@@ -21,7 +21,7 @@ from pliant.sims.fem.moduli import parameter_pass
 from pliant.sims.fem.nodes import node_functions
 from pliant.sims.fem.pairs import pair_functions
 from pliant.sims.fem.places import ADJOINT, Setup
-from pliant.sims.fem.points import point_functions
+from pliant.sims.fem.points import implicit_motion, point_functions
 from pliant.sims.fields import DT
 from pliant.sims.math.access import access_functions
 from pliant.sims.math.turning import turning_functions
@@ -48,9 +48,10 @@ def node_adjoint_functions(setup: Setup) -> SimpleNamespace:
         _p, R = frames.end(mem, b, row_out, nodes.mount_of(mem, i))
         bar = load3(mem.adjoint, a + places.DISPLACEMENT)
         bar += turn.back(R, load3(mem.adjoint, a + places.VELOCITY)) / mem.constants[DT]
-        point = h[h[at.node_points] + i]
-        if point >= 0:
-            bar += turn.back(R, load3(s, nodes.point_work_of(mem, b, point) + places.POINT_MOVE_BAR))
+        touched = h[at.node_points_start] + i
+        for n in range(h[touched], h[touched + 1]):
+            point, weight = nodes.touch_of(mem, n)
+            bar += turn.back(R, weight * load3(s, nodes.point_work_of(mem, b, point) + places.POINT_MOVE_BAR))
         store3(s, w + places.RESIDUAL, bar)
 
     @ti.func
@@ -84,19 +85,17 @@ def node_adjoint_functions(setup: Setup) -> SimpleNamespace:
             code = h[h[at.node_cells] + n]
             cell = elements.work_of(mem, b, code // places.CELL_NODES)
             u_bar += load3(s, cell + places.CELL_FORCE + 3 * (code % places.CELL_NODES))
-        point = h[h[at.node_points] + i]
-        if point >= 0:
-            q = nodes.point_work_of(mem, b, point)
-            force, move_bar = load3(s, q + places.POINT_FORCE), load3(s, q + places.POINT_MOVE_BAR)
-            carried_bar = load3(s, q + places.POINT_CARRIED_BAR)
-            R_bar += turn.forth(R, force).outer_product(l) + move_bar.outer_product(u - u_start)
-            R_bar += carried_bar.outer_product(x + u_start)
-            p_bar += carried_bar - load3(s, q + places.POINT_ARM_BAR)
-            start_bar += load3(s, q + places.POINT_START_BAR)
-            u_bar += turn.back(R, carried_bar - move_bar)
-        u_bar += turn.back(R_start, start_bar)
         frames.add_end(mem, b, c, m, p_bar, R_bar)
         frames.add_start(mem, b, c, m, start_bar, start_bar.outer_product(x + u_start))
+        # points have left their share of the mount's pose; here is the share of this node's displacement
+        touched = h[at.node_points_start] + i
+        for n in range(h[touched], h[touched + 1]):
+            point, weight = nodes.touch_of(mem, n)
+            q = nodes.point_work_of(mem, b, point)
+            start_bar += weight * load3(s, q + places.POINT_START_BAR)
+            moved_bar = load3(s, q + places.POINT_CARRIED_BAR) - load3(s, q + places.POINT_MOVE_BAR)
+            u_bar += turn.back(R, weight * moved_bar)
+        u_bar += turn.back(R_start, start_bar)
         pairs.add_gravity(mem, b, c, dt * dt * free_bar)
         store3(mem.adjoint, a + places.DISPLACEMENT, u_bar)
         store3(mem.adjoint, a + places.VELOCITY, dt * free_bar)
@@ -111,7 +110,7 @@ def adjoint_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
     at, has_bodies = setup.at, setup.has_bodies
     elements, frames, nodes = element_functions(setup), frame_functions(setup), node_functions(setup)
     system, own = system_functions(setup), node_adjoint_functions(setup)
-    points = point_functions(setup)
+    points = point_functions(setup, implicit_motion)
     bodies = body_adjoint_functions(setup)
 
     @ti.func

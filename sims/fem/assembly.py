@@ -15,7 +15,8 @@ from pliant.sims.fem.frames import frame_functions
 from pliant.sims.fem.nodes import node_functions
 from pliant.sims.fem.pairs import pair_functions
 from pliant.sims.fem.places import ADJOINT, FORWARD, Setup
-from pliant.sims.fem.points import point_functions
+from pliant.sims.fem.points import implicit_motion, point_functions
+from pliant.sims.fem.skin import CORNERS
 from pliant.sims.fields import DT
 from pliant.sims.linear.conjugate_gradient import ConjugateGradients
 from pliant.sims.math.access import access_functions
@@ -49,7 +50,6 @@ def system_functions(setup: Setup) -> SimpleNamespace:
         own = nodes.work_of(mem, b, i)
         scale = load3(s, own + places.SCALE)
         start = h[at.blocks] + b * h[at.slots] * 9
-        point = h[h[at.node_points] + i]
         for n in range(h[h[at.diagonal_slots] + i], h[h[at.rows] + i + 1]):
             block = mat(0)
             for t in range(h[h[at.slot_starts] + n], h[h[at.slot_starts] + n + 1]):
@@ -67,8 +67,14 @@ def system_functions(setup: Setup) -> SimpleNamespace:
                 mass, _at = nodes.mass_of(mem, b, i)
                 for d in ti.static(range(3)):
                     block[d, d] += mass / (mem.constants[DT] * mem.constants[DT])
-                if point >= 0:
-                    block += turn.load33(s, nodes.point_work_of(mem, b, point) + places.POINT_STIFFNESS)
+            for t in range(h[h[at.touched_slots] + n], h[h[at.touched_slots] + n + 1]):
+                code = h[h[at.slot_points] + t]
+                point = code // (CORNERS * CORNERS)
+                o = nodes.point_work_of(mem, b, point) + places.POINT_STIFFNESS
+                if s[o] + s[o + 4] + s[o + 8] > 0:
+                    weights = h[at.point_weights] + CORNERS * point
+                    first = mem.constants[weights + code // CORNERS % CORNERS]
+                    block += first * mem.constants[weights + code % CORNERS] * turn.load33(s, o)
             other = load3(s, nodes.work_of(mem, b, j) + places.SCALE)
             twin = h[h[at.slot_twins] + n]
             for d in ti.static(range(3)):
@@ -77,29 +83,47 @@ def system_functions(setup: Setup) -> SimpleNamespace:
                     s[start + 9 * n + 3 * d + e] = value
                     s[start + 9 * twin + 3 * e + d] = value
         if ti.static(setup.has_bodies):
-            if point >= 0:
-                couple(mem, b, i, point, row_out, scale)
+            skin = h[h[at.node_skins] + i]
+            if skin >= 0:
+                for k in range(h[at.shapes]):
+                    if pairs.frame_of(mem, k) >= h[eff.count]:
+                        couple(mem, b, i, skin, k, row_out, scale)
 
     @ti.func
-    def couple(mem: ti.template(), b, i, point, row_out, scale):
-        """Couplings of node i with the bodies that it touches: -R^T K [I, -[r]x], scaled."""
+    def coupling_at(mem: ti.template(), b, skin, body):
+        """Where the coupling of a node of the surface, by its number among these, with a body begins."""
+        h = ti.static(mem.integers)
+        return h[at.couplings] + ((b * h[at.skins] + skin) * h[at.bodies] + body) * places.COUPLING_WORK
+
+    @ti.func
+    def couple(mem: ti.template(), b, i, skin, k, row_out, scale):
+        """Coupling of node i with the body of shape k, of all its points that touch it: -R^T K [I, -[r]x], scaled."""
         h = ti.static(mem.integers)
         s = ti.static(mem.scratch)
         _p, R = frames.end(mem, b, row_out, nodes.mount_of(mem, i))
-        x = load3(s, nodes.point_work_of(mem, b, point) + places.POINT_CARRIED)
-        for k in range(h[at.shapes]):
-            f = pairs.frame_of(mem, k)
+        number = pairs.frame_of(mem, k) - h[eff.count]
+        body = frames.work_of(mem, b, number)
+        is_coupled = fp(0.0)
+        left, right = mat(0), mat(0)
+        touched = h[at.node_points_start] + i
+        for n in range(h[touched], h[touched + 1]):
+            point, weight = nodes.touch_of(mem, n)
             pair = pairs.work_of(mem, b, point, k)
-            if f >= h[eff.count] and s[pair + places.PAIR_ACTIVE] > 0:
-                body = frames.work_of(mem, b, f - h[eff.count])
-                arm = x - load3(s, body + places.PREDICTED)
-                left = -products.transposed_multiply(R, turn.load33(s, pair + places.PAIR_STIFFNESS))
-                right = -products.multiply(left, nodes.cross_matrix(arm))
-                for d in ti.static(range(3)):
-                    for e in ti.static(range(3)):
-                        o = pair + places.PAIR_COUPLING + 6 * d + e
-                        s[o] = scale[d] * left[d, e] * s[body + places.BODY_SCALE + e]
-                        s[o + 3] = scale[d] * right[d, e] * s[body + places.BODY_SCALE + 3 + e]
+            if s[pair + places.PAIR_ACTIVE] > 0:
+                is_coupled = fp(1.0)
+                arm = load3(s, nodes.point_work_of(mem, b, point) + places.POINT_CARRIED)
+                arm -= load3(s, body + places.PREDICTED)
+                K = weight * products.transposed_multiply(R, turn.load33(s, pair + places.PAIR_STIFFNESS))
+                left -= K
+                right += products.multiply(K, nodes.cross_matrix(arm))
+        o = coupling_at(mem, b, skin, number)
+        s[o + places.IS_COUPLED] = is_coupled
+        if is_coupled > 0:
+            o += places.COUPLING
+            for d in ti.static(range(3)):
+                for e in ti.static(range(3)):
+                    s[o + 6 * d + e] = scale[d] * left[d, e] * s[body + places.BODY_SCALE + e]
+                    s[o + 6 * d + e + 3] = scale[d] * right[d, e] * s[body + places.BODY_SCALE + 3 + e]
 
     @ti.func
     def scale_body(mem: ti.template(), b, k):
@@ -132,16 +156,15 @@ def system_functions(setup: Setup) -> SimpleNamespace:
                     s[m + 6] * x + s[m + 7] * y + s[m + 8] * z,
                 )
             if ti.static(setup.has_bodies):
-                point = h[h[at.node_points] + node]
-                if point >= 0:
-                    for k in range(h[at.shapes]):
-                        body = pairs.frame_of(mem, k) - h[eff.count]
-                        pair = pairs.work_of(mem, b, point, k)
-                        if body >= 0 and s[pair + places.PAIR_ACTIVE] > 0:
+                skin = h[h[at.node_skins] + node]
+                if skin >= 0:
+                    for body in range(h[at.bodies]):
+                        m = coupling_at(mem, b, skin, body)
+                        if s[m + places.IS_COUPLED] > 0:
                             for e in range(6):
                                 x = s[v + bodies_from + 6 * body + e]
                                 for d in ti.static(range(3)):
-                                    found[d] += s[pair + places.PAIR_COUPLING + 6 * d + e] * x
+                                    found[d] += s[m + places.COUPLING + 6 * d + e] * x
         if ti.static(setup.has_bodies):
             if i >= bodies_from:
                 body = (i - bodies_from) // 6
@@ -150,15 +173,13 @@ def system_functions(setup: Setup) -> SimpleNamespace:
                 for f in range(6):
                     for d in ti.static(range(3)):
                         found[d] += s[w + 6 * d + f] * s[v + bodies_from + 6 * body + f]
-                for k in range(h[at.shapes]):
-                    if pairs.frame_of(mem, k) == h[eff.count] + body:
-                        for p in range(h[at.gel_points]):
-                            pair = pairs.work_of(mem, b, p, k)
-                            if s[pair + places.PAIR_ACTIVE] > 0:
-                                u = v + 3 * h[h[at.point_owners] + p]
-                                for d in ti.static(range(3)):
-                                    for g in ti.static(range(3)):
-                                        found[d] += s[pair + places.PAIR_COUPLING + 6 * g + e + d] * s[u + g]
+                for skin in range(h[at.skins]):
+                    m = coupling_at(mem, b, skin, body)
+                    if s[m + places.IS_COUPLED] > 0:
+                        u = v + 3 * h[h[at.skin_nodes] + skin]
+                        for d in ti.static(range(3)):
+                            for g in ti.static(range(3)):
+                                found[d] += s[m + places.COUPLING + 6 * g + e + d] * s[u + g]
         return found
 
     def entry_function(of_node: int, of_body: int) -> Any:
@@ -188,7 +209,7 @@ def assembly_passes(setup: Setup, exact: Any) -> list[Pass | Loop]:
     """Passes that make the residual and the matrix; ``exact``: Taichi function (mem, b), 1 if all terms count."""
     at = setup.at
     elements, nodes, system = element_functions(setup), node_functions(setup), system_functions(setup)
-    points = point_functions(setup)
+    points = point_functions(setup, implicit_motion)
 
     @ti.func
     def cells(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):

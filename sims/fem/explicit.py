@@ -7,14 +7,15 @@ With a mount's pose p, R at the start and p', R' at the end of the substep, a no
     e = -f(u, D / dt) / m                                                f: elastic and viscous forces of the cells
     V' = V + dt (g + R' e + F / m),   u' = u + D + dt^2 (R'^T (g + F / m) + e)
 
-F are the forces of contact, with the geometry of ``pairs.py`` and the move W = R' D in place of that of the unknowns:
-the gap is that to which the velocities lead, which damps contact by as much as an implicit step of it would. Nothing is
-solved. In reverse l = (dt^2 u'_bar + dt R'^T V'_bar) / m takes the place of the multiplier: the cotangent of a force is
-R' l, that of f is -l.
+F are the forces of contact, gathered from the points of the surface, with the geometry of ``pairs.py`` and the move W =
+R' D in place of that of the unknowns: the gap is that to which the velocities lead, which damps contact by as much as
+an implicit step of it would. Nothing is solved. In reverse l = (dt^2 u'_bar + dt R'^T V'_bar) / m takes the place of
+the multiplier: the cotangent of a force is R' l, that of f is -l.
 """
 
 from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 from pliant.sims.failures import NOT_FINITE
 from pliant.sims.fem import explicit_places as own
@@ -27,6 +28,7 @@ from pliant.sims.fem.nodes import node_functions
 from pliant.sims.fem.outputs import output_functions
 from pliant.sims.fem.pairs import pair_functions
 from pliant.sims.fem.places import TOO_DEEP
+from pliant.sims.fem.points import mean_functions, point_functions
 from pliant.sims.fields import DT
 from pliant.sims.math.access import access_functions
 from pliant.sims.part import Pass, Stage, Stages
@@ -35,26 +37,63 @@ from pliant.sims.runtime import ti
 
 
 @cache
-def explicit_node_functions(setup: ExplicitSetup) -> SimpleNamespace:
-    """Taichi functions of one node.
-
-    ``work_of``: where its scratch begins.  ``predict(mem, b, i, row_in, row_out)``: its places and its rate, to its
-    scratch.  ``gathered(mem, b, i, o)``: sum over its cells of the vectors that begin at o of each one's scratch.
-    ``push_at``: where the force begins that another part leaves on it.  ``advance(mem, b, c, i, row_in, row_out)``: its
-    new state; whether that is finite.
-    """
-    at, fp = setup.at, setup.fp
-    vec = ti.types.vector(3, fp)
-    access = access_functions(fp)
-    load3, store3 = access.load3, access.store3
-    elements, frames = explicit_element_functions(setup), frame_functions(setup)
-    nodes, pairs, outputs = node_functions(setup), pair_functions(setup), output_functions(setup)
+def explicit_work_function(setup: ExplicitSetup) -> Any:
+    """Taichi function (mem, b, i): where the scratch of node i begins."""
+    at = setup.at
 
     @ti.func
     def work_of(mem: ti.template(), b, i):
         """Where the scratch of node i begins."""
         h = ti.static(mem.integers)
         return h[at.node_work] + (b * h[at.count] + i) * own.NODE_WORK
+
+    return work_of
+
+
+@cache
+def explicit_motion(setup: ExplicitSetup) -> SimpleNamespace:
+    """How points of gels move in an explicit substep: W = dt R' (D / dt); see ``implicit_motion``."""
+    means, work_of = mean_functions(setup), explicit_work_function(setup)
+
+    @ti.func
+    def mean_of(mem: ti.template(), b, i, o):
+        """Mean of the vector that begins at o of the scratch of the nodes of point i."""
+        return means.mean(mem, i, mem.scratch, work_of(mem, b, 0) + o, own.NODE_WORK)
+
+    @ti.func
+    def move(mem: ti.template(), b, i, row_in, row_out, R):
+        """dt R' (D / dt)"""
+        return mem.constants[DT] * (R @ mean_of(mem, b, i, own.RATE))
+
+    @ti.func
+    def multiplier(mem: ti.template(), b, i, R):
+        """R' l"""
+        return R @ mean_of(mem, b, i, own.MULTIPLIER)
+
+    @ti.func
+    def turned(mem: ti.template(), b, i, row_in, row_out, R, bar):
+        """Of W alone: the nodes' new states have the share of the forces."""
+        return (mem.constants[DT] * bar).outer_product(mean_of(mem, b, i, own.RATE))
+
+    return SimpleNamespace(move=move, multiplier=multiplier, turned=turned)
+
+
+@cache
+def explicit_node_functions(setup: ExplicitSetup) -> SimpleNamespace:
+    """Taichi functions of one node.
+
+    ``work_of``: where its scratch begins.  ``predict(mem, b, i, row_in, row_out)``: its places and its rate, to its
+    scratch.  ``gathered(mem, b, i, o)``: sum over its cells of the vectors that begin at o of each one's scratch;
+    ``of_points``: the same of its points, with its weight in each.  ``push_at``: where the force begins that another
+    part leaves on it.  ``advance(mem, b, c, i, row_in, row_out)``: its new state; whether that is finite.
+    """
+    at, fp = setup.at, setup.fp
+    vec = ti.types.vector(3, fp)
+    access = access_functions(fp)
+    load3, store3 = access.load3, access.store3
+    elements, frames = explicit_element_functions(setup), frame_functions(setup)
+    nodes, outputs = node_functions(setup), output_functions(setup)
+    work_of = explicit_work_function(setup)
 
     @ti.func
     def predict(mem: ti.template(), b, i, row_in, row_out):
@@ -92,12 +131,22 @@ def explicit_node_functions(setup: ExplicitSetup) -> SimpleNamespace:
         return h[at.push] + 3 * (b * h[at.count] + i)
 
     @ti.func
-    def answer(mem: ti.template(), b, point, k, row_in, row_out, start, carried, move):
-        """Force of a shape on a point."""
-        force = vec(0)
-        pairs.locate(mem, b, point, k, row_in, row_out, start, carried)
-        if pairs.evaluate(mem, b, point, k, row_in, move):
-            force = load3(mem.scratch, pairs.work_of(mem, b, point, k) + places.PAIR_FORCE)
+    def of_points(mem: ti.template(), b, i, o):
+        """Sum over the points of node i of the vector that begins at o of the point's scratch."""
+        h = ti.static(mem.integers)
+        total = vec(0)
+        first = h[at.node_points_start] + i
+        for n in range(h[first], h[first + 1]):
+            point, weight = nodes.touch_of(mem, n)
+            total += weight * load3(mem.scratch, nodes.point_work_of(mem, b, point) + o)
+        return total
+
+    @ti.func
+    def force_on(mem: ti.template(), b, i, R):
+        """Of contact and of what another part leaves on node i."""
+        force = R @ of_points(mem, b, i, places.POINT_FORCE)
+        if ti.static(setup.is_pushed):
+            force += load3(mem.scratch, push_at(mem, b, i))
         return force
 
     @ti.func
@@ -109,22 +158,11 @@ def explicit_node_functions(setup: ExplicitSetup) -> SimpleNamespace:
         p, R = frames.end(mem, b, row_out, nodes.mount_of(mem, i))
         mass, _density = nodes.mass_of(mem, b, i)
         rate = load3(mem.scratch, w + own.RATE)
-        start, carried = load3(mem.scratch, w + own.START), load3(mem.scratch, w + own.CARRIED)
         e = -gathered(mem, b, i, own.CELL_FORCE) / mass
-        total = vec(0)
-        gel, point = h[h[at.node_gels] + i], h[h[at.node_points] + i]
-        if point >= 0:
-            move = dt * (R @ rate)
-            for k in range(h[at.shapes]):
-                force = answer(mem, b, point, k, row_in, row_out, start, carried, move)
-                pairs.conclude(mem, b, point, k, row_out)
-                outputs.add_force(mem, b, c, gel, carried - p, force)
-                total += force
-            if ti.static(setup.is_pushed):
-                force = load3(mem.scratch, push_at(mem, b, i))
-                outputs.add_force(mem, b, c, gel, carried - p, force)
-                total += force
-        free = nodes.gravity_of(mem, b) + total / mass
+        if ti.static(setup.is_pushed):
+            arm = load3(mem.scratch, w + own.CARRIED) - p
+            outputs.add_force(mem, b, c, h[h[at.node_gels] + i], arm, load3(mem.scratch, push_at(mem, b, i)))
+        free = nodes.gravity_of(mem, b) + force_on(mem, b, i, R) / mass
         u = load3(mem.frames, o + places.DISPLACEMENT) + dt * (rate + dt * (R.transpose() @ free + e))
         V = load3(mem.frames, o + places.VELOCITY) + dt * (free + R @ e)
         store3(mem.frames, n + places.DISPLACEMENT, u)
@@ -132,7 +170,13 @@ def explicit_node_functions(setup: ExplicitSetup) -> SimpleNamespace:
         return u.dot(u) < fp(1e30) and V.dot(V) < fp(1e30)
 
     return SimpleNamespace(
-        work_of=work_of, predict=predict, gathered=gathered, push_at=push_at, answer=answer, advance=advance
+        work_of=work_of,
+        predict=predict,
+        gathered=gathered,
+        of_points=of_points,
+        force_on=force_on,
+        push_at=push_at,
+        advance=advance,
     )
 
 
@@ -160,35 +204,6 @@ def explicit_adjoint_functions(setup: ExplicitSetup) -> SimpleNamespace:
         store3(mem.scratch, work_of(mem, b, i) + own.MULTIPLIER, (dt / mass) * bar)
 
     @ti.func
-    def touch_back(mem: ti.template(), b, c, i, point, row_in, row_out, arm, R, l):
-        """Force of contact on a node, and the cotangents that it leaves: of the start, of the place carried along and
-        of the move, and what the arm of the torque leaves."""
-        h = ti.static(mem.integers)
-        w, gel = work_of(mem, b, i), h[h[at.node_gels] + i]
-        start, carried = load3(mem.scratch, w + own.START), load3(mem.scratch, w + own.CARRIED)
-        move = mem.constants[DT] * (R @ load3(mem.scratch, w + own.RATE))
-        total, start_bar, carried_bar, move_bar, arm_bars = vec(0), vec(0), vec(0), vec(0), vec(0)
-        for k in range(h[at.shapes]):
-            force = explicit.answer(mem, b, point, k, row_in, row_out, start, carried, move)
-            force_bar, arm_bar = outputs.force_bar(mem, b, gel, arm, force)
-            from_start, from_carried, from_move = pairs.pull_back(
-                mem, b, c, point, k, row_in, row_out, start, carried, move, force_bar + R @ l
-            )
-            total += force
-            start_bar += from_start
-            carried_bar += from_carried
-            move_bar += from_move
-            arm_bars += arm_bar
-        if ti.static(setup.is_pushed):
-            o = explicit.push_at(mem, b, i)
-            force = load3(mem.scratch, o)
-            force_bar, arm_bar = outputs.force_bar(mem, b, gel, arm, force)
-            total += force
-            arm_bars += arm_bar
-            store3(mem.scratch, h[at.push_bar] + o - h[at.push], force_bar + R @ l)
-        return total, start_bar, carried_bar, move_bar, arm_bars
-
-    @ti.func
     def pull_back(mem: ti.template(), b, c, i, row_in, row_out):
         """See the module; the cotangent of the mass takes the place of the node's rate."""
         h = ti.static(mem.integers)
@@ -200,12 +215,15 @@ def explicit_adjoint_functions(setup: ExplicitSetup) -> SimpleNamespace:
         mass, _density = nodes.mass_of(mem, b, i)
         y = nodes.rest_of(mem, i) + load3(mem.frames, o + places.DISPLACEMENT)
         rate, l = load3(mem.scratch, w + own.RATE), load3(mem.scratch, w + own.MULTIPLIER)
-        arm = load3(mem.scratch, w + own.CARRIED) - p
         U, Z = load3(mem.adjoint, a + places.DISPLACEMENT), load3(mem.adjoint, a + places.VELOCITY)
-        force, start_bar, carried_bar, W_bar, arm_bar = vec(0), vec(0), vec(0), vec(0), vec(0)
-        point = h[h[at.node_points] + i]
-        if point >= 0:
-            force, start_bar, carried_bar, W_bar, arm_bar = touch_back(mem, b, c, i, point, row_in, row_out, arm, R, l)
+        force = explicit.force_on(mem, b, i, R)
+        arm_bar = vec(0)
+        if ti.static(setup.is_pushed):
+            q = explicit.push_at(mem, b, i)
+            arm = load3(mem.scratch, w + own.CARRIED) - p
+            push_bar, pushed_arm_bar = outputs.force_bar(mem, b, h[h[at.node_gels] + i], arm, load3(mem.scratch, q))
+            arm_bar += pushed_arm_bar
+            store3(mem.scratch, h[at.push_bar] + q - h[at.push], push_bar + R @ l)
         gravity = nodes.gravity_of(mem, b)
         V = load3(mem.frames, o + places.VELOCITY)
         V_new = load3(mem.frames, nodes.state_of(mem, row_out, i) + places.VELOCITY)
@@ -214,18 +232,17 @@ def explicit_adjoint_functions(setup: ExplicitSetup) -> SimpleNamespace:
         e = R.transpose() @ (acceleration - free)
         # u' = u + D + dt^2 (R'^T (g + F/m) + e),   V' = V + dt (g + R' e + F/m),   D = R'^T q - y
         q = R @ (dt * rate + y)
-        D_bar = R.transpose() @ W_bar + gathered(mem, b, i, own.CELL_RATE) / dt
+        D_bar = R.transpose() @ explicit.of_points(mem, b, i, places.POINT_MOVE_BAR)
+        D_bar += gathered(mem, b, i, own.CELL_RATE) / dt
         q_bar = R @ (U + D_bar)
         R_bar = (q + dt * dt * free).outer_product(U) + q.outer_product(D_bar) + (dt * Z).outer_product(e)
-        R_bar += (dt * W_bar).outer_product(rate)
+        R_bar += arm_bar.outer_product(y)
+        frames.add_end(mem, b, c, m, -q_bar, R_bar)
+        frames.add_start(mem, b, c, m, q_bar, q_bar.outer_product(y))
+        # points have left their share of the mount's pose; here is the share of this node's displacement
         u_bar = gathered(mem, b, i, own.CELL_FORCE) - D_bar
-        carried_bar += arm_bar
-        R_bar += carried_bar.outer_product(y)
-        u_bar += R.transpose() @ carried_bar
-        start_bar += q_bar
-        u_bar += R_start.transpose() @ start_bar
-        frames.add_end(mem, b, c, m, carried_bar - arm_bar - q_bar, R_bar)
-        frames.add_start(mem, b, c, m, start_bar, start_bar.outer_product(y))
+        u_bar += R.transpose() @ (arm_bar + explicit.of_points(mem, b, i, places.POINT_CARRIED_BAR))
+        u_bar += R_start.transpose() @ (q_bar + explicit.of_points(mem, b, i, places.POINT_START_BAR))
         pairs.add_gravity(mem, b, c, mass * (R @ l))
         store3(mem.adjoint, a + places.DISPLACEMENT, u_bar)
         store3(mem.adjoint, a + places.VELOCITY, Z + dt * q_bar)
@@ -245,7 +262,7 @@ def explicit_stages(setup: ExplicitSetup) -> Stages:
         explicit_adjoint_functions(setup),
     )
     outputs, pairs, frames = output_functions(setup), pair_functions(setup), frame_functions(setup)
-    report = report_function(at.part)
+    points, report = point_functions(setup, explicit_motion), report_function(at.part)
 
     @ti.func
     def predict(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -260,6 +277,22 @@ def explicit_stages(setup: ExplicitSetup) -> Stages:
             least = elements.forces(mem, b, k, row_in)
             if not least > mem.constants[at.least_dilatation]:
                 report(mem, b, c, substep, k, TOO_DEEP, -1)
+
+    @ti.func
+    def touch(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """Forces on points first to stop - 1, and their new state."""
+        for i in range(first, stop):
+            points.locate(mem, b, i, row_in, row_out)
+            points.evaluate(mem, b, i, row_in, row_out)
+            points.conclude(mem, b, c, i, row_in, row_out)
+
+    @ti.func
+    def touch_again(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+        """The same forces, in reverse, and what they depend on."""
+        for i in range(first, stop):
+            points.locate(mem, b, i, row_in, row_out)
+            points.evaluate(mem, b, i, row_in, row_out)
+            points.pull(mem, b, c, i, row_in, row_out)
 
     @ti.func
     def advance(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -297,10 +330,12 @@ def explicit_stages(setup: ExplicitSetup) -> Stages:
         """Where ``nodes_back`` has left that of its gel's density."""
         return nodes.work_of(mem, b, i) + own.RATE
 
-    forward = [Pass(predict, at.count), Pass(cells, at.cells), Pass(advance, at.count)]
+    forward = [Pass(predict, at.count), Pass(cells, at.cells, waits=False), Pass(touch, at.points)]
+    forward.append(Pass(advance, at.count))
     adjoint = [
         Pass(predict_back, at.count),
-        Pass(cells_back, at.cells),
+        Pass(cells_back, at.cells, waits=False),
+        Pass(touch_again, at.points),
         Pass(nodes_back, at.count),
         Pass(frames.settle_effectors, setup.eff.count, waits=False),
         parameter_pass(setup, moduli_bar_at, density_bar_at),

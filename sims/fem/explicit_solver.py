@@ -11,14 +11,18 @@ import numpy as np
 from pliant.sims.fem import explicit_places as own
 from pliant.sims.fem.explicit_places import ExplicitSetup
 from pliant.sims.fem.places import CELL_NODES
+from pliant.sims.fem.skin import nodal_skin
 from pliant.sims.fem.solver import GelPart
 from pliant.sims.fem.stability import mesh_bounds
 from pliant.sims.fields import Needs
 from pliant.sims.part import Stages
 from pliant.sims.robot.effector_part import EffectorPart
 
-IMPLICIT_ONLY = ("rows", "slot_nodes", "slot_twins", "diagonal_slots", "slot_starts", "slot_terms")
-"""Integers of the matrix, which an explicit substep does without."""
+IMPLICIT_ONLY = (
+    *("rows", "slot_nodes", "slot_twins", "diagonal_slots", "slot_starts", "slot_terms"),
+    *("touched_slots", "slot_points", "point_bodies", "node_skins", "skin_nodes", "point_skins"),
+)
+"""Integers of the matrix and of bodies, which an explicit substep does without."""
 
 
 class ExplicitGelPart(GelPart):
@@ -33,6 +37,9 @@ class ExplicitGelPart(GelPart):
         push_rate_over_stiffness: times that, the square of the angular frequency that such contact adds on the side of
             what touches the gels [m/(Pa s^2)].
         renamed: names of quantities, where they are to be others than those of an implicit gel.
+
+    Attributes:
+        pressed: the points on which that other part leaves its forces, nodes of the surfaces.
 
     Raises:
         ValueError: ``dt`` is too large for the stiffness, viscosity or contact of a gel.
@@ -50,6 +57,7 @@ class ExplicitGelPart(GelPart):
         renamed: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scene, effectors)
+        self.pressed = nodal_skin([gel.mesh for gel in scene.gels])
         self.dt, self.is_pushed = dt, is_pushed
         self.push_stiffness, self.push_rate_over_stiffness = push_stiffness, push_rate_over_stiffness
         self.renamed = dict(renamed or {})
@@ -98,11 +106,14 @@ class ExplicitGelPart(GelPart):
                 ]
         needs.integers = {name: value for name, value in needs.integers.items() if name not in IMPLICIT_ONLY} | {
             "tet_nodes": tet_nodes.ravel(),
+            "pressed_nodes": self.pressed.owners,
         }
+        needs.constants = {**needs.constants, "pressed_areas": self.pressed.areas}
         needs.scratch = {
             "node_work": batch * nodes * own.NODE_WORK,
             "cell_work": batch * cells * own.CELL_WORK,
             "pair_work": needs.scratch["pair_work"],
+            "point_work": needs.scratch["point_work"],
             "body_work": 0,
             "push": batch * forces,
             "push_bar": batch * forces,

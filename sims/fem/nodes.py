@@ -19,6 +19,7 @@ from pliant.sims.fem.elements import element_functions
 from pliant.sims.fem.frames import frame_functions
 from pliant.sims.fem.pairs import pair_functions
 from pliant.sims.fem.places import Setup
+from pliant.sims.fem.skin import CORNERS
 from pliant.sims.fields import DT, PARAMETER, STATE
 from pliant.sims.math.access import access_functions
 from pliant.sims.math.products import product_functions
@@ -49,6 +50,13 @@ def node_functions(setup: Setup) -> SimpleNamespace:
         """Where the scratch of point i begins."""
         h = ti.static(mem.integers)
         return h[at.point_work] + (b * h[at.points] + i) * places.POINT_WORK
+
+    @ti.func
+    def touch_of(mem: ti.template(), n):
+        """Entry n of the nodes' lists of points: the point, and the node's weight in it."""
+        h = ti.static(mem.integers)
+        code = h[h[at.node_points] + n]
+        return code // CORNERS, mem.constants[h[at.point_weights] + code]
 
     @ti.func
     def state_of(mem: ti.template(), row, i):
@@ -177,12 +185,13 @@ def node_functions(setup: Setup) -> SimpleNamespace:
             residual += load3(s, cell + places.CELL_FORCE + 3 * a)
             block = cell + places.CELL_BLOCKS + 9 * (places.CELL_NODES + 1) * a
             diagonal += vec([s[block], s[block + 4], s[block + 8]])
-        point = h[h[at.node_points] + i]
-        if point >= 0:
+        touched = h[at.node_points_start] + i
+        for n in range(h[touched], h[touched + 1]):
+            point, weight = touch_of(mem, n)
             o = point_work_of(mem, b, point)
-            residual -= load3(s, o + places.POINT_FORCE)
+            residual -= weight * load3(s, o + places.POINT_FORCE)
             o += places.POINT_STIFFNESS
-            diagonal += vec(s[o], s[o + 4], s[o + 8])
+            diagonal += weight * weight * vec(s[o], s[o + 4], s[o + 8])
         store3(s, w + places.RESIDUAL, residual)
         for d in ti.static(range(3)):
             s[w + places.SCALE + d] = 1 / ti.sqrt(diagonal[d])
@@ -203,7 +212,7 @@ def node_functions(setup: Setup) -> SimpleNamespace:
         h = ti.static(mem.integers)
         sign = 0
         if i >= h[at.gel_points]:
-            if h[h[at.point_owners] + i] == k:
+            if h[h[at.point_bodies] + i - h[at.gel_points]] == k:
                 sign = 1
         elif pairs.frame_of(mem, j) == h[eff.count] + k:
             sign = -1
@@ -299,6 +308,7 @@ def node_functions(setup: Setup) -> SimpleNamespace:
         predict_body=predict_body,
         frame_move=frame_move,
         point_work_of=point_work_of,
+        touch_of=touch_of,
         balance_node=balance_node,
         side_of=side_of,
         inertia_of=inertia_of,

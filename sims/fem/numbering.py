@@ -9,6 +9,7 @@ import numpy as np
 
 from pliant.sims.fem.mesh import GelMesh
 from pliant.sims.fem.places import CELL_NODES, CELL_TETS, TET_RECORD
+from pliant.sims.fem.skin import starts
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,7 @@ class Topology:
     node_gels: (C,), (n,).  rest: (n, 3) [m].  node_volumes: (n,) [m^3].  node_cells_start, node_cells: cells of each
     node, as cell * 8 + place in it.  rows, slot_nodes, slot_twins: rows of the matrix by node, the node of each block,
     and the block that is its transpose.  diagonal_slots: of each node. slot_starts, slot_terms: what each block sums
-    up, as (cell * 8 + a) * 8 + d.  node_points: point of each node, or -1. point_owners: node of each point.  areas:
-    [m^2] of each point.  edge: mean length of the cells' edges [m].
+    up, as (cell * 8 + a) * 8 + d.  edge: mean length of the cells' edges [m].
     """
 
     cell_nodes: np.ndarray
@@ -38,16 +38,13 @@ class Topology:
     diagonal_slots: np.ndarray
     slot_starts: np.ndarray
     slot_terms: np.ndarray
-    node_points: np.ndarray
-    point_owners: np.ndarray
-    areas: np.ndarray
     edge: float
 
 
 def join_meshes(meshes: Sequence[GelMesh]) -> Topology:
     """One topology of several meshes."""
     cell_nodes, cell_tets, tets, rest, volumes, node_gels, cell_gels = [], [], [], [], [], [], []
-    owners, areas, edges = [], [], []
+    edges = []
     first = 0
     for g, mesh in enumerate(meshes):
         free, number = mesh.free_count, _numbers(mesh)
@@ -59,16 +56,10 @@ def join_meshes(meshes: Sequence[GelMesh]) -> Topology:
         volumes.append(share[~mesh.mounted])
         node_gels.append(np.full(free, g))
         cell_gels.append(np.full(len(mesh.cells), g))
-        touching = number[mesh.surface_nodes] >= 0
-        owners.append(number[mesh.surface_nodes[touching]] + first)
-        areas.append(mesh.surface_areas[touching])
         corners = mesh.positions[mesh.tetrahedra]
         edges.append(np.linalg.norm(corners[:, [1, 2, 3, 2, 3, 3]] - corners[:, [0, 0, 0, 1, 1, 2]], axis=2).ravel())
         first += free
     nodes = np.concatenate(cell_nodes)
-    owner = np.concatenate(owners)
-    points = np.full(first, -1)
-    points[owner] = np.arange(len(owner))
     node_cells_start, node_cells = _incidence(nodes, first)
     rows, slot_nodes, slot_starts, slot_terms = _blocks(nodes, first)
     slot_rows = np.repeat(np.arange(first), np.diff(rows))
@@ -90,9 +81,6 @@ def join_meshes(meshes: Sequence[GelMesh]) -> Topology:
         diagonal_slots=diagonal,
         slot_starts=slot_starts,
         slot_terms=slot_terms,
-        node_points=points,
-        point_owners=owner,
-        areas=np.concatenate(areas),
         edge=float(np.concatenate(edges).mean()),
     )
 
@@ -120,7 +108,7 @@ def _incidence(nodes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     node, code = nodes.ravel(), np.arange(nodes.size)
     keep = node >= 0
     order = np.argsort(node[keep], kind="stable")
-    return _starts(node[keep], count), code[keep][order]
+    return starts(node[keep], count), code[keep][order]
 
 
 def _blocks(nodes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -132,9 +120,4 @@ def _blocks(nodes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.n
     key = row[keep] * count + column[keep]
     slots, number = np.unique(key, return_inverse=True)
     order = np.argsort(number, kind="stable")
-    return _starts(slots // count, count), slots % count, _starts(number, len(slots)), code[keep][order]
-
-
-def _starts(values: np.ndarray, count: int) -> np.ndarray:
-    """Where the entries of each of 0...count - 1 begin in a sorted list of ``values``, and its length."""
-    return np.concatenate([[0], np.cumsum(np.bincount(values, minlength=count))])
+    return starts(slots // count, count), slots % count, starts(number, len(slots)), code[keep][order]

@@ -63,17 +63,19 @@ CELL_FORCE, CELL_SPREAD, CELL_BLOCKS, CELL_BEFORE, CELL_NOW, CELL_WORK = 0, 24, 
 # Scratch of a pair of a point and a shape. Its geometry, in the world's axes: whether it is near, gap, normal, gap at
 # the start, stretch of the stick spring as it is carried along. What the law answers: whether there is a force or a
 # stiffness, force on the point, minus its derivative by the relative displacement, new stretch, what is kept of the
-# normal force and its derivative by that. Coupling of the node with the body's unknowns; cotangent of the relative
-# displacement.
+# normal force and its derivative by that; cotangent of the relative displacement.
 PAIR_NEAR, PAIR_GAP, PAIR_NORMAL, PAIR_GAP_BEFORE, PAIR_CARRIED_STRETCH = 0, 1, 2, 5, 6
 PAIR_ACTIVE, PAIR_FORCE, PAIR_STIFFNESS, PAIR_STRETCH, PAIR_KEPT, PAIR_KEPT_SLOPE = 9, 10, 13, 22, 25, 26
-PAIR_COUPLING, PAIR_SEED, PAIR_WORK = 27, 45, 48
+PAIR_SEED, PAIR_WORK = 27, 30
+
+# Coupling of a node of the surface with the unknowns of a body: whether there is one, 3 x 6 numbers.
+IS_COUPLED, COUPLING, COUPLING_WORK = 0, 1, 19
 
 # Scratch of a point: place at the start and where its mount or body carries it (in the world); force on it, and minus
 # its derivative, in the axes of its mount (of a body's point: of the world). In a reverse sweep cotangents: of the
-# place at the start, of where it is carried, of its displacement, and of its arm from the origin of its mount.
+# place at the start, of where it is carried, and of its displacement.
 POINT_START, POINT_CARRIED, POINT_FORCE, POINT_STIFFNESS = 0, 3, 6, 9
-POINT_START_BAR, POINT_CARRIED_BAR, POINT_MOVE_BAR, POINT_ARM_BAR, POINT_WORK = 18, 21, 24, 27, 30
+POINT_START_BAR, POINT_CARRIED_BAR, POINT_MOVE_BAR, POINT_WORK = 18, 21, 24, 27
 
 # Scratch of a body: predicted pose, increments (displacement and turn), residual, scales, dense block, multiplier.
 PREDICTED, INCREMENT, BODY_RESIDUAL, BODY_SCALE, BODY_BLOCK, BODY_WORK = 0, 7, 13, 19, 25, 61
@@ -89,7 +91,9 @@ SUM_STIFFNESS, SUM_GRAVITY, SUM_FRICTION = 0, 3, 6
 # Partial sums of a gel: force and torque of a step.
 GEL_SUMS = 6
 
-# Newton's iteration of a world: its mode, rounds, whether the exact matrix is used, how often a step was shortened, the
-# share of it that is kept, the share of the direction that was taken, the slope along it and what is wished of it.
-MODE, ROUNDS, EXACT, RETREATS, KEPT, SHARE, SLOPE, WISH, NEWTON_WORK = range(9)
+# Newton's iteration of a world: its mode, rounds, whether the exact matrix is used, how often the length of a step was
+# changed, the share of the direction that is to be kept, the share that was taken, the slope along it and what is
+# wished of it; the shares between which the right one lies, and the slopes there (HIGH is 0 where none was too long).
+MODE, ROUNDS, EXACT, RETREATS, KEPT, SHARE, SLOPE, WISH = range(8)
+LOW, HIGH, LOW_SLOPE, HIGH_SLOPE, NEWTON_WORK = range(8, 13)
 SOLVING, RETREATING, DONE = 0, 1, 2

@@ -64,7 +64,7 @@ class GelScene:
     effectors: list[Effector]
     bodies: list[RigidBody] = field(default_factory=list)
     gravity: Sequence[float] = (0.0, 0.0, -9.81)
-    contact_stiffness: float = 1e9
+    contact_stiffness: float = 6e8
     tangential_stiffness: float | None = None
     contact_damping: float = 0.0
     onset: float = 1e-5

@@ -12,6 +12,7 @@ from pliant.sims.fem import places
 from pliant.sims.fem.hulls import hull_of
 from pliant.sims.fem.numbering import join_meshes
 from pliant.sims.fem.places import ADJOINT, FORWARD, TOO_CLOSE, TOO_DEEP, Setup
+from pliant.sims.fem.skin import skin_within_triangles
 from pliant.sims.fields import Needs, Quantity, Record, numbers
 from pliant.sims.linear.conjugate_gradient import conjugate_gradient_needs
 from pliant.sims.part import Part, Stages
@@ -54,7 +55,8 @@ class GelPart(Part):
 
     def __init__(self, scene: Any, effectors: EffectorPart) -> None:
         self.scene, self.effectors = scene, effectors
-        self.topology = join_meshes([gel.mesh for gel in scene.gels])
+        meshes = [gel.mesh for gel in scene.gels]
+        self.topology, self.skin = join_meshes(meshes), skin_within_triangles(meshes)
         names = [e.name for e in scene.effectors]
         self.mounts = np.array([names.index(gel.mount) for gel in scene.gels])
         touched = [names.index(name) for name in scene.touched or ()]
@@ -79,10 +81,15 @@ class GelPart(Part):
         """Nodes, bodies and pairs; the mesh and its matrix; two linear systems."""
         scene, t = self.scene, self.topology
         nodes, bodies, shapes = len(t.rest), len(scene.bodies), len(self.shape_frames)
-        gel_points = len(t.point_owners)
-        body_points = [body.points for body in scene.bodies]
-        owners = np.concatenate([t.point_owners, *(np.full(len(p), k) for k, p in enumerate(body_points))])
-        areas = np.concatenate([t.areas, *(np.full(len(body.points), body.point_area) for body in scene.bodies)])
+        skin, body_points = self.skin, [body.points for body in scene.bodies]
+        gel_points, point_bodies = len(skin.gels), np.repeat(np.arange(bodies), [len(p) for p in body_points])
+        points, skin_nodes = gel_points + len(point_bodies), np.unique(skin.nodes[skin.nodes >= 0])
+        node_skins = np.full(nodes, -1)
+        node_skins[skin_nodes] = np.arange(len(skin_nodes))
+        areas = np.concatenate([skin.areas, *(np.full(len(body.points), body.point_area) for body in scene.bodies)])
+        node_points_start, node_points = skin.incidence(nodes)
+        slot_rows = np.repeat(np.arange(nodes), np.diff(t.rows))
+        touched_slots, slot_points = skin.block_terms(slot_rows * nodes + t.slot_nodes, nodes)
         unknowns = 3 * nodes + places.UNKNOWNS_OF_BODY * bodies
         attachments = [(k, a) for k, body in enumerate(scene.bodies) for a in body.attachments]
         solves = [
@@ -96,9 +103,10 @@ class GelPart(Part):
             "node_work": nodes * places.NODE_WORK,
             "cell_work": len(t.cell_gels) * places.CELL_WORK,
             "blocks": len(t.slot_nodes) * 9,
-            "pair_work": len(owners) * shapes * places.PAIR_WORK,
-            "point_work": len(owners) * places.POINT_WORK,
+            "pair_work": points * shapes * places.PAIR_WORK,
+            "point_work": points * places.POINT_WORK,
             "body_work": bodies * places.BODY_WORK,
+            "couplings": len(skin_nodes) * bodies * places.COUPLING_WORK,
             "direction": unknowns,
             "newton": places.NEWTON_WORK,
         }
@@ -108,11 +116,7 @@ class GelPart(Part):
                     "nodes", [Quantity("gel_displacement", (3,), "m"), Quantity("gel_velocity", (3,), "m/s")], nodes
                 ),
                 *([Record("body_state", _body_quantities(), bodies)] if bodies else []),
-                Record(
-                    "pair_state",
-                    [Quantity("stick_stretch", (shapes, 4), is_shown=False)],
-                    len(owners),
-                ),
+                Record("pair_state", [Quantity("stick_stretch", (shapes, 4), is_shown=False)], points),
             ],
             parameters=[
                 Record("gel_parameters", _gel_quantities(), len(scene.gels)),
@@ -134,8 +138,9 @@ class GelPart(Part):
                 "gels": len(scene.gels),
                 "bodies": bodies,
                 "shapes": shapes,
-                "points": len(owners),
+                "points": points,
                 "gel_points": gel_points,
+                "skins": len(skin_nodes),
                 "attachment_count": len(attachments),
                 "unknowns": unknowns,
                 "iterations": scene.iterations,
@@ -158,7 +163,8 @@ class GelPart(Part):
                 "rest": t.rest.ravel(),
                 "node_volumes": t.node_volumes,
                 "areas": areas,
-                "body_points": np.concatenate([np.zeros(0), *(p.ravel() for p in body_points)]),
+                "point_weights": skin.weights.ravel(),
+                "point_places": np.concatenate([skin.places.ravel(), *(p.ravel() for p in body_points)]),
                 "body_lengths": np.array([body.gyration for body in scene.bodies]),
                 "body_shapes": pack_shapes([body.shape for body in scene.bodies]) if bodies else np.zeros(0),
                 "hulls": np.concatenate(hulls).ravel(),
@@ -173,10 +179,18 @@ class GelPart(Part):
                 "gel_nodes": np.searchsorted(t.node_gels, np.arange(len(scene.gels) + 1)),
                 "gel_mounts": self.mounts,
                 "hull_starts": np.cumsum([0, *(len(planes) for planes in hulls)]),
-                "node_points": t.node_points,
-                "point_owners": owners,
+                "point_nodes": skin.nodes.ravel(),
+                "point_gels": skin.gels,
+                "point_bodies": point_bodies,
+                "point_skins": node_skins[skin.owners],
+                "node_points_start": node_points_start,
+                "node_points": node_points,
+                "node_skins": node_skins,
+                "skin_nodes": skin_nodes,
+                "touched_slots": touched_slots,
+                "slot_points": slot_points,
                 "shape_frames": self.shape_frames,
-                "allowed": self._allowed(gel_points, [len(p) for p in body_points]).ravel(),
+                "allowed": self._allowed(len(point_bodies)).ravel(),
                 "node_cells_start": t.node_cells_start,
                 "node_cells": t.node_cells,
                 "rows": t.rows,
@@ -196,13 +210,11 @@ class GelPart(Part):
             },
         )
 
-    def _allowed(self, gel_points: int, body_points: list[int]) -> np.ndarray:
+    def _allowed(self, body_points: int) -> np.ndarray:
         """Which point may touch which shape, (points, shapes): gels all but their mounts, bodies effectors only."""
         effectors = len(self.scene.effectors)
-        of_gels = np.ones((gel_points, len(self.shape_frames)), int)
-        gel_of_point = self.topology.node_gels[self.topology.point_owners]
-        of_gels[self.mounts[gel_of_point][:, None] == self.shape_frames[None]] = 0
-        of_bodies = np.tile(self.shape_frames < effectors, (sum(body_points), 1)).astype(int)
+        of_gels = (self.mounts[self.skin.gels][:, None] != self.shape_frames[None]).astype(int)
+        of_bodies = np.tile(self.shape_frames < effectors, (body_points, 1)).astype(int)
         return np.concatenate([of_gels, of_bodies])
 
     def initial(self) -> Mapping[str, Any]:

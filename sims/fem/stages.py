@@ -13,7 +13,7 @@ from pliant.sims.fem.nodes import node_functions
 from pliant.sims.fem.outputs import output_functions
 from pliant.sims.fem.pairs import pair_functions
 from pliant.sims.fem.places import DONE, FORWARD, RETREATING, SOLVING, TOO_CLOSE, TOO_DEEP, Setup
-from pliant.sims.fem.points import point_functions
+from pliant.sims.fem.points import implicit_motion, point_functions
 from pliant.sims.fields import DT
 from pliant.sims.math.access import access_functions
 from pliant.sims.math.rotation import rotation_functions
@@ -23,13 +23,14 @@ from pliant.sims.reports import report_function
 from pliant.sims.runtime import ti
 
 MOST_RETREATS = 12
-"""How often a step of Newton's iteration is shortened; then it is taken as it is."""
+"""How often the length of a step of Newton's iteration is changed; then it is taken as it is."""
 
 LEAST_SHARE = 0.05
-"""Of a step that is kept when it is shortened."""
+"""Of the range in which the right length lies, by which a change of the length leaves its ends at least."""
 
 OVERSHOOT = 0.5
-"""A step is shortened if the potential still rises at its end this much as steeply as it fell at its beginning."""
+"""A step is shortened if the potential rises at its end more than this much as steeply as it fell at its beginning; one
+that has been shortened is made longer if it still falls as steeply."""
 
 
 @cache
@@ -82,17 +83,25 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
 
     @ti.func
     def judge(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Whether the last step went too far."""
+        """Whether the last step went too far, or has been shortened too much; then where the slope between the ends of
+        what is known would vanish."""
         s = ti.static(mem.scratch)
         for _ in range(first, stop):
             o = newton_at(mem, b)
             s[o + places.MODE] = SOLVING
             if s[o + places.ROUNDS] > 0 and s[o + places.RETREATS] < MOST_RETREATS and s[o + places.SHARE] > 0:
-                rise, fall = slope_along(mem, b), ti.abs(s[o + places.SLOPE])
-                if rise > OVERSHOOT * fall:
+                slope, fall = slope_along(mem, b), ti.abs(s[o + places.SLOPE])
+                if slope > OVERSHOOT * fall:
                     s[o + places.MODE] = RETREATING
-                    # where the slope between both ends would vanish
-                    s[o + places.KEPT] = ti.max(fall / (fall + rise), fp(LEAST_SHARE))
+                    s[o + places.HIGH], s[o + places.HIGH_SLOPE] = s[o + places.SHARE], slope
+                elif s[o + places.HIGH] > 0 and slope < -OVERSHOOT * fall:
+                    s[o + places.MODE] = RETREATING
+                    s[o + places.LOW], s[o + places.LOW_SLOPE] = s[o + places.SHARE], slope
+                if s[o + places.MODE] == RETREATING:
+                    low, high = s[o + places.LOW], s[o + places.HIGH]
+                    part = -s[o + places.LOW_SLOPE] / (s[o + places.HIGH_SLOPE] - s[o + places.LOW_SLOPE])
+                    part = ti.min(ti.max(part, fp(LEAST_SHARE)), fp(1 - LEAST_SHARE))
+                    s[o + places.KEPT] = low + part * (high - low)
             s[o + places.WISH] = s[o + places.EXACT]
 
     @ti.func
@@ -103,9 +112,8 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
         for _ in range(first, stop):
             o = newton_at(mem, b)
             if s[o + places.MODE] == RETREATING:
-                kept = s[o + places.KEPT] * s[o + places.SHARE]
-                s[o + places.WISH] = kept - s[o + places.SHARE]
-                s[o + places.SHARE] = kept
+                s[o + places.WISH] = s[o + places.KEPT] - s[o + places.SHARE]
+                s[o + places.SHARE] = s[o + places.KEPT]
                 s[o + places.RETREATS] = s[o + places.RETREATS] + 1
             elif s[o + places.EXACT] < s[o + places.WISH]:
                 s[o + places.WISH] = fp(0.0)  # again, without the terms that make the matrix indefinite
@@ -129,6 +137,8 @@ def newton_functions(setup: Setup) -> SimpleNamespace:
                 s[o + places.ROUNDS] = s[o + places.ROUNDS] + 1
                 s[o + places.RETREATS] = fp(0.0)
                 s[o + places.SLOPE] = slope_along(mem, b)
+                s[o + places.LOW], s[o + places.LOW_SLOPE] = fp(0.0), -ti.abs(s[o + places.SLOPE])
+                s[o + places.HIGH] = fp(0.0)
                 s[o + places.SHARE] = share
                 s[o + places.WISH] = share
                 if longest > fp(1e30):
@@ -186,7 +196,7 @@ def prediction_passes(setup: Setup, restarts: bool) -> list[Pass]:
     take them: a mount that moves evenly finds them near their place."""
     at = setup.at
     elements, nodes, newton = element_functions(setup), node_functions(setup), newton_functions(setup)
-    points = point_functions(setup)
+    points = point_functions(setup, implicit_motion)
 
     @ti.func
     def locate_points(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
@@ -234,7 +244,7 @@ def conclusion_passes(setup: Setup) -> list[Pass]:
     load3, load4, store3 = access.load3, access.load4, access.store3
     rotation, turn = rotation_functions(fp), turning_functions(fp)
     elements, nodes, frames = element_functions(setup), node_functions(setup), frame_functions(setup)
-    points = point_functions(setup)
+    points = point_functions(setup, implicit_motion)
     report = report_function(at.part)
 
     @ti.func
@@ -285,12 +295,11 @@ def conclusion_passes(setup: Setup) -> list[Pass]:
         """Reports a point of points first to stop - 1 that is within another gel's hull."""
         h = ti.static(mem.integers)
         for n in range(first, stop):
-            i = h[h[at.point_owners] + n]
-            p, R = frames.end(mem, b, row_out, nodes.mount_of(mem, i))
-            u = load3(mem.frames, nodes.state_of(mem, row_out, i) + places.DISPLACEMENT)
-            x = p + turn.forth(R, nodes.rest_of(mem, i) + u)
+            gel, _is_gel, f = points.owner_of(mem, n)
+            p, R = frames.end(mem, b, row_out, f)
+            x = p + turn.forth(R, points.place_in_frame(mem, row_out, n, True))
             for g in range(h[at.gels]):
-                if g != h[h[at.node_gels] + i]:
+                if g != gel:
                     q, S = frames.end(mem, b, row_out, h[h[at.gel_mounts] + g])
                     y = turn.back(S, x - q)
                     k, is_inside = h[h[at.hull_starts] + g], True
@@ -299,15 +308,9 @@ def conclusion_passes(setup: Setup) -> list[Pass]:
                         is_inside = y.dot(load3(mem.constants, o)) + mem.constants[o + 3] < 0
                         k += 1
                     if is_inside:
-                        report(
-                            mem,
-                            b,
-                            c,
-                            substep,
-                            h[h[at.node_cells] + h[h[at.node_cells_start] + i]] // places.CELL_NODES,
-                            TOO_CLOSE,
-                            -1,
-                        )
+                        node = h[h[at.skin_nodes] + h[h[at.point_skins] + n]]
+                        cell = h[h[at.node_cells] + h[h[at.node_cells_start] + node]] // places.CELL_NODES
+                        report(mem, b, c, substep, cell, TOO_CLOSE, -1)
 
     passes = [Pass(conclude_points, at.points, waits=False), Pass(conclude_nodes, at.count, waits=False)]
     if setup.has_bodies:

@@ -57,7 +57,7 @@ def point_functions(setup: TouchSetup) -> SimpleNamespace:
     def node_of(mem: ti.template(), i):
         """The node that is point i."""
         h = ti.static(mem.integers)
-        return h[h[gel.point_owners] + i]
+        return h[h[gel.pressed_nodes] + i]
 
     @ti.func
     def gel_of(mem: ti.template(), i):
@@ -113,7 +113,7 @@ def point_functions(setup: TouchSetup) -> SimpleNamespace:
         """k A, k_t A, mu, c and A of point i."""
         h = ti.static(mem.integers)
         o = b * h[PARAMETER] + h[at.world]
-        area = mem.constants[h[gel.areas] + i]
+        area = mem.constants[h[gel.pressed_areas] + i]
         return (
             area * mem.parameters[o + own.STIFFNESS],
             area * mem.parameters[o + own.TANGENT],

@@ -31,7 +31,7 @@ class TouchPart(Part):
 
     def __init__(self, gels: ExplicitGelPart, values: Mapping[str, Any], onset: float) -> None:
         self.gels, self.values, self.onset = gels, dict(values), onset
-        self.points = len(gels.topology.point_owners)
+        self.points = len(gels.pressed.gels)
         self.fans = vertex_fans([gel.mesh for gel in gels.scene.gels])
 
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
