@@ -20,7 +20,12 @@ from test_parts import Root, Springs, make_world  # noqa: E402
 
 import pliant.envs  # noqa: E402, F401  registers the ids
 from pliant.sims import runtime  # noqa: E402
+from pliant.sims.fem.bodies import RigidBody  # noqa: E402
+from pliant.sims.fem.pads import pad_mesh  # noqa: E402
+from pliant.sims.fem.scene import Gel, GelScene  # noqa: E402
 from pliant.sims.mpm import boxes  # noqa: E402
+from pliant.sims.robot.effector import Effector  # noqa: E402
+from pliant.sims.shapes.shapes import Box, Sphere  # noqa: E402
 from pliant.sims.world import World  # noqa: E402
 
 
@@ -88,6 +93,16 @@ def wet_world(dim, **options):
     return world
 
 
+def gel_world(**options):
+    """A pad, a ball pressed into it and a block that lies on it, in an implicit step."""
+    mount = Effector("mount", Box((0.03, 0.03, 0.002)), (0.0, 0.0, 0.0))
+    ball = Effector("ball", Sphere(0.005), (0.0061, 0.0003, 0.0098), friction=0.5)
+    block = RigidBody("block", Box((0.004, 0.006, 0.003), 0.001), 0.01, position=(-0.0047, 0.0004, 0.00795))
+    gel = Gel(pad_mesh(size=(0.02, 0.02), cells=(2, 2, 1)), "mount")
+    scene = GelScene([gel], [mount, ball], [block], gravity=(0.1, 0.0, -9.81))
+    return World(scene, substeps=1, dt=0.01, differentiable=True, **options)
+
+
 def scene_run(name, device, steps, precision):
     """The small scenes of the solvers' own tests; ``device`` "elements": on the CPU, a kernel a pass as on others,
     which compiles in a part of the time."""
@@ -100,6 +115,8 @@ def scene_run(name, device, steps, precision):
         boxes.NODE_THREADS = 24  # each of them visits several nodes
     if name == "rod":
         world, point = rod_world(branched_scene("driven"), substeps=1, **options), random_point
+    elif name == "gel":
+        world = gel_world(**options)
     elif name == "parts":
         world = parts_world(**options)
     elif name.startswith("wet"):

@@ -47,8 +47,9 @@ def check(name, steps, file, reference="cpu"):
         "parts",  # from outside the package, with a loop and a slower rate
         "scene2 in rounds",  # elastic, plastic, muscles, effectors, walls; two worlds, a thread visits several nodes
         "rod",  # branched, driven
-        # three dimensions; liquids with surface tension, injected and drained
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("scene3", "wet2", "wet3")),
+        "pliant/SurfaceFollow-v0",  # a gel in an implicit step, its markers
+        # three dimensions; liquids with surface tension, injected and drained; a gel with a rigid body
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("scene3", "wet2", "wet3", "gel")),
     ],
 )
 def test_a_solver_agrees_with_the_cpu(name, tmp_path):
