@@ -33,7 +33,7 @@ print(json.dumps({{"elements": len(env.state("position")), "device": start()}}))
 class Arguments:
     """Measure the speed of the simulators.
 
-    One row per scene: element-substeps (of particles, of vertices) a second forward, time of a substep of the whole
+    One row per scene: element-substeps (of particles, vertices, nodes) a second forward, time of a substep of the whole
     batch, time of the reverse sweep (recomputation included) in units of the forward sweep, and the cold start: a fresh
     process without compiled kernels up to its first whole gradient.
 
@@ -66,7 +66,8 @@ class Case:
         block: particles along each axis, half a cell apart.
         cells: grid cells along each axis of the unit cube.
         material: of the block.
-        solver, time_step: of the simulation [s].
+        solver, time_step, substeps: of the simulation [s], substeps in a step.
+        state: whose rows are the elements.
     """
 
     scene: str
@@ -76,6 +77,8 @@ class Case:
     material: str = "neo_hookean"
     solver: str = "mpm"
     time_step: float = 1e-4
+    substeps: int = 20
+    state: str = "position"
 
     def build(self) -> Any:
         """The scene."""
@@ -107,7 +110,8 @@ class RodCase:
         scene: name in the table.
         batch: worlds B.
         vertices: of the cable.
-        solver, time_step: of the simulation [s].
+        solver, time_step, substeps: of the simulation [s], substeps in a step.
+        state: whose rows are the elements.
     """
 
     scene: str
@@ -115,6 +119,8 @@ class RodCase:
     vertices: int
     solver: str = "rod"
     time_step: float = 4e-3
+    substeps: int = 20
+    state: str = "position"
 
     def build(self) -> Any:
         """The scene."""
@@ -143,12 +149,58 @@ class RodCase:
         import numpy as np
 
         held = world.scene.position[world.scene.driven_vertices]
-        time = SUBSTEPS * self.time_step * np.arange(1, STEPS + 1)
+        time = self.substeps * self.time_step * np.arange(1, STEPS + 1)
         way = 0.05 * np.sin(2 * np.pi * time)[:, None, None] * np.array([0.0, 1.0, 0.3])
         return np.tile((held + way).reshape(STEPS, 1, -1), (1, world.batch, 1))
 
 
-CASES: tuple[Case | RodCase, ...] = (
+@dataclass(frozen=True)
+class GelCase:
+    """A tactile sensor's dome, into which a ball is pressed by 1 mm and then dragged by 4 mm.
+
+    Attributes:
+        scene: name in the table.
+        batch: worlds B.
+        nodes: about how many the dome has.
+        solver, time_step, substeps: of the simulation [s], substeps in a step.
+        state: whose rows are the elements.
+    """
+
+    scene: str
+    batch: int
+    nodes: int
+    solver: str = "gel"
+    time_step: float = 1e-2
+    substeps: int = 4
+    state: str = "gel_displacement"
+
+    def build(self) -> Any:
+        """The scene."""
+        from pliant.sims.fem.gels import gel_mesh
+        from pliant.sims.fem.scene import Gel, GelScene
+        from pliant.sims.robot.effector import Effector
+        from pliant.sims.shapes.shapes import Cylinder, Sphere
+
+        mesh = gel_mesh("dome", nodes=self.nodes)
+        top, radius = float(mesh.bounds[1, 2]), 6e-3
+        mount = Effector("mount", Cylinder(0.015, 0.002), (0.0, 0.0, 0.0))
+        ball = Effector("ball", Sphere(radius), (0.0003, 0.0002, top + radius), friction=0.5)
+        return GelScene([Gel(mesh, "mount")], [mount, ball])
+
+    def controls(self, world: Any) -> Any:
+        """Controls of ``STEPS`` steps, (STEPS, B, C)."""
+        import numpy as np
+
+        speed = 1e-3 / (self.substeps * self.time_step)  # 1 mm a step
+        ball = world.control_layout["effector_twist"].start + 6
+        found = np.zeros((STEPS, world.batch, world.control_size))
+        found[0, :, ball + 2] = -speed
+        found[1:, :, ball] = speed
+        return found
+
+
+AnyCase = Case | RodCase | GelCase
+CASES: tuple[AnyCase, ...] = (
     Case("block, 64^3", 1, (16, 16, 32), 64),
     Case("block, 64^3", 2, (16, 16, 32), 64),
     Case("block, 32^3", 16, (8, 8, 16), 32),
@@ -158,8 +210,11 @@ CASES: tuple[Case | RodCase, ...] = (
     ),
     RodCase("13 vertices, both ends driven", 1, 13),
     RodCase("13 vertices, both ends driven", 256, 13),
+    GelCase("dome, a ball pressed and dragged", 1, 1000),
+    GelCase("dome, a ball pressed and dragged", 1, 2000),
+    GelCase("dome, a ball pressed and dragged", 16, 1000),
 )
-SUBSTEPS, STEPS = 20, 5
+STEPS = 5
 FIGURES = (
     "forward_per_second",
     "forward_per_second_range",
@@ -191,7 +246,7 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def speed(case: Case | RodCase, *, precision: str, device: str, repeats: int) -> dict[str, Any]:
+def speed(case: AnyCase, *, precision: str, device: str, repeats: int) -> dict[str, Any]:
     """Warm speed of one case.
 
     Forward speed is that of a World that records nothing (evaluation, reinforcement learning). The reverse sweep is
@@ -201,23 +256,23 @@ def speed(case: Case | RodCase, *, precision: str, device: str, repeats: int) ->
     plain = build_world(case, precision=precision, device=device, differentiable=False)
     forward, _ = _times(plain, case, repeats)
     world = build_world(case, precision=precision, device=device, differentiable=True)
-    elements, device = world.count("position"), world.device
+    elements, device = world.count(case.state), world.device
     budget = world.memory_for(whole=1, states=STEPS + 1)
     whole, whole_reverse = _times(world, case, repeats)
     tight = build_world(case, precision=precision, device=device, differentiable=True, memory=budget)
     recorded, reverse = _times(tight, case, repeats)
-    substeps = case.batch * elements * SUBSTEPS * STEPS
+    substeps = case.batch * elements * case.substeps * STEPS
     return {
         **_row(case.solver, case.scene, case.batch, elements, precision, device),
         "forward_per_second": substeps / statistics.median(forward),
         "forward_per_second_range": [substeps / max(forward), substeps / min(forward)],
-        "substep_milliseconds": 1e3 * statistics.median(forward) / (SUBSTEPS * STEPS),
+        "substep_milliseconds": 1e3 * statistics.median(forward) / (case.substeps * STEPS),
         "reverse_over_forward": statistics.median(reverse) / statistics.median(recorded),
         "reverse_over_forward_all_kept": statistics.median(whole_reverse) / statistics.median(whole),
     }
 
 
-def _times(world: Any, case: Case | RodCase, repeats: int) -> tuple[list[float], list[float]]:
+def _times(world: Any, case: AnyCase, repeats: int) -> tuple[list[float], list[float]]:
     """Seconds of ``STEPS`` forward steps, and of the reverse sweep over them where the World records; closes it."""
     sequence = case.controls(world)
     forward, reverse = [], []
@@ -227,10 +282,10 @@ def _times(world: Any, case: Case | RodCase, repeats: int) -> tuple[list[float],
             began = time.perf_counter()
             for controls in sequence:
                 world.step(controls)
-            world.state("position")  # waits for the device
+            world.state(case.state)  # waits for the device
             middle = time.perf_counter()
             if world.differentiable:
-                _reverse_sweep(world)
+                _reverse_sweep(world, case.state)
             end = time.perf_counter()
             if repeat:
                 forward.append(middle - began)
@@ -240,16 +295,14 @@ def _times(world: Any, case: Case | RodCase, repeats: int) -> tuple[list[float],
     return forward, reverse
 
 
-def build_world(
-    case: Case | RodCase, *, precision: str, device: str, differentiable: bool, memory: str | int = "2GiB"
-) -> Any:
+def build_world(case: AnyCase, *, precision: str, device: str, differentiable: bool, memory: str | int = "2GiB") -> Any:
     """A World of ``case.batch`` copies of a case's scene."""
     from pliant.sims.world import World
 
     return World(
         case.build(),
         batch=case.batch,
-        substeps=SUBSTEPS,
+        substeps=case.substeps,
         dt=case.time_step,
         device=device,
         precision=precision,
@@ -285,16 +338,16 @@ def cold_start(*, precision: str, device: str) -> dict[str, Any]:
     }
 
 
-def _reverse_sweep(world: Any) -> None:
+def _reverse_sweep(world: Any, state: str) -> None:
     import numpy as np
 
     world.begin_adjoint()
     for step in reversed(range(STEPS)):
         world.load_step(step)
         if step == STEPS - 1:
-            world.add_state_adjoint("position", np.ones((world.batch, world.count("position"), world.dim)))
+            world.add_state_adjoint(state, np.ones((world.batch, world.count(state), world.dim)))
         world.step_adjoint(step)
-    world.state_adjoint("position")  # waits for the device
+    world.state_adjoint(state)  # waits for the device
     world.end_adjoint()
 
 

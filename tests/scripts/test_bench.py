@@ -24,9 +24,8 @@ KEYS = {
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(bench, "CASES", (bench.Case("block, 32^3", 2, (4, 4, 8), 32),))
+    monkeypatch.setattr(bench, "CASES", (bench.Case("block, 32^3", 2, (4, 4, 8), 32, substeps=4),))
     monkeypatch.setattr(bench, "STEPS", 2)
-    monkeypatch.setattr(bench, "SUBSTEPS", 4)
 
 
 def test_speed_prints_a_list_of_rows(small, capsys):
@@ -45,7 +44,7 @@ def test_speed_prints_a_table(small, capsys):
 
 
 def test_speed_of_rods(small, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "CASES", (bench.RodCase("13 vertices, both ends driven", 2, 13),))
+    monkeypatch.setattr(bench, "CASES", (bench.RodCase("13 vertices, both ends driven", 2, 13, substeps=4),))
     assert main(["bench", "speed", "--json", "--no-cold-start", "--repeats", "1"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert set(row) >= KEYS
@@ -53,6 +52,14 @@ def test_speed_of_rods(small, monkeypatch, capsys):
     vertices = row["batch"] * row["elements"]
     assert row["forward_per_second"] == pytest.approx(vertices / (1e-3 * row["substep_milliseconds"]))
     assert row["reverse_over_forward"] > 0
+
+
+def test_speed_of_gels(small, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "CASES", (bench.GelCase("dome", 1, 120, substeps=2),))
+    assert main(["bench", "speed", "--json", "--no-cold-start", "--repeats", "1"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["solver"], row["batch"], row["precision"]) == ("gel", 1, "f32") and 60 < row["elements"] < 200
+    assert row["forward_per_second"] == pytest.approx(row["elements"] / (1e-3 * row["substep_milliseconds"]))
 
 
 @pytest.mark.slow
