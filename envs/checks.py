@@ -80,3 +80,17 @@ def check_seeds(seed: Any, count: int) -> list[int | None]:
 def check_seed(seed: Any) -> int | None:
     """A number >= 0, or None."""
     return None if seed is None else whole("seed", seed, 0)
+
+
+def check_within(name: str, values: np.ndarray, bounds: tuple[Any, Any] | None) -> None:
+    """Raise ``ValueError`` unless the rows of a state array (..., d) lie between two corners (d,); None: anywhere."""
+    if bounds is None:
+        return
+    low, high = np.asarray(bounds[0], float), np.asarray(bounds[1], float)
+    rows = np.reshape(values, (-1, len(low)))
+    outside = ~((rows >= low) & (rows <= high)).all(axis=1)
+    if outside.any():
+        raise ValueError(
+            f"state {name!r} has a row {rows[outside][0].tolist()} outside the workspace; "
+            f"allowed: {low.tolist()} to {high.tolist()}"
+        )

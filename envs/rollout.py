@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pliant.envs.actuation import make_actuator
-from pliant.envs.checks import broadcast, check_actions
+from pliant.envs.checks import broadcast, check_actions, check_within
 from pliant.envs.features.words import View
 from pliant.envs.options import Options
 from pliant.envs.outcomes import Outcome
@@ -167,7 +167,9 @@ class Rollout:
         for name, value in state.items():
             if not isinstance(name, str) or name not in self.state_names:
                 raise ValueError(f"state {shown(name)} is unknown; allowed: {', '.join(self.state_names)}")
-            self.actuator.check_state(name, self._as_state(name, value), worlds)
+            values = self._as_state(name, value)
+            self.actuator.check_state(name, values, worlds)
+            check_within(name, values[worlds], self.task.state_bounds.get(name))
         self.parameters.check(parameters, worlds)
 
     def goal_pattern(self) -> dict[str, np.ndarray]:

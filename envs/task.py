@@ -174,6 +174,8 @@ class Task(ABC):
             (horizon, numbers of the control), whose row t is added to the control in step t.
         workspace: lower and upper corner [m], shape (3,) each, of where actions can take an effector's position, by its
             number; `make_scene` sets it. Arms have their joints' limits instead.
+        state_bounds: lower and upper corner of the rows of state arrays that a reset may be given, by their name, such
+            as where the middles of rigid bodies may be put [m]; `make_scene` sets it.
         activation_time: time constant of the muscles [s]; `make_scene` sets it. None: actions are the activations. A
             number, also 0: "activation", shape (B, muscle groups), is a state (`pliant.envs.actuators.MuscleActuator`).
         gripper: two effectors as the fingers of one gripper; `make_scene` sets it. Actions are then its motion, turn
@@ -193,6 +195,7 @@ class Task(ABC):
     picture_size: ClassVar[tuple[int, int]] = (512, 512)
     exogenous: ClassVar[Mapping[str, str]] = {}
     workspace: Mapping[int, tuple[Any, Any]] = {}
+    state_bounds: Mapping[str, tuple[Any, Any]] = {}
     activation_time: float | None = None
     gripper: Gripper | None = None
 

@@ -122,6 +122,7 @@ class BoxOpen(TactileTask):
         )
         # clear of the box, and below a lid that is wide open
         self.workspace = {0: ((BASE[0] + RADIUS + 0.001, -0.03, 0.0), (0.08, 0.03, 0.08))}
+        self.state_bounds = {"body_position": (middle - 0.05, middle + 0.05)}  # at its hinge
         gel = self.make_gel("sensor", self.make_mesh())
         return GelScene([gel], [sensor, base], [lid], contact_stiffness=config.contact_stiffness, contact_damping=2.0)
 

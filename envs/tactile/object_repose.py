@@ -121,6 +121,7 @@ class ObjectRepose(TactileTask):
         )
         # an upright block is not to be squeezed against the wall
         self.workspace = {0: ((2 * HALF[2] + RADIUS - DEEPEST, -0.04, 0.006), (0.12, 0.04, 0.09))}
+        self.state_bounds = {"body_position": ((0.0, -0.1, 0.0), (0.15, 0.1, 0.15))}
         gel = self.make_gel("sensor", self.make_mesh())
         return GelScene([gel], effectors, [block], contact_stiffness=config.contact_stiffness, contact_damping=2.0)
 

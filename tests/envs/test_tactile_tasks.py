@@ -93,3 +93,16 @@ def test_worlds_of_a_vector_environment_have_dictionaries_of_rows():
         assert not np.array_equal(observation["state"][0], observation["state"][1])
     finally:
         envs.close()
+
+
+@pytest.mark.parametrize("task", ["ObjectRepose", "BoxOpen"])
+@pytest.mark.parametrize("place", [(10.0, 0.0, 0.0), (0.0, 0.0, -1.0)])
+def test_objects_outside_the_workspace_are_refused(task, place):
+    env = gym.make(f"pliant/{task}-v0").unwrapped
+    env.reset(seed=0)
+    before = env.state("body_position")
+    with pytest.raises(ValueError, match=r"state 'body_position' has a row .* outside the workspace; allowed: \["):
+        env.reset(seed=0, options={"state": {"body_position": place}})
+    assert np.array_equal(env.state("body_position"), before)
+    env.reset(seed=0, options={"state": {"body_position": before + 1e-4}})
+    env.close()
