@@ -106,3 +106,16 @@ def test_objects_outside_the_workspace_are_refused(task, place):
     assert np.array_equal(env.state("body_position"), before)
     env.reset(seed=0, options={"state": {"body_position": before + 1e-4}})
     env.close()
+
+
+def test_an_arm_carries_the_sensor():
+    """Joint velocities in place of twists; the sensor stays where the hand is."""
+    env = gym.make("pliant/SurfaceFollow-v0", arm="panda").unwrapped
+    env.reset(seed=0)
+    assert env.action_space.shape == (7,)
+    before = env.state("effector_position")[0]
+    for _ in range(4):
+        _, reward, *_ = env.step(np.full(7, 0.3, np.float32))
+        assert np.isfinite(reward)
+    assert np.abs(env.state("effector_position")[0] - before).max() > 1e-4
+    env.close()
