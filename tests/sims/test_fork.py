@@ -82,15 +82,15 @@ def test_an_asynchronous_vector_environment_says_what_is_wrong_after_a_step():
     "act",
     [
         "play()",
-        "play(env)",
+        pytest.param("play(env)", marks=pytest.mark.slow),
         "env.step(np.ones(2))",
         "env.reset()",
-        "env.render()",
+        pytest.param("env.render()", marks=pytest.mark.slow),
         "make().reset()",
-        "env.unwrapped.snapshot()",
-        "env.unwrapped.set_parameter('gravity', 0.0)",
+        pytest.param("env.unwrapped.snapshot()", marks=pytest.mark.slow),
+        pytest.param("env.unwrapped.set_parameter('gravity', 0.0)", marks=pytest.mark.slow),
         "env.unwrapped.state('position')",
-        "env.unwrapped.backward()",
+        pytest.param("env.unwrapped.backward()", marks=pytest.mark.slow),
     ],
 )
 def test_a_forked_child_raises_at_once(act):

@@ -63,7 +63,7 @@ def test_the_adjoint_of_the_network_agrees_with_central_differences(place_hidden
         assert abs((gradient[name] * direction).sum() - difference) <= 1e-6 * max(abs(difference), 1e-3), name
 
 
-@pytest.mark.parametrize("place", ["network", "affine", "quadratic"])
+@pytest.mark.parametrize("place", ["network", "affine", pytest.param("quadratic", marks=pytest.mark.slow)])
 def test_a_known_light_is_recovered(place):
     """Frames of other places than those of the fit are predicted within what their noise allows (0.8 of its size)."""
     presses = made_up_sensor.presses(count=16, noise=1.0)

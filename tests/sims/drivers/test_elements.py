@@ -42,7 +42,7 @@ def assert_close(a, b, forward, backward):
         assert error <= (backward if name.endswith("_bar") else forward), f"{name}: {error:.3g}"
 
 
-@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("dim", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_thread_an_element_agrees_with_the_team(dim, monkeypatch):
     team, device = small_world(dim, batch=2), device_world(dim, monkeypatch, batch=2)
     controls = random_controls(team, STEPS)

@@ -20,9 +20,12 @@ from pliant.sims.robot.effector import Effector
 from pliant.sims.shapes.shapes import Sphere
 
 DOME = Path(os.environ.get("PLIANT_DATA", "")) / "tactile" / "dome_fem.npz"
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("PLIANT_DATA") or not DOME.exists(), reason="PLIANT_DATA names no folder with a tactile dome"
-)
+pytestmark = [
+    pytest.mark.slow,  # half a minute for the fit
+    pytest.mark.skipif(
+        not os.environ.get("PLIANT_DATA") or not DOME.exists(), reason="PLIANT_DATA names no folder with a tactile dome"
+    ),
+]
 
 CURVATURE_RADIUS = 0.0284  # a sphere through the nodes, to 0.8 um
 APEX = np.array([0.030544, 0.035090])

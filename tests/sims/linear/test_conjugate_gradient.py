@@ -150,7 +150,10 @@ def test_a_team_of_two_finds_the_same_bits_as_one_thread(size, precision, precon
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize(("precision", "precondition", "close"), [("f32", "passes", 2e-4), ("f64", None, 1e-9)])
+@pytest.mark.parametrize(
+    ("precision", "precondition", "close"),
+    [pytest.param("f32", "passes", 2e-4, marks=pytest.mark.slow), ("f64", None, 1e-9)],
+)
 def test_a_thread_an_element_agrees_with_the_team(precision, precondition, close, monkeypatch):
     found = []
     for device in ("cpu", "cuda"):

@@ -88,8 +88,7 @@ def fluid(dim, *, viscosity, flow_index, velocity=None):
     return Scene(dim, (GRID,) * dim, CELL, [body], [], Walls(friction=0.3))
 
 
-@pytest.mark.parametrize("dim", [2, 3])
-@pytest.mark.parametrize("precision", ["f32", "f64"])
+@pytest.mark.parametrize(("dim", "precision"), [(2, "f32"), (3, "f64")])
 @pytest.mark.parametrize(("viscosity", "flow_index"), [(20.0, 1.0), (20.0, 0.5), (0.0, 1.0), (0.0, 0.5)])
 def test_without_a_yield_stress_nothing_turns_infinite(dim, precision, viscosity, flow_index):
     """At rest no rate is the answer, and there everything that divides by the rate must hold."""
@@ -105,8 +104,7 @@ def test_without_a_yield_stress_nothing_turns_infinite(dim, precision, viscosity
     world.close()
 
 
-@pytest.mark.parametrize("dim", [2, 3])
-@pytest.mark.parametrize(("viscosity", "flow_index"), [(20.0, 1.0), (20.0, 0.5)])
+@pytest.mark.parametrize(("dim", "viscosity", "flow_index"), [(2, 20.0, 1.0), (3, 20.0, 0.5)])
 def test_gradients_without_a_yield_stress(dim, viscosity, flow_index):
     """A sheared fluid: what it starts from and its constants, to 1e-6 (float64)."""
     scene = fluid(dim, viscosity=viscosity, flow_index=flow_index)

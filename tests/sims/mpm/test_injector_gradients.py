@@ -176,7 +176,7 @@ def assert_close(a, b, *, forward, backward):
         assert error <= (backward if name.endswith("_bar") else forward), f"{name}: {error:.3g}"
 
 
-@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("dim", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_recomputed_steps_and_threads_an_element_agree(dim, monkeypatch):
     """Few states kept instead of all substeps: bit by bit. A thread an element (the path of a GPU): to rounding."""
     world = supplied_world(dim, batch=2)

@@ -208,6 +208,7 @@ def test_a_thread_an_element_agrees_with_the_team(dim, monkeypatch):
     device.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [2, 3])
 def test_single_precision_points_the_same_way(dim):
     """Cosine of the gradients in float32 and float64 over the first steps."""
