@@ -32,7 +32,7 @@ def pair_functions(setup: Setup) -> SimpleNamespace:
     ``work_of``, ``state_of``: where a pair's scratch and its state begin.  ``frame_of(mem, k)``: the shape's frame.
     ``locate(mem, b, i, k, row_in, row_out, x_start, x_carried)``: the pair's geometry, to its scratch; then
     ``evaluate(mem, b, i, k, row_in, W)``: the law's answer, to its scratch; then ``conclude(mem, b, i, k, row_out)``:
-    the pair's new state; ``seed(...)`` and ``pull_back(...)``: the adjoint.
+    the pair's new state; ``seed(...)`` and ``pull_back(...)``, or ``forget`` of one that is far: the adjoint.
     """
     at, fp, eff = setup.at, setup.fp, setup.eff
     vec = ti.types.vector(3, fp)
@@ -270,6 +270,13 @@ def pair_functions(setup: Setup) -> SimpleNamespace:
         return start_bar, carried_bar, W_bar
 
     @ti.func
+    def forget(mem: ti.template(), b, i, k):
+        """Of a pair that is far: its state at the start has no effect."""
+        a = state_of(mem, b, i, k)
+        store3(mem.adjoint, a + places.STRETCH, vec(0))
+        mem.adjoint[a + places.NORMAL_FORCE] = fp(0.0)
+
+    @ti.func
     def add_gravity(mem: ti.template(), b, c, bar):
         """Adds to the cotangent of gravity."""
         for d in ti.static(range(3)):
@@ -306,6 +313,7 @@ def pair_functions(setup: Setup) -> SimpleNamespace:
         conclude=conclude,
         seed=seed,
         pull_back=pull_back,
+        forget=forget,
         add_gravity=add_gravity,
         clear=clear,
         settle=settle,

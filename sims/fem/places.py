@@ -73,9 +73,9 @@ IS_COUPLED, COUPLING, COUPLING_WORK = 0, 1, 19
 
 # Scratch of a point: place at the start and where its mount or body carries it (in the world); force on it, and minus
 # its derivative, in the axes of its mount (of a body's point: of the world). In a reverse sweep cotangents: of the
-# place at the start, of where it is carried, and of its displacement.
+# place at the start, of where it is carried, and of its displacement. Whether any shape is near it.
 POINT_START, POINT_CARRIED, POINT_FORCE, POINT_STIFFNESS = 0, 3, 6, 9
-POINT_START_BAR, POINT_CARRIED_BAR, POINT_MOVE_BAR, POINT_WORK = 18, 21, 24, 27
+POINT_START_BAR, POINT_CARRIED_BAR, POINT_MOVE_BAR, POINT_NEAR, POINT_WORK = 18, 21, 24, 27, 28
 
 # Scratch of a body: predicted pose, increments (displacement and turn), residual, scales, dense block, multiplier.
 PREDICTED, INCREMENT, BODY_RESIDUAL, BODY_SCALE, BODY_BLOCK, BODY_WORK = 0, 7, 13, 19, 25, 61

@@ -152,28 +152,32 @@ def point_functions(setup: Setup, motion_of: Callable[[Any], SimpleNamespace]) -
         o = work_of(mem, b, i)
         store3(mem.scratch, o + places.POINT_START, start)
         store3(mem.scratch, o + places.POINT_CARRIED, carried)
+        near = fp(0.0)
         for k in range(mem.integers[at.shapes]):
             pairs.locate(mem, b, i, k, row_in, row_out, start, carried)
+            near = ti.max(near, mem.scratch[pairs.work_of(mem, b, i, k) + places.PAIR_NEAR])
+        mem.scratch[o + places.POINT_NEAR] = near
 
     @ti.func
     def evaluate(mem: ti.template(), b, i, row_in, row_out):
         """Force on a point and minus its derivative, of all its pairs."""
         s = ti.static(mem.scratch)
         force, K = vec(0), mat(0)
-        own, carried = move_of(mem, b, i, row_in, row_out)
-        for k in range(mem.integers[at.shapes]):
-            if s[pairs.work_of(mem, b, i, k) + places.PAIR_NEAR] > 0:
-                shift, _arm = nodes.frame_move(mem, b, pairs.frame_of(mem, k), carried)
-                if pairs.evaluate(mem, b, i, k, row_in, own - shift):
-                    pair = pairs.work_of(mem, b, i, k)
-                    force += load3(s, pair + places.PAIR_FORCE)
-                    K += turn.load33(s, pair + places.PAIR_STIFFNESS)
         o = work_of(mem, b, i)
-        _owner, is_gel, f = owner_of(mem, i)
-        if is_gel and K[0, 0] + K[1, 1] + K[2, 2] > 0:
-            _p, R = frames.end(mem, b, row_out, f)
-            force = turn.back(R, force)
-            K = turn.around(R, K)
+        if s[o + places.POINT_NEAR] > 0:
+            own, carried = move_of(mem, b, i, row_in, row_out)
+            for k in range(mem.integers[at.shapes]):
+                if s[pairs.work_of(mem, b, i, k) + places.PAIR_NEAR] > 0:
+                    shift, _arm = nodes.frame_move(mem, b, pairs.frame_of(mem, k), carried)
+                    if pairs.evaluate(mem, b, i, k, row_in, own - shift):
+                        pair = pairs.work_of(mem, b, i, k)
+                        force += load3(s, pair + places.PAIR_FORCE)
+                        K += turn.load33(s, pair + places.PAIR_STIFFNESS)
+            _owner, is_gel, f = owner_of(mem, i)
+            if is_gel and K[0, 0] + K[1, 1] + K[2, 2] > 0:
+                _p, R = frames.end(mem, b, row_out, f)
+                force = turn.back(R, force)
+                K = turn.around(R, K)
         store3(s, o + places.POINT_FORCE, force)
         turn.store33(s, o + places.POINT_STIFFNESS, K)
 
@@ -185,7 +189,7 @@ def point_functions(setup: Setup, motion_of: Callable[[Any], SimpleNamespace]) -
         o = work_of(mem, b, i)
         for k in range(h[at.shapes]):
             pairs.conclude(mem, b, i, k, row_out)
-        if is_gel:
+        if is_gel and mem.scratch[o + places.POINT_NEAR] > 0:
             p, R = frames.end(mem, b, row_out, f)
             force = turn.forth(R, load3(mem.scratch, o + places.POINT_FORCE))
             arm = load3(mem.scratch, o + places.POINT_CARRIED) - p
@@ -207,15 +211,15 @@ def point_functions(setup: Setup, motion_of: Callable[[Any], SimpleNamespace]) -
         """Cotangent of a point's displacement."""
         s = ti.static(mem.scratch)
         total = vec(0)
-        force_bar, _arm_bar = output_bar(mem, b, i, row_out, vec(0))
-        for k in range(mem.integers[at.shapes]):
-            total += pairs.seed(mem, b, i, k, row_out, force_bar)
+        if s[work_of(mem, b, i) + places.POINT_NEAR] > 0:
+            force_bar, _arm_bar = output_bar(mem, b, i, row_out, vec(0))
+            for k in range(mem.integers[at.shapes]):
+                total += pairs.seed(mem, b, i, k, row_out, force_bar)
         store3(s, work_of(mem, b, i) + places.POINT_MOVE_BAR, total)
 
     @ti.func
-    def pull(mem: ti.template(), b, c, i, row_in, row_out):
-        """Once the multipliers are known: cotangents of a point's places and displacement, of all its pairs; of a
-        body's point those of the body's poses."""
+    def pull_near(mem: ti.template(), b, c, i, row_in, row_out):
+        """The same of a point that something is near."""
         h = ti.static(mem.integers)
         s = ti.static(mem.scratch)
         owner, is_gel, f_own = owner_of(mem, i)
@@ -271,6 +275,20 @@ def point_functions(setup: Setup, motion_of: Callable[[Any], SimpleNamespace]) -
                 turned_bar += arm_bar.outer_product(place)
         frames.add_end(mem, b, c, f_own, carried_bar - out_arm_bar, turned_bar)
         frames.add_start(mem, b, c, f_own, start_bar, start_bar.outer_product(place))
+
+    @ti.func
+    def pull(mem: ti.template(), b, c, i, row_in, row_out):
+        """Once the multipliers are known: cotangents of a point's places and displacement, and of all poses, of all its
+        pairs. Of a point that nothing is near they are 0."""
+        s = ti.static(mem.scratch)
+        o = work_of(mem, b, i)
+        if s[o + places.POINT_NEAR] > 0:
+            pull_near(mem, b, c, i, row_in, row_out)
+        else:
+            for d in range(places.POINT_START_BAR, places.POINT_NEAR):
+                s[o + d] = fp(0.0)
+            for k in range(mem.integers[at.shapes]):
+                pairs.forget(mem, b, i, k)
 
     return SimpleNamespace(
         owner_of=owner_of,
