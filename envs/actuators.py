@@ -85,11 +85,15 @@ class Actuator:
         return dict(cotangents)
 
 
+POSE = ("effector_position", "effector_orientation")
+
+
 class BoundedActuator(Actuator):
     """The matrix, with the velocities of effectors cut where a step would take them out of the task's workspace.
 
     A step of T seconds from position p with velocity v along an axis ends within [low, high]: v becomes
-    clip(v, min((low - p) / T, 0), max((high - p) / T, 0)), so that one which starts outside may only come back.
+    clip(v, min((low - p) / T, 0), max((high - p) / T, 0)), so that one which starts outside may only come back. What
+    comes of that is kept clear of planes (`pliant.envs.clearance`).
     """
 
     def __init__(self, task: Task, world: World) -> None:
@@ -101,19 +105,21 @@ class BoundedActuator(Actuator):
         self._columns = start + 6 * np.array(self._effectors)[:, None] + np.arange(3)
         self._free: list[np.ndarray] = []  # where a recorded step's velocities are the action's, (B, effectors, 3)
         self._stops: list[np.ndarray] = []  # where they end at a bound
+        self._clearances = task.clearances
+        self._cuts: list[dict[int, tuple[np.ndarray, ...]]] = []  # what each of them has seen and done
 
     def reset(self, worlds: np.ndarray) -> None:
         if worlds.all():
             self.begin_window()
 
     def begin_window(self) -> None:
-        self._free, self._stops = [], []
+        self._free, self._stops, self._cuts = [], [], []
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
         self.begin_window()
 
     def take_back(self, states: Mapping[str, np.ndarray], steps: int) -> None:
-        del self._free[steps:], self._stops[steps:]
+        del self._free[steps:], self._stops[steps:], self._cuts[steps:]
 
     def controls(self, actions: np.ndarray) -> np.ndarray:
         controls = super().controls(actions)
@@ -123,21 +129,45 @@ class BoundedActuator(Actuator):
         most = np.maximum((self._high - position) / duration, 0.0)
         velocity = np.clip(wanted, least, most)
         controls[:, self._columns] = velocity
+        cuts: dict[int, tuple[np.ndarray, ...]] = {}
+        for k, clearance in self._clearances.items():
+            place, turn = (self.world.state(name)[:, k].astype(np.float64) for name in POSE)
+            columns = self._twist(k)
+            twist = controls[:, columns].copy()
+            controls[:, columns.start : columns.start + 3], active = clearance.cut(place, turn, twist, duration)
+            cuts[k] = (turn, twist, *active)
         if self.world.differentiable:
+            self._cuts.append(cuts)
             free = velocity == wanted
             self._free.append(free)
             self._stops.append(~free & (velocity != 0.0))
         return controls
 
     def adjoint(self, step: int, control_bar: np.ndarray) -> np.ndarray:
+        control_bar = control_bar.copy()
+        for k, clearance in self._clearances.items():
+            turn, twist, *active = self._cuts[step][k]
+            columns = self._twist(k)
+            velocity_bar = control_bar[:, columns.start : columns.start + 3]
+            bars = clearance.pull_back(turn, twist, self.world.time_step, active, velocity_bar)
+            control_bar[:, columns.start : columns.start + 3] = 0.0
+            control_bar[:, columns] += bars[0]
+            for name, bar in zip(POSE, bars[1:], strict=True):
+                whole = np.zeros(self.world.state(name).shape)
+                whole[:, k] = bar
+                self.world.add_state_adjoint(name, whole)
         # v = (bound - p) / T:  p_bar -= v_bar / T, and nothing to the action
         velocity_bar = control_bar[:, self._columns]
         position_bar = np.zeros(self.world.state("effector_position").shape)
         position_bar[:, self._effectors] = np.where(self._stops[step], -velocity_bar / self.world.time_step, 0.0)
         self.world.add_state_adjoint("effector_position", position_bar)
-        control_bar = control_bar.copy()
         control_bar[:, self._columns] = np.where(self._free[step], velocity_bar, 0.0)
         return super().adjoint(step, control_bar)
+
+    def _twist(self, effector: int) -> slice:
+        """Where the twist of an effector is in the controls."""
+        start = self.world.control_layout["effector_twist"].start + 6 * effector
+        return slice(start, start + 6)
 
 
 ACTIVATION = "activation"

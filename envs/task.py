@@ -25,6 +25,7 @@ from pliant.sims.part import Model
 from pliant.sims.robot.effector import Effector
 
 if TYPE_CHECKING:
+    from pliant.envs.clearance import Clearance
     from pliant.envs.gripper import Gripper
     from pliant.sims.robot.kinematics import Chain
     from pliant.sims.robot.kinematics_urdf import AnyArm
@@ -174,6 +175,7 @@ class Task(ABC):
             (horizon, numbers of the control), whose row t is added to the control in step t.
         workspace: lower and upper corner [m], shape (3,) each, of where actions can take an effector's position, by its
             number; `make_scene` sets it. Arms have their joints' limits instead.
+        clearances: planes of which effectors with a workspace are kept clear, by their number; `make_scene` sets it.
         state_bounds: lower and upper corner of the rows of state arrays that a reset may be given, by their name, such
             as where the middles of rigid bodies may be put [m]; `make_scene` sets it.
         activation_time: time constant of the muscles [s]; `make_scene` sets it. None: actions are the activations. A
@@ -195,6 +197,7 @@ class Task(ABC):
     picture_size: ClassVar[tuple[int, int]] = (512, 512)
     exogenous: ClassVar[Mapping[str, str]] = {}
     workspace: Mapping[int, tuple[Any, Any]] = {}
+    clearances: Mapping[int, Clearance] = {}
     state_bounds: Mapping[str, tuple[Any, Any]] = {}
     activation_time: float | None = None
     gripper: Gripper | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pliant.envs import features as f
+from pliant.envs.clearance import Clearance
 from pliant.envs.tactile.tactile_task import RADIUS, TactileConfig, TactileTask, make_mount, still, twists
 from pliant.envs.task import Observed, Score, Term, positive
 from pliant.sims.fem.bodies import RigidBody
@@ -49,6 +50,8 @@ class ObjectRepose(TactileTask):
     | 0-2 | velocity of the sensor | -1 | 1 | 0.06 m/s |
     | 3-5 | its angular velocity | -1 | 1 | 1 rad/s |
 
+    The rim of the sensor's mount is kept clear of table and wall, however it is turned.
+
     ## Observation Space
     `Box(-10, 10, (33,), float32)`; usual values lie within [-1, 1]. That is `observe="state"`.
 
@@ -81,8 +84,7 @@ class ObjectRepose(TactileTask):
     All from the seed.
 
     ## Episode End
-    Truncation after 60 steps of 20 ms. No termination, but at the score of success with `terminate_on_success=True`. A
-    fingertip that is driven on against what does not give way crushes its gel: `SimulationDiverged` is raised.
+    Truncation after 60 steps of 20 ms. No termination, but at the score of success with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `observe`, `reward` ("state", "tactile" or "both"),
@@ -121,6 +123,8 @@ class ObjectRepose(TactileTask):
         )
         # an upright block is not to be squeezed against the wall
         self.workspace = {0: ((2 * HALF[2] + RADIUS - DEEPEST, -0.04, 0.006), (0.12, 0.04, 0.09))}
+        table_and_wall = [((0.0, 0.0, 0.0), (0.0, 0.0, 1.0)), ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0))]
+        self.clearances = {0: Clearance(table_and_wall, RADIUS, gap=3e-4, depth=0.003)}
         self.state_bounds = {"body_position": ((0.0, -0.1, 0.0), (0.15, 0.1, 0.15))}
         gel = self.make_gel("sensor", self.make_mesh())
         return GelScene([gel], effectors, [block], contact_stiffness=config.contact_stiffness, contact_damping=2.0)
