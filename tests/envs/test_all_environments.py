@@ -147,11 +147,13 @@ def test_gradients_agree_with_central_differences(entry: Entry) -> None:
         direction = rng.normal(size=start.shape)
         if name == "effector_orientation":  # along the sphere of unit quaternions
             direction -= start * (start * direction).sum(axis=-1, keepdims=True)
-        points = [start + s * direction for s in (STATE_STEPS[name], -STATE_STEPS[name])]
+        # stretching is stiff: of a wire the differences' own error falls below 1e-4 with smaller steps only
+        size = STATE_STEPS[name] / (3.0 if name == "position" and "rest_length" in env.parameter_names else 1.0)
+        points = [start + s * direction for s in (size, -size)]
         if name == "effector_orientation":
             points = [point / np.linalg.norm(point, axis=-1, keepdims=True) for point in points]
         values = [env.evaluate(actions, seed=1, discount=0.9, options={"state": {name: point}}) for point in points]
-        check(name, (gradient.initial_state[name] * direction).sum(), STATE_STEPS[name], values)
+        check(name, (gradient.initial_state[name] * direction).sum(), size, values)
 
     stiffness = [name for name in ("youngs_modulus", "bend_stiffness") if name in env.parameter_names]
     for name in [*stiffness, *env.task.designs]:
