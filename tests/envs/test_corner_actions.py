@@ -101,7 +101,7 @@ every_task = pytest.mark.parametrize("entry", ENTRIES, ids=[entry.id for entry i
 
 @every_task
 def test_corner_actions_do_no_harm(entry: Entry) -> None:
-    assert faults(entry, 0, longest=20) == {}
+    assert faults(entry, 0, longest=12) == {}
 
 
 @pytest.mark.slow
