@@ -96,8 +96,7 @@ class CableStraighten(TactileTask):
     theirs.
 
     ## Episode End
-    Truncation after 50 steps of 20 ms. No termination, but at the score of success with `terminate_on_success=True`. A
-    fingertip that is driven on against what does not give way crushes its gel: `SimulationDiverged` is raised.
+    Truncation after 50 steps of 20 ms. No termination, but at the score of success with `terminate_on_success=True`.
 
     ## Arguments
     The common ones (`pliant.envs.base.TaskEnv`) and `observe`, `reward` ("state", "tactile" or "both"),

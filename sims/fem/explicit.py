@@ -27,7 +27,7 @@ from pliant.sims.fem.moduli import parameter_pass
 from pliant.sims.fem.nodes import node_functions
 from pliant.sims.fem.outputs import output_functions
 from pliant.sims.fem.pairs import pair_functions
-from pliant.sims.fem.places import TOO_DEEP
+from pliant.sims.fem.places import COLLAPSED
 from pliant.sims.fem.points import mean_functions, point_functions
 from pliant.sims.fields import DT
 from pliant.sims.math.access import access_functions
@@ -272,11 +272,11 @@ def explicit_stages(setup: ExplicitSetup) -> Stages:
 
     @ti.func
     def cells(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Forces of cells first to stop - 1; reports one of which a tetrahedron is turned inside out."""
+        """Forces of cells first to stop - 1; reports one that has lost most of its volume."""
         for k in range(first, stop):
-            least = elements.forces(mem, b, k, row_in)
-            if not least > mem.constants[at.least_dilatation]:
-                report(mem, b, c, substep, k, TOO_DEEP, -1)
+            dilatation = elements.forces(mem, b, k, row_in)
+            if not dilatation > mem.constants[at.least_dilatation]:
+                report(mem, b, c, substep, k, COLLAPSED, -1)
 
     @ti.func
     def touch(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):

@@ -31,7 +31,7 @@ def explicit_element_functions(setup: ExplicitSetup) -> SimpleNamespace:
     """Taichi functions of one cell of world b.
 
     ``work_of``: where its scratch begins.  ``forces(mem, b, cell, row_in)``: forces on its nodes (what its potential
-    grows by), to its scratch; returns the smallest det F.  ``pull_back(mem, b, cell, row_in)``: cotangents of
+    grows by), to its scratch; returns its mean dilatation.  ``pull_back(mem, b, cell, row_in)``: cotangents of
     displacements, rates and moduli for the multipliers of the nodes, to its scratch.
     """
     at, fp = setup.at, setup.fp
@@ -96,10 +96,9 @@ def explicit_element_functions(setup: ExplicitSetup) -> SimpleNamespace:
 
     @ti.func
     def measure(mem: ti.template(), b, cell, row_in, with_multipliers: ti.template()):
-        """J - 1 of the cell, its smallest det F, its volume and sum V C:L; F of each tetrahedron goes to its
-        scratch."""
+        """J - 1 of the cell, its volume and sum V C:L; F of each tetrahedron goes to its scratch."""
         h = ti.static(mem.integers)
-        growth, volume, along, least = fp(0.0), fp(0.0), fp(0.0), fp(1e30)
+        growth, volume, along = fp(0.0), fp(0.0), fp(0.0)
         first = row_in * h[STATE] + h[at.nodes] + places.DISPLACEMENT
         for t in range(CELL_TETS):
             if is_there(mem, cell, t):
@@ -109,23 +108,21 @@ def explicit_element_functions(setup: ExplicitSetup) -> SimpleNamespace:
                 store33(mem.scratch, work_of(mem, b, cell) + own.CELL_NOW + 9 * t, F)
                 V = mem.constants[record_of(mem, cell, t) + places.VOLUME]
                 C = cofactor(F)
-                det = tensors.determinant(F, C)
-                least = ti.min(least, det)
-                growth += V * (det - 1)
+                growth += V * (tensors.determinant(F, C) - 1)
                 volume += V
                 if ti.static(with_multipliers):
                     along += V * inner(C, multipliers_of(mem, b, cell, t))
-        return growth / volume, least, volume, along
+        return growth / volume, volume, along
 
     @ti.func
     def forces(mem: ti.template(), b, cell, row_in):
-        """Forces on the nodes of a cell, to its scratch; the smallest det F."""
+        """Forces on the nodes of a cell, to its scratch; its mean dilatation."""
         s = ti.static(mem.scratch)
         work = work_of(mem, b, cell)
         for k in range(own.CELL_RATE):
             s[work + k] = fp(0.0)
         mu, lam, eta = moduli(mem, b, cell)
-        growth, least, _volume, _along = measure(mem, b, cell, row_in, False)
+        growth, _volume, _along = measure(mem, b, cell, row_in, False)
         pressure = lam * growth - mu
         for t in range(CELL_TETS):
             if is_there(mem, cell, t):
@@ -134,7 +131,7 @@ def explicit_element_functions(setup: ExplicitSetup) -> SimpleNamespace:
                 P = mu * F + pressure * cofactor(F) + F @ S
                 V = mem.constants[record_of(mem, cell, t) + places.VOLUME]
                 add_spread(mem, work + own.CELL_FORCE, cell, t, V * P)
-        return least
+        return 1 + growth
 
     @ti.func
     def pull_back(mem: ti.template(), b, cell, row_in):
@@ -144,7 +141,7 @@ def explicit_element_functions(setup: ExplicitSetup) -> SimpleNamespace:
         for k in range(own.CELL_NOW):
             s[work + k] = fp(0.0)
         mu, lam, eta = moduli(mem, b, cell)
-        growth, _least, volume, along = measure(mem, b, cell, row_in, True)
+        growth, volume, along = measure(mem, b, cell, row_in, True)
         pressure, mean = lam * growth - mu, lam * along / volume
         mu_bar, eta_bar = fp(0.0), fp(0.0)
         for t in range(CELL_TETS):

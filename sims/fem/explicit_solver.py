@@ -18,6 +18,13 @@ from pliant.sims.fields import Needs
 from pliant.sims.part import Stages
 from pliant.sims.robot.effector_part import EffectorPart
 
+LEAST_DILATATION = 0.3
+"""A cell of less than this share of its volume has collapsed.
+
+It is the cell that resists compression. A tetrahedron at the pad's edge may turn inside out while something bites into
+it, and turns back; the energy is defined there.
+"""
+
 IMPLICIT_ONLY = (
     *("rows", "slot_nodes", "slot_twins", "diagonal_slots", "slot_starts", "slot_terms"),
     *("touched_slots", "slot_points", "point_bodies", "node_skins", "skin_nodes", "point_skins"),
@@ -109,6 +116,7 @@ class ExplicitGelPart(GelPart):
             "pressed_nodes": self.pressed.owners,
         }
         needs.constants = {**needs.constants, "pressed_areas": self.pressed.areas}
+        needs.numbers = {**needs.numbers, "least_dilatation": LEAST_DILATATION}
         needs.scratch = {
             "node_work": batch * nodes * own.NODE_WORK,
             "cell_work": batch * cells * own.CELL_WORK,

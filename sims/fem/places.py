@@ -7,7 +7,7 @@ from typing import Any
 
 from pliant.sims.fields import Entries
 
-TOO_DEEP, TOO_CLOSE = 20, 21
+TOO_DEEP, TOO_CLOSE, COLLAPSED = 20, 21, 22
 """Codes of the failures of gels."""
 
 FORWARD, ADJOINT = "newton", "multiplier"

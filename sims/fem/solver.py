@@ -11,7 +11,7 @@ from pliant.sims.failures import CAUSES, NOT_CONVERGED, Cause
 from pliant.sims.fem import places
 from pliant.sims.fem.hulls import hull_of
 from pliant.sims.fem.numbering import join_meshes
-from pliant.sims.fem.places import ADJOINT, FORWARD, TOO_CLOSE, TOO_DEEP, Setup
+from pliant.sims.fem.places import ADJOINT, COLLAPSED, FORWARD, TOO_CLOSE, TOO_DEEP, Setup
 from pliant.sims.fem.skin import skin_within_triangles
 from pliant.sims.fields import Needs, Quantity, Record, numbers
 from pliant.sims.linear.conjugate_gradient import conjugate_gradient_needs
@@ -46,6 +46,9 @@ class GelPart(Part):
         ),
         TOO_DEEP: Cause(
             "a gel is pressed too deep for its mesh: a tetrahedron has turned inside out", "gel_displacement"
+        ),
+        COLLAPSED: Cause(
+            "a gel is pressed too deep for its mesh: a cell has lost most of its volume", "gel_displacement"
         ),
         TOO_CLOSE: Cause(
             "two gels have gone into each other, and gels do not touch each other: a gripper has closed through itself",

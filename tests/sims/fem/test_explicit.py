@@ -10,6 +10,7 @@ from pliant.sims.fem import stability
 from pliant.sims.fem.bodies import RigidBody
 from pliant.sims.fem.pads import pad_mesh
 from pliant.sims.fem.scene import Gel, GelScene
+from pliant.sims.fem.topology import signed_volumes
 from pliant.sims.math.rotation_host import matrix_of_quaternion
 from pliant.sims.robot.effector import Effector
 from pliant.sims.runtime import thread_count  # noqa: F401 (a condition of skipif)
@@ -160,15 +161,41 @@ def test_what_explicit_gels_do_not_take_is_refused():
         GelScene([Gel(MESH, "mount")], [mount], [box], integrator="explicit")
 
 
-def test_a_gel_that_is_turned_inside_out_is_reported(pressed):
+def test_a_gel_that_is_pressed_flat_is_reported(pressed):
     world, _R = pressed
     world.reset()
     displacement = world.state("gel_displacement")
     displacement[0, 40] += [0.0, 0.0, -0.01]
     world.set_state("gel_displacement", displacement)
-    with pytest.raises(SimulationDiverged, match="turned inside out"):
+    with pytest.raises(SimulationDiverged, match="pressed too deep for its mesh: a cell has lost most of its volume"):
         world.step(np.zeros((1, 12)))
     world.reset()
+
+
+def test_an_edge_that_is_turned_inside_out_turns_back():
+    """Its cell keeps most of its volume; the energy of a tetrahedron is defined beyond a det F of 0."""
+    world = World(
+        GelScene(
+            [Gel(MESH, "mount", viscosity=10.0)],
+            [Effector("mount", Box((0.02, 0.02, 0.002)), (0, 0, 0))],
+            gravity=(0, 0, 0),
+            integrator="explicit",
+        ),
+        substeps=100,
+        dt=4e-5,
+        precision="f64",
+    )
+    bent, inward = MESH.positions.copy(), np.array([0.0, 0.0, -0.003])  # a cell is 2.2 mm high there
+    node = int(np.argmin(np.linalg.norm(bent - [0.01, 0.0, 0.005], axis=1)))
+    bent[node] += inward
+    assert signed_volumes(bent, MESH.tetrahedra).min() < 0
+    displacement = world.state("gel_displacement")
+    displacement[0, np.flatnonzero(~MESH.mounted).tolist().index(node)] = inward
+    world.set_state("gel_displacement", displacement)
+    for _ in range(60):
+        world.step(np.zeros((1, 6)))
+    assert abs(world.state("gel_displacement")).max() < 1e-3 * np.linalg.norm(inward)
+    world.close()
 
 
 @pytest.mark.skipif("thread_count() < 2", reason="needs two threads")
