@@ -149,6 +149,11 @@ def positive(default: float) -> Any:
     return field(default=default, metadata={"least": LEAST})
 
 
+def ratio(default: float) -> Any:
+    """A Poisson ratio as a field of a ``Config``: at 0.5 Lame's constants are infinite."""
+    return field(default=default, metadata={"most": 0.495})
+
+
 class Task(ABC):
     """One task at one resolution. Class attributes and the ``make_`` methods below are the whole declaration.
 
@@ -314,9 +319,9 @@ class Task(ABC):
 
 
 def make_config(kind: type, overrides: Mapping[str, Any]) -> Any:
-    """An instance of the dataclass ``kind``; every field is a number from 0, or from what its metadata names under
-    "least", to `MOST`, one of the words that they name under "allowed", or, where its default is a text and no words
-    are named, a text.
+    """An instance of the dataclass ``kind``; every field is a number from 0 to `MOST`, or from what its metadata names
+    under "least" to what it names under "most", one of the words that it names under "allowed", or, where its default
+    is a text and no words are named, a text.
 
     Raises:
         UnknownKeyword: a keyword is unknown.
@@ -334,5 +339,5 @@ def make_config(kind: type, overrides: Mapping[str, Any]) -> Any:
             if not isinstance(value, str):
                 raise ValueError(f"{name}={shown(value)} must be a text")
             continue
-        real(name, value, metadata[name].get("least", 0.0), MOST)
+        real(name, value, metadata[name].get("least", 0.0), metadata[name].get("most", MOST))
     return kind(**overrides)

@@ -3,7 +3,7 @@
 The return V of a short episode with random actions is differentiated with respect to the actions, each array of the
 initial state and each parameter. Along random directions d the derivative <gradient, d> is compared with
 (V(x + h d) - V(x - h d)) / 2 h. Of several steps h the one is taken whose difference quotient agrees best with that of
-its neighbour, rounding included: the choice does not look at the analytic value.
+its neighbour, noise included, of which the smallest steps tell: the choice does not look at the analytic value.
 
 In float32 a difference quotient is mostly rounding; there the float32 gradient is compared with the float64 one by the
 cosine of the angle between them.
@@ -25,6 +25,9 @@ STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 DISPLACED = 1e-3
 """Scale of the differences of displacements that are all 0 [m]."""
 
+NOISE = 3.0
+"""How much of it there may be, in units of the largest that two or a few of the smallest differences show."""
+
 NEGLIGIBLE = 1e-6
 """Derivatives below this fraction of the sum of absolute rewards are compared on that scale: their difference quotients
 are rounding."""
@@ -45,7 +48,7 @@ class GradientRow:
         entries: number of entries of the array.
         analytic, numeric: derivatives along the worst direction (float64); norms of both gradients (float32).
         step: relative step of the difference quotient (nan in float32).
-        error: relative error (float64), or 1 - cosine (float32).
+        error: relative error beyond the noise of the difference quotient (float64), or 1 - cosine (float32).
         tolerance: the largest error that passes.
     """
 
@@ -226,7 +229,7 @@ def _compare_differences(
 ) -> GradientRow:
     """The worst of some random directions; all difference quotients of a quantity are simulated in one batch."""
     gradient, point = wide.arrays[name], wide.points[name]
-    scale: Any = float(np.abs(point).max(initial=0.0)) or 1.0
+    scale: Any = float(np.abs(point).max(initial=0.0)) or (DISPLACED if name.endswith("displacement") else 1.0)
     if (
         name.startswith("parameters.")
         and (point >= 0).all()
@@ -244,15 +247,18 @@ def _compare_differences(
     values = problem.values(name, points.reshape(-1, *point.shape), wide.points["actions"])
     ahead, behind = values.reshape(2, len(STEPS), directions)
     quotients = (ahead - behind) / (2.0 * np.array(STEPS)[:, None])
-    rounding = np.finfo(np.float64).eps * wide.scale / np.array(STEPS[1:])
+    # solvers iterate to a tolerance; their noise, taken thrice, is all that the smallest steps show
+    shown = (np.abs(np.diff(quotients, axis=0)) * np.array(STEPS[1:])[:, None])[-2:]
+    noise = max(float(np.finfo(np.float64).eps * wide.scale), NOISE * float(shown.max()))
     rows = []
     for bearing, column in zip(bearings, quotients.T, strict=True):
         analytic = float((gradient * bearing).sum())
-        doubt = np.abs(np.diff(column)) + rounding
+        doubt = np.abs(np.diff(column)) + noise / np.array(STEPS[1:])
         chosen = int(np.argmin(doubt)) + 1  # of the two that agree best, the one of less truncation
         numeric = float(column[chosen])
         size = max(abs(analytic), abs(numeric), NEGLIGIBLE * wide.scale)
-        error = abs(analytic - numeric) / size if size > 0 else 0.0
+        beyond_noise = max(abs(analytic - numeric) - noise / STEPS[chosen], 0.0)
+        error = beyond_noise / size if size > 0 else 0.0
         rows.append(GradientRow(problem.env_id, name, point.size, analytic, numeric, STEPS[chosen], error, tolerance))
     return max(rows, key=lambda row: np.inf if np.isnan(row.error) else row.error)
 

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from pliant.envs import features as f
 from pliant.envs.particles import agitation, fill_box, spread
-from pliant.envs.task import Observed, Score, Task, Term
+from pliant.envs.task import Observed, Score, Task, Term, ratio
 from pliant.sims.mpm.bodies import Body, Walls
 from pliant.sims.mpm.scene import Scene
 from pliant.sims.robot.effector import Effector
@@ -30,7 +30,7 @@ class DoughConfig:
     """The numbers of a dough task; tasks override the defaults."""
 
     youngs_modulus: float = 5e3  # of the dough [Pa]
-    poissons_ratio: float = 0.2  # of the dough
+    poissons_ratio: float = ratio(0.2)  # of the dough
     density: float = 300.0  # of the dough [kg/m^3]
     yield_stress: float = 200.0  # von Mises stress at which the dough flows [Pa]
     tool_friction: float = 0.9  # coefficient of friction of the tools

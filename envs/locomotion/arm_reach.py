@@ -10,7 +10,7 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs.particles import fill_cylinder, nearest
-from pliant.envs.task import Design, Observed, Score, Task, Term
+from pliant.envs.task import Design, Observed, Score, Task, Term, ratio
 from pliant.sims.mpm.bodies import Body, Walls
 from pliant.sims.mpm.scene import Scene
 
@@ -28,7 +28,7 @@ STRETCH = (0.98, 1.06)  # length of the arm at the target, relative to rest
 @dataclass(frozen=True)
 class Config:
     youngs_modulus: float = 1.5e5  # of every segment; a design parameter of each [Pa]
-    poissons_ratio: float = 0.3  # of the arm
+    poissons_ratio: float = ratio(0.3)  # of the arm
     density: float = 1000.0  # of the arm [kg/m^3]
     muscle_strength: float = 2e4  # stress at full activation [Pa]
     activation_time: float = 0.05  # time constant of the muscles; 0: they obey at once [s]

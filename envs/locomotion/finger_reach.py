@@ -10,7 +10,7 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs.particles import fill_box, nearest
-from pliant.envs.task import Observed, Score, Task, Term
+from pliant.envs.task import Observed, Score, Task, Term, ratio
 from pliant.sims.mpm.bodies import Body, Walls
 from pliant.sims.mpm.scene import Scene
 
@@ -26,7 +26,7 @@ STRETCH = (0.98, 1.08)  # length of the finger at the target, relative to rest
 @dataclass(frozen=True)
 class Config:
     youngs_modulus: float = 1e5  # of the finger [Pa]
-    poissons_ratio: float = 0.3  # of the finger
+    poissons_ratio: float = ratio(0.3)  # of the finger
     density: float = 1000.0  # of the finger [kg/m^2]
     muscle_strength: float = 1e4  # stress at full activation [Pa]
     activation_time: float = 0.05  # time constant of the muscles; 0: they obey at once [s]

@@ -8,7 +8,7 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs.particles import fill_box, nearest
-from pliant.envs.task import Observed, Score, Task, Term
+from pliant.envs.task import Observed, Score, Task, Term, ratio
 from pliant.sims.mpm.bodies import Body, Walls
 from pliant.sims.mpm.scene import Scene
 
@@ -26,7 +26,7 @@ DISTANCE = 0.7  # travelled for a score of 1 [m]
 @dataclass(frozen=True)
 class Config:
     youngs_modulus: float = 7e4  # of the body [Pa]
-    poissons_ratio: float = 0.3  # of the body
+    poissons_ratio: float = ratio(0.3)  # of the body
     density: float = 1000.0  # of the body [kg/m^2]
     muscle_strength: float = 1.1e4  # stress at full activation [Pa]
     activation_time: float = 0.04  # time constant of the muscles; 0: they obey at once [s]

@@ -11,7 +11,7 @@ import numpy as np
 
 from pliant.envs import features as f
 from pliant.envs.features.tactile import GelSkin, TactileReadout, gel_force
-from pliant.envs.task import Observed, Task, Term, positive
+from pliant.envs.task import Observed, Task, Term, positive, ratio
 from pliant.sims.fem.domes import dome_mesh
 from pliant.sims.fem.mesh import GelMesh
 from pliant.sims.fem.scene import Gel
@@ -42,7 +42,7 @@ class TactileConfig:
     observe: str = "state"  # "state", "markers", "image", "force", or several joined by "+"
     reward: str = field(default="both", metadata={"allowed": REWARDS})  # which terms count beside *action_cost*
     gel_youngs_modulus: float = positive(1e5)  # of the gels [Pa]
-    gel_poisson_ratio: float = 0.45  # of the gels
+    gel_poisson_ratio: float = ratio(0.45)  # of the gels
     gel_viscosity: float = 20.0  # of the gels [Pa s]
     contact_stiffness: float = 2e8  # pressure per depth [Pa/m]
     state_weight: float = 1.0  # weight of the terms of the state

@@ -86,6 +86,9 @@ def test_numbers_of_a_configuration_have_bounds(entry: Entry) -> None:
         for value in (-1.0, 1e16, 1e300, np.nan, *([0.0, 1e-300] if "least" in one.metadata else [])):
             with pytest.raises(ValueError, match=f"^{one.name}="):
                 make_config(config, {one.name: value})
+        if "most" in one.metadata:
+            with pytest.raises(ValueError, match=f"^{one.name}=.* <= {one.metadata['most']}$"):
+                make_config(config, {one.name: one.metadata["most"] + 0.001})
         if "least" not in one.metadata:
             make_config(config, {one.name: 0.0})
 
