@@ -3,7 +3,7 @@
 The return V of a short episode with random actions is differentiated with respect to the actions, each array of the
 initial state and each parameter. Along random directions d the derivative <gradient, d> is compared with
 (V(x + h d) - V(x - h d)) / 2 h. Of several steps h the one is taken whose difference quotient agrees best with that of
-its neighbour, noise included, of which the smallest steps tell: the choice does not look at the analytic value.
+its neighbour, noise included, which still smaller steps tell: the choice does not look at the analytic value.
 
 In float32 a difference quotient is mostly rounding; there the float32 gradient is compared with the float64 one by the
 cosine of the angle between them.
@@ -25,8 +25,11 @@ STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 DISPLACED = 1e-3
 """Scale of the differences of displacements that are all 0 [m]."""
 
+TINY_STEPS = (1e-10, 1e-11)
+"""Steps that show nothing but the noise of the return, as solvers iterate to a tolerance."""
+
 NOISE = 3.0
-"""How much of it there may be, in units of the largest that two or a few of the smallest differences show."""
+"""How much of it there may be, in units of the largest that these show."""
 
 NEGLIGIBLE = 1e-6
 """Derivatives below this fraction of the sum of absolute rewards are compared on that scale: their difference quotients
@@ -240,20 +243,19 @@ def _compare_differences(
     on_sphere = name.endswith("orientation")  # unit quaternions are perturbed along the sphere
     if on_sphere:
         bearings -= point * (bearings * point).sum(axis=-1, keepdims=True)
-    signed = np.multiply.outer([1.0, -1.0], STEPS)
-    points = point + np.multiply.outer(signed, bearings)  # (2, steps, directions, ...)
+    every = np.array(STEPS + TINY_STEPS)
+    points = point + np.multiply.outer(np.multiply.outer([1.0, -1.0], every), bearings)  # (2, steps, directions, ...)
     if on_sphere:
         points /= np.linalg.norm(points, axis=-1, keepdims=True)
     values = problem.values(name, points.reshape(-1, *point.shape), wide.points["actions"])
-    ahead, behind = values.reshape(2, len(STEPS), directions)
-    quotients = (ahead - behind) / (2.0 * np.array(STEPS)[:, None])
-    # solvers iterate to a tolerance; their noise, taken thrice, is all that the smallest steps show
-    shown = (np.abs(np.diff(quotients, axis=0)) * np.array(STEPS[1:])[:, None])[-2:]
-    noise = max(float(np.finfo(np.float64).eps * wide.scale), NOISE * float(shown.max()))
+    ahead, behind = values.reshape(2, len(every), directions)
+    quotients = (ahead - behind) / (2.0 * every[:, None])
+    shown = np.abs(np.diff(quotients, axis=0)) * every[1:, None]
+    noise = max(float(np.finfo(np.float64).eps * wide.scale), NOISE * float(shown[len(STEPS) - 1 :].max()))
     rows = []
     for bearing, column in zip(bearings, quotients.T, strict=True):
         analytic = float((gradient * bearing).sum())
-        doubt = np.abs(np.diff(column)) + noise / np.array(STEPS[1:])
+        doubt = np.abs(np.diff(column[: len(STEPS)])) + noise / np.array(STEPS[1:])
         chosen = int(np.argmin(doubt)) + 1  # of the two that agree best, the one of less truncation
         numeric = float(column[chosen])
         size = max(abs(analytic), abs(numeric), NEGLIGIBLE * wide.scale)

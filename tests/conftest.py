@@ -1,9 +1,15 @@
 """What all tests share: helper modules beside this file can be imported, taichi runs on the CPU."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+
+# Before NumPy is loaded: threads of its linear algebra wait for each other by spinning, two processes run tests at a
+# time, and the matrices are small. Fits of networks took four times as long.
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 sys.path.insert(0, str(Path(__file__).parent))
 
