@@ -1,7 +1,7 @@
 """Fits the lighting of a tactile sensor to frames with a ball pressed into its gel; predicts frames left out.
 
 The network (`sims.sensor.optics_network`) follows the gradient of the mean absolute error by AdamW, with adjoints by
-hand: no other library is needed, and a minute on one core is enough. The lighting table is a linear least-squares
+hand: no other library is needed, and two minutes on one core are enough. The lighting table is a linear least-squares
 problem.
 
 Cameras with automatic exposure and gels that are pushed as a whole give each frame a tint of its own. It is fitted
@@ -59,9 +59,9 @@ class NetworkSettings:
     hidden: int = 64
     place_hidden: int = 32
     is_relative: bool = True
-    members: int = 2
-    steps: int = 2000
-    batch: int = 2048
+    members: int = 6
+    steps: int = 4000
+    batch: int = 1024
     stride: int = 1
     learning_rate: float = 8e-3
     weight_decay: float = 0.0
@@ -107,7 +107,7 @@ def usual_settings(presses: Presses, *, place: str | None = None, **changes: Any
     usual: dict[str, Any] = {"place": place, "is_relative": has_background}
     if place != "network":
         usual |= {"hidden": 32, "weight_decay": 0.3, "tint_share": 0.0}
-        usual |= {"members": 4, "steps": 1000, "batch": 1024}
+        usual |= {"members": 4, "steps": 1000}
     return NetworkSettings(**(usual | changes))
 
 

@@ -193,7 +193,7 @@ def test_recomputed_steps_and_a_batch_are_the_same_to_the_last_bit(dim):
         world.close()
 
 
-@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("dim", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_thread_an_element_agrees_with_the_team(dim, monkeypatch):
     """The path for GPUs, run on the CPU."""
     scene = rigid_scene(dim)
