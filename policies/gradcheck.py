@@ -31,6 +31,9 @@ TINY_STEPS = (1e-10, 1e-11)
 NOISE = 3.0
 """How much of it there may be, in units of the largest that these show."""
 
+MOST_NOISE = 1e-3
+"""Largest share of a derivative that is put down to noise."""
+
 NEGLIGIBLE = 1e-6
 """Derivatives below this fraction of the sum of absolute rewards are compared on that scale: their difference quotients
 are rounding."""
@@ -259,8 +262,8 @@ def _compare_differences(
         chosen = int(np.argmin(doubt)) + 1  # of the two that agree best, the one of less truncation
         numeric = float(column[chosen])
         size = max(abs(analytic), abs(numeric), NEGLIGIBLE * wide.scale)
-        beyond_noise = max(abs(analytic - numeric) - noise / STEPS[chosen], 0.0)
-        error = beyond_noise / size if size > 0 else 0.0
+        granted = min(noise / STEPS[chosen], MOST_NOISE * size)
+        error = max(abs(analytic - numeric) - granted, 0.0) / size if size > 0 else 0.0
         rows.append(GradientRow(problem.env_id, name, point.size, analytic, numeric, STEPS[chosen], error, tolerance))
     return max(rows, key=lambda row: np.inf if np.isnan(row.error) else row.error)
 
