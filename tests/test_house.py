@@ -111,6 +111,24 @@ def test_a_taichi_function_without_a_docstring_is_found(tmp_path):
     assert undocumented_functions(file) == ["kernels.py:silent", "kernels.py:blank"]
 
 
+SHARED_BY_ALL = {"empty_sums", "gather", "note_whether_done", "give_up"}
+"""Passes that each member does for itself, or that a device alone does, with one thread."""
+
+
+def test_passes_do_their_own_share_of_the_elements():
+    """One that does not look at its range is done by every member of a team: sums are added twice, in a race."""
+    careless = {
+        node.name
+        for room in ROOMS
+        for path in modules(room)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        and [argument.arg for argument in node.args.args[:5]] == ["mem", "b", "c", "first", "stop"]
+        and not any(isinstance(one, ast.Name) and one.id == "first" for one in ast.walk(node))
+    }
+    assert careless == SHARED_BY_ALL
+
+
 def test_only_base_and_registry_know_gymnasium():
     allowed = {ROOT / "envs" / name for name in ("base.py", "registry.py", "__init__.py")}
     others = [path for path in modules("envs") if path not in allowed and path.parent != ROOT / "envs" / "vector"]

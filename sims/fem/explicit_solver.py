@@ -64,6 +64,7 @@ class ExplicitGelPart(GelPart):
         renamed: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scene, effectors)
+        self.elements = len(self.topology.cell_gels)
         self.pressed = nodal_skin([gel.mesh for gel in scene.gels])
         self.dt, self.is_pushed = dt, is_pushed
         self.push_stiffness, self.push_rate_over_stiffness = push_stiffness, push_rate_over_stiffness

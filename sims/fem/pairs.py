@@ -293,16 +293,17 @@ def pair_functions(setup: Setup) -> SimpleNamespace:
         """Adds the sums of all members to the cotangents of the parameters."""
         h = ti.static(mem.integers)
         world = b * h[PARAMETER] + h[at.world]
-        for m in range(h[TEAM]):
-            o = sums_of(mem, b, m)
-            for d in ti.static(range(3)):
-                e = world + places.STIFFNESS + d
-                mem.parameter_adjoint[e] = mem.parameter_adjoint[e] + mem.scratch[o + places.SUM_STIFFNESS + d]
-                e = world + places.GRAVITY + d
-                mem.parameter_adjoint[e] = mem.parameter_adjoint[e] + mem.scratch[o + places.SUM_GRAVITY + d]
-            for k in range(h[at.shapes]):
-                e = friction_at(mem, b, k)
-                mem.parameter_adjoint[e] = mem.parameter_adjoint[e] + mem.scratch[o + places.SUM_FRICTION + k]
+        for _ in range(first, stop):  # one member does it
+            for m in range(h[TEAM]):
+                o = sums_of(mem, b, m)
+                for d in ti.static(range(3)):
+                    e = world + places.STIFFNESS + d
+                    mem.parameter_adjoint[e] = mem.parameter_adjoint[e] + mem.scratch[o + places.SUM_STIFFNESS + d]
+                    e = world + places.GRAVITY + d
+                    mem.parameter_adjoint[e] = mem.parameter_adjoint[e] + mem.scratch[o + places.SUM_GRAVITY + d]
+                for k in range(h[at.shapes]):
+                    e = friction_at(mem, b, k)
+                    mem.parameter_adjoint[e] = mem.parameter_adjoint[e] + mem.scratch[o + places.SUM_FRICTION + k]
 
     return SimpleNamespace(
         work_of=work_of,

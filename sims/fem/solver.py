@@ -22,6 +22,13 @@ from pliant.sims.shapes.shapes import pack_shapes
 LEAST_DILATATION = 0.02
 """A tetrahedron of less than this share of its volume counts as turned inside out."""
 
+CELL_WORK = 4
+"""As how many particles a cell counts where threads share a world: an implicit step of it takes longer than theirs.
+
+Two threads step a gel of 1,440 cells 1.6 times as fast as one, of 3,360 cells 1.9 times. Smaller ones would gain as
+well, but members of a team wait by spinning, and are slow where another process has their core.
+"""
+
 NEAR = 0.5
 """Gap, in mean edges, up to which a point may come to touch a shape within a step."""
 
@@ -66,7 +73,7 @@ class GelPart(Part):
         self.shape_frames = np.array(touched + [len(names) + k for k in range(len(scene.bodies))], int)
         kinds = {int(shape.record()[0]) for shape in self._shapes()}
         self.kinds = tuple(sorted(kinds))
-        self.elements = len(self.topology.cell_gels)
+        self.elements = CELL_WORK * len(self.topology.cell_gels)
         self.key: tuple[Any, ...] = (
             "gel",
             self.kinds,

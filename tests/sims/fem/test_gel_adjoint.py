@@ -4,12 +4,14 @@ import gel_scenes as scenes
 import numpy as np
 import pytest
 
+from pliant.sims import world as world_module
 from pliant.sims.fem.bodies import Attachment, RigidBody
 from pliant.sims.fem.contact_law import law_functions
-from pliant.sims.fem.scene import Gel
+from pliant.sims.fem.gels import gel_mesh
+from pliant.sims.fem.scene import Gel, GelScene
 from pliant.sims.math.rotation_host import matrix_of_quaternion
 from pliant.sims.robot.effector import Effector
-from pliant.sims.runtime import ti
+from pliant.sims.runtime import thread_count, ti  # noqa: F401 (a condition of skipif)
 from pliant.sims.shapes.shapes import Box, HalfSpace, Sphere
 
 TOLERANCE = 1e-6
@@ -101,8 +103,7 @@ def scale_of(name):
     return 0.1 if name in (*STATES, *BODY_STATES) else 1.0
 
 
-@pytest.fixture(scope="module")
-def tool():
+def tool_path():
     """A ball is pressed into a pad on a mount that moves and turns; then it slides."""
     orientation = (1, 0.1, -0.05, 0.2)
     mount = scenes.mount(position=(0.01, -0.02, 0.3), orientation=orientation)
@@ -117,8 +118,36 @@ def tool():
     controls[:, 0, 6:9] = R @ np.array([0.0, 0.01, -0.02]) + [0.001, 0.002, 0.001]
     controls[5:, 0, 6:9] += R @ np.array([0.03, 0.0, 0.01])
     controls[:, 0, 9:] = 1, 0.5, 2
-    path = Path(world, controls, (*GEL_PARAMETERS, *WORLD_PARAMETERS), STATES)
+    return Path(world, controls, (*GEL_PARAMETERS, *WORLD_PARAMETERS), STATES)
+
+
+@pytest.fixture(scope="module")
+def tool():
+    path = tool_path()
     return path, path.gradient()
+
+
+@pytest.mark.skipif("thread_count() < 2", reason="needs two threads")
+def test_two_threads_agree_with_one_and_are_the_same_from_run_to_run(tool, monkeypatch):
+    path, gradient = tool
+    value = path.loss()
+    monkeypatch.setattr(world_module, "MEMBER_ELEMENTS", 1)
+    found = []
+    for _ in range(2):
+        team = tool_path()
+        assert team.world._team == 2 and path.world._team == 1
+        found.append({"value": team.loss(), **team.gradient()})
+        team.world.close()
+    for name, one in {"value": value, **gradient}.items():
+        first, second = (np.asarray(run[name]) for run in found)
+        np.testing.assert_array_equal(first, second, err_msg=name)
+        np.testing.assert_allclose(first, one, rtol=1e-6, atol=1e-7 * np.abs(one).max(), err_msg=name)
+
+
+def test_large_gels_are_shared_by_threads():
+    mesh = gel_mesh("dome", nodes=1800)
+    scene = GelScene([Gel(mesh, "mount")], [scenes.mount()])
+    assert sum(part.elements for part in scene.parts(dt=1e-2, soft_contact=False)) >= 2 * 2048
 
 
 def test_the_ball_sticks_and_slides(tool):
