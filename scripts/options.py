@@ -56,19 +56,19 @@ class EnvironmentOptions:
         }
 
 
-def output_file(out: str, suffix: str) -> Path:
-    """The path of the flag ``--out`` of a command that writes one file.
+def output_file(out: str, suffix: str, flag: str = "out") -> Path:
+    """The path of the flag ``--out``, or of another one, of a command that writes one file.
 
     Raises:
         CommandError: it has another suffix, is a folder, or its folder does not exist or cannot be written.
     """
     path = Path(out)
     if path.suffix != suffix:
-        raise CommandError(f"out={out!r} must end in {suffix}")
+        raise CommandError(f"{flag}={out!r} must end in {suffix}")
     if path.is_dir():
-        raise CommandError(f"out={out!r} is a folder, where a file is to be written")
+        raise CommandError(f"{flag}={out!r} is a folder, where a file is to be written")
     if not path.parent.is_dir():
-        raise CommandError(f"out={out!r} lies in a folder that does not exist")
+        raise CommandError(f"{flag}={out!r} lies in a folder that does not exist")
     check_writable(path.parent)
     return path
 

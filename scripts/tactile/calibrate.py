@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pliant.scripts.errors import CommandError
+from pliant.scripts.options import output_file
 from pliant.scripts.tactile.inputs import check_folds, mendable, read_frames, settings_of
 
 if TYPE_CHECKING:
@@ -22,10 +23,7 @@ def calibrate(arguments: Calibrate) -> int:
     from pliant.policies.identification.optics import cross_validate, interleaved_folds, prediction_error
     from pliant.sims.sensor.optics_files import Calibration, save_calibration
 
-    if Path(arguments.out).suffix != ".npz":
-        raise CommandError(f"--out {arguments.out!r} must end in .npz")
-    if not Path(arguments.out).parent.is_dir() or Path(arguments.out).is_dir():
-        raise CommandError(f"--out {arguments.out!r} must be a file in a folder that exists")
+    output_file(arguments.out, ".npz")
     presses = read_frames(arguments)
     check_folds(arguments.folds, presses, least=0)
     fit, count = fit_of(arguments, presses)

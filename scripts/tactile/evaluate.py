@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pliant.scripts.errors import CommandError
+from pliant.scripts.options import output_file
 from pliant.scripts.tactile.inputs import check_folds, mendable, read_frames, settings_of
 
 if TYPE_CHECKING:
@@ -21,18 +23,26 @@ BACKGROUND, TABLE, TAXIM = "background alone", "lighting table", "taxim, has see
 def evaluate(arguments: Evaluate) -> int:
     """Fit and predict fold by fold, or predict with a given calibration, and print a table."""
     presses = read_frames(arguments)
-    if arguments.picture and not arguments.picture.endswith(".png"):
-        raise CommandError(f"--picture {arguments.picture!r} must end in .png")
+    if arguments.picture:
+        output_file(arguments.picture, ".png", "picture")
     if arguments.picture and arguments.calibration:
         raise CommandError("--picture shows predictions of frames left out; leave out --calibration")
     if arguments.calibration:
-        rows = [_given(arguments.calibration, presses)]
-    else:
-        check_folds(arguments.folds, presses, least=2)
-        rows = _fitted(arguments, presses)
-    if arguments.json:
-        print(json.dumps({"frames": len(presses), "split": arguments.split, "models": rows}, indent=2))
+        _show(arguments, presses, [_given(arguments.calibration, presses)])
         return 0
+    check_folds(arguments.folds, presses, least=2)
+    rows, draw = _fitted(arguments, presses)
+    _show(arguments, presses, rows)  # before the picture: the fits take minutes, and drawing may fail
+    if arguments.picture:
+        draw(arguments.picture)
+    return 0
+
+
+def _show(arguments: Evaluate, presses: Presses, rows: list[dict[str, Any]]) -> None:
+    """Print the errors, as a table or as JSON."""
+    if arguments.json:
+        print(json.dumps({"frames": len(presses), "split": arguments.split, "models": rows}, indent=2), flush=True)
+        return
     from pliant.scripts.tables import print_table
 
     texts = [
@@ -47,8 +57,7 @@ def evaluate(arguments: Evaluate) -> int:
         for row in rows
     ]
     print_table(["model", "red", "green", "blue", "mean", "by fold", "as drawn", "fit [s]"], texts, left=1)
-    print(f"mean absolute error inside the contact discs of {len(presses)} frames [grey levels]")
-    return 0
+    print(f"mean absolute error inside the contact discs of {len(presses)} frames [grey levels]", flush=True)
 
 
 def _given(named: str, presses: Presses) -> dict[str, Any]:
@@ -70,8 +79,8 @@ def _given(named: str, presses: Presses) -> dict[str, Any]:
     }
 
 
-def _fitted(arguments: Evaluate, presses: Presses) -> list[dict[str, Any]]:
-    """Cross-validated errors of each model."""
+def _fitted(arguments: Evaluate, presses: Presses) -> tuple[list[dict[str, Any]], Callable[[str], None]]:
+    """Cross-validated errors of each model, and what draws a picture of some predictions to a path."""
     from rich.console import Console
 
     from pliant.policies.identification.optics import (
@@ -112,11 +121,9 @@ def _fitted(arguments: Evaluate, presses: Presses) -> list[dict[str, Any]]:
         seconds = (time.perf_counter() - began) / len(folds)
         first[name] = found[0]
         rows.append({"model": name, "seconds": None if name in (BACKGROUND, TAXIM) else seconds, **result})
-    if arguments.picture:
-        best = min((row for row in rows if row["model"] != TAXIM), key=lambda row: row["error"])["model"]
-        shown = {name: first[name] for name in (best, TABLE, TAXIM) if name in first}
-        _draw(arguments.picture, presses, shown, list(folds[0]))
-    return rows
+    best = min((row for row in rows if row["model"] != TAXIM), key=lambda row: row["error"])["model"]
+    shown = {name: first[name] for name in (best, TABLE, TAXIM) if name in first}
+    return rows, functools.partial(_draw, presses, shown, list(folds[0]))
 
 
 def _remembered(fit: Any, found: list[Any], frames: list[int]) -> Any:
@@ -125,7 +132,7 @@ def _remembered(fit: Any, found: list[Any], frames: list[int]) -> Any:
     return found[-1]
 
 
-def _draw(path: str, presses: Presses, lightings: dict[str, Any], frames: list[int]) -> None:
+def _draw(presses: Presses, lightings: dict[str, Any], frames: list[int], path: str) -> None:
     """Write the picture of some frames of the first fold."""
     import imageio.v3 as imageio
 

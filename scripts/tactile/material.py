@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pliant.scripts.errors import CommandError
+from pliant.scripts.options import output_file
 
 if TYPE_CHECKING:
     from pliant.scripts.tactile.options import Material
@@ -23,9 +24,7 @@ def material(arguments: Material) -> int:
     from pliant.scripts.runs import machine, versions
     from pliant.sims.fem.gels import gel_mesh
 
-    out = Path(arguments.out)
-    if out.suffix != ".json" or not out.parent.is_dir() or out.is_dir():
-        raise CommandError(f"--out {arguments.out!r} must be a .json file in a folder that exists")
+    out = output_file(arguments.out, ".json")
     if arguments.evaluations < 1 or arguments.seed < 0:
         raise CommandError("--evaluations must be at least 1, --seed at least 0")
     try:

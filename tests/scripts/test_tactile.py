@@ -174,7 +174,7 @@ def test_frames_that_cannot_be_are_refused(command, frames, tmp_path, change, me
     [
         (["calibrate", "none.npz"], "none.npz does not exist"),
         (["calibrate", "mine.npz", "--out", "a.json"], "must end in .npz"),
-        (["calibrate", "mine.npz", "--out", "no/folder/a.npz"], "in a folder that exists"),
+        (["calibrate", "mine.npz", "--out", "no/folder/a.npz"], "in a folder that does not exist"),
         (["calibrate", "mine.npz", "--folds", "1"], "folds=1 must be from 2 to 9, the number of frames or 0"),
         (["calibrate", "mine.npz", "--folds", "10"], "folds=10"),
         (["calibrate", "mine.npz", "--steps", "-1"], "steps=-1"),
@@ -183,7 +183,8 @@ def test_frames_that_cannot_be_are_refused(command, frames, tmp_path, change, me
         (["evaluate", "mine.npz", "--calibration", "gelsigt"], "one of digit, gelsight"),
         (["evaluate", "mine.npz", "--calibration", "gone.npz"], "gone.npz does not exist"),
         (["evaluate", "mine.npz", "--calibration", "gelsight"], "was fitted to frames of"),
-        (["evaluate", "mine.npz", "--picture", "a.jpg"], "must end in .png"),
+        (["evaluate", "mine.npz", "--picture", "a.jpg"], "picture='a.jpg' must end in .png"),
+        (["evaluate", "mine.npz", "--picture", "no/folder/a.png"], "in a folder that does not exist"),
         (["evaluate", "differences.npz", "--calibration", "needs.npz"], "depends on the background"),
         (["speed", "--contact", "0"], "contact=0"),
         (["speed", "--repeats", "0"], "repeats=0"),
@@ -207,6 +208,22 @@ def test_flags_that_cannot_be_are_refused(command, frames, tmp_path, words, mess
     save_calibration(tmp_path / "needs.npz", Calibration(network(), frames.size, frames.pixel_pitch))
     status, _, errors = command(*words)
     assert status == 1 and message in errors, errors
+
+
+def test_a_picture_that_cannot_be_drawn_loses_no_figures(command, frames, tmp_path, monkeypatch):
+    """The fits take minutes, the picture comes after them."""
+    import pliant.scripts.tactile.picture as picture
+
+    def broken(*arguments):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(picture, "side_by_side", broken)
+    save_presses(tmp_path / "mine.npz", frames)
+    status, out, errors = command(
+        "evaluate", "mine.npz", "--folds", "2", "--steps", "5", "--picture", "side.png", "--json"
+    )
+    assert status == 1 and "the disk is full" in errors
+    assert {"lighting table", "two networks"} <= {row["model"] for row in json.loads(out)["models"]}
 
 
 def test_speed_is_measured(command):
