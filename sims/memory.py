@@ -146,8 +146,9 @@ class WorldMemory:
 
     def _array(self, values: np.ndarray) -> Array:
         array = Array(len(values), self.dtype)
-        with np.errstate(over="ignore"):  # the World names what is too large for its precision
-            array.write(values.astype(self.dtype))
+        if len(values):  # an array has an entry where there is nothing to keep, too
+            with np.errstate(over="ignore"):  # the World names what is too large for its precision
+                array.write(values.astype(self.dtype))
         return array
 
     def arrays(self, names: tuple[str, ...]) -> list[Array]:

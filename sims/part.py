@@ -29,7 +29,8 @@ class Pass(NamedTuple):
         run: Taichi function (memory, world b, member c, first, stop, row_in, row_out, substep) that does the elements
             first..stop-1. Rows are frame * batch + world. On a device (GPU) c is 0 and stop is first + 1: what several
             elements touch is updated atomically there.
-        count: how many elements: a header entry, a Taichi function (memory, b, c), or None for one.
+        count: how many elements: a header entry, a Taichi function (memory, b, c), or None for one, which one member of
+            a team does.
         alone: each member of a team does all elements, of a copy of its own.
         waits: a barrier follows; not needed where only the same member reads what was written.
         threads: on a device, how many threads of a world share the elements; as ``count``, but the same in each world.

@@ -58,7 +58,8 @@ def _run_pass(one: Pass) -> Any:
             if ti.static(one.alone):
                 one.run(mem, b, c, 0, n, row_in, row_out, substep)
             elif ti.static(is_single):
-                one.run(mem, b, c, 0, ti.cast(c == 0, ti.i32), row_in, row_out, substep)
+                if c == 0:  # also where it does not look at its range: sums are added once
+                    one.run(mem, b, c, 0, 1, row_in, row_out, substep)
             else:
                 one.run(mem, b, c, beginning(n, c, team), beginning(n, c + 1, team), row_in, row_out, substep)
             if ti.static(one.waits):

@@ -368,3 +368,37 @@ def test_a_loop_that_does_not_end_is_a_failure_of_its_part(device, monkeypatch):
     ):
         world.step(np.zeros((2, 0)))
     world.close()
+
+
+class Tally(Part):
+    """Counts its steps, in a pass without a count that does not look at its range."""
+
+    key = ("tally",)
+    elements = 2
+
+    def needs(self, *, batch, team, differentiable):
+        return Needs(state=[Record("steps", [Quantity("n")])])
+
+    def initial(self):
+        return {}
+
+    def stages(self, dim, fp, device):
+        my = accessors(self, fp, device)
+
+        @ti.func
+        def count(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
+            my.n.store(mem, row_out, 0, my.n.load(mem, row_in, 0))
+            my.n.store(mem, row_out, 0, my.n.load(mem, row_out, 0) + fp(1.0))
+
+        return Stages([Stage([Pass(count)], [])])
+
+
+@pytest.mark.skipif("thread_count() < 2", reason="needs two threads")
+def test_one_member_of_a_team_does_a_pass_without_a_count(monkeypatch):
+    monkeypatch.setattr(world_module, "MEMBER_ELEMENTS", 1)
+    world = make_world(Tally(), batch=1, substeps=1000, differentiable=False)
+    assert world._team == 2
+    for _ in range(20):
+        world.step(np.zeros((1, 0)))
+    assert world.state("n") == 20_000
+    world.close()
