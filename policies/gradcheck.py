@@ -253,8 +253,8 @@ def _compare_differences(
     values = problem.values(name, points.reshape(-1, *point.shape), wide.points["actions"])
     ahead, behind = values.reshape(2, len(every), directions)
     quotients = (ahead - behind) / (2.0 * every[:, None])
-    shown = np.abs(np.diff(quotients, axis=0)) * every[1:, None]
-    noise = max(float(np.finfo(np.float64).eps * wide.scale), NOISE * float(shown[len(STEPS) - 1 :].max()))
+    shown = np.abs(np.diff(quotients[len(STEPS) - 1 :], axis=0)) * np.array(TINY_STEPS)[:, None]
+    noise = max(float(np.finfo(np.float64).eps * wide.scale), NOISE * float(shown.max()))
     rows = []
     for bearing, column in zip(bearings, quotients.T, strict=True):
         analytic = float((gradient * bearing).sum())

@@ -25,8 +25,8 @@ def evaluate(arguments: Evaluate) -> int:
     presses = read_frames(arguments)
     if arguments.picture:
         output_file(arguments.picture, ".png", "picture")
-    if arguments.picture and arguments.calibration:
-        raise CommandError("--picture shows predictions of frames left out; leave out --calibration")
+        if arguments.calibration:
+            raise CommandError("--picture shows predictions of frames left out; leave out --calibration")
     if arguments.calibration:
         _show(arguments, presses, [_given(arguments.calibration, presses)])
         return 0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pliant.scripts.errors import CommandError
+from pliant.scripts.options import output_file
 
 if TYPE_CHECKING:
     from pliant.scripts.tactile.options import View
@@ -27,9 +27,7 @@ def view(arguments: View) -> int:
     from pliant.policies.files.checkpoints import replacing
     from pliant.scripts.environments import make, resolve
 
-    out = Path(arguments.out)
-    if out.suffix != ".png" or not out.parent.is_dir() or out.is_dir():
-        raise CommandError(f"--out {arguments.out!r} must be a .png file in a folder that exists")
+    out = output_file(arguments.out, ".png")
     if arguments.steps < 1 or arguments.seed < 0:
         raise CommandError("--steps must be at least 1, --seed at least 0")
     env = make(resolve(arguments.env), render_mode="rgb_array")

@@ -52,6 +52,9 @@ class ExplicitGelPart(GelPart):
         ValueError: ``dt`` is too large for the stiffness, viscosity or contact of a gel.
     """
 
+    cell_work = 1  # a substep of it is as short as that of particles
+    least_dilatation = LEAST_DILATATION
+
     def __init__(
         self,
         scene: Any,
@@ -64,7 +67,6 @@ class ExplicitGelPart(GelPart):
         renamed: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scene, effectors)
-        self.elements = len(self.topology.cell_gels)
         self.pressed = nodal_skin([gel.mesh for gel in scene.gels])
         self.dt, self.is_pushed = dt, is_pushed
         self.push_stiffness, self.push_rate_over_stiffness = push_stiffness, push_rate_over_stiffness
@@ -117,7 +119,6 @@ class ExplicitGelPart(GelPart):
             "pressed_nodes": self.pressed.owners,
         }
         needs.constants = {**needs.constants, "pressed_areas": self.pressed.areas}
-        needs.numbers = {**needs.numbers, "least_dilatation": LEAST_DILATATION}
         needs.scratch = {
             "node_work": batch * nodes * own.NODE_WORK,
             "cell_work": batch * cells * own.CELL_WORK,

@@ -45,6 +45,8 @@ class GelPart(Part):
     """
 
     element_name = "cell"
+    cell_work = CELL_WORK
+    least_dilatation = LEAST_DILATATION
     fast_math = False  # measured: compiles in three quarters of the time, and runs no slower
     causes = CAUSES | {
         NOT_CONVERGED: Cause(
@@ -73,7 +75,7 @@ class GelPart(Part):
         self.shape_frames = np.array(touched + [len(names) + k for k in range(len(scene.bodies))], int)
         kinds = {int(shape.record()[0]) for shape in self._shapes()}
         self.kinds = tuple(sorted(kinds))
-        self.elements = CELL_WORK * len(self.topology.cell_gels)
+        self.elements = self.cell_work * len(self.topology.cell_gels)
         self.key: tuple[Any, ...] = (
             "gel",
             self.kinds,
@@ -165,7 +167,7 @@ class GelPart(Part):
                 "onset": scene.onset,
                 "longest_step": LONGEST_STEP * t.edge,
                 "edge": t.edge,
-                "least_dilatation": LEAST_DILATATION,
+                "least_dilatation": self.least_dilatation,
                 **{key: value for solve in solves for key, value in solve.numbers.items()},
             },
             constants={

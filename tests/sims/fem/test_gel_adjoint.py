@@ -147,7 +147,8 @@ def test_two_threads_agree_with_one_and_are_the_same_from_run_to_run(tool, monke
 def test_large_gels_are_shared_by_threads():
     mesh = gel_mesh("dome", nodes=1800)
     scene = GelScene([Gel(mesh, "mount")], [scenes.mount()])
-    assert sum(part.elements for part in scene.parts(dt=1e-2, soft_contact=False)) >= 2 * 2048
+    shared = sum(part.elements for part in scene.parts(dt=1e-2, soft_contact=False))
+    assert shared >= 2 * 2048  # of a member, as users have it
 
 
 def test_the_ball_sticks_and_slides(tool):
