@@ -20,6 +20,7 @@ from pliant.envs.arms.mounts import Mount, default_mounts, driven_effectors
 from pliant.envs.checks import UnknownKeyword
 from pliant.envs.features.words import Feature
 from pliant.envs.options import OPTION_NAMES, Resolution
+from pliant.sims.fem.places import MOST_POISSON
 from pliant.sims.inputs import real, shown, word
 from pliant.sims.part import Model
 from pliant.sims.robot.effector import Effector
@@ -150,8 +151,8 @@ def positive(default: float) -> Any:
 
 
 def ratio(default: float) -> Any:
-    """A Poisson ratio as a field of a ``Config``: at 0.5 Lame's constants are infinite."""
-    return field(default=default, metadata={"most": 0.495})
+    """A Poisson ratio as a field of a ``Config``, up to that at which bodies are all but incompressible."""
+    return field(default=default, metadata={"most": MOST_POISSON})
 
 
 class Task(ABC):

@@ -30,7 +30,7 @@ ANGLE = np.array([0.6, 1.0])  # to which the lid is to be opened [rad]
 
 @dataclass(frozen=True)
 class Config(TactileConfig):
-    mass: float = 0.04  # of the lid [kg]
+    mass: float = positive(0.04)  # of the lid [kg]
     friction: float = 0.6  # of the lid's surface
     hinge: float = 15.0  # stiffness of the spring that pulls the lid shut [N/m]
     force: float = positive(0.5)  # usual force on the fingertip [N]

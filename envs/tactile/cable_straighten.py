@@ -40,7 +40,7 @@ class Config(TactileConfig, CableConfig):
     linear_density: float = positive(0.08)  # mass per length [kg/m]
     gel_youngs_modulus: float = positive(3e4)  # of the gels [Pa]
     gel_viscosity: float = 2.0  # of the gels [Pa s]
-    contact_stiffness: float = 1e7  # pressure per depth between gels and the table [Pa/m]
+    contact_stiffness: float = positive(1e7)  # pressure per depth between gels and the table [Pa/m]
     friction: float = 0.8  # of the gels against the cable
     table_friction: float = 0.3  # of the table
     grip_stiffness: float = positive(1e7)  # pressure per depth between gels and cable [Pa/m]

@@ -39,7 +39,7 @@ class Config(TactileConfig):
     density: float = 400.0  # of the block [kg/m^3]
     gel_youngs_modulus: float = positive(3e4)  # of the gels [Pa]
     gel_viscosity: float = 2.0  # of the gels [Pa s]
-    contact_stiffness: float = 1e7  # pressure per depth between gels and the table [Pa/m]
+    contact_stiffness: float = positive(1e7)  # pressure per depth between gels and the table [Pa/m]
     friction: float = 0.7  # of the gels against the block
     grip_stiffness: float = positive(1e7)  # pressure per depth between gels and block [Pa/m]
     force: float = positive(0.25)  # usual force on each gel [N]

@@ -29,7 +29,7 @@ UPRIGHT = np.pi / 2
 
 @dataclass(frozen=True)
 class Config(TactileConfig):
-    mass: float = 0.05  # of the block [kg]
+    mass: float = positive(0.05)  # of the block [kg]
     friction: float = 0.8  # of the block's surface
     floor_friction: float = 0.5  # of table and wall
     force: float = positive(0.6)  # usual force on the fingertip [N]

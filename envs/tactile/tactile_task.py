@@ -44,7 +44,7 @@ class TactileConfig:
     gel_youngs_modulus: float = positive(1e5)  # of the gels [Pa]
     gel_poisson_ratio: float = ratio(0.45)  # of the gels
     gel_viscosity: float = 20.0  # of the gels [Pa s]
-    contact_stiffness: float = 2e8  # pressure per depth [Pa/m]
+    contact_stiffness: float = positive(2e8)  # pressure per depth [Pa/m]
     state_weight: float = 1.0  # weight of the terms of the state
     tactile_weight: float = 0.3  # weight of the terms of touch
     effort_weight: float = 0.01  # weight of *action_cost*

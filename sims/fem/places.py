@@ -10,6 +10,9 @@ from pliant.sims.fields import Entries
 TOO_DEEP, TOO_CLOSE, COLLAPSED = 20, 21, 22
 """Codes of the failures of gels."""
 
+MOST_POISSON = 0.495
+"""Largest Poisson ratio: at 0.5 Lame's constants are infinite."""
+
 FORWARD, ADJOINT = "newton", "multiplier"
 """Names of the two linear systems: of a step of Newton's iteration, and of the adjoint. They share the matrix."""
 

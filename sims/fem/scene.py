@@ -10,6 +10,7 @@ import numpy as np
 from pliant.sims.fem.bodies import RigidBody
 from pliant.sims.fem.hulls import check_apart
 from pliant.sims.fem.mesh import GelMesh
+from pliant.sims.fem.places import MOST_POISSON
 from pliant.sims.inputs import real, real_array, sequence_of, shown, whole, word
 from pliant.sims.math.rotation_host import matrix_of_quaternion
 from pliant.sims.part import Part
@@ -44,8 +45,8 @@ class Gel:
 
 
 def check_poisson(name: str, value: float) -> None:
-    """Raise ``ValueError`` unless -1 < value <= 0.495: at 0.5 Lame's constants are infinite."""
-    real(name, value, high=0.495, above=-1.0)
+    """Raise ``ValueError`` unless -1 < value <= ``MOST_POISSON``."""
+    real(name, value, high=MOST_POISSON, above=-1.0)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from pliant.sims.failures import CAUSES, NOT_CONVERGED, Cause
 from pliant.sims.fem import places
 from pliant.sims.fem.hulls import hull_of
 from pliant.sims.fem.numbering import join_meshes
-from pliant.sims.fem.places import ADJOINT, COLLAPSED, FORWARD, TOO_CLOSE, TOO_DEEP, Setup
+from pliant.sims.fem.places import ADJOINT, COLLAPSED, FORWARD, MOST_POISSON, TOO_CLOSE, TOO_DEEP, Setup
 from pliant.sims.fem.skin import skin_within_triangles
 from pliant.sims.fields import Needs, Quantity, Record, numbers
 from pliant.sims.linear.conjugate_gradient import conjugate_gradient_needs
@@ -268,15 +268,17 @@ class GelPart(Part):
                 raise ValueError(f"body_orientation must be unit quaternions (w, x, y, z); one has length {worst:.3g}")
 
     def check_parameters(self, name: str, values: dict[str, np.ndarray]) -> None:
-        """Moduli, densities, masses and stiffnesses are positive; Poisson's ratio is below 0.495."""
+        """Moduli, densities, masses and stiffnesses are positive; Poisson's ratio is at most ``MOST_POISSON``."""
         low, high = float(np.min(values[name], initial=np.inf)), float(np.max(values[name], initial=-np.inf))
         positive = ("gel_youngs_modulus", "gel_density", "body_mass", "body_inertia")
         if name in (*positive, "contact_stiffness", "tangential_stiffness") and low <= 0:
             raise ValueError(f"parameter {name!r}={low} must be positive")
         if name in ("gel_viscosity", "contact_damping", "body_friction", "attachment_stiffness") and low < 0:
             raise ValueError(f"parameter {name!r}={low} must not be negative")
-        if name == "gel_poisson_ratio" and not (-1 < low and high <= 0.495):
-            raise ValueError(f"parameter {name!r}={low if low <= -1 else high} must be above -1 and at most 0.495")
+        most = float(values[name].dtype.type(MOST_POISSON))  # as float32 has it
+        if name == "gel_poisson_ratio" and not (-1 < low and high <= most):
+            wrong = low if low <= -1 else high
+            raise ValueError(f"parameter {name!r}={wrong:.6g} must be above -1 and at most {MOST_POISSON}")
 
 
 def _body_quantities() -> list[Quantity]:

@@ -173,7 +173,7 @@ def check_range(what: str, value: np.ndarray, low: float, high: float, *, closed
     inside = np.isfinite(value) & ((value >= low) if closed else (value > low)) & (value < high)
     if not inside.all():
         worst = np.asarray(value)[~inside].ravel()[0]
-        raise ValueError(f"{what}={worst!r} is out of range; allowed: {'[' if closed else '('}{low}, {high})")
+        raise ValueError(f"{what}={float(worst)} is out of range; allowed: {'[' if closed else '('}{low}, {high})")
 
 
 FLATNESS = 1e-4

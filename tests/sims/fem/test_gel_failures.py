@@ -52,3 +52,15 @@ def test_a_press_too_deep_is_a_failure(precision, speed):
     assert np.isfinite(u).all() and abs(u).max() < 0.01
     world.reset()
     world.step(np.zeros((1, world.control_size)))
+
+
+@pytest.mark.parametrize("precision", ["f64", "f32"])
+def test_the_largest_poisson_ratio_is_allowed_as_each_precision_has_it(precision):
+    gel = {"poisson_ratio": 0.495}
+    world = scenes.pressed_world(
+        scenes.small_pad(), Effector("tool", Sphere(2e-3), (0, 0, 0.01)), gel=gel, precision=precision
+    )
+    world.set_parameter("gel_poisson_ratio", [0.495])
+    with pytest.raises(ValueError, match=r"'gel_poisson_ratio'=0\.4951.* must be above -1 and at most 0\.495"):
+        world.set_parameter("gel_poisson_ratio", [0.4951])
+    world.close()
