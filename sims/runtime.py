@@ -95,6 +95,7 @@ def _quick_inside(simplify: bool, fast_math: bool) -> Iterator[None]:
         with (
             _replaced(context, get_pos_info=_place),
             _replaced(sources, getsourcelines=lines, getsourcefile=files, textwrap=text),
+            _replaced(sources, _get_tree_and_ctx=_within_callable(sources._get_tree_and_ctx)),
             _replaced(inspect, getframeinfo=_frame_info),
             nullcontext() if simplify else _replaced(ti.lang.impl.current_cfg(), advanced_optimization=False),
             nullcontext() if fast_math else _replaced(ti.lang.impl.current_cfg(), fast_math=False),
@@ -103,6 +104,20 @@ def _quick_inside(simplify: bool, fast_math: bool) -> Iterator[None]:
     finally:
         if collects:
             gc.enable()
+
+
+def _within_callable(get_tree: Any) -> Any:
+    """Taichi's way to read a function, mended: one that is inlined into a real function becomes a part of that one.
+
+    Its loops and branches came into the kernel, which has not got their variables.
+    """
+
+    def get_tree_and_context(*arguments: Any, ast_builder: Any = None, **keywords: Any) -> Any:
+        if ast_builder is not None:
+            ast_builder = ti.lang.impl.get_runtime().compiling_callable.ast_builder()
+        return get_tree(*arguments, ast_builder=ast_builder, **keywords)
+
+    return get_tree_and_context
 
 
 def _place(self: Any, node: Any) -> str:

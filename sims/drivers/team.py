@@ -11,13 +11,16 @@ from types import SimpleNamespace
 from typing import Any
 
 from pliant.sims.drivers.schedule import Item, Schedule, compiled, element_count, make_schedule
-from pliant.sims.fields import BARRIER, LANES, Memory
+from pliant.sims.fields import BARRIER, BATCH, LANES, Memory
 from pliant.sims.memory import CACHE_LINE
 from pliant.sims.part import Loop, Part, Pass
 from pliant.sims.reports import report_function
-from pliant.sims.runtime import ti
+from pliant.sims.runtime import is_known, ti
 
 TASK = 512
+
+PART = 6
+"""How many passes or loops of a substep are compiled as one function."""
 
 
 def team_drivers(dim: int, fp: Any, parts: Sequence[Part]) -> SimpleNamespace:
@@ -115,16 +118,109 @@ def _run_item(item: Item) -> Any:
     return run if every == 1 else run_at_its_rate
 
 
+def _array_types(fp: Any) -> tuple[Any, Any, Any]:
+    """Types of the arrays of floats, nodes and integers."""
+    return ti.types.ndarray(fp, 1), ti.types.ndarray(ti.types.vector(LANES, fp), 1), ti.types.ndarray(ti.i32, 1)
+
+
+def _in_parts(runs: Sequence[Any], fp: Any) -> Any:
+    """A function like each of ``runs`` that runs one after the other; compiled in parts of ``PART``.
+
+    Taichi and LLVM take much longer for one long function than for its parts. Each part calls the next one: what calls
+    several is not found again in taichi's cache on disk, whose key has them in the order of their addresses.
+    """
+    rest = _nothing
+    for first in reversed(range(0, len(runs), PART)):
+        rest = _apart(_sequence(runs[first : first + PART], rest), fp)
+    return rest
+
+
+@ti.func
+def _nothing(mem: ti.template(), b, c, team, row_in, row_out, substep, turn):
+    """No pass at all."""
+    return turn
+
+
+def _sequence(runs: Sequence[Any], rest: Any) -> Any:
+    @ti.func
+    def run_all(mem: ti.template(), b, c, team, row_in, row_out, substep, turn):
+        """One after the other, then the rest."""
+        next_turn = turn
+        for run in ti.static(runs):
+            next_turn = run(mem, b, c, team, row_in, row_out, substep, next_turn)
+        return rest(mem, b, c, team, row_in, row_out, substep, next_turn)
+
+    return run_all
+
+
+def _apart(run: Any, fp: Any) -> Any:
+    """``run`` as a function that is compiled for itself, where taichi can be brought to do that."""
+    if not is_known():
+        return run
+    floats, nodes, ints = _array_types(fp)
+
+    @ti.real_func
+    def body(
+        frames: floats,
+        adjoint: floats,
+        parameters: floats,
+        parameter_adjoint: floats,
+        controls: floats,
+        control_adjoint: floats,
+        outputs: floats,
+        output_adjoint: floats,
+        constants: floats,
+        grid: nodes,
+        scratch: floats,
+        integers: ints,
+        b: ti.i32,
+        c: ti.i32,
+        team: ti.i32,
+        row_in: ti.i32,
+        row_out: ti.i32,
+        substep: ti.i32,
+        turn: ti.i32,
+    ) -> ti.i32:
+        """Run, and return the next barrier's turn."""
+        mem = ti.static(
+            Memory(
+                frames,
+                adjoint,
+                parameters,
+                parameter_adjoint,
+                controls,
+                control_adjoint,
+                outputs,
+                output_adjoint,
+                constants,
+                grid,
+                scratch,
+                integers,
+            )
+        )
+        return run(mem, b, c, team, row_in, row_out, substep, turn)
+
+    @ti.func
+    def call(mem: ti.template(), b, c, team, row_in, row_out, substep, turn):
+        """The function. Were it called at one place only, LLVM would put it in there again."""
+        next_turn = turn
+        if mem.integers[BATCH] > 0:  # always
+            next_turn = body(*mem, b, c, team, row_in, row_out, substep, turn)
+        else:
+            next_turn = body(*mem, b, c, team, row_in, row_out, substep, -1)
+        return next_turn
+
+    return call
+
+
 def _make_drivers(fp: Any, schedule: Schedule) -> SimpleNamespace:
     begin = [_run(one) for one in schedule.begin]
-    forward_items = [_run_item(item) for item in schedule.forward]
-    reverse_items = [_run_item(item) for item in schedule.reverse]
+    run_forward = _in_parts([_run_item(item) for item in schedule.forward], fp)
+    run_reverse = _in_parts([_run_item(item) for item in schedule.reverse], fp)
     # what parts do at the end is each one's own, and the launch ends with it
     finish = [_run(one._replace(waits=False)) for one in schedule.finish]
     finish_adjoint = [_run(one._replace(waits=False)) for one in schedule.finish_adjoint]
-    floats = ti.types.ndarray(fp, 1)
-    nodes = ti.types.ndarray(ti.types.vector(LANES, fp), 1)
-    ints = ti.types.ndarray(ti.i32, 1)
+    floats, nodes, ints = _array_types(fp)
 
     @ti.kernel
     def forward(
@@ -170,8 +266,7 @@ def _make_drivers(fp: Any, schedule: Schedule) -> SimpleNamespace:
                 for s in range(count):
                     row_in = (first + s) % frame_count * batch + b
                     row_out = (first + s + 1) % frame_count * batch + b
-                    for run in ti.static(forward_items):
-                        turn = run(mem, b, c, team, row_in, row_out, s, turn)
+                    turn = run_forward(mem, b, c, team, row_in, row_out, s, turn)
                 for run in ti.static(finish):
                     turn = run(mem, b, c, team, b, b, count, turn)
 
@@ -220,8 +315,7 @@ def _make_drivers(fp: Any, schedule: Schedule) -> SimpleNamespace:
                     turn = run(mem, b, c, team, b, b, 0, turn)
                 for s in range(count):
                     row = (count - 1 - s) * batch + b
-                    for run in ti.static(reverse_items):
-                        turn = run(mem, b, c, team, row, row + batch, count - 1 - s, turn)
+                    turn = run_reverse(mem, b, c, team, row, row + batch, count - 1 - s, turn)
                 for run in ti.static(finish_adjoint):
                     turn = run(mem, b, c, team, b, b, 0, turn)
 
