@@ -9,7 +9,7 @@ from typing import Any
 
 from pliant.sims import runtime
 from pliant.sims.arrays import Array
-from pliant.sims.runtime import ti
+from pliant.sims.runtime import is_known, ti
 
 
 class Launch:
@@ -40,7 +40,7 @@ class Launch:
         self._context: Any = None
         self._numbers: tuple[int, ...] = ()
         device = runtime.choose()
-        self._ordinary = device != "cpu" or not runtime.is_known() or not hasattr(kernel, "_primal")
+        self._ordinary = device != "cpu" or not is_known() or not hasattr(kernel, "_primal")
         self._built, self._simplify, self._fast_math = False, simplify or device != "cpu", fast_math
 
     def __call__(self, front: Array, *numbers: int) -> None:

@@ -54,6 +54,7 @@ class ExplicitGelPart(GelPart):
 
     cell_work = 1  # a substep of it is as short as that of particles
     least_dilatation = LEAST_DILATATION
+    known_shapes = ()
 
     def __init__(
         self,

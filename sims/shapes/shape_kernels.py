@@ -24,6 +24,7 @@ from pliant.sims.runtime import ti
 from pliant.sims.shapes.profile_kernels import DENSITY_AT, profile_functions
 
 ROUND, CYLINDER, BOX, HALF_SPACE, MESH, PROFILE = KINDS = tuple(range(6))
+SOLIDS = (ROUND, CYLINDER, BOX, HALF_SPACE)
 RECORD_SIZE = 16
 
 

@@ -159,7 +159,7 @@ ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, *(pytest.param(n, marks=pytest.mark.slow) for n in ALL[:2])])
 def test_an_optimisation_goes_on_from_any_instant(tmp_path, number):
-    check((*OPTIMIZE, "60"), tmp_path, [number], 2, seed=number)
+    check((*OPTIMIZE, "60"), tmp_path, [number], 1, seed=number)
 
 
 @pytest.mark.slow  # `test_train` kills one and goes on with it

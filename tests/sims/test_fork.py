@@ -78,54 +78,57 @@ def test_an_asynchronous_vector_environment_says_what_is_wrong_after_a_step():
     assert 'context="spawn"' in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize(
-    "act",
-    [
-        "play()",
-        pytest.param("play(env)", marks=pytest.mark.slow),
-        "env.step(np.ones(2))",
-        "env.reset()",
-        pytest.param("env.render()", marks=pytest.mark.slow),
-        "make().reset()",
-        pytest.param("env.unwrapped.snapshot()", marks=pytest.mark.slow),
-        pytest.param("env.unwrapped.set_parameter('gravity', 0.0)", marks=pytest.mark.slow),
-        "env.unwrapped.state('position')",
-        pytest.param("env.unwrapped.backward()", marks=pytest.mark.slow),
-    ],
+ACTS = (
+    "play()",
+    "play(env)",
+    "env.step(np.ones(2))",
+    "env.reset()",
+    "env.render()",
+    "make().reset()",
+    "env.unwrapped.snapshot()",
+    "env.unwrapped.set_parameter('gravity', 0.0)",
+    "env.unwrapped.state('position')",
+    "env.unwrapped.backward()",
 )
-def test_a_forked_child_raises_at_once(act):
+
+
+def test_whatever_a_forked_child_does_it_raises_at_once():
     done = run(f"""
         env = gym.make("pliant/FingerReach-v0", differentiable=True, render_mode="rgb_array")
         play(env)
         env.render()
-        child = os.fork()
-        if child == 0:
-            try:
-                {act}
-            except RuntimeError as error:
-                print(error, flush=True)
-            env.close()
-            sys.exit(7)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-        print(env.step(np.ones(2))[1] < 0)
+        for act in {ACTS}:
+            child = os.fork()
+            if child == 0:
+                try:
+                    exec(act)
+                    print("nothing was raised")
+                except RuntimeError as error:
+                    print(error)
+                env.close()
+                sys.stdout.flush()
+                sys.exit(7)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), env.step(np.ones(2))[1] < 0, act, flush=True)
     """)
-    message, status, goes_on = done.stdout.splitlines()
-    assert 'context="spawn"' in message
-    assert (status, goes_on) == ("7", "True")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 * len(ACTS), done.stderr
+    for message, outcome, act in zip(lines[::2], lines[1::2], ACTS, strict=True):
+        assert 'context="spawn"' in message, (act, message)
+        assert outcome == f"7 True {act}"
 
 
-@pytest.mark.parametrize("leave", ["env.close()", "del env", "pass"])
-def test_a_forked_child_leaves(leave):
-    done = run(f"""
+def test_a_forked_child_leaves_whatever_it_does_with_the_environment():
+    done = run("""
         env = make()
         play(env)
-        child = os.fork()
-        if child == 0:
-            {leave}
-            sys.exit(7)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        for leave in ("env.close()", "del env", "pass"):
+            child = os.fork()
+            if child == 0:
+                exec(leave)
+                sys.exit(7)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), leave, flush=True)
     """)
-    assert done.stdout == "7\n", done.stderr
+    assert done.stdout == "7 env.close()\n7 del env\n7 pass\n", done.stderr
 
 
 def test_an_environment_that_has_not_been_stepped_may_be_inherited():
