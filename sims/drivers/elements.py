@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.drivers.schedule import Item, Schedule, compiled, element_count, make_schedule
-from pliant.sims.fields import BATCH, LANES, LOOP_DEPTH, LOOPING, Memory
+from pliant.sims.drivers.schedule import Item, Schedule, array_types, compiled, element_count, make_schedule
+from pliant.sims.fields import BATCH, LOOP_DEPTH, LOOPING, Memory
 from pliant.sims.part import Loop, Part, Pass
 from pliant.sims.reports import report_function
 from pliant.sims.runtime import ti
@@ -36,9 +36,7 @@ class _Kernels:
 
     def __init__(self, fp: Any) -> None:
         self._fp = fp
-        self._floats = ti.types.ndarray(fp, 1)
-        self._nodes = ti.types.ndarray(ti.types.vector(LANES, fp), 1)
-        self._ints = ti.types.ndarray(ti.i32, 1)
+        self._types = array_types(fp)
         self._made: dict[Any, Run] = {}
 
     def of(self, item: Pass | Loop, depth: int = 0) -> Run:
@@ -49,7 +47,7 @@ class _Kernels:
         return self._made[key]
 
     def _of_pass(self, one: Pass, depth: int) -> Run:
-        floats, nodes, ints = self._floats, self._nodes, self._ints
+        floats, nodes, ints = self._types
         is_whole = one.threads is None  # a thread for each element
         count, threads = element_count(one), element_count(one._replace(count=one.threads or one.count))
 
@@ -114,7 +112,7 @@ class _Kernels:
     def _of_loop(self, loop: Loop, depth: int) -> Run:
         if depth == LOOP_DEPTH:
             raise ValueError(f"loops stand in each other more than {LOOP_DEPTH} deep")
-        ints = self._ints
+        _, _, ints = self._types
         report = report_function(loop.part)
 
         @ti.func

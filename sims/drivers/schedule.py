@@ -5,7 +5,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from pliant.sims.fields import STATE, Entries
+from pliant.sims.fields import LANES, STATE, Entries
 from pliant.sims.part import Loop, Part, Pass, Stage
 from pliant.sims.runtime import quick_build, ti
 
@@ -53,6 +53,11 @@ def make_schedule(dim: int, fp: Any, parts: Sequence[Part], *, device: bool) -> 
         finish=[one for _, own in offered for one in own.finish],
         finish_adjoint=[one for _, own in offered for one in own.finish_adjoint],
     )
+
+
+def array_types(fp: Any) -> tuple[Any, Any, Any]:
+    """Types of the arrays of floats, nodes and integers that kernels take."""
+    return ti.types.ndarray(fp, 1), ti.types.ndarray(ti.types.vector(LANES, fp), 1), ti.types.ndarray(ti.i32, 1)
 
 
 @cache

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from pliant.sims.drivers.schedule import Item, Schedule, compiled, element_count, make_schedule
-from pliant.sims.fields import BARRIER, BATCH, LANES, Memory
+from pliant.sims.drivers.schedule import Item, Schedule, array_types, compiled, element_count, make_schedule
+from pliant.sims.fields import BARRIER, BATCH, Memory
 from pliant.sims.memory import CACHE_LINE
 from pliant.sims.part import Loop, Part, Pass
 from pliant.sims.reports import report_function
@@ -118,11 +118,6 @@ def _run_item(item: Item) -> Any:
     return run if every == 1 else run_at_its_rate
 
 
-def _array_types(fp: Any) -> tuple[Any, Any, Any]:
-    """Types of the arrays of floats, nodes and integers."""
-    return ti.types.ndarray(fp, 1), ti.types.ndarray(ti.types.vector(LANES, fp), 1), ti.types.ndarray(ti.i32, 1)
-
-
 def _in_parts(runs: Sequence[Any], fp: Any) -> Any:
     """A function like each of ``runs`` that runs one after the other; compiled in parts of ``PART``.
 
@@ -157,7 +152,7 @@ def _apart(run: Any, fp: Any) -> Any:
     """``run`` as a function that is compiled for itself, where taichi can be brought to do that."""
     if not is_known():
         return run
-    floats, nodes, ints = _array_types(fp)
+    floats, nodes, ints = array_types(fp)
 
     @ti.real_func
     def body(
@@ -220,7 +215,7 @@ def _make_drivers(fp: Any, schedule: Schedule) -> SimpleNamespace:
     # what parts do at the end is each one's own, and the launch ends with it
     finish = [_run(one._replace(waits=False)) for one in schedule.finish]
     finish_adjoint = [_run(one._replace(waits=False)) for one in schedule.finish_adjoint]
-    floats, nodes, ints = _array_types(fp)
+    floats, nodes, ints = array_types(fp)
 
     @ti.kernel
     def forward(

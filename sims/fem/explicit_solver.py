@@ -72,7 +72,7 @@ class ExplicitGelPart(GelPart):
         self.dt, self.is_pushed = dt, is_pushed
         self.push_stiffness, self.push_rate_over_stiffness = push_stiffness, push_rate_over_stiffness
         self.renamed = dict(renamed or {})
-        self.key = ("explicit gel", self.kinds, is_pushed, effectors.shape_kinds)
+        self.key = ("explicit", is_pushed, *self.key)
         self.bounds = [mesh_bounds(gel.mesh) for gel in scene.gels]
         self.given = {name: np.asarray(value, float)[None] for name, value in super().initial().items()}
         for g, (limit, cause) in enumerate(self._limits(self.given)):

@@ -119,7 +119,7 @@ class GelScene:
         from pliant.sims.fem.explicit_solver import ExplicitGelPart
         from pliant.sims.fem.solver import GelPart
 
-        is_explicit = self.integrator == "explicit"
-        known = (ExplicitGelPart if is_explicit else GelPart).known_shapes
-        effectors = EffectorPart(self.effectors, soft_contact=soft_contact, known=known)
-        return [effectors, ExplicitGelPart(self, effectors, dt) if is_explicit else GelPart(self, effectors)]
+        effectors = EffectorPart(self.effectors, soft_contact=soft_contact)
+        if self.integrator == "explicit":
+            return [effectors, ExplicitGelPart(self, effectors, dt)]
+        return [effectors, GelPart(self, effectors)]

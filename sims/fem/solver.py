@@ -78,13 +78,7 @@ class GelPart(Part):
         kinds = {int(shape.record()[0]) for shape in self._shapes()}
         self.kinds = tuple(sorted(kinds | set(self.known_shapes if kinds else ())))
         self.elements = self.cell_work * len(self.topology.cell_gels)
-        self.key: tuple[Any, ...] = (
-            "gel",
-            self.kinds,
-            bool(scene.bodies),
-            len(scene.gels) > 1,
-            effectors.shape_kinds,
-        )
+        self.key: tuple[Any, ...] = ("gel", self.kinds, bool(scene.bodies), len(scene.gels) > 1)
 
     def _shapes(self) -> list[Any]:
         scene = self.scene

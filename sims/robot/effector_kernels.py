@@ -291,7 +291,7 @@ def motion_functions(eff: Entries, fp: Any) -> SimpleNamespace:
 
 
 @cache
-def effector_stages(eff: Entries, dim: int, fp: Any, kinds: tuple[int, ...], device: bool) -> Stages:
+def effector_stages(eff: Entries, fp: Any) -> Stages:
     """Poses are integrated first. In reverse they come last: all that is in contact has added to their cotangents."""
     own = motion_functions(eff, fp)
     return Stages(

@@ -22,7 +22,6 @@ class EffectorPart(Part):
         effectors: all of them.
         soft_contact: contact sets in over a wide layer.
         untouched: names of those that particles and rods pass through (what a gel covers).
-        known: kinds of shapes that the kernels know beside those that occur.
 
     Raises:
         ValueError: a fixed effector stands before one that moves.
@@ -30,14 +29,7 @@ class EffectorPart(Part):
 
     element_name = "effector"
 
-    def __init__(
-        self,
-        effectors: Sequence[Effector],
-        *,
-        soft_contact: bool,
-        untouched: Sequence[str] = (),
-        known: Sequence[int] = (),
-    ) -> None:
+    def __init__(self, effectors: Sequence[Effector], *, soft_contact: bool, untouched: Sequence[str] = ()) -> None:
         self.effectors = list(effectors)
         self.is_touched = np.array([effector.name not in untouched for effector in self.effectors], np.int32)
         self.soft_contact = soft_contact
@@ -47,8 +39,8 @@ class EffectorPart(Part):
         if any(fixed[: self.moving]):
             name = self.effectors[fixed.index(True)].name
             raise ValueError(f"effector {name!r} has fixed=True and stands before one that moves; list fixed ones last")
-        self.shape_kinds = tuple(sorted({*known, *(int(effector.shape.record()[0]) for effector in self.effectors)}))
-        self.key: tuple[Any, ...] = ("effectors", self.shape_kinds)
+        self.shape_kinds = tuple(sorted({int(effector.shape.record()[0]) for effector in self.effectors}))
+        self.key: tuple[Any, ...] = ("effectors",)
 
     def needs(self, *, batch: int, team: int, differentiable: bool) -> Needs:
         """Poses, contact parameters, twists and forces; shape records, bounding radii, sampled distances of meshes."""
@@ -87,7 +79,7 @@ class EffectorPart(Part):
         """Pose integration and its adjoint; contact itself is called by the solver whose nodes are touched."""
         from pliant.sims.robot.effector_kernels import effector_stages
 
-        return effector_stages(self.at, dim, fp, self.shape_kinds, device)
+        return effector_stages(self.at, fp)
 
     def check_state(self, name: str, values: np.ndarray) -> None:
         """Orientations are unit quaternions, to a tenth (a longer one would enlarge the shape)."""
