@@ -20,6 +20,7 @@ from typing import Any
 from pliant.sims.failures import NOT_FINITE
 from pliant.sims.fem import explicit_places as own
 from pliant.sims.fem import places
+from pliant.sims.fem.apart import apart_pass
 from pliant.sims.fem.explicit_elements import explicit_element_functions
 from pliant.sims.fem.explicit_places import ExplicitSetup
 from pliant.sims.fem.frames import frame_functions
@@ -34,6 +35,9 @@ from pliant.sims.math.access import access_functions
 from pliant.sims.part import Pass, Stage, Stages
 from pliant.sims.reports import report_function
 from pliant.sims.runtime import ti
+
+LOOK = 16
+"""Substeps between looks at whether gels are in each other: half a millisecond, in which they move little."""
 
 
 @cache
@@ -332,6 +336,8 @@ def explicit_stages(setup: ExplicitSetup) -> Stages:
 
     forward = [Pass(predict, at.count), Pass(cells, at.cells, waits=False), Pass(touch, at.points)]
     forward.append(Pass(advance, at.count))
+    if setup.has_others:
+        forward.append(apart_pass(setup, explicit_motion, LOOK))
     adjoint = [
         Pass(predict_back, at.count),
         Pass(cells_back, at.cells, waits=False),

@@ -27,7 +27,7 @@ it, and turns back; the energy is defined there.
 
 IMPLICIT_ONLY = (
     *("rows", "slot_nodes", "slot_twins", "diagonal_slots", "slot_starts", "slot_terms"),
-    *("touched_slots", "slot_points", "point_bodies", "node_skins", "skin_nodes", "point_skins"),
+    *("touched_slots", "slot_points", "point_bodies", "node_skins"),
 )
 """Integers of the matrix and of bodies, which an explicit substep does without."""
 

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 from pliant.sims.failures import NOT_FINITE
 from pliant.sims.fem import places
 from pliant.sims.fem.adjoint import adjoint_passes
+from pliant.sims.fem.apart import apart_pass
 from pliant.sims.fem.assembly import assembly_passes, solver, system_functions
 from pliant.sims.fem.elements import element_functions
 from pliant.sims.fem.frames import frame_functions
 from pliant.sims.fem.nodes import node_functions
 from pliant.sims.fem.outputs import output_functions
 from pliant.sims.fem.pairs import pair_functions
-from pliant.sims.fem.places import DONE, FORWARD, RETREATING, SOLVING, TOO_CLOSE, TOO_DEEP, Setup
+from pliant.sims.fem.places import DONE, FORWARD, RETREATING, SOLVING, TOO_DEEP, Setup
 from pliant.sims.fem.points import implicit_motion, point_functions
 from pliant.sims.fields import DT
 from pliant.sims.math.access import access_functions
@@ -290,33 +291,11 @@ def conclusion_passes(setup: Setup) -> list[Pass]:
                     cause = NOT_FINITE
                 report(mem, b, c, substep, k, cause, -1)
 
-    @ti.func
-    def inspect_points(mem: ti.template(), b, c, first, stop, row_in, row_out, substep):
-        """Reports a point of points first to stop - 1 that is within another gel's hull."""
-        h = ti.static(mem.integers)
-        for n in range(first, stop):
-            gel, _is_gel, f = points.owner_of(mem, n)
-            p, R = frames.end(mem, b, row_out, f)
-            x = p + turn.forth(R, points.place_in_frame(mem, row_out, n, True))
-            for g in range(h[at.gels]):
-                if g != gel:
-                    q, S = frames.end(mem, b, row_out, h[h[at.gel_mounts] + g])
-                    y = turn.back(S, x - q)
-                    k, is_inside = h[h[at.hull_starts] + g], True
-                    while is_inside and k < h[h[at.hull_starts] + g + 1]:
-                        o = h[at.hulls] + 4 * k
-                        is_inside = y.dot(load3(mem.constants, o)) + mem.constants[o + 3] < 0
-                        k += 1
-                    if is_inside:
-                        node = h[h[at.skin_nodes] + h[h[at.point_skins] + n]]
-                        cell = h[h[at.node_cells] + h[h[at.node_cells_start] + node]] // places.CELL_NODES
-                        report(mem, b, c, substep, cell, TOO_CLOSE, -1)
-
     passes = [Pass(conclude_points, at.points, waits=False), Pass(conclude_nodes, at.count, waits=False)]
     if setup.has_bodies:
         passes.append(Pass(conclude_bodies, at.bodies, waits=False))
     if setup.has_others:
-        passes.append(Pass(inspect_points, at.gel_points, waits=False))
+        passes.append(apart_pass(setup, implicit_motion))
     return [*passes, Pass(inspect_cells, at.cells)]
 
 

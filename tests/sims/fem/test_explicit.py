@@ -211,3 +211,26 @@ def test_two_threads_give_the_same_bits_as_one(monkeypatch):
         world.close()
     for name, values in states[0].items():
         np.testing.assert_array_equal(values, states[1][name])
+
+
+def test_gels_that_go_into_each_other_are_a_failure():
+    """Also where one gel, which needs no look at others, has been compiled before."""
+    reach, speed = 0.006, 0.02
+    mounts = [
+        Effector(name, Box((0.02, 0.02, 0.002)), (side * reach, 0, 0), orientation=(1, 0, -side, 0))
+        for name, side in (("left", -1), ("right", 1))
+    ]
+    for gels in ([Gel(MESH, "left")], [Gel(MESH, "left"), Gel(MESH, "right")]):
+        scene = GelScene(gels, mounts, gravity=(0, 0, 0), touched=[], integrator="explicit")
+        world = World(scene, substeps=250, dt=4e-5, precision="f64")
+        controls = np.zeros((1, 12))
+        controls[0, [0, 6]] = speed, -speed
+        for _ in range(4):  # to 0.2 mm a side
+            world.step(controls)
+        if len(gels) == 1:
+            world.close()
+    with pytest.raises(SimulationDiverged, match="a gripper has closed through itself"):
+        for _ in range(10):
+            world.step(controls)
+    assert (abs(world.state("effector_position")[0, :, 0]) > 0.0045).all()  # the state before
+    world.close()
