@@ -15,9 +15,11 @@ import linecache
 import os
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from io import StringIO
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -131,6 +133,8 @@ def is_known() -> bool:
 
 DEVICES = ("auto", "cpu", "cuda", "vulkan", "metal")
 PRECISIONS = ("f32", "f64")
+STALE = 60.0
+"""Age of a lock of taichi's cache at which whoever made it must have been killed: writing takes a second [s]."""
 SINGLE_ONLY = ("vulkan", "metal")
 """Devices without "f64": shaders have logarithms, sines and powers of single precision only."""
 
@@ -248,6 +252,7 @@ def _initialise(device: str) -> None:
     # subexpressions) takes another 1.7 to 3 times for kernels that are 5 to 10 % faster.
     options: dict[str, Any] = {"log_level": ti.ERROR, "cfg_optimization": False, "opt_level": 0}
     options |= {"offline_cache": offline_cache_setting(), "cpu_max_num_threads": _threads}
+    _remove_stale_lock()
     with redirect_stdout(StringIO()):  # taichi prints its banner whatever the log level
         if device == "vulkan":
             best = _vulkan_device()
@@ -267,6 +272,18 @@ def _initialise(device: str) -> None:
         except BaseException:
             _started_in = None
             raise
+
+
+def _remove_stale_lock() -> None:
+    """Remove the lock of taichi's cache on disk that a process left when it was killed while it wrote there.
+
+    No process would write there ever again, and each would compile everything.
+    """
+    folder = os.environ.get("TI_OFFLINE_CACHE_FILE_PATH") or ti.lang.impl.default_cfg().offline_cache_file_path
+    lock = Path(folder, "ticache.lock")
+    with suppress(OSError):  # there is none, or it is not ours
+        if time.time() - lock.stat().st_mtime > STALE:
+            lock.unlink()
 
 
 def check_divergent_loops(what: str) -> None:
