@@ -14,6 +14,20 @@ for library in ("OMP", "OPENBLAS", "MKL"):
 sys.path.insert(0, str(Path(__file__).parent))
 
 
+FIRST = ("envs/test_all_environments", "envs/test_corner", "sims/fem/", "envs/test_rod_tasks", "sims/rod/")
+"""Tests whose worlds are of the same kinds, in the order in which they are run, before all others."""
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that need the same kernels stand together: each process compiles its own, and gets one end of the list."""
+
+    def rank(item):
+        name = item.nodeid.removeprefix("tests/")
+        return next((place for place, start in enumerate(FIRST) if name.startswith(start)), len(FIRST))
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cpu():
     """Start taichi on the CPU before any test allocates. A world has one thread, except where a test makes a team.
