@@ -21,6 +21,8 @@ KINDS = {
     "ppo": "pliant.policies.networks.learned",
     "sac": "pliant.policies.networks.learned",
     "td3": "pliant.policies.networks.learned",
+    "tqc": "pliant.policies.networks.learned",
+    "crossq": "pliant.policies.networks.learned",
 }
 """The module of each kind. It is loaded with the first policy of the kind: not all need stable-baselines3."""
 

@@ -1,4 +1,4 @@
-"""What PPO, SAC and TD3 have in common: the run of a stable-baselines3 model with rows, snapshots and budgets."""
+"""What the methods of reinforcement learning have in common: the run of a stable-baselines3 model with rows, snapshots and budgets."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from pliant.policies.files.training_state import (
@@ -128,6 +129,12 @@ def worlds_of(model: BaseAlgorithm) -> BatchedVecEnv:
     return env
 
 
+def moments_of(model: BaseAlgorithm) -> RunningMeanStd | None:
+    """Mean and variance of the observations so far, where the model normalises by them."""
+    normalize = model.get_vec_normalize_env()
+    return normalize.obs_rms if normalize is not None and normalize.norm_obs else None  # type: ignore[return-value]
+
+
 def _snapshot(model: BaseAlgorithm) -> dict[str, Any]:
     """Everything that the rest of a training depends on, taken between two rollouts."""
     tree: dict[str, Any] = {
@@ -144,12 +151,10 @@ def _snapshot(model: BaseAlgorithm) -> dict[str, Any]:
         tree["log_ent_coef"] = alpha.detach()
     normalize = model.get_vec_normalize_env()
     if normalize is not None:
-        tree["rewards"] = {
-            "mean": normalize.ret_rms.mean,
-            "var": normalize.ret_rms.var,
-            "count": normalize.ret_rms.count,
-            "returns": normalize.returns,
-        }
+        tree["rewards"] = {**_of_moments(normalize.ret_rms), "returns": normalize.returns}
+    moments = moments_of(model)
+    if moments is not None:
+        tree["observations"] = _of_moments(moments)
     buffer = getattr(model, "replay_buffer", None)
     if buffer is not None:
         filled = buffer.buffer_size if buffer.full else buffer.pos
@@ -158,10 +163,18 @@ def _snapshot(model: BaseAlgorithm) -> dict[str, Any]:
     return tree
 
 
+def _of_moments(moments: RunningMeanStd) -> dict[str, Any]:
+    return {name: getattr(moments, name) for name in ("mean", "var", "count")}
+
+
+def _set_moments(moments: RunningMeanStd, tree: dict[str, Any]) -> None:
+    moments.mean, moments.var, moments.count = np.asarray(tree["mean"]), np.asarray(tree["var"]), tree["count"]
+
+
 def _restore(model: BaseAlgorithm, tree: dict[str, Any]) -> None:
     """Inverse of ``_snapshot``, on a new model of the same settings."""
     normalize: VecNormalize | None = model.get_vec_normalize_env()
-    model._last_obs = worlds_of(model).restore(tree["worlds"])
+    model._last_obs = seen = worlds_of(model).restore(tree["worlds"])
     model._last_episode_starts = tree["episode_starts"]
     model.set_parameters(tree["parameters"], exact_match=True, device="cpu")
     for name, value in tree["counters"].items():
@@ -172,9 +185,13 @@ def _restore(model: BaseAlgorithm, tree: dict[str, Any]) -> None:
         with torch.no_grad():
             model.log_ent_coef.copy_(tree["log_ent_coef"])  # type: ignore[attr-defined]
     if normalize is not None:
-        rewards = tree["rewards"]
-        normalize.ret_rms.mean, normalize.ret_rms.var = np.asarray(rewards["mean"]), np.asarray(rewards["var"])
-        normalize.ret_rms.count, normalize.returns = rewards["count"], rewards["returns"]
+        _set_moments(normalize.ret_rms, tree["rewards"])
+        normalize.returns = tree["rewards"]["returns"]
+    moments = moments_of(model)
+    if normalize is not None and moments is not None:
+        _set_moments(moments, tree["observations"])
+        normalize.old_obs, model._last_original_obs = seen, seen
+        model._last_obs = normalize.normalize_obs(seen)
     if "replay" in tree:
         buffer: Any = model.replay_buffer  # type: ignore[attr-defined]
         for name in BUFFER_ARRAYS:

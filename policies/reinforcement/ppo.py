@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import stable_baselines3
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from pliant.policies.methods import OnIteration, Result
 from pliant.policies.networks.learned import LearnedPolicy, network_options
-from pliant.policies.reinforcement.learning import learn
-from pliant.policies.reinforcement.vec_env import BatchedVecEnv
+from pliant.policies.reinforcement.learning import learn, moments_of
+from pliant.policies.reinforcement.vec_env import batched_worlds
 from pliant.policies.settings import check_ranges
 
 
@@ -52,6 +51,8 @@ class Settings:
     """Logarithm of the standard deviation of the actions at the start."""
     normalize_reward: bool = True
     """Divide rewards by the running standard deviation of the discounted return."""
+    normalize: bool = False
+    """Normalise observations by their running mean and standard deviation."""
     hidden: int = 64
     """Width of hidden layers, of policy and value."""
     layers: int = 2
@@ -75,10 +76,9 @@ def train(
         ValueError: a setting is out of range, or the state is of another run.
     """
     check_settings(settings)
-    worlds: VecEnv = BatchedVecEnv(env)
+    rewards = {"reward_discount": settings.discount} if settings.normalize_reward else {}
+    worlds = batched_worlds(env, normalize=settings.normalize, **rewards)
     rollout = settings.rollout or env.unwrapped.horizon
-    if settings.normalize_reward:
-        worlds = VecNormalize(worlds, norm_obs=False, norm_reward=True, gamma=settings.discount)
     data = rollout * worlds.num_envs
     batch_size = next(size for size in range(min(settings.batch_size, data), 0, -1) if data % size == 0)
     hidden = [settings.hidden] * settings.layers
@@ -102,7 +102,7 @@ def train(
     )
     return learn(
         model,
-        LearnedPolicy("ppo", model.policy, hidden, settings.activation),
+        LearnedPolicy("ppo", model.policy, hidden, settings.activation, moments=moments_of(model)),
         steps=settings.steps,
         minutes=settings.minutes,
         shown=("train/loss", "train/value_loss", "train/approx_kl", "train/std"),

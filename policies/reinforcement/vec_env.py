@@ -19,17 +19,37 @@ from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from pliant.envs.checks import broadcast
 from pliant.envs.differentiable import RESET_OPTIONS
+from pliant.policies.networks.learned import FLAT
 from pliant.policies.torch_bridge import vector_env
 
 BY_WORLD = ("score", "np_random", "np_random_seed")
 """Attributes whose value has an entry for each world."""
 READERS = ("state", "parameter")
 """Methods that change nothing and return a row for each world."""
+
+
+def batched_worlds(env: Any, *, normalize: bool = False, reward_discount: float | None = None) -> VecEnv:
+    """A vector environment as stable-baselines3 takes it.
+
+    Args:
+        env: a vector environment made with ``autoreset_mode="SameStep"``.
+        normalize: whether observations are normalised by their running mean and standard deviation.
+        reward_discount: rewards are divided by the running standard deviation of the return with this discount; None
+            leaves them.
+
+    Raises:
+        ValueError: the environment is not a batch of worlds, or resets in another way.
+    """
+    worlds = BatchedVecEnv(env)
+    if not normalize and reward_discount is None:
+        return worlds
+    options = {"gamma": 0.99 if reward_discount is None else reward_discount} | ({"epsilon": FLAT} if normalize else {})
+    return VecNormalize(worlds, norm_obs=normalize, norm_reward=reward_discount is not None, **options)
 
 
 class BatchedVecEnv(VecEnv):
