@@ -151,8 +151,8 @@ METHODS: dict[str, Method] = {
     "ppo": Method("pliant.policies.reinforcement.ppo", "proximal policy optimisation, from rewards", FROM_REWARDS),
     "sac": Method("pliant.policies.reinforcement.sac", "soft actor-critic, from rewards", FROM_REWARDS),
     "td3": Method("pliant.policies.reinforcement.td3", "twin delayed DDPG, from rewards", FROM_REWARDS),
-    "tqc": Method("pliant.policies.reinforcement.tqc", "SAC with truncated quantile critics, from rewards", FROM_REWARDS),
-    "crossq": Method("pliant.policies.reinforcement.crossq", "SAC with batch normalisation, from rewards", FROM_REWARDS),
+    "tqc": Method("pliant.policies.reinforcement.tqc", "truncated quantile critics, from rewards", FROM_REWARDS),
+    "crossq": Method("pliant.policies.reinforcement.crossq", "SAC without target networks, from rewards", FROM_REWARDS),
 }
 """All methods by the name that ``pliant train --algo`` takes, in the order in which they are listed."""
 

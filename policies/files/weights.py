@@ -56,13 +56,15 @@ def load_weights(path: str | Path, network: nn.Module) -> dict[str, torch.Tensor
     """The weights in PATH.npz, for ``network.load_state_dict``, in the precision that they were saved with.
 
     Raises:
-        ValueError: the file is missing or broken, or has not a finite array of the right shape for each of the weights.
+        ValueError: the file is missing or broken, or has not a finite array of the right shape for each of the weights
+            (of integers for counters).
     """
     file = f"{without_suffix(path)}.npz"
     wanted = network.state_dict()
     arrays = load_arrays(file, required=tuple(wanted))
     for name, value in wanted.items():
         shape, array = tuple(value.shape), arrays[name]
-        if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise ValueError(f"{file}: {name} must be finite numbers of shape {shape}, not {array.dtype} {array.shape}")
+        kind, word = ("f", "finite numbers") if value.is_floating_point() else ("i", "integers")
+        if array.shape != shape or array.dtype.kind != kind or not np.isfinite(array).all():
+            raise ValueError(f"{file}: {name} must be {word} of shape {shape}, not {array.dtype} {array.shape}")
     return {name: torch.as_tensor(arrays[name].astype(arrays[name].dtype.newbyteorder("="))) for name in wanted}

@@ -17,6 +17,7 @@ from torch import nn
 from pliant.envs.outcomes import OBSERVATION_LIMIT
 from pliant.policies.files.weights import build_network, load_weights
 
+STABLE_BASELINES: dict[str, type[BasePolicy]] = {"ppo": ActorCriticPolicy, "sac": SACPolicy, "td3": TD3Policy}
 FLAT = 1e-4
 """Added to the variances of observations: quantities that hardly change stay small."""
 LARGEST = 10.0
@@ -82,11 +83,12 @@ class _Moments(nn.Module):
 
 def policy_class(kind: str) -> type[BasePolicy]:
     """The class of a kind's network."""
-    if kind in ("tqc", "crossq"):
-        import sb3_contrib
+    if kind in STABLE_BASELINES:
+        return STABLE_BASELINES[kind]
+    import sb3_contrib  # only for its own policies
 
-        return sb3_contrib.TQC.policy_aliases["MlpPolicy"] if kind == "tqc" else sb3_contrib.CrossQ.policy_aliases["MlpPolicy"]
-    return {"ppo": ActorCriticPolicy, "sac": SACPolicy, "td3": TD3Policy}[kind]
+    algorithm: Any = sb3_contrib.TQC if kind == "tqc" else sb3_contrib.CrossQ
+    return algorithm.policy_aliases["MlpPolicy"]
 
 
 def network_options(hidden: list[int], activation: str) -> dict[str, Any]:

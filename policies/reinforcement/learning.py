@@ -1,4 +1,4 @@
-"""What the methods of reinforcement learning have in common: the run of a stable-baselines3 model with rows, snapshots and budgets."""
+"""What the methods of stable-baselines3 have in common: a run with rows, snapshots and budgets."""
 
 from __future__ import annotations
 

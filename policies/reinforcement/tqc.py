@@ -1,4 +1,4 @@
-"""TQC, truncated quantile critics (Kuznetsov et al. 2020, arXiv 2005.04269), by sb3-contrib, on all worlds of a batch."""
+"""TQC, truncated quantile critics (Kuznetsov et al. 2020, arXiv 2005.04269), by sb3-contrib on a batch of worlds."""
 
 from __future__ import annotations
 

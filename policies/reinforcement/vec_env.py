@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 from pliant.envs.checks import broadcast
 from pliant.envs.differentiable import RESET_OPTIONS
-from pliant.policies.networks.learned import FLAT
+from pliant.policies.networks.learned import FLAT, LARGEST
 from pliant.policies.torch_bridge import vector_env
 
 BY_WORLD = ("score", "np_random", "np_random_seed")
@@ -48,8 +48,14 @@ def batched_worlds(env: Any, *, normalize: bool = False, reward_discount: float 
     worlds = BatchedVecEnv(env)
     if not normalize and reward_discount is None:
         return worlds
-    options = {"gamma": 0.99 if reward_discount is None else reward_discount} | ({"epsilon": FLAT} if normalize else {})
-    return VecNormalize(worlds, norm_obs=normalize, norm_reward=reward_discount is not None, **options)
+    return VecNormalize(
+        worlds,
+        norm_obs=normalize,
+        norm_reward=reward_discount is not None,
+        clip_obs=LARGEST,
+        gamma=1.0 if reward_discount is None else reward_discount,
+        epsilon=FLAT if normalize else 1e-8,
+    )
 
 
 class BatchedVecEnv(VecEnv):

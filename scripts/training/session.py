@@ -79,7 +79,7 @@ class Training:
             "num_envs": self.num_envs,
             "evaluation_episodes": arguments.evaluation_episodes,
             "settings": asdict(self.settings),
-            "versions": versions(("pliant", "taichi", "gymnasium", "numpy", "torch", "stable-baselines3")),
+            "versions": versions(("pliant", "taichi", "gymnasium", "numpy", "torch", "stable-baselines3", "sb3-contrib")),
             "machine": machine(),
         }
         self.evaluations: list[dict[str, float]] = []

@@ -62,6 +62,8 @@ SETTINGS = {
     "ppo": "hidden=8,epochs=2,batch_size=20",
     "sac": "hidden=8,learning_starts=40,updates=1",
     "td3": "hidden=8,learning_starts=40,updates=1",
+    "tqc": "hidden=8,learning_starts=40,updates=1,normalize=true",
+    "crossq": "hidden=8,learning_starts=40,updates=1",
 }
 ENDED = {
     signal.SIGINT: (130, -signal.SIGINT),
