@@ -25,7 +25,7 @@ COMMANDS = {
     "tactile": "calibrate tactile sensors from frames, say how well that predicts others",
     "gallery": "draw every environment into one image",
     "docs": "write a page about every environment, from what the tasks say",
-    "bench": "measure the speed of the simulators on this machine",
+    "bench": "measure the speed of the simulators, and what methods reach on the tasks",
 }
 FAILED, USAGE, INTERRUPTED = 1, 2, 130  # exit statuses
 REPORTED = (CommandError, ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, ValueError)

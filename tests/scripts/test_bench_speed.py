@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pliant.scripts import bench
+from pliant.scripts.bench import speed as bench
 from pliant.scripts.main import main
 
 KEYS = {
@@ -38,7 +38,7 @@ def test_speed_prints_a_list_of_rows(small, capsys):
 
 
 def test_speed_prints_a_table(small, capsys):
-    assert main(["bench", "--no-cold-start", "--repeats", "1"]) == 0
+    assert main(["bench", "speed", "--no-cold-start", "--repeats", "1"]) == 0
     output = capsys.readouterr().out
     assert "block, 32^3" in output and "cores" in output
 
@@ -69,5 +69,5 @@ def test_cold_start_is_measured_in_a_fresh_process():
 
 
 def test_repeats_are_checked(capsys):
-    assert main(["bench", "--repeats", "0"]) == 1
+    assert main(["bench", "speed", "--repeats", "0"]) == 1
     assert "repeats=0 must be at least 1" in capsys.readouterr().err

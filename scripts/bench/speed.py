@@ -1,4 +1,4 @@
-"""``pliant bench``: what the simulators reach on this machine."""
+"""``pliant bench speed``: what the simulators reach on this machine."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import tyro
-
+from pliant.scripts.bench.options import Speed
 from pliant.scripts.errors import CommandError
 
 COLD_START_ENVIRONMENT = "pliant/Crawler3D-v0"
@@ -27,33 +26,6 @@ env.value_and_grad(numpy.zeros(shape, numpy.float32), seed=0)
 from pliant.sims.runtime import start
 print(json.dumps({{"elements": len(env.state("position")), "device": start()}}))
 """
-
-
-@dataclass
-class Arguments:
-    """Measure the speed of the simulators.
-
-    One row per scene: element-substeps (of particles, vertices, nodes) a second forward, time of a substep of the whole
-    batch, time of the reverse sweep (recomputation included) in units of the forward sweep, and the cold start: a fresh
-    process without compiled kernels up to its first whole gradient.
-
-    Examples:
-      pliant bench speed
-      pliant bench speed --json > speed.json
-    """
-
-    what: tyro.conf.Positional[Literal["speed"]] = "speed"
-    """What to measure."""
-    precision: Literal["f32", "f64"] = "f32"
-    """Floating-point type of the simulation."""
-    device: Literal["auto", "cpu", "cuda", "vulkan", "metal"] = "auto"
-    """Where the simulation runs; "auto": CUDA, else a Vulkan device of hardware, else the CPU."""
-    repeats: int = 5
-    """Timed repeats per scene; the median counts."""
-    cold_start: bool = True
-    """Measure the cold start too."""
-    json: bool = False
-    """Print a JSON list instead of a table."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +197,7 @@ FIGURES = (
 )
 
 
-def run(arguments: Arguments) -> int:
+def measure(arguments: Speed) -> int:
     """Measure all cases and print them."""
     if not 1 <= arguments.repeats <= 1000:
         raise CommandError(f"repeats={arguments.repeats} must be at least 1, at most 1000")

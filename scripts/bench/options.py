@@ -1,0 +1,86 @@
+"""What ``pliant bench`` is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass
+class Speed:
+    """Measure the speed of the simulators.
+
+    One row per scene: element-substeps (of particles, vertices, nodes) a second forward, time of a substep of the whole
+    batch, time of the reverse sweep (recomputation included) in units of the forward sweep, and the cold start: a fresh
+    process without compiled kernels up to its first whole gradient.
+
+    Examples:
+      pliant bench speed
+      pliant bench speed --json > speed.json
+    """
+
+    precision: Literal["f32", "f64"] = "f32"
+    """Floating-point type of the simulation."""
+    device: Literal["auto", "cpu", "cuda", "vulkan", "metal"] = "auto"
+    """Where the simulation runs; "auto": CUDA, else a Vulkan device of hardware, else the CPU."""
+    repeats: int = 5
+    """Timed repeats per scene; the median counts."""
+    cold_start: bool = True
+    """Measure the cold start too."""
+    json: bool = False
+    """Print a JSON list instead of a table."""
+
+
+@dataclass
+class Methods:
+    """Compare methods on tasks: gradients, black boxes and reinforcement learning, same physics, rewards and seeds.
+
+    Every cell (task, method, seed) is a run of its own, in a process of its own, in the folder
+    OUT/cells/TASK/METHOD/seedN. The same command again goes on where it was killed.
+
+    A plan (`pliant optimize`) is one sequence of actions for the episode of its seed; a policy (`pliant train`) is
+    judged on episodes that it has not seen. They answer different questions, and are ranked apart.
+
+    Examples:
+      pliant bench methods --suite smoke --out runs/smoke
+      pliant bench methods --tasks FingerReach,Move --methods gradient,cmaes,shac,tqc --seeds 3 \\
+          --budget-steps 20000 --out runs/mine --workers 2
+      pliant bench report runs/mine
+    """
+
+    suite: str = ""
+    """Tasks, methods, seeds and budgets together: smoke, quick or full; flags replace parts of it."""
+    tasks: str = ""
+    """Tasks by name, TASK,TASK,...; "all" takes every registered one."""
+    methods: str = ""
+    """Methods by name, METHOD,METHOD,... (those of `pliant optimize --method` and `pliant train --algo`)."""
+    seeds: int = 0
+    """Seeds 0 to N - 1 of each task and method."""
+    budget_steps: int = 0
+    """Simulated forward steps of a cell, all worlds together."""
+    budget_seconds: float = 0.0
+    """In place of steps: seconds of a cell. What comes out then depends on the machine."""
+    out: str = ""
+    """Folder of the benchmark; empty makes runs/bench-SUITE."""
+    workers: int = 0
+    """Cells that run at a time, a thread each; 0 takes the number of cores."""
+    retry: bool = False
+    """Run the cells that failed once more."""
+    limit_minutes: float = 0.0
+    """Begin no cell after this time, and write the tables of what there is; 0 is none."""
+    list: bool = False
+    """Print the cells, and how far they are, and run nothing."""
+
+
+@dataclass
+class Report:
+    """Write the tables, the leaderboard, the plots and the report of a benchmark again, from the folders of its cells.
+
+    Examples:
+      pliant bench report runs/smoke
+    """
+
+    folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")] = tyro.MISSING
+    """Folder of the benchmark."""
