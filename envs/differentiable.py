@@ -17,6 +17,7 @@ from pliant.envs.outcomes import Gradient, Outcome
 from pliant.envs.rollout import Rollout
 from pliant.envs.snapshots import Snapshot, take
 from pliant.envs.task import Task, make_config
+from pliant.envs.timing import Timing
 from pliant.sims.inputs import numbers, shown, word
 from pliant.sims.runtime import choose
 
@@ -118,6 +119,11 @@ class DifferentiableFace(CopiedEnv):
     def memory_bytes(self) -> int:
         """Bytes of the simulation's own arrays, all worlds together; those of checkpoints come on top."""
         return self._rollout.world.memory_bytes
+
+    @property
+    def timing(self) -> Timing:
+        """Wall time of resets and steps, and of reverse sweeps, since the environment was made [s]."""
+        return Timing(self._rollout.seconds, self._rollout.tape.seconds)
 
     @property
     def score(self) -> Any:

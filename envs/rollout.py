@@ -17,6 +17,7 @@ from pliant.envs.parameters import Parameters
 from pliant.envs.scoring import Scorer
 from pliant.envs.tape import Tape
 from pliant.envs.task import Task
+from pliant.envs.timing import timed
 from pliant.sims.inputs import shown
 from pliant.sims.world import World
 
@@ -35,6 +36,7 @@ class Rollout:
         parameters: physical and design parameters.
         scorer: what measures success.
         tape: what is recorded of the steps, and the reverse sweep.
+        seconds: wall time of resets and steps [s].
         elapsed: environment steps since the reset of each world, shape (B,).
         goal: the goal's arrays by name, shape (B, ...) each; empty before the first reset.
     """
@@ -59,6 +61,7 @@ class Rollout:
         self.scorer = Scorer(task.score, batch)
         self.tape = Tape(task, self.world, self.actuator, self.parameters, self.view)
         self.observation_size = self.tape.observation_size
+        self.seconds = 0.0
         self.elapsed = np.zeros(batch, int)
         self.goal: dict[str, np.ndarray] = {}
         self._goal_pattern: dict[str, np.ndarray] = {}
@@ -119,6 +122,7 @@ class Rollout:
 
     # Episodes
 
+    @timed
     def reset(
         self,
         rngs: Sequence[np.random.Generator],
@@ -244,6 +248,7 @@ class Rollout:
 
     # Steps
 
+    @timed
     def step(self, actions: np.ndarray, *, may_fail: np.ndarray | None = None) -> Outcome:
         """One environment step of all worlds; ``actions`` of shape (B, A), clipped to [-1, 1].
 

@@ -16,6 +16,7 @@ from pliant.envs.features.words import Sink, View
 from pliant.envs.outcomes import OBSERVATION_LIMIT, Gradient
 from pliant.envs.parameters import Parameters
 from pliant.envs.task import Task
+from pliant.envs.timing import timed
 from pliant.sims.checks import check_gradient
 from pliant.sims.failures import SimulationDiverged
 from pliant.sims.world import World
@@ -59,6 +60,7 @@ class Tape:
         self._inside: list[np.ndarray] = []  # whether the action as given lay in [-1, 1], (B, A)
         self._observations: list[np.ndarray] = []  # at the start and after each step, not clipped, (B, O)
         self._sweep: _Sweep | None = None
+        self.seconds = 0.0  # of reverse sweeps
 
     # Recording
 
@@ -128,6 +130,7 @@ class Tape:
             self.backward_step(weights[:, t], None if cotangents is None else cotangents[:, t + 1])
         return self.backward_end(None if cotangents is None else cotangents[:, 0])
 
+    @timed
     @_stops_where_it_diverges
     def backward_step(self, reward_weight: Any, observation_cotangent: Any) -> np.ndarray:
         """Go back one step, last first; gradient with respect to that step's action, shape (B, A).
@@ -165,6 +168,7 @@ class Tape:
         sweep.steps_left -= 1
         return gradient.copy()
 
+    @timed
     @_stops_where_it_diverges
     def backward_end(self, observation_cotangent: Any = None) -> Gradient:
         """Finish the sweep after the first step: ``observation_cotangent`` belongs to the observation of the reset."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import sys
-import time
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -28,6 +26,7 @@ from pliant.scripts.errors import CommandError
 from pliant.scripts.options import EnvironmentOptions
 
 if TYPE_CHECKING:
+    from pliant.envs.timing import Timing
     from pliant.policies.trajectory.episode import Result
     from pliant.scripts.runs import RunFolder
 
@@ -39,16 +38,8 @@ SETTINGS: dict[str, type[TrajectorySettings]] = {
     "mppi": MppiSettings,
     "random-search": RandomSearchSettings,
 }
-SHOWN = (
-    ("return", "return", ".4g"),
-    ("score", "score", ".3f"),
-    ("best", "best_return", ".4g"),
-    ("its score", "best_score", ".3f"),
-    ("steps/s", "steps_per_second", ",.0f"),
-)
 SHARED = ("environment", "method", "environment_options", "settings", "control")  # what a run goes on with
-EXTENDABLE = ("iterations", "max_simulated_steps", "target_score")
-SECONDS_BETWEEN_CHECKPOINTS = 5.0
+EXTENDABLE = ("iterations", "max_simulated_steps", "max_seconds", "target_score")
 MOST_WORLDS = 32  # simulated at a time, unless the flag says otherwise
 
 
@@ -176,6 +167,8 @@ def execute(
     """
     from rich.console import Console
 
+    from pliant.envs.timing import NO_TIME
+    from pliant.scripts.course import Course
     from pliant.scripts.environments import make
     from pliant.scripts.interrupts import interrupts
     from pliant.scripts.runs import machine, versions
@@ -192,12 +185,12 @@ def execute(
         "versions": versions(),
         "machine": machine(),
     }
-    state = _stored_state(folder, config, console) if resume else None
+    state, earlier = _stored_state(folder, config, console) if resume else (None, NO_TIME)
     with console.status(f"making {env_id}"):
         simulated = replace(settings, horizon=control.receding_horizon) if receding else settings
         env = _make_environment(env_id, simulated, env_options, worlds)
         controlled = make(env_id, **env_options) if receding else None
-    course = _Course(console, folder, config, env, settings, control, controlled, state)
+    course = Course(console, folder, config, env, settings, control, controlled, state, earlier)
     try:
         with interrupts() as course.interrupts:
             result = course.run()
@@ -218,85 +211,6 @@ def execute(
     return result
 
 
-class _Course:
-    """One run: its environments, its files, and how far it is."""
-
-    def __init__(
-        self,
-        console: Any,
-        folder: RunFolder,
-        config: dict[str, Any],
-        env: Any,
-        settings: TrajectorySettings,
-        control: MpcSettings,
-        controlled: Any,
-        state: Any,
-    ) -> None:
-        self.console, self.folder, self.config = console, folder, config
-        self.env, self.settings, self.control, self.controlled, self.state = env, settings, control, controlled, state
-        self.method: str = config["method"]
-        self.interrupts: Any = None
-        self._began = False
-        self._latest: Any = None  # the state after the last iteration of this session
-        self._total = settings.iterations
-        self._show: Any = None
-        self._saved = -math.inf
-        if controlled is not None:
-            from pliant.policies.trajectory.mpc import plans_of
-
-            self._total = plans_of(settings.horizon or controlled.horizon, control)
-
-    def run(self) -> Result:
-        """Optimise, and write all files but the video."""
-        from pliant.scripts.environments import short_name
-        from pliant.scripts.progress import iteration_progress
-
-        label = f"{short_name(self.config['environment'])} {self.method}" + (" receding" if self.controlled else "")
-        optimizer = _module(self.method).optimize
-        hooks = {"state": self.state, "on_iteration": self._on_iteration}
-        with iteration_progress(self.console, self._total, label=label, shown=SHOWN) as self._show:
-            if self.controlled is None:
-                result = optimizer(self.env, self.settings, **hooks)
-            else:
-                from pliant.policies.trajectory import mpc
-
-                result = mpc.optimize(self.controlled, self.env, optimizer, self.settings, self.control, **hooks)
-        self._begin()
-        _write_result(self.folder, self.config, result)
-        title = f"{self.config['environment']}, seed {self.settings.seed}"
-        best_by = "" if self.controlled else self.settings.best_by  # a receding horizon has one episode
-        self.folder.write_plot({self.method: result.history}, title, best_by=best_by)
-        return result
-
-    def keep(self) -> None:
-        """Write how far the run has come in this session: the checkpoint, the best actions, the figures."""
-        if self._latest is None:
-            return
-        if self.controlled is None:
-            from pliant.policies.trajectory.episode import interim_result
-
-            result = interim_result(self.method, self.env, self.settings, self._latest)
-        else:
-            from pliant.policies.trajectory import mpc
-
-            result = mpc.interim_result(self.controlled, self.settings, self.control, self._latest)
-        _write_result(self.folder, self.config, result)
-
-    def _begin(self) -> None:
-        if not self._began:
-            self.folder.begin(self.config, resumed=self.state is not None)
-            self._began = True
-
-    def _on_iteration(self, current: Any, row: dict[str, float]) -> None:
-        self._begin()
-        self._latest = current.copy()
-        self._show(row | _progress(row, self._total, self.settings.max_simulated_steps))
-        if time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS or row["iteration"] == self._total:
-            self.folder.write_checkpoint(current.to_arrays())
-            self._saved = time.monotonic()
-        self.interrupts.check()
-
-
 def write_before_and_after(
     env_id: str, env_options: dict[str, Any], seed: int, initial_actions: Any, actions: Any, folder: RunFolder
 ) -> None:
@@ -313,17 +227,6 @@ def write_before_and_after(
     finally:
         env.close()
     video.write_video(folder.path / "video.mp4", video.side_by_side(clips))
-
-
-def _module(method: str) -> Any:
-    """The module of a method: its file in ``policies/trajectory``."""
-    return import_module(f"pliant.policies.trajectory.{method.replace('-', '_')}")
-
-
-def _progress(row: dict[str, float], iterations: int, budget: int) -> dict[str, float]:
-    """What the bar shows beside the row: simulated steps a second, and the iterations that the budget allows."""
-    allowed = budget * row["iteration"] / row["simulated_steps"] if budget and row["simulated_steps"] else iterations
-    return {"steps_per_second": row["simulated_steps"] / max(row["seconds"], 1e-9), "of": min(iterations, allowed)}
 
 
 def _make_environment(env_id: str, settings: TrajectorySettings, env_options: dict[str, Any], worlds: int) -> Any:
@@ -352,42 +255,29 @@ def _population(env_id: str, settings: SamplingSettings, env_options: dict[str, 
         env.close()
 
 
-def _stored_state(folder: RunFolder, config: dict[str, Any], console: Any) -> Any:
-    """The state to go on from, after a check that the run in the folder is the same one; None if there is none yet.
+def _stored_state(folder: RunFolder, config: dict[str, Any], console: Any) -> tuple[Any, Timing]:
+    """The state to go on from, None if there is none yet, and the time simulated; the run must be the same one.
 
     Raises:
         CommandError: the folder holds a run of other settings, or a broken one.
     """
+    from pliant.envs.timing import NO_TIME, Timing
+    from pliant.scripts.course import optimizer_of
+
     if not folder.can_resume():
         folder.say_that_it_starts(console)
-        return None
+        return None, NO_TIME
     folder.check_same_run(config, shared=SHARED, may_differ=EXTENDABLE)
     arrays = folder.read_checkpoint()
     try:
-        module = import_module("pliant.policies.trajectory.mpc") if config["control"] else _module(config["method"])
+        module = (
+            import_module("pliant.policies.trajectory.mpc") if config["control"] else optimizer_of(config["method"])
+        )
         name = "MpcState" if config["control"] else SETTINGS[config["method"]].__name__.replace("Settings", "State")
-        return getattr(module, name).from_arrays(arrays)
+        timing = Timing(*map(float, arrays["timing"])) if "timing" in arrays else NO_TIME
+        return getattr(module, name).from_arrays(arrays), timing
     except (KeyError, ValueError) as error:
         raise CommandError(f"cannot resume {folder.path}: its checkpoint is of another kind ({error})") from error
-
-
-def _write_result(folder: RunFolder, config: dict[str, Any], result: Result) -> None:
-    folder.write_checkpoint(result.state.to_arrays())
-    folder.write_actions(result.actions, result.initial_actions)
-    folder.write_metrics(
-        result.history,
-        {
-            "environment": config["environment"],
-            "method": config["method"],
-            "seed": config["settings"]["seed"],
-            "score": result.score,
-            "return": result.value,
-            "iterations": len(result.history),
-            "simulated_steps": result.simulated_steps,
-            "reverse_steps": result.reverse_steps,
-            "seconds": result.seconds,
-        },
-    )
 
 
 def _report(console: Any, result: Result, folder: RunFolder) -> None:

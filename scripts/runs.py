@@ -212,19 +212,19 @@ class RunFolder:
     def write_plot(self, histories: dict[str, list[dict[str, float]]], title: str, *, best_by: str) -> None:
         """``plot.png``: return and score over simulated steps and over seconds, one line per named history.
 
-        A second line shows the best episode so far; ``best_by`` says what it is the best by, "" leaves it out.
+        A second line shows the best so far of the quantity that ``best_by`` names; "" leaves it out.
         """
 
         def draw(axis: Any, quantity: str, over: str) -> None:
             for name, history in histories.items():
                 x = [entry[over] for entry in history]
                 now = [entry[quantity] for entry in history]
-                if not best_by:
-                    axis.plot(x, now, linewidth=2, label=name)
+                if quantity != best_by:  # that of the best by something else may fall
+                    axis.plot(x, now, linewidth=1 if best_by else 2, label=name)
                     continue
                 (line,) = axis.plot(x, now, alpha=0.45, linewidth=1)
                 best = [entry[f"best_{quantity}"] for entry in history]
-                axis.plot(x, best, color=line.get_color(), linewidth=2, label=f"{name}, best so far by {best_by}")
+                axis.plot(x, best, color=line.get_color(), linewidth=2, label=f"{name}, best {quantity} so far")
 
         self._plot(draw, title)
 
@@ -257,7 +257,8 @@ class RunFolder:
                 axis.set_ylabel(quantity if column == 0 else "")
                 axis.grid(alpha=0.3)
         axes[1][0].set_ylim(-0.02, 1.02)
-        axes[0][0].legend(fontsize="small")
+        for axis in axes[:, 0]:
+            axis.legend(fontsize="small")
         figure.suptitle(title)
         with replacing(self.path / "plot.png") as temporary:
             figure.savefig(temporary, dpi=120)

@@ -260,7 +260,7 @@ def population_row(
 
 
 def may_go_on(settings: TrajectorySettings, state: RunState, next_steps: int) -> bool:
-    """Whether another iteration, of ``next_steps`` forward steps, is within the iterations, the budget and the goal.
+    """Whether another iteration, of ``next_steps`` forward steps, is within the iterations, the budgets and the goal.
 
     Raises:
         ValueError: the budget does not allow the first iteration.
@@ -272,6 +272,8 @@ def may_go_on(settings: TrajectorySettings, state: RunState, next_steps: int) ->
             f"limit) or from {next_steps}"
         )
     if len(state.history) >= settings.iterations:
+        return False
+    if settings.max_seconds and state.history and state.seconds >= settings.max_seconds:
         return False
     if budget and state.simulated_steps + next_steps > budget:
         return False

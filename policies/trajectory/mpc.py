@@ -120,7 +120,7 @@ def optimize(
         method: ``optimize`` of `gradient`, `lbfgs`, `cem`, `mppi`, `random_search` or `cmaes`.
         settings: of the method. ``iterations`` are those of each plan; ``seed`` decides the episode and the random
             numbers of all plans; ``horizon`` ends the episode early; ``max_simulated_steps`` ends the run before a plan
-            might exceed it; the parametrisation is that of a plan.
+            might exceed it, ``max_seconds`` after the plan that does; the parametrisation is that of a plan.
         control: how far ahead is planned and how often.
         on_iteration: called as ``on_iteration(state, row)`` after each plan and the steps that follow it; save
             ``state.to_arrays()``.
@@ -138,7 +138,8 @@ def optimize(
     env = env.unwrapped
     steps, action_size = episode_shape(env, settings)
     ahead = Planner(planner, control.receding_horizon)
-    plan_settings = replace(settings, horizon=0, max_simulated_steps=0, target_score=0.0, best_by="return")
+    no_budgets: dict[str, Any] = {"max_simulated_steps": 0, "max_seconds": 0.0, "target_score": 0.0}
+    plan_settings = replace(settings, horizon=0, best_by="return", **no_budgets)
     shape = settle_parametrisation(ahead, plan_settings, None)
     env.reset(seed=settings.seed)
     if state is None:
@@ -155,6 +156,8 @@ def optimize(
     while len(state.rewards) < steps:
         limit = settings.max_simulated_steps
         if limit and state.simulated_steps + dearest + control.replan_every > limit:
+            break
+        if settings.max_seconds and len(state.rewards) and state.seconds >= settings.max_seconds:
             break
         began = time.perf_counter()
         first = not len(state.rewards)

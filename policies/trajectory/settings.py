@@ -28,6 +28,8 @@ class TrajectorySettings:
     """Environment steps that are optimised; 0 takes the environment's whole episode."""
     max_simulated_steps: int = 0
     """Stop before the forward environment steps would exceed this number; 0 sets no limit."""
+    max_seconds: float = 0.0
+    """Begin no iteration after this time [s], that of earlier sessions included; 0 sets no limit."""
     best_by: Literal["return", "score"] = "return"
     """What makes the best episode so far, which is reported, saved and replayed: its return, or its score."""
     target_score: float = 0.0
@@ -167,6 +169,7 @@ def check_settings(settings: TrajectorySettings | MpcSettings) -> None:
         seed=(0, 2**63 - 1),
         horizon=(0, math.inf),
         max_simulated_steps=(0, math.inf),
+        max_seconds=(0.0, math.inf),
         target_score=(0.0, 1.0),
         knots=(2, MOST),
         knot_degree=(1, 3),

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pliant.envs.timing import NO_TIME, Timing, timing_of
 from pliant.policies.files.checkpoints import load_arrays
 from pliant.policies.methods import BUDGETS, find_method
 from pliant.policies.networks.policy_files import load_policy, save_policy
@@ -79,12 +80,15 @@ class Training:
             "num_envs": self.num_envs,
             "evaluation_episodes": arguments.evaluation_episodes,
             "settings": asdict(self.settings),
-            "versions": versions(("pliant", "taichi", "gymnasium", "numpy", "torch", "stable-baselines3", "sb3-contrib")),
+            "versions": versions(
+                ("pliant", "taichi", "gymnasium", "numpy", "torch", "stable-baselines3", "sb3-contrib")
+            ),
             "machine": machine(),
         }
         self.evaluations: list[dict[str, float]] = []
         self.history: list[dict[str, float]] = []
         self.wall_seconds = 0.0  # of earlier sessions
+        self.timing = NO_TIME  # likewise
         self.state = self._stored_state() if arguments.resume else None
 
     def _check_memory(self) -> int:
@@ -128,6 +132,7 @@ class Training:
                 )
             self.evaluations = history_from_tree(tree["evaluations"])
             self.wall_seconds = tree["wall_seconds"]
+            self.timing = Timing(*tree.get("timing", NO_TIME))
             return tree["state"]
         except (KeyError, TypeError, ValueError) as error:
             raise CommandError(f"cannot resume {self.folder.path}: {error}") from error
@@ -146,7 +151,7 @@ class Training:
             self.folder.say_that_it_starts(console)
         survives = {"on_divergence": "truncate"}  # one world's divergence ends its episode only
         with console.status(f"making {self.env_id}"):
-            env = make_vector(self.env_id, self.num_envs, **self.method.worlds, **self.env_options)
+            env = self._env = make_vector(self.env_id, self.num_envs, **self.method.worlds, **self.env_options)
             self._judge = make_vector(self.env_id, self._evaluation_worlds(), **survives, **self.env_options)
         self._began, self._saved = time.monotonic(), -math.inf
         self._log = None
@@ -228,6 +233,7 @@ class Training:
             "state": self._snapshot(),
             "evaluations": history_to_tree(self.evaluations),
             "wall_seconds": self.wall_seconds + time.monotonic() - self._began,
+            "timing": list(self.timing + timing_of(self._env)),
         }
         self.folder.write_checkpoint(pack(tree))
         self._saved = time.monotonic()
@@ -240,6 +246,7 @@ class Training:
             self._evaluate(policy, row)
         best = load_policy(self.folder.path / "policy")
         value, score = self._play(best, TEST_SEED)
+        timing = self.timing + timing_of(self._env)
         summary: dict[str, Any] = {
             "environment": self.env_id,
             "algorithm": self.algorithm,
@@ -251,6 +258,8 @@ class Training:
             "reverse_steps": row.get("reverse_steps", 0.0),
             "seconds": row["seconds"],
             "wall_seconds": self.wall_seconds + time.monotonic() - self._began,
+            "simulation_seconds": timing.forward,
+            "gradient_seconds": timing.reverse,
             "test_episodes": self.arguments.evaluation_episodes,
             "evaluations": self.evaluations,
         }

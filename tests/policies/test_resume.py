@@ -123,10 +123,10 @@ PROGRAM = """
 import sys
 sys.path.insert(0, {tests!r})
 import point_mass
-import pliant.scripts.optimize as command
+import pliant.scripts.course as course
 from pliant.scripts.main import main
 point_mass.register()
-command.SECONDS_BETWEEN_CHECKPOINTS = 0.0
+course.SECONDS_BETWEEN_CHECKPOINTS = 0.0
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -120,6 +120,17 @@ def test_a_budget_of_simulated_steps_is_kept(env, method):
 
 
 @pytest.mark.parametrize(
+    ("method", "settings"),
+    [(gradient, GradientSettings()), (lbfgs, LbfgsSettings()), (cmaes, CmaesSettings()), (mppi, MppiSettings())],
+)
+def test_a_budget_of_time_ends_a_run_after_the_iteration_that_exceeds_it(env, method, settings):
+    result = method.optimize(env, replace(settings, iterations=1000, max_seconds=1e-9))
+    assert len(result.history) == 1
+    resumed = method.optimize(env, replace(settings, iterations=3, max_seconds=1e9), state=result.state)
+    assert len(resumed.history) == 3
+
+
+@pytest.mark.parametrize(
     ("method", "settings", "least"),
     [
         (gradient, GradientSettings(max_simulated_steps=19), 20),

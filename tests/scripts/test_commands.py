@@ -130,7 +130,7 @@ def test_a_budget_below_one_population_is_refused_and_leaves_the_folder_free(com
 def test_an_interrupted_run_can_be_resumed(command, fake_env, tmp_path, monkeypatch):
     flags = (fake_env.ID, "--schedule", "constant", "--iterations", 9, "--no-video")
     assert command("optimize", *flags, "--out", tmp_path / "whole")[0] == 0
-    monkeypatch.setattr("pliant.scripts.optimize.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("pliant.scripts.course.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     step, count = fake_env.FakePointMass.step, 0
 
     def interrupted(self, action):

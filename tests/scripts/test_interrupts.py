@@ -37,13 +37,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where 
 sys.path.insert(0, {str(Path(fake.__file__).parent)!r})
 try:
     import fake_env, point_mass
-    import pliant.scripts.optimize as command
+    import pliant.scripts.course as course
     from pliant.scripts.main import main
 except (KeyboardInterrupt, ImportError):  # before the command begins; taichi makes the one of the other
     sys.exit(130)
 fake_env.register()
 point_mass.register()
-command.SECONDS_BETWEEN_CHECKPOINTS = 0.05
+course.SECONDS_BETWEEN_CHECKPOINTS = 0.05
 step = fake_env.FakePointMass.step
 def slow(self, action):
     time.sleep(0.001)

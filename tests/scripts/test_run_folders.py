@@ -226,3 +226,28 @@ def test_remainders_of_a_killed_process_are_removed(tmp_path):
     with RunFolder(tmp_path).claim(resume=False, overwrite=False):
         pass
     assert not remainder.exists() and other.exists()  # a replay may be under way
+
+
+@pytest.mark.parametrize("best_by", ["score", "return"])
+def test_best_so_far_is_drawn_of_the_quantity_that_it_is_the_best_by(best_by, tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    rows = [
+        {"simulated_steps": 10.0 * (k + 1), "seconds": k + 1.0, "return": value, "score": score}
+        for k, (value, score) in enumerate([(1.0, 0.1), (3.0, 0.05), (2.0, 0.2), (0.0, 0.3)])
+    ]
+    for k, row in enumerate(rows):
+        leader = max(rows[: k + 1], key=lambda other: other[best_by])
+        row |= {"best_return": leader["return"], "best_score": leader["score"]}
+    drawn, plot = {}, Axes.plot
+
+    def watch(axis, x, y, *args, **keywords):
+        drawn[keywords.get("label", "")] = list(y)
+        return plot(axis, x, y, *args, **keywords)
+
+    monkeypatch.setattr(Axes, "plot", watch)
+    RunFolder(tmp_path).write_plot({"gradient": rows}, "title", best_by=best_by)
+    lines = {label: line for label, line in drawn.items() if "best" in label}
+    assert set(lines) == {f"gradient, best {best_by} so far"}
+    (line,) = lines.values()
+    assert line == sorted(line) and line[-1] == max(row[best_by] for row in rows)
