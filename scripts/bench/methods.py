@@ -124,13 +124,17 @@ def _run(todo: Sequence[Cell], cells: Sequence[Cell], arguments: Methods) -> Non
             words = " ".join(running) + (f"  {failed} failed" if failed else "")
             progress.update(bar, completed=earlier + ended, description=words)
 
-        pool.run_cells(
-            todo,
-            workers=arguments.workers or thread_count(),
-            limit_seconds=60 * arguments.limit_minutes,
-            program=pool.PROGRAM,
-            on_change=show,
-        )
+        common: dict[str, Any] = {
+            "limit_seconds": 60 * arguments.limit_minutes,
+            "program": pool.PROGRAM,
+            "on_change": show,
+        }
+        if arguments.cluster == "ray":
+            from pliant.scripts.bench.cluster import run_on_ray
+
+            run_on_ray(todo, **common)
+        else:
+            pool.run_cells(todo, workers=arguments.workers or thread_count(), **common)
 
 
 def _finish(root: Path, plan: Plan, cells: Sequence[Cell]) -> int:

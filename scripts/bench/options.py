@@ -66,6 +66,8 @@ class Methods:
     """Folder of the benchmark; empty makes runs/bench-SUITE."""
     workers: int = 0
     """Cells that run at a time, a thread each; 0 takes the number of cores."""
+    cluster: Literal["none", "ray"] = "none"
+    """Run cells on a Ray cluster: that of RAY_ADDRESS, else one that Ray starts here (extra `cluster`)."""
     retry: bool = False
     """Run the cells that failed once more."""
     limit_minutes: float = 0.0

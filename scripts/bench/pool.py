@@ -77,7 +77,7 @@ def run_cells(
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
                 ended += 1
-                failed += not _end(one)
+                failed += not end_cell(one.cell, one.process.returncode)
                 on_change([one.cell.name for one in running], ended, failed)
     finally:
         _stop([one.process for one in running])
@@ -98,13 +98,12 @@ def _start(cell: Cell, program: Sequence[str]) -> subprocess.Popen[bytes] | None
         )
 
 
-def _end(one: _Running) -> bool:
-    """Write how a cell has ended; whether it is done."""
-    status = one.process.returncode
+def end_cell(cell: Cell, status: int) -> bool:
+    """Write how a cell has ended, by the exit status of its run; whether it is done."""
     if status == 0:
-        one.cell.end(DONE)
+        cell.end(DONE)
     elif 0 < status < 128:  # not by a signal: that is no result, and the cell is run again
-        one.cell.end(FAILED, one.cell.log_line())
+        cell.end(FAILED, cell.log_line())
     return status == 0
 
 

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import point_mass
 import pytest
+from bench_runs import BENCH, RUN, TABLES, WORDS
 
 from pliant.policies.methods import METHODS, Method
 from pliant.scripts.bench import pool, statistics
@@ -19,30 +19,6 @@ from pliant.scripts.bench.contestants import contestants
 from pliant.scripts.bench.options import Methods
 from pliant.scripts.bench.suites import SUITES, plan_of
 from pliant.scripts.main import main
-
-TESTS = str(Path(point_mass.__file__).parent)
-RUN = f"""
-import sys
-sys.path.insert(0, {TESTS!r})
-import point_mass
-from pliant.policies.methods import METHODS, Method
-from pliant.scripts.main import main
-point_mass.register()
-METHODS["hill-climbing"] = Method("hill_climbing", "noise on the best weights", worlds={{}}, num_envs=2)
-sys.exit(main(sys.argv[1:]))
-"""
-BENCH = f"""
-import sys
-sys.path.insert(0, {TESTS!r})
-import point_mass
-from pliant.scripts.bench import pool
-from pliant.scripts.main import main
-point_mass.register()
-pool.PROGRAM = (sys.executable, "-c", {RUN!r})
-sys.exit(main(sys.argv[1:]))
-"""
-TABLES = ("cells.csv", "curves.csv", "leaderboard.csv")
-WORDS = ("--tasks", point_mass.ID, "--methods", "gradient,random-search", "--seeds", "1", "--budget-steps", "2400")
 
 
 def bench(*words):
