@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from pliant.scripts.bench.options import Methods, Report, Speed
+from pliant.scripts.bench.options import Methods, Report, Speed, Tune
 
 
 def _described(kind: type) -> str:
@@ -22,12 +22,14 @@ class Arguments:
     Examples:
       pliant bench speed
       pliant bench methods --suite smoke --out runs/smoke
+      pliant bench tune --suite smoke --trials 8 --out runs/tune
       pliant bench report runs/smoke
     """
 
     what: Annotated[
         Annotated[Speed, tyro.conf.subcommand("speed", description=_described(Speed))]
         | Annotated[Methods, tyro.conf.subcommand("methods", description=_described(Methods))]
+        | Annotated[Tune, tyro.conf.subcommand("tune", description=_described(Tune))]
         | Annotated[Report, tyro.conf.subcommand("report", description=_described(Report))],
         tyro.conf.arg(name=""),
     ]
@@ -44,6 +46,10 @@ def run(arguments: Arguments) -> int:
         from pliant.scripts.bench.methods import compare
 
         return compare(what)
+    if isinstance(what, Tune):
+        from pliant.scripts.bench.tuning import tune
+
+        return tune(what)
     from pliant.scripts.bench.methods import report
 
     return report(what)

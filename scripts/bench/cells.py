@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ class Cell:
         seed: of the episode of a plan; of networks, noise and episodes of a training.
         seconds: budget of time [s]; 0 where it is the task's steps.
         root: folder of the benchmark.
+        settings: of the method, in place of its own.
+        trial: of a search for settings; "" where there is none.
     """
 
     task: Task
@@ -32,11 +34,14 @@ class Cell:
     seed: int
     seconds: float
     root: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    trial: str = ""
 
     @property
     def name(self) -> str:
-        """TASK/METHOD/seedN."""
-        return f"{self.task.name}/{self.method.name}/seed{self.seed}"
+        """TASK/METHOD/seedN, with the trial before the seed where there is one."""
+        parts = (self.task.name, self.method.name, self.trial, f"seed{self.seed}")
+        return "/".join(filter(None, parts))
 
     @property
     def folder(self) -> Path:
@@ -46,7 +51,14 @@ class Cell:
     def words(self) -> list[str]:
         """The command that runs it, or goes on with it."""
         task = self.task
-        words = self.method.words(task.env_id, self.seed, episode=task.episode, steps=task.steps, seconds=self.seconds)
+        words = self.method.words(
+            task.env_id,
+            self.seed,
+            episode=task.episode,
+            steps=task.steps,
+            seconds=self.seconds,
+            settings=self.settings,
+        )
         return [*words, "--out", str(self.folder)]
 
     def status(self) -> str:
@@ -92,9 +104,16 @@ class Cell:
             return {}  # a broken one: run it again, its own checkpoint is whole
 
 
-def cells_of(plan: Plan, root: Path) -> Iterator[Cell]:
-    """All cells; every task and method has its first seed before any has its second."""
+def cells_of(plan: Plan, root: Path, tuned: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[Cell]:
+    """All cells; every task and method has its first seed before any has its second.
+
+    Args:
+        plan: what is run.
+        root: folder of the benchmark.
+        tuned: settings by task and method, where they are not the method's own.
+    """
     for seed in range(plan.seeds):
         for task in plan.tasks:
             for method in plan.methods:
-                yield Cell(task, method, seed, plan.seconds, root)
+                settings = tuned.get(task.name, {}).get(method.name, {})
+                yield Cell(task, method, seed, plan.seconds, root, settings)

@@ -5,6 +5,7 @@ A method that is registered with one of these commands is a contestant; nothing 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,7 +41,16 @@ class Contestant:
     differentiable: bool
     bounded: bool = False
 
-    def words(self, env_id: str, seed: int, *, episode: int, steps: int, seconds: float) -> list[str]:
+    def words(
+        self,
+        env_id: str,
+        seed: int,
+        *,
+        episode: int,
+        steps: int,
+        seconds: float,
+        settings: Mapping[str, Any],
+    ) -> list[str]:
         """The command of one run, without the folder.
 
         Args:
@@ -49,12 +59,14 @@ class Contestant:
             episode: steps of an episode.
             steps: budget of simulated steps; 0 is none.
             seconds: budget of time [s]; 0 is none.
+            settings: of the method, in place of its own.
         """
         if self.track == "policy":
             words: list[Any] = ["train", env_id, "--algo", self.name, "--seed", seed, "--no-tensorboard"]
             words += ["--steps", steps] if steps else ["--minutes", seconds / 60]
             words += ["--evaluate-every", -(-steps // EVALUATIONS)] if steps else []
             words += ["--evaluation-episodes", EPISODES]
+            words += ["--settings", ",".join(f"{name}={value}" for name, value in settings.items())] if settings else []
         else:
             words = ["optimize", env_id, "--method", self.name, "--seed", seed, "--best-by", "score"]
             words += ["--max-simulated-steps", steps] if steps else ["--max-seconds", seconds]
@@ -62,6 +74,7 @@ class Contestant:
                 words += ["--iterations", UNBOUNDED, "--parametrisation", "knots"]
             elif steps:
                 words += ["--iterations", max(1, steps // episode)]
+            words += [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
         return [str(word) for word in (*words, "--no-video", "--resume")]
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pliant.policies.files.checkpoints import load_json, save_json
 from pliant.scripts.bench.cells import DONE, FAILED, Cell, cells_of
 from pliant.scripts.bench.options import Methods, Report
+from pliant.scripts.bench.runs import check_rl, has_ended, held, run
 from pliant.scripts.bench.suites import Plan, plan_of
+from pliant.scripts.bench.tuning import load_tuned
 from pliant.scripts.errors import CommandError
 from pliant.scripts.folders import make_folder
-from pliant.scripts.locks import FolderLock
 
 PLAN_FILE = "benchmark.json"
-ASKED = ("suite", "tasks", "methods", "seeds", "budget_steps", "budget_seconds")
+ASKED = ("suite", "tasks", "methods", "seeds", "budget_steps", "budget_seconds", "tuned")
 """Flags that say what is run."""
 
 
@@ -31,16 +31,17 @@ def compare(arguments: Methods) -> int:
     """
     plan = plan_of(arguments)
     root = Path(arguments.out or f"runs/bench-{plan.suite or 'own'}")
-    cells = list(cells_of(plan, root))
+    tuned = load_tuned(arguments.tuned) if arguments.tuned else {}
+    cells = list(cells_of(plan, root, tuned))
     if arguments.list:
         _print_cells(cells)
         return 0
-    _check_rl(plan)
+    check_rl(plan)
     make_folder(root)
-    with _held(root):
-        _keep_plan(root, arguments, plan)
-        todo = [cell for cell in cells if not _has_ended(cell, retry=arguments.retry)]
-        _run(todo, cells, arguments)
+    with held(root):
+        _keep_plan(root, arguments, plan, tuned)
+        todo = [cell for cell in cells if not has_ended(cell, retry=arguments.retry)]
+        run(todo, len(cells), arguments)
         return _finish(root, plan, cells)
 
 
@@ -54,36 +55,15 @@ def report(arguments: Report) -> int:
     if not (root / PLAN_FILE).exists():
         raise CommandError(f"{root} is not the folder of a benchmark: it has no {PLAN_FILE}")
     try:
-        asked = load_json(root / PLAN_FILE)["asked"]
+        content = load_json(root / PLAN_FILE)
+        asked, tuned = content["asked"], content.get("tuned", {})
         plan = plan_of(Methods(**{name: asked[name] for name in ASKED}))
     except (KeyError, TypeError, ValueError) as error:
         raise CommandError(f"{root / PLAN_FILE} describes no benchmark: {error!r}") from error
-    return _finish(root, plan, list(cells_of(plan, root)))
+    return _finish(root, plan, list(cells_of(plan, root, tuned)))
 
 
-def _check_rl(plan: Plan) -> None:
-    if any(method.track == "policy" for method in plan.methods):
-        try:
-            import torch  # noqa: F401  the extra ``rl``
-        except ImportError as error:
-            raise CommandError("methods that train policies need torch: pip install 'pliant[rl]'") from error
-
-
-@contextmanager
-def _held(root: Path) -> Iterator[None]:
-    """Keep other processes from a benchmark's folder."""
-    try:
-        lock = FolderLock(root)
-    except BlockingIOError:
-        raise CommandError(f"another process is running the benchmark in {root}") from None
-    except OSError:
-        yield  # a file system without locks
-        return
-    with lock:
-        yield
-
-
-def _keep_plan(root: Path, arguments: Methods, plan: Plan) -> None:
+def _keep_plan(root: Path, arguments: Methods, plan: Plan, tuned: Mapping[str, Any]) -> None:
     """Write what is run; a benchmark that is there may grow by tasks, methods and seeds, its budgets stay."""
     path = root / PLAN_FILE
     budget = plan.budget()
@@ -91,10 +71,12 @@ def _keep_plan(root: Path, arguments: Methods, plan: Plan) -> None:
         before = load_json(path).get("budget", {})
         if set(before) != set(budget) or _differs(before, budget):
             raise CommandError(f"{root} holds a benchmark with the budget {before}, not {budget}; pass another --out")
+        if load_json(path).get("tuned", {}) != tuned:
+            raise CommandError(f"{root} holds a benchmark with other settings; pass its --tuned or another --out")
         if "steps" in before:
             budget = {"steps": before["steps"] | budget["steps"]}
     asked = {name: getattr(arguments, name) for name in ASKED}
-    save_json(path, {"asked": asked, "budget": budget})
+    save_json(path, {"asked": asked, "budget": budget, "tuned": tuned})
 
 
 def _differs(before: dict[str, Any], now: dict[str, Any]) -> bool:
@@ -103,47 +85,18 @@ def _differs(before: dict[str, Any], now: dict[str, Any]) -> bool:
     return any(before["steps"].get(task, steps) != steps for task, steps in now["steps"].items())
 
 
-def _has_ended(cell: Cell, *, retry: bool) -> bool:
-    return cell.status() == DONE or (cell.status() == FAILED and not retry)
-
-
-def _run(todo: Sequence[Cell], cells: Sequence[Cell], arguments: Methods) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from pliant.scripts.bench import pool
-    from pliant.scripts.interrupts import interrupts
-    from pliant.sims.runtime import thread_count
-
-    columns = (BarColumn(bar_width=12), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    earlier = len(cells) - len(todo)
-    with interrupts(), Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=len(cells), completed=earlier)
-
-        def show(running: Sequence[str], ended: int, failed: int) -> None:
-            words = " ".join(running) + (f"  {failed} failed" if failed else "")
-            progress.update(bar, completed=earlier + ended, description=words)
-
-        common: dict[str, Any] = {
-            "limit_seconds": 60 * arguments.limit_minutes,
-            "program": pool.PROGRAM,
-            "on_change": show,
-        }
-        if arguments.cluster == "ray":
-            from pliant.scripts.bench.cluster import run_on_ray
-
-            run_on_ray(todo, **common)
-        else:
-            pool.run_cells(todo, workers=arguments.workers or thread_count(), **common)
-
-
 def _finish(root: Path, plan: Plan, cells: Sequence[Cell]) -> int:
     """Write tables and report, and say how it stands."""
     from pliant.scripts.bench.page import write_page
+    from pliant.scripts.bench.plots import draw_curves, draw_profiles
     from pliant.scripts.bench.results import collect, write
 
     results = collect(plan, cells, _command(root))
     write(root, results)
+    for track in results["leaderboards"]:
+        for over in ("simulated_steps", "seconds"):
+            draw_curves(root / f"curves_{track}_{over}.png", results, track, over)
+    draw_profiles(root / "profiles.png", results)
     write_page(root / "report.html", results)
     _print_boards(results)
     statuses = [cell.status() for cell in cells]

@@ -68,12 +68,49 @@ class Methods:
     """Cells that run at a time, a thread each; 0 takes the number of cores."""
     cluster: Literal["none", "ray"] = "none"
     """Run cells on a Ray cluster: that of RAY_ADDRESS, else one that Ray starts here (extra `cluster`)."""
+    tuned: str = ""
+    """File of settings by task and method, as `pliant bench tune` writes it; empty takes the methods' own."""
     retry: bool = False
     """Run the cells that failed once more."""
     limit_minutes: float = 0.0
     """Begin no cell after this time, and write the tables of what there is; 0 is none."""
     list: bool = False
     """Print the cells, and how far they are, and run nothing."""
+
+
+@dataclass
+class Tune:
+    """Search settings for methods: as many random trials for each, over published ranges, on seeds of their own.
+
+    The first trial of each is its defaults. The same command again goes on where it was killed.
+
+    Examples:
+      pliant bench tune --tasks FingerReach,Move --methods gradient,shac,sac --budget-steps 8000 --out runs/tune
+      pliant bench methods --tasks FingerReach,Move --methods gradient,shac,sac --tuned runs/tune/tuned.json ...
+    """
+
+    suite: str = ""
+    """Tasks, methods and budgets together: smoke, quick or full; flags replace parts of it."""
+    tasks: str = ""
+    """Tasks by name, TASK,TASK,...; "all" takes every registered one."""
+    methods: str = ""
+    """Methods by name, METHOD,METHOD,..."""
+    trials: int = 16
+    """Settings that are tried for each method and task."""
+    seeds: int = 2
+    """Runs of each trial."""
+    budget_steps: int = 0
+    """Simulated forward steps of a run, all worlds together."""
+    out: str = ""
+    """Folder of the trials; empty makes runs/tune-SUITE."""
+    workers: int = 0
+    """Runs at a time, a thread each; 0 takes the number of cores."""
+    cluster: Literal["none", "ray"] = "none"
+    """Run on a Ray cluster, as `pliant bench methods` does."""
+    retry: bool = False
+    """Run those that failed once more."""
+    limit_minutes: float = 0.0
+    """Begin no run after this time; 0 is none."""
 
 
 @dataclass
