@@ -27,6 +27,7 @@ class Cell:
         root: folder of the benchmark.
         settings: of the method, in place of its own.
         trial: of a search for settings; "" where there is none.
+        film: whether a video is written.
     """
 
     task: Task
@@ -36,6 +37,7 @@ class Cell:
     root: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
     trial: str = ""
+    film: bool = False
 
     @property
     def name(self) -> str:
@@ -58,6 +60,7 @@ class Cell:
             steps=task.steps,
             seconds=self.seconds,
             settings=self.settings,
+            film=self.film,
         )
         return [*words, "--out", str(self.folder)]
 
@@ -104,16 +107,19 @@ class Cell:
             return {}  # a broken one: run it again, its own checkpoint is whole
 
 
-def cells_of(plan: Plan, root: Path, tuned: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[Cell]:
+def cells_of(
+    plan: Plan, root: Path, tuned: Mapping[str, Mapping[str, Mapping[str, Any]]], *, films: bool = False
+) -> Iterator[Cell]:
     """All cells; every task and method has its first seed before any has its second.
 
     Args:
         plan: what is run.
         root: folder of the benchmark.
         tuned: settings by task and method, where they are not the method's own.
+        films: whether the runs of the first seed write videos.
     """
     for seed in range(plan.seeds):
         for task in plan.tasks:
             for method in plan.methods:
                 settings = tuned.get(task.name, {}).get(method.name, {})
-                yield Cell(task, method, seed, plan.seconds, root, settings)
+                yield Cell(task, method, seed, plan.seconds, root, settings, film=films and seed == 0)

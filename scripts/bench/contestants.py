@@ -50,6 +50,7 @@ class Contestant:
         steps: int,
         seconds: float,
         settings: Mapping[str, Any],
+        film: bool,
     ) -> list[str]:
         """The command of one run, without the folder.
 
@@ -60,6 +61,7 @@ class Contestant:
             steps: budget of simulated steps; 0 is none.
             seconds: budget of time [s]; 0 is none.
             settings: of the method, in place of its own.
+            film: whether a video is written.
         """
         if self.track == "policy":
             words: list[Any] = ["train", env_id, "--algo", self.name, "--seed", seed, "--no-tensorboard"]
@@ -75,7 +77,8 @@ class Contestant:
             elif steps:
                 words += ["--iterations", max(1, steps // episode)]
             words += [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
-        return [str(word) for word in (*words, "--no-video", "--resume")]
+        words += [] if film else ["--no-video"]
+        return [str(word) for word in (*words, "--resume")]
 
 
 def contestants() -> dict[str, Contestant]:

@@ -32,7 +32,7 @@ def compare(arguments: Methods) -> int:
     plan = plan_of(arguments)
     root = Path(arguments.out or f"runs/bench-{plan.suite or 'own'}")
     tuned = load_tuned(arguments.tuned) if arguments.tuned else {}
-    cells = list(cells_of(plan, root, tuned))
+    cells = list(cells_of(plan, root, tuned, films=arguments.videos))
     if arguments.list:
         _print_cells(cells)
         return 0
@@ -97,7 +97,8 @@ def _finish(root: Path, plan: Plan, cells: Sequence[Cell]) -> int:
         for over in ("simulated_steps", "seconds"):
             draw_curves(root / f"curves_{track}_{over}.png", results, track, over)
     draw_profiles(root / "profiles.png", results)
-    write_page(root / "report.html", results)
+    films = {cell.name: cell.folder / "video.mp4" for cell in cells}
+    write_page(root / "report.html", results, videos={name: path for name, path in films.items() if path.exists()})
     _print_boards(results)
     statuses = [cell.status() for cell in cells]
     left = len(cells) - statuses.count(DONE) - statuses.count(FAILED)

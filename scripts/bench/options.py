@@ -70,6 +70,8 @@ class Methods:
     """Run cells on a Ray cluster: that of RAY_ADDRESS, else one that Ray starts here (extra `cluster`)."""
     tuned: str = ""
     """File of settings by task and method, as `pliant bench tune` writes it; empty takes the methods' own."""
+    videos: bool = False
+    """Film what each method has found on each task, with the first seed; the report shows it."""
     retry: bool = False
     """Run the cells that failed once more."""
     limit_minutes: float = 0.0

@@ -1,8 +1,9 @@
 """How methods are ranked, by the conventions of Agarwal et al. 2021 (arXiv 2108.13264): interquartile means, stratified
 bootstrap intervals, probabilities of improvement, performance profiles.
 
-The authors' library rliable brings arch, pandas, statsmodels and seaborn for what NumPy and SciPy have most of, and it
-wants the same number of runs of every task; here a task may have fewer.
+The authors' library rliable (1.2.0) brings arch, pandas, statsmodels and seaborn for what NumPy and SciPy have most of,
+cannot be imported with pandas 3, and wants the same number of runs of every task; here a task may have fewer. On five
+runs of fourteen tasks means, probabilities and profiles were the same to rounding, bounds of intervals within .01.
 """
 
 from __future__ import annotations
