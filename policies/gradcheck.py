@@ -34,6 +34,9 @@ NOISE = 3.0
 MOST_NOISE = 1e-3
 """Largest share of a derivative that is put down to noise."""
 
+BATCH = 2
+"""Directions whose difference quotients are simulated at a time, so that memory does not grow with their number."""
+
 NEGLIGIBLE = 1e-6
 """Derivatives below this fraction of the sum of absolute rewards are compared on that scale: their difference quotients
 are rounding."""
@@ -56,6 +59,8 @@ class GradientRow:
         step: relative step of the difference quotient (nan in float32).
         error: relative error beyond the noise of the difference quotient (float64), or 1 - cosine (float32).
         tolerance: the largest error that passes.
+        cosine: of the angle between the derivatives along all directions, analytic and numeric (float64; 1 where all
+            are negligible), or between the two gradients (float32).
     """
 
     environment: str
@@ -66,6 +71,7 @@ class GradientRow:
     step: float
     error: float
     tolerance: float
+    cosine: float = 1.0
 
     @property
     def passed(self) -> bool:
@@ -233,7 +239,7 @@ def _draws_parameters(env: Any) -> bool:
 def _compare_differences(
     problem: _Problem, wide: _Evaluation, name: str, directions: int, random: np.random.Generator, tolerance: float
 ) -> GradientRow:
-    """The worst of some random directions; all difference quotients of a quantity are simulated in one batch."""
+    """The worst of some random directions; the difference quotients of a direction are simulated in one batch."""
     gradient, point = wide.arrays[name], wide.points[name]
     scale: Any = float(np.abs(point).max(initial=0.0)) or (DISPLACED if name.endswith("displacement") else 1.0)
     if (
@@ -250,8 +256,15 @@ def _compare_differences(
     points = point + np.multiply.outer(np.multiply.outer([1.0, -1.0], every), bearings)  # (2, steps, directions, ...)
     if on_sphere:
         points /= np.linalg.norm(points, axis=-1, keepdims=True)
-    values = problem.values(name, points.reshape(-1, *point.shape), wide.points["actions"])
-    ahead, behind = values.reshape(2, len(every), directions)
+    together = min(directions, BATCH)
+    values = np.concatenate(
+        [
+            problem.values(name, part.reshape(-1, *point.shape), wide.points["actions"]).reshape(part.shape[:3])
+            for part in np.split(points, range(together, directions, together), axis=2)
+        ],
+        axis=2,
+    )
+    ahead, behind = values
     quotients = (ahead - behind) / (2.0 * every[:, None])
     shown = np.abs(np.diff(quotients[len(STEPS) - 1 :], axis=0)) * np.array(TINY_STEPS)[:, None]
     noise = max(float(np.finfo(np.float64).eps * wide.scale), NOISE * float(shown.max()))
@@ -265,16 +278,22 @@ def _compare_differences(
         granted = min(noise / STEPS[chosen], MOST_NOISE * size)
         error = max(abs(analytic - numeric) - granted, 0.0) / size if size > 0 else 0.0
         rows.append(GradientRow(problem.env_id, name, point.size, analytic, numeric, STEPS[chosen], error, tolerance))
-    return max(rows, key=lambda row: np.inf if np.isnan(row.error) else row.error)
+    worst = max(rows, key=lambda row: np.inf if np.isnan(row.error) else row.error)
+    pair = np.array([[row.analytic, row.numeric] for row in rows]).T
+    worst.cosine = _cosine(*pair) if np.abs(pair).max() > NEGLIGIBLE * wide.scale else 1.0
+    return worst
 
 
 def _compare_precisions(env_id: str, name: str, narrow: np.ndarray, wide: np.ndarray, tolerance: float) -> GradientRow:
     """One minus the cosine of the angle between the float32 and the float64 gradient."""
     norms = float(np.linalg.norm(narrow)), float(np.linalg.norm(wide))
+    cosine = _cosine(narrow, wide)
+    return GradientRow(env_id, name, wide.size, *norms, float("nan"), 1.0 - cosine, tolerance, cosine)
+
+
+def _cosine(left: np.ndarray, right: np.ndarray) -> float:
+    """Of the angle between two arrays; 1 where both vanish, 0 where one does."""
+    norms = float(np.linalg.norm(left)), float(np.linalg.norm(right))
     if max(norms) == 0.0:
-        error = 0.0
-    elif min(norms) == 0.0:
-        error = 1.0
-    else:
-        error = 1.0 - float((narrow * wide).sum()) / (norms[0] * norms[1])
-    return GradientRow(env_id, name, wide.size, *norms, float("nan"), error, tolerance)
+        return 1.0
+    return float((left * right).sum()) / (norms[0] * norms[1]) if min(norms) > 0.0 else 0.0

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from pliant.scripts.bench.options import Methods, Report, Speed, Tune
+from pliant.scripts.bench.options import Gradients, Methods, Report, Speed, Tune
 
 
 def _described(kind: type) -> str:
@@ -22,6 +22,7 @@ class Arguments:
     Examples:
       pliant bench speed
       pliant bench methods --suite smoke --out runs/smoke
+      pliant bench gradients --tasks FingerReach,Move
       pliant bench tune --suite smoke --trials 8 --out runs/tune
       pliant bench report runs/smoke
     """
@@ -30,6 +31,7 @@ class Arguments:
         Annotated[Speed, tyro.conf.subcommand("speed", description=_described(Speed))]
         | Annotated[Methods, tyro.conf.subcommand("methods", description=_described(Methods))]
         | Annotated[Tune, tyro.conf.subcommand("tune", description=_described(Tune))]
+        | Annotated[Gradients, tyro.conf.subcommand("gradients", description=_described(Gradients))]
         | Annotated[Report, tyro.conf.subcommand("report", description=_described(Report))],
         tyro.conf.arg(name=""),
     ]
@@ -46,6 +48,10 @@ def run(arguments: Arguments) -> int:
         from pliant.scripts.bench.methods import compare
 
         return compare(what)
+    if isinstance(what, Gradients):
+        from pliant.scripts.bench.gradients import gradients
+
+        return gradients(what)
     if isinstance(what, Tune):
         from pliant.scripts.bench.tuning import tune
 

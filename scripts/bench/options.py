@@ -116,6 +116,35 @@ class Tune:
 
 
 @dataclass
+class Gradients:
+    """Measure gradients: how right they are, what they cost, and how far back they reach, task by task.
+
+    Every task is measured in a process of its own. With --out, a table that is there is gone on with.
+
+    Examples:
+      pliant bench gradients --tasks FingerReach,Move
+      pliant bench gradients --out runs/gradients.json
+    """
+
+    tasks: str = "all"
+    """Tasks by name, TASK,TASK,...; "all" takes every registered one."""
+    steps: int = 10
+    """Environment steps over which gradients are compared with central differences, in float64."""
+    directions: int = 10
+    """Random directions per quantity."""
+    repeats: int = 5
+    """Timed whole episodes, in float32; the median counts."""
+    longest: int = 4
+    """Gradients are followed up to this many episodes in length."""
+    seed: int = 0
+    """Seed of episodes, actions and directions."""
+    out: str = ""
+    """JSON file of the table; empty writes none."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+
+@dataclass
 class Report:
     """Write the tables, the leaderboard, the plots and the report of a benchmark again, from the folders of its cells.
 

@@ -111,10 +111,8 @@ def plan_of(arguments: Methods) -> Plan:
     suite = SUITES[arguments.suite] if arguments.suite else Suite()
     if not arguments.suite and not (arguments.budget_steps or arguments.budget_seconds):
         raise CommandError("give the methods a budget: --suite, --budget-steps or --budget-seconds")
-    names = _words("tasks", arguments.tasks) if arguments.tasks not in ("", "all") else ()
-    if not names and arguments.tasks != "all":
-        names = suite.tasks
-    tasks = [_task(env_id) for env_id in _ids(names)]
+    named = arguments.tasks or ",".join(suite.tasks) or "all"
+    tasks = [_task(env_id) for env_id in environments(named)]
     budgeted = tuple(_with_budget(task, suite, arguments) for task in tasks)
     methods = _words("methods", arguments.methods) if arguments.methods else suite.methods or tuple(contestants())
     return Plan(
@@ -147,15 +145,19 @@ def _words(name: str, text: str) -> tuple[str, ...]:
     return words
 
 
-def _ids(names: tuple[str, ...]) -> list[str]:
-    """Ids of the environments; without names, of all that are registered."""
+def environments(tasks: str) -> list[str]:
+    """Ids of the environments TASK,TASK,...; "all" are those that are registered.
+
+    Raises:
+        CommandError: there is none of that name.
+    """
     import gymnasium
 
     from pliant.envs.base import TaskEnv
     from pliant.scripts.environments import ENTRY_POINT, registered_ids, resolve
 
-    if names:
-        return [resolve(name) for name in names]
+    if tasks != "all":
+        return [resolve(name) for name in _words("tasks", tasks)]
     own, kinds = registered_ids(), (ENTRY_POINT, TaskEnv)
     return own + sorted(
         name for name, spec in gymnasium.registry.items() if name not in own and spec.entry_point in kinds
