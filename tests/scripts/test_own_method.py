@@ -82,7 +82,9 @@ def test_help_names_every_method_and_what_it_is(command):
 
 
 def test_a_method_that_there_is_not_is_named():
-    with pytest.raises(ValueError, match=r"algo='a2c' is unknown; allowed: bptt, shac, sapo, mixed, ppo, sac, td3$"):
+    with pytest.raises(
+        ValueError, match=r"algo='a2c' is unknown; allowed: bptt, shac, sapo, ahac, mixed, ivw, ppo, sac, td3$"
+    ):
         find_method("a2c")
 
 
