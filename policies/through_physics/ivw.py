@@ -27,6 +27,7 @@ critic, as in `mixed_gradients`, so that the two differ in their weights alone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,12 +110,14 @@ def estimate_gradient(episodes: NoisyEpisodes, policy: Any, settings: Settings) 
 def step_variances(cotangents: torch.Tensor, samples: int) -> torch.Tensor:
     """Traces v_t of the empirical covariances of c_t, shape (T, B, A), for each seed: float64, shape (T, B / samples).
 
+    Infinite where a sample is not finite.
+
     Args:
         cotangents: those of ``samples`` episodes with the same seed stand next to each other.
         samples: at least 2.
     """
     groups = cotangents.double().unflatten(1, (-1, samples))
-    return groups.var(2).sum(-1)
+    return groups.var(2).sum(-1).nan_to_num(nan=math.inf, posinf=math.inf)
 
 
 def step_weights(first_variance: torch.Tensor, zeroth_variance: torch.Tensor) -> torch.Tensor:

@@ -81,7 +81,7 @@ def test_windows_shrink_where_steps_are_stiffer_than_the_limit_and_grow_elsewher
 
 
 def test_one_stiff_step_stops_the_window_before_it():
-    """Step 9 is stiff, all others are smooth: the window grows until that step holds it, and comes back when it is gone."""
+    """Step 9 is stiff, the others are smooth: the window grows until that step holds it, and on when it is gone."""
     settings = ahac.Settings(window=6, longest_window=30, multiplier_rate=0.2, window_rate=0.5)
     adaptive = ahac.AdaptiveWindow(settings)
 
