@@ -208,8 +208,8 @@ class DifferentiableFace(CopiedEnv):
             observation_cotangent: cotangent of the step's observation, shape (O,).
             growth: a list to which the step's growth is appended, a number: ``|J^T v| / |v|`` with the Jacobian J of
                 the step and the cotangent v of the state after it, which the rewards and observations since have left;
-                0 where v is 0. It is at most the spectral norm of J. Arrays of the state stand side by side in their
-                SI units.
+                0 where v is 0. It is at most the spectral norm of J. Arrays of the World's state stand side by side in
+                their SI units; the joints of arms are not among them.
         """
         self.check_open()
         cotangent = self._lead(observation_cotangent, "observation_cotangent")
