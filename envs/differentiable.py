@@ -197,7 +197,13 @@ class DifferentiableFace(CopiedEnv):
         cotangents = self._lead(observation_cotangents, "observation_cotangents")
         return self._drop_all(self._rollout.tape.backward(weights, cotangents))
 
-    def backward_step(self, reward_weight: Any = 1.0, observation_cotangent: np.ndarray | None = None) -> np.ndarray:
+    def backward_step(
+        self,
+        reward_weight: Any = 1.0,
+        observation_cotangent: np.ndarray | None = None,
+        *,
+        growth: list[Any] | None = None,
+    ) -> np.ndarray:
         """Go back one step, the last first, and return the gradient with respect to its action, shape (A,).
 
         For closed loops: the observation that an action came from is that of the step before, so its cotangent is known
@@ -206,10 +212,18 @@ class DifferentiableFace(CopiedEnv):
         Args:
             reward_weight: weight of the step's reward.
             observation_cotangent: cotangent of the step's observation, shape (O,).
+            growth: a list to which the step's growth is appended, a number: ``|J^T v| / |v|`` with the Jacobian J of
+                the step and the cotangent v of the state after it, which the rewards and observations since have left;
+                0 where v is 0. It is at most the spectral norm of J. Arrays of the World's state stand side by side in
+                their SI units; the joints of arms are not among them.
         """
         self.check_open()
         cotangent = self._lead(observation_cotangent, "observation_cotangent")
-        return self._drop(self._rollout.tape.backward_step(reward_weight, cotangent))
+        growths: list[np.ndarray] | None = None if growth is None else []
+        gradient = self._rollout.tape.backward_step(reward_weight, cotangent, growths)
+        if growth is not None and growths:
+            growth.append(self._drop(growths[0]))
+        return self._drop(gradient)
 
     def backward_end(self, observation_cotangent: np.ndarray | None = None) -> Gradient:
         """The gradient after the last `backward_step`.

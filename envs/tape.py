@@ -132,12 +132,15 @@ class Tape:
 
     @timed
     @_stops_where_it_diverges
-    def backward_step(self, reward_weight: Any, observation_cotangent: Any) -> np.ndarray:
+    def backward_step(
+        self, reward_weight: Any, observation_cotangent: Any, growth: list[np.ndarray] | None = None
+    ) -> np.ndarray:
         """Go back one step, last first; gradient with respect to that step's action, shape (B, A).
 
         Args:
             reward_weight: weight of the step's reward, broadcasts to (B,).
             observation_cotangent: cotangent of the step's observation, broadcasts to (B, O), or None.
+            growth: gets the step's factor on the norm of the state's cotangent, shape (B,); 0 where the norm is 0.
         """
         self.check_records()
         weight = broadcast("reward_weight", reward_weight, (self._world.batch,), self._world.dtype)
@@ -159,7 +162,12 @@ class Tape:
             term.feature.adjoint(view, (term.weight * weight)[:, None], sink)
         self._add_observation_adjoint(view, observation_cotangent, t + 1, sink)
         self._hand_on(sink, t)
+        before = None if growth is None else self._world.state_adjoint_norm()
         action_bar = self._actuator.adjoint(t, self._world.step_adjoint(t))
+        if growth is not None and before is not None:
+            growth.append(
+                np.divide(self._world.state_adjoint_norm(), before, out=np.zeros(len(before)), where=before > 0)
+            )
         action_bar = action_bar + sweep.action_bar + sink.cotangents.get("action", 0.0)
         sweep.action_bar = sink.cotangents.get("previous_action", np.zeros_like(action_bar))
         check_gradient(action_bar, "the action", t)

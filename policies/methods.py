@@ -145,8 +145,12 @@ METHODS: dict[str, Method] = {
     ),
     "shac": Method("pliant.policies.through_physics.shac", "short-horizon actor-critic, through the physics"),
     "sapo": Method("pliant.policies.through_physics.sapo", "SHAC with maximum entropy, through the physics"),
+    "ahac": Method("pliant.policies.through_physics.ahac", "SHAC whose windows avoid stiffness, through the physics"),
     "mixed": Method(
         "pliant.policies.through_physics.mixed_gradients", "gradients through the physics mixed with zeroth-order ones"
+    ),
+    "ivw": Method(
+        "pliant.policies.through_physics.ivw", "the same mixed step by step, by the inverse of their variances"
     ),
     "ppo": Method("pliant.policies.reinforcement.ppo", "proximal policy optimisation, from rewards", FROM_REWARDS),
     "sac": Method("pliant.policies.reinforcement.sac", "soft actor-critic, from rewards", FROM_REWARDS),

@@ -66,16 +66,27 @@ class TorchEnv:
         env: a vector environment made with ``differentiable=True``; the bridge does not close it.
         dtype: of observations and rewards.
         device: of them; the physics runs where the environment says.
+        measure_growth: whether backward passes measure how they stretch the cotangent of the state.
 
     Attributes:
         gradient: after a backward pass that reached the start of the window: the derivatives of the loss with respect
             to its actions, the state that it began with, and all parameters.
 
+        growth: with ``measure_growth``, of the steps gone back in the latest pass, the last step first, shape (B,)
+            each; see ``backward_step``.
+
     Raises:
         ValueError: the environment is no vector environment, records nothing, or resets itself within a step.
     """
 
-    def __init__(self, env: Any, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        env: Any,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+        measure_growth: bool = False,
+    ) -> None:
         env = vector_env(env)
         if not env.differentiable:
             raise ValueError("differentiable=False: this environment records nothing; make it with differentiable=True")
@@ -83,6 +94,8 @@ class TorchEnv:
             raise ValueError("autoreset_mode='SameStep' empties the tape with an episode's last step; take another one")
         self.env = env
         self.gradient: Gradient | None = None
+        self.growth: list[np.ndarray] = []
+        self._measures_growth = measure_growth
         self._like = torch.empty(0, dtype=dtype, device=device)
         self._window = 0  # its number: a graph of an earlier window must not touch the tape
         self._steps: int | None = None  # taken in this window; None before the first reset
@@ -195,12 +208,13 @@ class TorchEnv:
         current = torch._C._current_graph_task_id()  # tells passes apart, as torch.utils.checkpoint does
         if self._left is None or current != self._pass:
             self._stop()
-            self._left, self._pass = self._steps, current
+            self._left, self._pass, self.growth = self._steps, current, []
+        growth = self.growth if self._measures_growth else None
         while self._left > step + 1:
-            self.env.backward_step(0.0)
+            self.env.backward_step(0.0, growth=growth)
             self._left -= 1
         self._left = step
-        return self.env.backward_step(to_array(reward_bar), to_array(observation_bar))
+        return self.env.backward_step(to_array(reward_bar), to_array(observation_bar), growth=growth)
 
     def _stop(self) -> None:
         """Leave a pass that did not reach the start of the window, as one of torch.autograd.grad may not."""

@@ -422,6 +422,11 @@ class World(WorldState):
         self._check_differentiable()
         return look_up(self._fields["state"], name, "state").of(self._memory.rows("adjoint", self._sizes.state)).copy()
 
+    def state_adjoint_norm(self) -> np.ndarray:
+        """Euclidean norm of the cotangent of the whole state shown, SI units side by side: float64, shape (B,)."""
+        self._check_differentiable()
+        return np.linalg.norm(self._memory.rows("adjoint", self._sizes.state).astype(np.float64), axis=1)
+
     def parameter_adjoint(self, name: str) -> np.ndarray:
         """Cotangent of a parameter over the steps reversed so far, in the parameter's shape; a copy.
 

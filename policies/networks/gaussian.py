@@ -16,6 +16,8 @@ from pliant.policies.files.weights import build_network, load_weights
 from pliant.policies.networks.controllers import ACTIVATIONS, SMALL, act_on_arrays, check_activation, linear
 
 LOG_STD_LIMITS = (-5.0, 2.0)
+LARGEST_ACTION = 1.0 - 1e-6
+"""Actions beyond it are rounded in float32, and have no finite inverse of tanh."""
 
 
 class RunningNorm(nn.Module):
@@ -115,9 +117,13 @@ class GaussianPolicy(nn.Module):
         mean, log_std = self.distribution(observation)
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
         u = mean + log_std.exp() * noise
-        # log N(u) - log |da/du|, with log(1 - tanh^2 u) = 2 (log 2 - u - softplus(-2 u))
-        density = -0.5 * noise**2 - log_std - 0.5 * math.log(2 * math.pi)
-        return torch.tanh(u), (density - 2 * (math.log(2) - u - nn.functional.softplus(-2 * u))).sum(-1)
+        return torch.tanh(u), _log_density(u, noise, log_std)
+
+    def log_density(self, observation: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """Logarithms (...,) of the densities of given actions (..., A), differentiable in the weights."""
+        mean, log_std = self.distribution(observation)
+        u = torch.atanh(action.clamp(-LARGEST_ACTION, LARGEST_ACTION))
+        return _log_density(u, (u - mean) / log_std.exp(), log_std)
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         """Actions (..., A) without noise."""
@@ -126,6 +132,13 @@ class GaussianPolicy(nn.Module):
     def act(self, observation: np.ndarray) -> np.ndarray:
         """The same for arrays, without gradients."""
         return act_on_arrays(self, observation)
+
+
+def _log_density(u: torch.Tensor, noise: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:
+    """Logarithms (...,) of the densities of tanh(u), with u = mean + std noise."""
+    # log N(u) - log |da/du|, with log(1 - tanh^2 u) = 2 (log 2 - u - softplus(-2 u))
+    density = -0.5 * noise**2 - log_std - 0.5 * math.log(2 * math.pi)
+    return (density - 2 * (math.log(2) - u - nn.functional.softplus(-2 * u))).sum(-1)
 
 
 def value_network(observation_size: int, hidden: Sequence[int], activation: str, seed: int) -> nn.Sequential:

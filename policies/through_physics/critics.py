@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -12,23 +11,10 @@ from torch.nn.utils import clip_grad_norm_
 
 from pliant.policies.networks.gaussian import GaussianPolicy
 from pliant.policies.through_physics.learning import td_lambda_returns
+from pliant.policies.through_physics.windows import Window
 
-
-@dataclass
-class Window:
-    """Steps of all B worlds, one entry a step.
-
-    Attributes:
-        seen: observations before the step, shape (B, O).
-        rewards: of the step, shape (B,).
-        next_values: values of the state after it, shape (B,).
-        ended: whether it is the last one of an episode or of the window.
-    """
-
-    seen: list[torch.Tensor] = field(default_factory=list)
-    rewards: list[torch.Tensor] = field(default_factory=list)
-    next_values: list[torch.Tensor] = field(default_factory=list)
-    ended: list[bool] = field(default_factory=list)
+PATIENCE = 5
+"""Passes over which critics must stand still to have converged."""
 
 
 class CriticSettings(Protocol):
@@ -50,6 +36,7 @@ def fit_critics(
     policy: GaussianPolicy,
     settings: CriticSettings,
     generator: torch.Generator,
+    tolerance: float = 0.0,
 ) -> float:
     """Fit critics to the TD(lambda) returns of a window, by the mean squared error, summed over the critics.
 
@@ -61,6 +48,7 @@ def fit_critics(
         policy: whose normalisation the observations go through; it then takes in those of the window.
         settings: of the fit.
         generator: of the order of the data.
+        tolerance: passes end early once their mean loss has converged to this share of itself; 0 takes all of them.
 
     Returns:
         The loss of the last batch.
@@ -69,8 +57,9 @@ def fit_critics(
     inputs, wanted = torch.cat(window.seen), torch.cat(returns)
     with torch.no_grad():
         inputs = policy.norm(inputs)
-    last = 0.0
+    last, losses = 0.0, []
     for _ in range(settings.critic_epochs):
+        total = 0.0
         order = torch.randperm(len(inputs), generator=generator)
         for rows in order.chunk(settings.critic_batches):
             adam.zero_grad()
@@ -79,6 +68,23 @@ def fit_critics(
             clip_grad_norm_(critics.parameters(), settings.clip_norm or math.inf)
             adam.step()
             last = float(loss.detach())
+            total += last * len(rows)
+        losses.append(total / len(inputs))
+        if has_converged(losses, tolerance):
+            break
     if settings.normalize:
         policy.norm.update(torch.cat(window.seen))  # type: ignore[operator]
     return last
+
+
+def all_values(critics: torch.nn.ModuleList, observation: torch.Tensor) -> torch.Tensor:
+    """Values of K critics, shape (K, N), of N normalised observations, shape (N, O)."""
+    return torch.stack([critic(observation)[:, 0] for critic in critics])
+
+
+def has_converged(losses: Sequence[float], tolerance: float) -> bool:
+    """Whether the mean change a pass over the last ``PATIENCE`` losses is less than ``tolerance`` times their mean."""
+    recent = losses[-PATIENCE:]
+    if len(recent) < PATIENCE:
+        return False
+    return abs(recent[-1] - recent[0]) / (PATIENCE - 1) < tolerance * sum(recent) / PATIENCE

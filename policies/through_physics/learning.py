@@ -1,13 +1,16 @@
-"""What the methods through the physics have in common: budgets, controllers, the critics' targets, loading a state."""
+"""What the methods through the physics have in common: budgets, controllers, the critics' targets, runs that resume."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 
+from pliant.policies.files.training_state import history_from_tree, history_to_tree
 from pliant.policies.networks.controllers import Mlp, SinSin, observed_entries
+from pliant.policies.through_physics.episodes import Episodes
 
 
 class Budget(Protocol):
@@ -104,3 +107,67 @@ def load_parts(parts: Mapping[str, Any], state: Mapping[str, Any]) -> None:
             part.load_state_dict(state[name])
     except (KeyError, RuntimeError, ValueError) as error:
         raise ValueError(f"the state does not fit this environment and these settings: {error}") from error
+
+
+class Run:
+    """Where a training stands: what a state of it holds, and what goes on from there.
+
+    Args:
+        parts: networks, optimisers and others with ``state_dict`` and ``load_state_dict``, by name.
+        generator: of noise and of the order of data.
+        episodes: those under way, for methods whose windows cut them.
+
+    Attributes:
+        history: the rows so far.
+        simulated_steps: forward environment steps of all worlds.
+        seconds: time of training [s].
+    """
+
+    def __init__(self, parts: Mapping[str, Any], generator: torch.Generator, episodes: Episodes | None = None) -> None:
+        self.parts, self.generator, self.episodes = parts, generator, episodes
+        self.history: list[dict[str, float]] = []
+        self.simulated_steps, self.seconds = 0, 0.0
+
+    def begin(self, state: dict[str, Any] | None) -> None:
+        """Start at the beginning, or where a ``state`` stood.
+
+        Raises:
+            ValueError: the state is of another run.
+        """
+        if state is None:
+            if self.episodes is not None:
+                self.episodes.begin()
+            return
+        load_parts(self.parts, state)
+        self.generator.set_state(state["generator"])
+        if self.episodes is not None:
+            self.episodes.restore(state["episodes"])
+        self.simulated_steps, self.seconds = state["simulated_steps"], state["seconds"]
+        self.history = history_from_tree(state["history"])
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state at this moment, a copy."""
+        tree = {
+            **{name: part.state_dict() for name, part in self.parts.items()},
+            "generator": self.generator.get_state(),
+            "history": history_to_tree(self.history),
+            "simulated_steps": self.simulated_steps,
+            "seconds": self.seconds,
+        }
+        if self.episodes is not None:
+            tree["episodes"] = self.episodes.to_tree()
+        return copy.deepcopy(tree)
+
+    def add(self, steps: int, seconds: float, columns: Mapping[str, float]) -> dict[str, float]:
+        """Count an iteration of so many steps of all worlds, gone forward and back, and give its row of the history."""
+        self.simulated_steps += steps
+        self.seconds += seconds
+        row = {
+            "iteration": float(len(self.history) + 1),
+            "simulated_steps": float(self.simulated_steps),
+            "reverse_steps": float(self.simulated_steps),
+            "seconds": self.seconds,
+            **columns,
+        }
+        self.history.append(row)
+        return row

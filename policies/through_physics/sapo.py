@@ -15,23 +15,22 @@ Episodes that end within a window are dealt with as in `pliant.policies.through_
 
 from __future__ import annotations
 
-import copy
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import torch
 
-from pliant.policies.files.training_state import history_from_tree, history_to_tree
 from pliant.policies.methods import OnIteration, Result
 from pliant.policies.networks.gaussian import GaussianPolicy, value_network
 from pliant.policies.settings import check_ranges
-from pliant.policies.through_physics.critics import Window, fit_critics
+from pliant.policies.through_physics.critics import all_values, fit_critics
 from pliant.policies.through_physics.episodes import Episodes
-from pliant.policies.through_physics.learning import load_parts, used_share
+from pliant.policies.through_physics.learning import Run, used_share
 from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
+from pliant.policies.through_physics.windows import play_window
 from pliant.policies.torch_bridge import TorchEnv
 
 
@@ -147,30 +146,15 @@ def train(
         "alpha_adam": alpha_adam,
         "setbacks": setbacks,
     }
-    simulated_steps, seconds = 0, 0.0
-    history: list[dict[str, float]] = []
+    run = Run(parts, generator, episodes)
+    run.begin(state)
+    values = partial(all_values, critics)
 
-    def snapshot() -> dict[str, Any]:
-        tree = {
-            **{name: part.state_dict() for name, part in parts.items()},
-            "generator": generator.get_state(),
-            "episodes": episodes.to_tree(),
-            "history": history_to_tree(history),
-            "simulated_steps": simulated_steps,
-            "seconds": seconds,
-        }
-        return copy.deepcopy(tree)  # training goes on
+    def mean_and_least(observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        both = values(observation)
+        return both.mean(0), both.min(0).values
 
-    if state is None:
-        episodes.begin()
-    else:
-        load_parts(parts, state)
-        generator.set_state(state["generator"])
-        episodes.restore(state["episodes"])
-        simulated_steps, seconds = state["simulated_steps"], state["seconds"]
-        history = history_from_tree(state["history"])
-
-    while (progress := used_share(settings, simulated_steps, seconds)) < 1.0:
+    while (progress := used_share(settings, run.simulated_steps, run.seconds)) < 1.0:
         began = time.perf_counter()
         rate = 1.0 if settings.schedule == "constant" else 1.0 - 0.99 * progress
         step_size = rate * settings.policy_learning_rate * setbacks.factor
@@ -178,11 +162,16 @@ def train(
         critic_adam.param_groups[0]["lr"] = rate * settings.critic_learning_rate
         alpha = float(log_alpha["value"].detach().exp())
 
+        def bonus(log_density: torch.Tensor, alpha: float = alpha) -> torch.Tensor:
+            return alpha * (wanted_entropy - log_density) / (2 * wanted_entropy)
+
         # the policy: one window through the physics and the mean critic
         policy_adam.zero_grad()
         critics.requires_grad_(False)
         try:
-            window = _play_window(bridge, policy, critics, alpha, episodes, settings, generator)
+            window = play_window(
+                bridge, policy, episodes, settings, generator, mean_and_least, settings.window, bonus=bonus
+            )
             norm = clipped_norm(policy.parameters(), settings.clip_norm)
         except FAILURES as failure:
             setbacks.go_back(failure)
@@ -196,17 +185,10 @@ def train(
             (log_alpha["value"].exp() * (entropy + wanted_entropy)).backward()
             alpha_adam.step()
             critics.requires_grad_(True)
-            values = partial(_values, critics)
             critic_loss = fit_critics(critics, values, critic_adam, window, policy, settings, generator)
             reward = float(torch.stack(window.rewards).mean())
 
-        simulated_steps += settings.window * bridge.num_envs
-        seconds += time.perf_counter() - began
-        row = {
-            "iteration": float(len(history) + 1),
-            "simulated_steps": float(simulated_steps),
-            "reverse_steps": float(simulated_steps),
-            "seconds": seconds,
+        columns = {
             "return": float(episodes.finished_return.mean()),
             "score": float(episodes.finished_score.mean()),
             "reward": reward,
@@ -216,62 +198,12 @@ def train(
             "alpha": alpha,
             "step_size": step_size,
         }
-        history.append(row)
+        row = run.add(settings.window * bridge.num_envs, time.perf_counter() - began, columns)
         if on_iteration is not None:
-            on_iteration(snapshot, policy, row)
+            on_iteration(run.snapshot, policy, row)
 
-    return Result(policy, history, simulated_steps, seconds, snapshot(), reverse_steps=simulated_steps)
-
-
-@dataclass
-class SoftWindow(Window):
-    """A window with entropy: its rewards have the bonus in them.
-
-    Attributes:
-        log_densities: of the actions, shape (B,) each.
-    """
-
-    log_densities: list[torch.Tensor] = field(default_factory=list)
-
-
-def _values(critics: torch.nn.ModuleList, observation: torch.Tensor) -> torch.Tensor:
-    """Values of both critics, shape (2, N)."""
-    return torch.stack([critic(observation)[:, 0] for critic in critics])
-
-
-def _play_window(
-    bridge: TorchEnv,
-    policy: GaussianPolicy,
-    critics: torch.nn.ModuleList,
-    alpha: float,
-    episodes: Episodes,
-    settings: Settings,
-    generator: torch.Generator,
-) -> SoftWindow:
-    """One window through the physics; leaves the policy's gradient in its weights."""
-    wanted_entropy = settings.target_entropy * bridge.action_size
-    observation = episodes.observation
-    window = SoftWindow()
-    value, discount = torch.zeros(bridge.num_envs), 1.0
-    for t in range(settings.window):
-        window.seen.append(observation.detach().clone())
-        action, log_density = policy.sample(observation, generator)
-        observation, reward = episodes.step(action)
-        reward = reward + alpha * (wanted_entropy - log_density) / (2 * wanted_entropy)
-        value = value + discount * reward
-        discount *= settings.discount
-        both = _values(critics, policy.norm(observation))
-        if episodes.over and settings.finite_horizon:
-            both = 0.0 * both
-        window.rewards.append(reward.detach())
-        window.log_densities.append(log_density.detach())
-        window.next_values.append(both.detach().min(0).values)
-        window.ended.append(episodes.over or t + 1 == settings.window)
-        if window.ended[-1]:
-            (-(value + discount * both.mean(0)).sum() / (bridge.num_envs * settings.window)).backward()
-            value, discount = torch.zeros(bridge.num_envs), 1.0
-            observation = episodes.cut()
-    return window
+    steps = run.simulated_steps
+    return Result(policy, run.history, steps, run.seconds, run.snapshot(), reverse_steps=steps)
 
 
 def check_settings(settings: Settings) -> None:

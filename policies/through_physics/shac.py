@@ -24,14 +24,14 @@ from typing import Any, Literal
 
 import torch
 
-from pliant.policies.files.training_state import history_from_tree, history_to_tree
 from pliant.policies.methods import OnIteration, Result
 from pliant.policies.networks.gaussian import GaussianPolicy, value_network
 from pliant.policies.settings import check_ranges
-from pliant.policies.through_physics.critics import Window, fit_critics
+from pliant.policies.through_physics.critics import fit_critics
 from pliant.policies.through_physics.episodes import Episodes
-from pliant.policies.through_physics.learning import load_parts, used_share
+from pliant.policies.through_physics.learning import Run, used_share
 from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
+from pliant.policies.through_physics.windows import play_window
 from pliant.policies.torch_bridge import TorchEnv
 
 
@@ -132,33 +132,17 @@ def train(
         "critic_adam": critic_adam,
         "setbacks": setbacks,
     }
-    simulated_steps, seconds = 0, 0.0
-    history: list[dict[str, float]] = []
+    run = Run(parts, generator, episodes)
+    run.begin(state)
 
     def values(observation: torch.Tensor) -> torch.Tensor:
         return critic(observation)[:, 0]
 
-    def snapshot() -> dict[str, Any]:
-        tree = {
-            **{name: part.state_dict() for name, part in parts.items()},
-            "generator": generator.get_state(),
-            "episodes": episodes.to_tree(),
-            "history": history_to_tree(history),
-            "simulated_steps": simulated_steps,
-            "seconds": seconds,
-        }
-        return copy.deepcopy(tree)  # training goes on
+    def target_values(observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        value = target(observation)[:, 0]
+        return value, value
 
-    if state is None:
-        episodes.begin()
-    else:
-        load_parts(parts, state)
-        generator.set_state(state["generator"])
-        episodes.restore(state["episodes"])
-        simulated_steps, seconds = state["simulated_steps"], state["seconds"]
-        history = history_from_tree(state["history"])
-
-    while (progress := used_share(settings, simulated_steps, seconds)) < 1.0:
+    while (progress := used_share(settings, run.simulated_steps, run.seconds)) < 1.0:
         began = time.perf_counter()
         rate = 1.0 if settings.schedule == "constant" else 1.0 - 0.99 * progress
         step_size = rate * settings.policy_learning_rate * setbacks.factor
@@ -168,7 +152,7 @@ def train(
         # the policy: one window through the physics
         policy_adam.zero_grad()
         try:
-            window = _play_window(bridge, policy, target, episodes, settings, generator)
+            window = play_window(bridge, policy, episodes, settings, generator, target_values, settings.window)
             norm = clipped_norm(policy.parameters(), settings.clip_norm)
         except FAILURES as failure:
             setbacks.go_back(failure)
@@ -180,13 +164,7 @@ def train(
             _follow(target, critic, settings.target_rate)
             reward = float(torch.stack(window.rewards).mean())
 
-        simulated_steps += settings.window * bridge.num_envs
-        seconds += time.perf_counter() - began
-        row = {
-            "iteration": float(len(history) + 1),
-            "simulated_steps": float(simulated_steps),
-            "reverse_steps": float(simulated_steps),
-            "seconds": seconds,
+        columns = {
             "return": float(episodes.finished_return.mean()),
             "score": float(episodes.finished_score.mean()),
             "reward": reward,
@@ -195,42 +173,12 @@ def train(
             "std": float(policy.log_std.detach().exp().mean()),
             "step_size": step_size,
         }
-        history.append(row)
+        row = run.add(settings.window * bridge.num_envs, time.perf_counter() - began, columns)
         if on_iteration is not None:
-            on_iteration(snapshot, policy, row)
+            on_iteration(run.snapshot, policy, row)
 
-    return Result(policy, history, simulated_steps, seconds, snapshot(), reverse_steps=simulated_steps)
-
-
-def _play_window(
-    bridge: TorchEnv,
-    policy: GaussianPolicy,
-    target: torch.nn.Module,
-    episodes: Episodes,
-    settings: Settings,
-    generator: torch.Generator,
-) -> Window:
-    """One window through the physics; leaves the policy's gradient in its weights."""
-    observation = episodes.observation
-    window = Window()
-    value, discount = torch.zeros(bridge.num_envs), 1.0
-    for t in range(settings.window):
-        window.seen.append(observation.detach().clone())
-        action, _ = policy.sample(observation, generator)
-        observation, reward = episodes.step(action)
-        value = value + discount * reward
-        discount *= settings.discount
-        next_value = target(policy.norm(observation))[:, 0]
-        if episodes.over and settings.finite_horizon:
-            next_value = 0.0 * next_value
-        window.rewards.append(reward.detach().clone())
-        window.next_values.append(next_value.detach())
-        window.ended.append(episodes.over or t + 1 == settings.window)
-        if window.ended[-1]:
-            (-(value + discount * next_value).sum() / (bridge.num_envs * settings.window)).backward()
-            value, discount = torch.zeros(bridge.num_envs), 1.0
-            observation = episodes.cut()
-    return window
+    steps = run.simulated_steps
+    return Result(policy, run.history, steps, run.seconds, run.snapshot(), reverse_steps=steps)
 
 
 def _follow(target: torch.nn.Module, critic: torch.nn.Module, rate: float) -> None:

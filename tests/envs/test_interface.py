@@ -268,6 +268,29 @@ def test_stepwise_sweep_equals_the_whole_one(env: Any) -> None:
     assert env.backward().actions.shape == (4, 2)
 
 
+def test_a_stepwise_sweep_measures_how_steps_stretch_the_cotangent(env: Any, envs: Any) -> None:
+    """The factor of the first step is the ratio of the norms of the state's cotangent before and after it."""
+    last = np.random.default_rng(5).normal(size=env.observation_space.shape[0])
+    norms, growth = [], []
+    for second_alone in (True, False):
+        env.reset(seed=0)
+        env.step(np.full(2, 0.3))
+        if second_alone:
+            env.begin_window()
+        env.step(np.full(2, 0.3))
+        env.backward_step(0.0, last)
+        if not second_alone:
+            env.backward_step(0.0, growth=growth)
+        bars = env.backward_end().initial_state
+        norms.append(np.sqrt(sum((bar**2).sum() for bar in bars.values())))
+    assert len(growth) == 1 and np.isclose(growth[0], norms[1] / norms[0], rtol=1e-4)
+    envs.reset(seed=0)
+    envs.step(np.zeros((2, 2)))
+    envs.backward_step(0.0, growth=growth)
+    envs.backward_end()
+    assert growth[1].shape == (2,) and not growth[1].any()  # there is nothing to stretch
+
+
 def test_closed_loop_gradient_by_steps(env: Any) -> None:
     """The derivative of the return with respect to a linear policy, accumulated last step first."""
     steps, size = 3, env.observation_space.shape[0]

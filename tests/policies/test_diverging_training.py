@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pliant.policies.files.training_state import pack, unpack  # noqa: E402
-from pliant.policies.through_physics import bptt, mixed_gradients, sapo, shac  # noqa: E402  need torch
+from pliant.policies.through_physics import ahac, bptt, ivw, mixed_gradients, sapo, shac  # noqa: E402  need torch
 from pliant.policies.through_physics.setbacks import MOST, Setbacks  # noqa: E402
 from pliant.sims.checks import SimulationDiverged  # noqa: E402
 
@@ -16,7 +16,9 @@ CASES = {
     "bptt": (bptt, bptt.Settings(iterations=12, window=5, **SMALL)),
     "shac": (shac, shac.Settings(steps=12 * 2 * 7, window=7, critic_epochs=1, **SMALL)),
     "sapo": (sapo, sapo.Settings(steps=12 * 2 * 7, window=7, critic_epochs=1, **SMALL)),
+    "ahac": (ahac, ahac.Settings(steps=12 * 2 * 7, window=7, window_rate=0.0, critic_epochs=1, **SMALL)),
     "mixed": (mixed_gradients, mixed_gradients.Settings(steps=12 * 2 * 20, samples=2, **SMALL)),
+    "ivw": (ivw, ivw.Settings(steps=12 * 2 * 20, samples=2, **SMALL)),
 }
 
 
@@ -58,7 +60,7 @@ def weights_of(result):
 @pytest.mark.parametrize("name", ["step", "backward_step"])
 @pytest.mark.parametrize("case", CASES)
 def test_an_episode_that_diverges_costs_an_update(few, failing, case, name):
-    first = 45 if case == "mixed" else 24
+    first = 45 if case in ("mixed", "ivw") else 24
     failing(name, (first, first + 40))
     result = train(case, few)
     assert len(result.history) == 12

@@ -13,6 +13,7 @@ from closed_loop import regret  # noqa: E402  needs torch
 from pliant.policies.files.training_state import pack, unpack  # noqa: E402
 from pliant.policies.networks.controllers import Mlp  # noqa: E402
 from pliant.policies.through_physics import mixed_gradients as mixed  # noqa: E402
+from pliant.policies.through_physics.noisy_episodes import play_noisy_episodes  # noqa: E402
 from pliant.policies.torch_bridge import TorchEnv  # noqa: E402
 
 
@@ -33,9 +34,10 @@ def test_both_orders_estimate_the_same_gradient():
     policy = Mlp(6, 2, hidden=[4], activation="tanh", seed=1).double()
     settings = mixed.Settings(samples=400, sigma=0.2)
     generator = torch.Generator().manual_seed(0)
-    estimate, returns, _ = mixed.estimate_gradient(bridge, policy, [3] * 400, 8, settings, generator)
+    episodes = play_noisy_episodes(bridge, policy, [3] * 400, 8, settings, generator)
+    estimate = mixed.estimate_gradient(episodes, policy, settings)
     env.close()
-    assert returns.std() > 0.01
+    assert episodes.returns.std() > 0.01
     direction = estimate.first / estimate.first.norm()
     error = math.sqrt(estimate.zeroth_variance / 400)
     assert float(estimate.zeroth @ direction) == pytest.approx(float(estimate.first.norm()), abs=3 * error)
@@ -49,7 +51,8 @@ def test_the_first_order_is_the_gradient_of_the_mean_return():
     policy = Mlp(6, 2, hidden=[4], seed=1).double()
     settings = mixed.Settings(samples=2, sigma=0.1, discount=0.9)
     seeds = [0, 0, 1, 1]
-    estimate, *_ = mixed.estimate_gradient(bridge, policy, seeds, 6, settings, torch.Generator().manual_seed(5))
+    episodes = play_noisy_episodes(bridge, policy, seeds, 6, settings, torch.Generator().manual_seed(5))
+    estimate = mixed.estimate_gradient(episodes, policy, settings)
     generator = torch.Generator().manual_seed(5)
     observation, value = bridge.reset(seeds), 0.0
     for t in range(6):

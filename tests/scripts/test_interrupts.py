@@ -57,8 +57,10 @@ TRAIN = (*TRAIN, "--checkpoint-seconds", "0.05", "--steps")
 SETTINGS = {
     "shac": "hidden=8,window=7,critic_epochs=1",
     "sapo": "hidden=8,window=7,critic_epochs=1",
+    "ahac": "hidden=8,window=7,critic_epochs=1",
     "bptt": "hidden=8,window=6",
     "mixed": "hidden=8,samples=2",
+    "ivw": "hidden=8,samples=2",
     "ppo": "hidden=8,epochs=2,batch_size=20",
     "sac": "hidden=8,learning_starts=40,updates=1",
     "td3": "hidden=8,learning_starts=40,updates=1",

@@ -82,7 +82,7 @@ def test_help_names_every_method_and_what_it_is(command):
 
 
 def test_a_method_that_there_is_not_is_named():
-    names = "bptt, shac, sapo, mixed, ppo, sac, td3, tqc, crossq"
+    names = "bptt, shac, sapo, ahac, mixed, ivw, ppo, sac, td3, tqc, crossq"
     with pytest.raises(ValueError, match=f"algo='a2c' is unknown; allowed: {names}$"):
         find_method("a2c")
 
