@@ -32,6 +32,7 @@ import torch
 
 from pliant.policies.files.training_state import history_from_tree, history_to_tree
 from pliant.policies.methods import OnIteration, Result
+from pliant.policies.mixture import advantages, mixing_weight, sample_variance
 from pliant.policies.settings import check_ranges, half_cosine
 from pliant.policies.through_physics.learning import load_parts, make_mlp, used_share
 from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
@@ -229,10 +230,7 @@ def estimate_gradient(
     by_step = torch.stack([reward.detach().clone() for reward in rewards])  # (T, B)
     first_cotangents = torch.stack(torch.autograd.grad(torch.stack(rewards).sum(), actions))  # (T, B, A)
 
-    to_go = by_step.flip(0).cumsum(0).flip(0)
-    groups = to_go.reshape(horizon, -1, settings.samples)
-    others = (groups.sum(2, keepdim=True) - groups) / (settings.samples - 1)
-    advantage = (groups - others).reshape(horizon, -1)
+    advantage = advantages(by_step, settings.samples)
     zeroth_cotangents = torch.stack(noises) * advantage[:, :, None] / settings.sigma**2
 
     seen = torch.stack([row.detach() for row in observations])
@@ -243,41 +241,21 @@ def estimate_gradient(
             parts = torch.autograd.grad(output, weights, cotangents[:, b], retain_graph=name == "first")
             samples[name].append(torch.cat([part.flatten() for part in parts]))
     estimate = mix(torch.stack(samples["first"]), torch.stack(samples["zeroth"]), settings)
-    return estimate, to_go[0], np.asarray(info["score"])
+    return estimate, by_step.sum(0), np.asarray(info["score"])
 
 
 def mix(first: torch.Tensor, zeroth: torch.Tensor, settings: Settings) -> Estimate:
     """The mixture of samples of both kinds, shape (N, P) each."""
-    count = len(first)
     means = first.mean(0), zeroth.mean(0)
-    variances = [float((s - m).pow(2).sum() / (count - 1)) for s, m in zip((first, zeroth), means, strict=True)]
-    if not all(map(math.isfinite, variances[1:])):
+    variances = sample_variance(first), sample_variance(zeroth)
+    if not math.isfinite(variances[1]):
         raise FloatingPointError("a zeroth-order gradient is not finite")
-    if not math.isfinite(variances[0]):
-        alpha = 0.0  # the gradient has overflowed: its variance is infinite
-        return Estimate(means[0], means[1], means[1], alpha, math.inf, variances[1])
+    if not math.isfinite(variances[0]):  # the mean is no number either
+        return Estimate(means[0], means[1], means[1], 0.0, math.inf, variances[1])
     alpha = settings.alpha
     if alpha < 0:
-        alpha = variances[1] / max(variances[0] + variances[1], 1e-300)
-        if settings.tolerance > 0:
-            gap = float((means[0] - means[1]).norm())
-            room = settings.tolerance - zeroth_error(zeroth, settings.delta)
-            alpha = min(alpha, max(room, 0.0) / max(gap, 1e-300))
+        alpha = mixing_weight(first, zeroth, tolerance=settings.tolerance, delta=settings.delta)
     return Estimate(*means, alpha * means[0] + (1 - alpha) * means[1], alpha, *variances)
-
-
-def zeroth_error(samples: torch.Tensor, delta: float) -> float:
-    """Norm that the error of the mean of samples (N, P) exceeds with probability at most ``delta``.
-
-    Vector Bernstein inequality, P(error >= eps) <= (P + 1) exp(-N eps^2 / (2 v + 2 R eps / 3)), with the empirical
-    variance v and the empirical bound R on ||sample - mean|| in place of the true ones.
-    """
-    count, size = samples.shape
-    deviation = (samples - samples.mean(0)).norm(dim=1)
-    variance, bound = float(deviation.pow(2).sum() / (count - 1)), float(deviation.max())
-    logarithm = math.log((size + 1) / delta)
-    linear = bound * logarithm / (3 * count)
-    return linear + math.sqrt(linear**2 + 2 * variance * logarithm / count)
 
 
 def check_settings(settings: Settings) -> None:
