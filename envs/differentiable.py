@@ -194,9 +194,11 @@ class DifferentiableFace(CopiedEnv):
         self.check_open()
         weights = self._lead(reward_weights, "reward_weights")
         cotangents = self._lead(observation_cotangents, "observation_cotangents")
-        ends = {
-            name: self._lead(value, f"state_cotangents[{name!r}]") for name, value in (state_cotangents or {}).items()
-        }
+        if state_cotangents is not None and not isinstance(state_cotangents, Mapping):
+            raise ValueError(f"state_cotangents={shown(state_cotangents)} must be a dict of arrays by name")
+        ends: dict[str, Any] = {}
+        for name, value in (state_cotangents or {}).items():
+            ends[name] = self._lead(value, f"state_cotangents[{name!r}]")
         return self._drop_all(self._rollout.tape.backward(weights, cotangents, ends))
 
     def backward_step(self, reward_weight: Any = 1.0, observation_cotangent: np.ndarray | None = None) -> np.ndarray:

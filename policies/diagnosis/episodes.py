@@ -22,7 +22,7 @@ class Played:
 
     Attributes:
         rewards: of each step, shape (M, T); nan where a simulation has diverged.
-        gradients: of the return up to each horizon H, by H, shape (M, H, A); nan where the reverse sweep has overflowed.
+        gradients: of the return up to each horizon H, by H, shape (M, H, A); nan where the sweep has overflowed.
         forces: sizes of the forces on the effectors after each step of the first episode [N], shape (T, E); None where
             the environment has none.
         failures: what has diverged, as sentences.

@@ -76,9 +76,9 @@ def compare(first: np.ndarray, zeroth: np.ndarray, direction: np.ndarray, *, del
     """
     if first.shape != zeroth.shape or first.ndim != 2 or len(first) < 4:
         raise ValueError(f"samples of shapes {first.shape} and {zeroth.shape} must both be (N, P) with N at least 4")
-    norms = [float(np.linalg.norm(samples.mean(0))) for samples in (first, zeroth)]
+    norms = float(np.linalg.norm(first.mean(0))), float(np.linalg.norm(zeroth.mean(0)))
     if not np.isfinite(first).all():
-        return Comparison(norms[0], norms[1], math.inf, sample_variance(zeroth), 0.0, math.nan, math.nan, False)
+        return Comparison(*norms, math.inf, sample_variance(zeroth), 0.0, math.nan, math.nan, False)
     differences, half = first - zeroth, len(first) // 2
     tests = [(differences, direction)]
     tests += [(differences[half:], differences[:half].mean(0)), (differences[:half], differences[half:].mean(0))]
