@@ -175,18 +175,13 @@ class DifferentiableFace(CopiedEnv):
         self,
         reward_weights: np.ndarray | Sequence[float] | None = None,
         observation_cotangents: np.ndarray | None = None,
-        state_cotangents: Mapping[str, np.ndarray] | None = None,
     ) -> Gradient:
-        """Gradient of ``sum_t reward_weights[t] r_t + sum_t <observation_cotangents[t], obs_t> + <c, s_T>`` since the
-        reset, with the last state s_T.
-
-        With ``reward_weights`` of zeros, ``initial_state`` is the vector-Jacobian product of the steps with c.
+        """Gradient of ``sum_t reward_weights[t] r_t + sum_t <observation_cotangents[t], obs_t>`` since the reset.
 
         Args:
             reward_weights: shape (T,), default ones.
             observation_cotangents: shape (T + 1, O), default zeros; row 0 belongs to the observation of the reset,
                 row t + 1 to that of step t.
-            state_cotangents: c, arrays by the names of `state_names`, in their shapes; default zeros.
 
         Returns:
             The gradient; the vector environment takes and gives a leading axis (B, ...).
@@ -194,12 +189,7 @@ class DifferentiableFace(CopiedEnv):
         self.check_open()
         weights = self._lead(reward_weights, "reward_weights")
         cotangents = self._lead(observation_cotangents, "observation_cotangents")
-        if state_cotangents is not None and not isinstance(state_cotangents, Mapping):
-            raise ValueError(f"state_cotangents={shown(state_cotangents)} must be a dict of arrays by name")
-        ends: dict[str, Any] = {}
-        for name, value in (state_cotangents or {}).items():
-            ends[name] = self._lead(value, f"state_cotangents[{name!r}]")
-        return self._drop_all(self._rollout.tape.backward(weights, cotangents, ends))
+        return self._drop_all(self._rollout.tape.backward(weights, cotangents))
 
     def backward_step(self, reward_weight: Any = 1.0, observation_cotangent: np.ndarray | None = None) -> np.ndarray:
         """Go back one step, the last first, and return the gradient with respect to its action, shape (A,).

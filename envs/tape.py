@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -18,7 +18,6 @@ from pliant.envs.parameters import Parameters
 from pliant.envs.task import Task
 from pliant.sims.checks import check_gradient
 from pliant.sims.failures import SimulationDiverged
-from pliant.sims.inputs import word
 from pliant.sims.world import World
 
 
@@ -111,20 +110,13 @@ class Tape:
 
     # Reverse
 
-    def backward(
-        self,
-        reward_weights: np.ndarray | None,
-        observation_cotangents: np.ndarray | None,
-        state_cotangents: Mapping[str, np.ndarray] | None = None,
-    ) -> Gradient:
-        """Gradient of ``sum_t w_t r_t + sum_t <o_t, obs_t> + sum_name <c_name, state_name>`` for each world.
+    def backward(self, reward_weights: np.ndarray | None, observation_cotangents: np.ndarray | None) -> Gradient:
+        """Gradient of ``sum_t w_t r_t + sum_t <o_t, obs_t>`` for each world.
 
         ``reward_weights`` broadcasts to (B, T) (default ones); ``observation_cotangents`` has shape (B, T + 1, O), row
-        0 belongs to the observation of the reset (default zeros); ``state_cotangents`` are of state arrays after the
-        last step, (B, ...) each (default zeros).
+        0 belongs to the observation of the reset (default zeros).
         """
         steps, batch = self.recorded_steps, self._world.batch
-        end = self._as_state_cotangents(state_cotangents or {})
         weights = np.ones((batch, steps)) if reward_weights is None else reward_weights
         weights = broadcast("reward_weights", weights, (batch, steps), self._world.dtype)
         cotangents = observation_cotangents
@@ -133,23 +125,16 @@ class Tape:
             cotangents = broadcast("observation_cotangents", cotangents, shape, self._world.dtype)
         self.backward_stop()
         for t in reversed(range(steps)):
-            self.backward_step(weights[:, t], None if cotangents is None else cotangents[:, t + 1], end)
-            end = {}
+            self.backward_step(weights[:, t], None if cotangents is None else cotangents[:, t + 1])
         return self.backward_end(None if cotangents is None else cotangents[:, 0])
 
     @_stops_where_it_diverges
-    def backward_step(
-        self,
-        reward_weight: Any,
-        observation_cotangent: Any,
-        state_cotangents: Mapping[str, np.ndarray] | None = None,
-    ) -> np.ndarray:
+    def backward_step(self, reward_weight: Any, observation_cotangent: Any) -> np.ndarray:
         """Go back one step, last first; gradient with respect to that step's action, shape (B, A).
 
         Args:
             reward_weight: weight of the step's reward, broadcasts to (B,).
             observation_cotangent: cotangent of the step's observation, broadcasts to (B, O), or None.
-            state_cotangents: cotangents of state arrays after the step, by name, (B, ...) each.
         """
         self.check_records()
         weight = broadcast("reward_weight", reward_weight, (self._world.batch,), self._world.dtype)
@@ -170,8 +155,6 @@ class Tape:
         for term in self._task.reward:
             term.feature.adjoint(view, (term.weight * weight)[:, None], sink)
         self._add_observation_adjoint(view, observation_cotangent, t + 1, sink)
-        for name, cotangent in (state_cotangents or {}).items():
-            sink.add(name, cotangent)
         self._hand_on(sink, t)
         action_bar = self._actuator.adjoint(t, self._world.step_adjoint(t))
         action_bar = action_bar + sweep.action_bar + sink.cotangents.get("action", 0.0)
@@ -222,16 +205,6 @@ class Tape:
             return None
         shape = (self._world.batch, self.observation_size)
         return broadcast("observation_cotangent", cotangent, shape, self._world.dtype)
-
-    def _as_state_cotangents(self, cotangents: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        found = {}
-        known = {name: self._world.state for name in self._world.state_names}
-        known |= {name: self._actuator.state for name in self._actuator.state_names}
-        for name, values in cotangents.items():
-            word("state_cotangents", name, list(known))
-            shape = known[name](name).shape
-            found[name] = broadcast(f"state_cotangents[{name!r}]", values, shape, self._world.dtype)
-        return found
 
     def _add_observation_adjoint(self, view: View, cotangent: Any, row: int, sink: Sink) -> None:
         """Pull the cotangent of observation number ``row`` of the recording back to the arrays of the view."""

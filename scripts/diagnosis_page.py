@@ -58,12 +58,14 @@ def _against_horizon(axis: Any, found: Diagnosis, quantities: dict[str, str]) ->
 
 def _draw_stretches(axis: Any, found: Diagnosis) -> None:
     axis.set_title("growth of tangent vectors (sum of log |R|)")
-    axis.set_xlabel("steps back from the end")
+    axis.set_xlabel("steps")
     if found.exponents is None:
         return
+    import numpy as np
+
     sums = found.exponents.stretches.cumsum(axis=0)
     for k, exponent in enumerate(found.exponents.exponents):
-        axis.plot(range(1, len(sums) + 1), sums[:, k], label=f"{exponent:.3g} per step")
+        axis.plot(found.counted_from + np.arange(1, len(sums) + 1), sums[:, k], label=f"{exponent:.3g} per step")
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
 

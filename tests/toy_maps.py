@@ -41,25 +41,23 @@ class ToyMaps(gymnasium.vector.VectorEnv):
         self.path.append((after % 1 if self.kind == "chaotic" else after).astype(self.dtype))
         return self.path[-1], self._reward(self.path[-1][:, 0]), None, None, {}
 
-    def backward(self, reward_weights=None, state_cotangents=None):
+    def backward(self):
         steps = len(self.path) - 1
-        weights = np.ones((self.num_envs, steps)) if reward_weights is None else reward_weights
-        bar = np.zeros_like(self.path[0], np.float64) + (state_cotangents or {}).get("x", 0.0)
-        actions_bar = np.zeros((self.num_envs, steps, 1))
+        bar, actions_bar = np.zeros_like(self.path[0]), np.zeros((self.num_envs, steps, 1))
         for t in reversed(range(steps)):
-            bar[:, 0] += weights[:, t] * self._slope(self.path[t + 1][:, 0])
+            bar[:, 0] += self._slope(self.path[t + 1][:, 0])
             actions_bar[:, t, 0] = bar @ self.push
             bar = (bar @ self.matrix).astype(self.dtype)
-        return SimpleNamespace(actions=actions_bar, initial_state={"x": bar})
+        return SimpleNamespace(actions=actions_bar)
 
     def state(self, name):
         return self.path[-1].copy()
 
     def snapshot(self):
-        return {"x": self.path[-1].copy()}
+        return {"world.state": self.path[-1].copy()}
 
     def restore(self, snapshot):
-        self.path = [np.repeat(snapshot["x"], self.num_envs // len(snapshot["x"]), axis=0)]
+        self.path = [snapshot["world.state"].copy()]
 
     def _reward(self, x):
         if self.kind == "smooth":

@@ -11,7 +11,7 @@ import numpy as np
 
 from pliant.policies.diagnosis.advice import find_faults, is_chaotic, recommend
 from pliant.policies.diagnosis.episodes import Played, count_contacts, play, step_exponents
-from pliant.policies.diagnosis.estimators import Slice, compare, crossover, zeroth_order
+from pliant.policies.diagnosis.estimators import Slice, compare, controlled_zeroth_order, crossover, zeroth_order
 from pliant.policies.diagnosis.figures import Recommendation, Row, Settings
 from pliant.policies.diagnosis.lyapunov import Exponents
 from pliant.sims.failures import SimulationDiverged
@@ -28,6 +28,7 @@ class Diagnosis:
         settings: what was asked.
         rows: one for each horizon.
         exponents: of the step along the episode; None where there is no float64 or the products overflow.
+        counted_from: the step from which the exponents count.
         step_time: duration of an environment step [s], None where the environment does not tell.
         chaotic: whether neighbouring states part exponentially; None where that cannot be told.
         crossover: horizon from which FoBG has the larger variance; None: not within the horizons.
@@ -41,6 +42,7 @@ class Diagnosis:
     settings: Settings
     rows: list[Row]
     exponents: Exponents | None
+    counted_from: int
     step_time: float | None
     chaotic: bool | None
     crossover: float | None
@@ -77,7 +79,7 @@ class Diagnosis:
                 "per_second": None if self.step_time is None else (per_step / self.step_time).tolist(),
                 "errors_per_step": self.exponents.errors.tolist(),
                 "stretches": self.exponents.stretches.tolist(),
-                "discarded_steps": self.exponents.discarded,
+                "from_step": self.counted_from,
             }
         return found
 
@@ -121,8 +123,8 @@ def diagnose(
 
     on_stage(f"{len(points)} episodes of {len(actions)} steps and their gradients")
     played, step_time = _play(make, settings.precision, settings.worlds, points, settings)
-    on_stage("gradient and Jacobians in float64")
-    exponents, wide, failure = _in_double(make, actions, settings)
+    on_stage("gradient and growth of tangent vectors in float64")
+    exponents, counted_from, wide, failure = _in_double(make, actions, settings)
     own = _gradients(played, 0)
     if settings.precision == "f64":
         on_stage("gradient in float32")
@@ -138,14 +140,17 @@ def diagnose(
         slices = _slices(values, played.gradients[h], directions[:, :h], offsets, settings)
         first = played.gradients[h][start:].reshape(settings.samples, -1)
         zeroth = zeroth_order(played.rewards[start:, :h], noise[:, :h], settings.sigma).reshape(first.shape)
-        compared = compare(first, zeroth, own[h].ravel(), delta=settings.delta / len(horizons))
+        gradient = own[h].ravel()
+        flat_noise = noise[:, :h].reshape(first.shape)
+        controlled = controlled_zeroth_order(values[start:], flat_noise, gradient, settings.sigma)
+        compared = compare(first, zeroth, controlled, gradient, delta=settings.delta / len(horizons))
         cosine, error = _agreement(narrow[h], wide[h]) if wide else (math.nan, math.nan)
         row = Row(
             horizon=h,
             value=float(values[0]),
             gradient_norm=float(np.linalg.norm(own[h])),
             first_action_norm=float(np.linalg.norm(own[h][0])),
-            growth=math.nan if exponents is None else float(np.exp(exponents.growth[h - 1])),
+            growth=math.nan if exponents is None else _growth(exponents, h - counted_from),
             first_norm=compared.first_norm,
             zeroth_norm=compared.zeroth_norm,
             first_variance=compared.first_variance,
@@ -165,6 +170,7 @@ def diagnose(
         settings=settings,
         rows=rows,
         exponents=exponents,
+        counted_from=counted_from,
         step_time=step_time,
         chaotic=chaotic,
         crossover=crossover(
@@ -213,20 +219,29 @@ def _play(
 
 def _in_double(
     make: MakeWorlds, actions: np.ndarray, settings: Settings
-) -> tuple[Exponents | None, dict[int, np.ndarray], list[str]]:
-    """Exponents, gradients by horizon, and what has failed; no exponents and no gradients where there is no float64."""
-    env = make("f64", settings.exponents)
+) -> tuple[Exponents | None, int, dict[int, np.ndarray], list[str]]:
+    """Exponents, the step from which they count, gradients by horizon, and what has failed; no exponents and no
+    gradients where there is no float64."""
+    env = make("f64", settings.exponents + 1)
     if env is None:
-        return None, {}, []
+        return None, 0, {}, []
     try:
         played = play(env, actions[None], settings.horizons, seed=settings.seed)
+        gradients = _gradients(played, 0)
+        if len(actions) < 2:
+            return None, 0, gradients, played.failures
         try:
-            exponents = step_exponents(env, actions, seed=settings.seed, discard=len(actions) // 4)
-        except (SimulationDiverged, ValueError) as failure:
-            return None, _gradients(played, 0), [*played.failures, f"Jacobians in float64: {failure}"]
-        return exponents, _gradients(played, 0), played.failures
+            exponents, counted_from = step_exponents(env, actions, seed=settings.seed)
+        except (SimulationDiverged, ValueError, np.linalg.LinAlgError) as failure:
+            return None, 0, gradients, [*played.failures, f"Jacobians in float64: {failure}"]
+        return exponents, counted_from, gradients, played.failures
     finally:
         env.close()
+
+
+def _growth(exponents: Exponents, steps: int) -> float:
+    """Of the leading vector in so many steps, at least none."""
+    return float(np.exp(exponents.growth[steps - 1])) if steps > 0 else 1.0
 
 
 def _gradients(played: Played, episode: int) -> dict[int, np.ndarray]:

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from pliant.policies.diagnosis.lyapunov import Exponents, exponents_of_products
+from pliant.policies.diagnosis.lyapunov import DIFFERENCE, Exponents, exponents_of_products
 from pliant.policies.gradcheck import COUNTS
 from pliant.sims.failures import SimulationDiverged
 
-LEAST_SCALE = 1e-9
-"""Of the change of a state array over an episode; arrays that change less are measured by their size, or by 1."""
+LEAST_SCALE = 1e-3
+"""Share of the size of a state array that counts as a change of it; less would drown in rounding."""
+
+LEAST_SHARE = 1e-6
+"""Of the longest vector, for another one to be a direction of its own."""
 
 
 @dataclass
@@ -91,53 +94,107 @@ def count_contacts(forces: np.ndarray) -> int:
     return int((touches[1:] != touches[:-1]).sum())
 
 
-def step_exponents(env: Any, actions: np.ndarray, *, seed: int = 0, discard: int = 0) -> Exponents:
-    """Leading Lyapunov exponents of the environment's step along an episode, by vector-Jacobian products.
+class Tangents:
+    """Tangent vectors of an environment's step, carried along its episode by differences of states in float64.
 
-    The reverse sweep goes back one step at a time from stored states; its cotangents are made orthonormal after each.
-    So the product is the transposed one, taken from the last step to the first. States are compared in units of how
-    much each array changes in the episode (root mean square), which lets metres and velocities stand side by side;
-    exponents of long products do not depend on it.
+    World 0 takes the episode, each of the others a state beside it. What a step depends on besides the named state
+    arrays (strains of the step before, frames of clamps) is carried along, as snapshots hold it. The state of the
+    actuator is not: it follows the actions alone. Lengths are measured in the named arrays, each in units of how much
+    it changes in the episode (root mean square), which lets metres and velocities stand side by side; exponents of long
+    products do not depend on the units.
 
     Args:
-        env: a differentiable vector environment in float64; its number of worlds is the number of exponents K.
+        env: a vector environment in float64 with K + 1 worlds.
         actions: of the episode, shape (T, A).
-        seed: of the start and the first vectors.
-        discard: steps of the sweep that the exponents leave out.
+        seed: of the start and of the first vectors.
+
+    Attributes:
+        vectors: orthonormal, shape (n, K'), from random changes of the first actions; K' is less than K where those
+            reach fewer directions.
+        begun: steps taken so far.
+        scales: of the named arrays, by name, in the order in which the rows of ``vectors`` hold them.
 
     Raises:
-        SimulationDiverged: the episode does, or a product is not finite.
-        ValueError: a product is not finite.
+        SimulationDiverged: the episode does.
     """
-    snapshots, states = [], []
-    env.reset(seed=[seed] * env.num_envs)
-    for action in [*actions, None]:
-        snapshots.append({name: value[:1] for name, value in env.snapshot().items()})
-        states.append({name: np.array(env.state(name)[0], np.float64) for name in env.state_names})
-        if action is not None:
+
+    def __init__(self, env: Any, actions: np.ndarray, *, seed: int = 0) -> None:
+        self.env, self._actions, self.begun = env, actions, 0
+        env.reset(seed=[seed] * env.num_envs)
+        own = env.snapshot()
+        names = [name for name in env.state_names if name not in COUNTS and f"actuator.{name}" not in own]
+        states = [{name: env.state(name)[0] for name in names}]
+        for action in actions:
             env.step(np.tile(action, (env.num_envs, 1)))
-    names = [name for name in env.backward().initial_state if name in env.state_names and name not in COUNTS]
-    scales = {name: _scale(np.stack([state[name] for state in states])) for name in names}
-    shapes = {name: states[0][name].shape for name in names}
-    ends = np.cumsum([states[0][name].size for name in names])
+            states.append({name: env.state(name)[0] for name in names})
+        self.scales = {name: _scale(np.stack([state[name] for state in states])) for name in names}
+        env.reset(seed=[seed] * env.num_envs)
+        self._base = env.snapshot()
+        self._carried = np.zeros((self._base["world.state"].shape[1], env.num_envs - 1))
+        self.vectors = self._excite(np.random.default_rng((seed, 2)))
 
-    def product(t: int, vectors: np.ndarray) -> np.ndarray:
-        step = len(actions) - 1 - t
-        env.restore(snapshots[step])
-        env.step(np.tile(actions[step], (env.num_envs, 1)))
-        parts = dict(zip(names, np.split(vectors.T, ends[:-1], axis=1), strict=True))
-        # with x = S y for the scales S, the Jacobian in y is S^-1 J S: cotangents of y are S times those of x
-        bars = {name: part.reshape(-1, *shapes[name]) / scales[name] for name, part in parts.items()}
-        pulled = env.backward(np.zeros((env.num_envs, 1)), state_cotangents=bars).initial_state
-        rows = [scales[name] * np.asarray(pulled[name]).reshape(env.num_envs, -1) for name in names]
-        return np.concatenate(rows, axis=1).T
+    def _excite(self, random: np.random.Generator) -> np.ndarray:
+        """Change the actions of the first quarter of the episode at random, by little."""
+        shape = (self.env.num_envs - 1, self._actions.shape[1])
+        named = np.zeros((1, 1))
+        for _ in range(max(1, len(self._actions) // 4)):
+            named = self._step(random.standard_normal(shape))
+            length = float(np.linalg.norm(named, axis=0).max())
+            if length > 0:
+                self._carried, named = self._carried / length, named / length
+        vectors, upper = np.linalg.qr(named)
+        sizes = np.abs(np.diag(upper))
+        count = int(np.argmin([*(sizes > LEAST_SHARE * max(float(sizes.max()), 1e-300)), False]))
+        if count == 0:
+            raise ValueError("the actions do not change the state: there is nothing to tell of its growth")
+        self._named, self._carried = named[:, :count], self._carried[:, :count]
+        return vectors[:, :count]
 
-    return exponents_of_products(product, int(ends[-1]), len(actions), env.num_envs, discard=discard, seed=seed)
+    def push(self, vectors: np.ndarray) -> np.ndarray:
+        """The Jacobian of the next step times ``vectors``, shape (n, K'), combinations of those last given back."""
+        change = vectors.T @ self._named  # R of the last Q R
+        self._carried = np.linalg.solve(change.T, self._carried.T).T
+        self._named = self._step(None)
+        return self._named
+
+    def _step(self, changes: np.ndarray | None) -> np.ndarray:
+        """Take a step; the vectors in the named arrays, shape (n, K')."""
+        env, count = self.env, self._carried.shape[1]
+        actions = np.tile(self._actions[self.begun], (env.num_envs, 1))
+        start = {name: np.repeat(value[:1], env.num_envs, axis=0) for name, value in self._base.items()}
+        size = DIFFERENCE * np.sqrt(sum(env.state(name)[0].size for name in self.scales))
+        start["world.state"][1 : count + 1] += size * self._carried.T
+        if changes is not None:
+            actions[1:] += size * changes
+        env.restore(start)
+        env.step(actions)
+        self.begun += 1
+        self._base = env.snapshot()
+        flat = self._base["world.state"][: count + 1]
+        self._carried = (flat[1:] - flat[:1]).T / size
+        parts = [env.state(name)[: count + 1].reshape(count + 1, -1) / scale for name, scale in self.scales.items()]
+        named = np.concatenate(parts, axis=1)
+        return (named[1:] - named[:1]).T / size
+
+
+def step_exponents(env: Any, actions: np.ndarray, *, seed: int = 0) -> tuple[Exponents, int]:
+    """Leading Lyapunov exponents of the environment's step along an episode, and the step from which they count.
+
+    Args:
+        env: a vector environment in float64 with K + 1 worlds, for K exponents.
+        actions: of the episode, shape (T, A), T at least 2.
+        seed: of the start and the first vectors.
+
+    Raises:
+        SimulationDiverged: the episode does.
+        ValueError: a product is not finite, or the actions change nothing.
+    """
+    tangents = Tangents(env, actions, seed=seed)
+    steps, start = len(actions) - tangents.begun, tangents.begun
+    return exponents_of_products(lambda t, vectors: tangents.push(vectors), tangents.vectors, steps), start
 
 
 def _scale(path: np.ndarray) -> float:
-    """How much an array, shape (T, ...), changes in an episode, root mean square; else its size, else 1."""
+    """How much an array, shape (T, ...), changes in an episode, root mean square, at least a share of its size."""
     change = float(np.sqrt(np.mean((path - path[0]) ** 2)))
-    if change > LEAST_SCALE:
-        return change
-    return float(np.sqrt(np.mean(path**2))) or 1.0
+    return max(change, LEAST_SCALE * float(np.sqrt(np.mean(path**2)))) or 1.0

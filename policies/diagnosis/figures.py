@@ -42,11 +42,13 @@ class Row:
         horizon: environment steps H.
         value: the return without noise.
         gradient_norm, first_action_norm: of its gradient, by all actions and by the first one.
-        growth: factor by which the leading tangent vector grows over the last H steps of the longest horizon.
+        growth: factor by which the leading tangent vector has grown by step H; it sets out after a quarter of the
+            longest horizon.
         first_norm, zeroth_norm: norms of the mean FoBG and ZoBG.
         first_variance, zeroth_variance: of one sample (trace of the covariance).
         alpha: weight of the first order in their mixture.
-        bias, allowed: difference of the means along the most significant direction, and what chance explains.
+        bias, allowed: difference of the means, first less zeroth, along the most significant direction, and what
+            chance explains.
         cosine, relative_error: of the float32 gradient to the float64 one; nan where they were not compared.
         tangent_error: of the slices' tangents, in units of the range of the return (median over the slices).
         jumps: intervals of the slices with a change that the derivative does not explain, all slices together.

@@ -3,8 +3,8 @@
 The product of Jacobians J_{T-1} ... J_0 is applied to a few orthonormal vectors; after each step they are made
 orthonormal again, Q R = J_t Q, and the exponents are the means of log |R_ii| (Benettin et al. 1980, Meccanica 15;
 Shimada and Nagashima 1979, Prog. Theor. Phys. 61). A positive leading exponent is what makes gradients of long
-horizons grow like exp(lambda T) (Metz et al. 2021, arXiv 2111.05803). The transposed product, which a reverse sweep
-applies, has the same singular values.
+horizons grow like exp(lambda T) (Metz et al. 2021, arXiv 2111.05803): a reverse sweep applies the transposed product,
+which has the same singular values.
 """
 
 from __future__ import annotations
@@ -53,35 +53,24 @@ class Exponents:
 
 
 def exponents_of_products(
-    product: Callable[[int, np.ndarray], np.ndarray],
-    size: int,
-    steps: int,
-    count: int = 1,
-    *,
-    discard: int = 0,
-    seed: int = 0,
+    product: Callable[[int, np.ndarray], np.ndarray], vectors: np.ndarray, steps: int, *, discard: int = 0
 ) -> Exponents:
     """Exponents of a product of ``steps`` matrices, which are known by what they do to vectors.
 
     Args:
-        product: ``product(t, Q)`` is J_t Q, shape (size, count), for Q of that shape; called for t = 0, 1, ... in turn.
-        size: numbers in a state.
+        product: ``product(t, Q)`` is J_t Q, shape (n, K), for Q of that shape; called for t = 0, 1, ... in turn.
+        vectors: orthonormal columns to begin with, shape (n, K); K is the number of exponents, the largest ones.
         steps: number of matrices T.
-        count: how many of the largest exponents, K, at most ``size``.
         discard: steps at the start that do not count, less than ``steps``.
-        seed: of the first vectors, which are random.
 
     Raises:
         ValueError: an argument is out of range, or a product is not finite; the message names it.
     """
     if steps < 1:
         raise ValueError(f"steps={steps} is out of range; it must be at least 1")
-    if not 1 <= count <= size:
-        raise ValueError(f"count={count} is out of range; it must be from 1 to the size of the state, {size}")
     if not 0 <= discard < steps:
         raise ValueError(f"discard={discard} is out of range; it must be from 0 to {steps - 1}")
-    vectors, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((size, count)))
-    stretches = np.zeros((steps, count))
+    stretches = np.zeros((steps, vectors.shape[1]))
     for t in range(steps):
         pushed = np.asarray(product(t, vectors), np.float64)
         if not np.isfinite(pushed).all():
@@ -119,6 +108,9 @@ def lyapunov_exponents(
     now = np.array(state, np.float64)
     if now.ndim != 1:
         raise ValueError(f"state has shape {now.shape}; it must be (n,)")
+    if not 1 <= count <= now.size:
+        raise ValueError(f"count={count} is out of range; it must be from 1 to the size of the state, {now.size}")
+    vectors, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((now.size, count)))
 
     def product(t: int, vectors: np.ndarray) -> np.ndarray:
         nonlocal now
@@ -126,7 +118,7 @@ def lyapunov_exponents(
         now = np.asarray(step(now), np.float64)
         return pushed
 
-    return exponents_of_products(product, now.size, steps, count, discard=discard, seed=seed)
+    return exponents_of_products(product, vectors, steps, discard=discard)
 
 
 def differences(step: Callable[[np.ndarray], np.ndarray], state: np.ndarray, vectors: np.ndarray) -> np.ndarray:
