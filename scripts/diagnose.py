@@ -82,14 +82,13 @@ def run(arguments: Arguments) -> int:
     """Check everything cheap, diagnose, print and write."""
     _check(arguments)
     keywords = arguments.keywords()
-    from pathlib import Path
-
     from rich.console import Console
 
     from pliant.policies.diagnosis.diagnose import diagnose
     from pliant.policies.diagnosis.figures import Settings
     from pliant.scripts.environments import make_vector, resolve, short_name
     from pliant.scripts.runs import RunFolder, machine, plain, versions
+    from pliant.sims.runtime import SINGLE_ONLY, choose
 
     env_id = resolve(arguments.environment)
     actions, horizons = _episode(env_id, arguments, keywords)
@@ -106,8 +105,6 @@ def run(arguments: Arguments) -> int:
     )
 
     def make(precision: str, worlds: int) -> Any:
-        from pliant.sims.runtime import SINGLE_ONLY, choose
-
         if precision == "f64" and choose(arguments.device) in SINGLE_ONLY:
             return None
         return make_vector(env_id, worlds, **{**keywords, "precision": precision, "differentiable": True})
@@ -118,8 +115,9 @@ def run(arguments: Arguments) -> int:
         {
             "environment": env_id,
             "environment_options": keywords,
-            "actions": str(Path(arguments.actions)) if arguments.actions else "random within 0.2",
+            "actions": arguments.actions or "random within 0.2",
             **found.to_dict(),
+            "device": choose(arguments.device),
             "versions": versions(),
             "machine": machine(),
         }
@@ -224,10 +222,9 @@ def _print(found: Diagnosis, content: dict[str, Any]) -> None:
     print(f"verdict: {found.verdict}")
     for one in found.recommendations:
         print(f"  {one.name} {'none' if one.value is None else one.value}: {one.reason}")
-    here = content["machine"]
-    settings = found.settings
+    here, settings = content["machine"], found.settings
     print(
-        f"seed {settings.seed}, {settings.samples} samples, sigma {settings.sigma:g}, {settings.precision}; "
-        f"pliant {content['versions']['pliant']}, taichi {content['versions']['taichi']}; "
+        f"seed {settings.seed}, {settings.samples} samples, sigma {settings.sigma:g}, {settings.precision} on "
+        f"{content['device']}; pliant {content['versions']['pliant']}, taichi {content['versions']['taichi']}; "
         f"{here['processor']}, {here['cores']} cores, {here['platform']}, {here['date']}"
     )

@@ -20,6 +20,7 @@ PUSHES = {"smooth": [0.1], "chaotic": [0.05, 0.0], "jumping": [0.1]}
 class ToyMaps(gymnasium.vector.VectorEnv):
     """B twins of one map; the part of the environments' face that a diagnosis needs."""
 
+    metadata = {"autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP}
     state_names = ("x",)
 
     def __init__(self, num_envs=1, *, kind="smooth", precision="f32", max_action=1.0, **_):
