@@ -9,6 +9,7 @@ import pytest
 from toy_maps import ToyMaps
 
 import pliant.envs  # noqa: F401  registers the ids
+from pliant.policies.diagnosis.advice import is_chaotic
 from pliant.policies.diagnosis.diagnose import default_horizons, diagnose, small_actions
 from pliant.policies.diagnosis.episodes import Tangents, count_contacts
 from pliant.policies.diagnosis.estimators import (
@@ -63,6 +64,19 @@ def test_exponents_of_a_linear_map_are_the_logarithms_of_its_eigenvalues():
     matrix = basis @ np.diag([1.5, 1.1, 0.7, 0.2]) @ np.linalg.inv(basis)
     found = lyapunov_exponents(lambda x: matrix @ x, np.zeros(4), 400, 4, discard=50)
     assert found.exponents == pytest.approx(np.log([1.5, 1.1, 0.7, 0.2]), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "chaotic"),
+    [([[1.0, 1.0], [0.0, 1.0]], False), ([[1.3, 0.0], [0.0, 0.5]], True), ([[0.9, 0.0], [0.0, 0.5]], False)],
+    ids=["grows by a power of time", "grows exponentially", "decays"],
+)
+def test_only_exponential_growth_is_called_chaotic(matrix, chaotic):
+    def exponents(steps):
+        return lyapunov_exponents(lambda x: np.array(matrix) @ x, np.zeros(2), steps, 2)
+
+    assert is_chaotic(exponents(40)) is chaotic
+    assert is_chaotic(exponents(7)) is None
 
 
 @pytest.mark.parametrize(
