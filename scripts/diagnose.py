@@ -69,7 +69,8 @@ class Arguments(DiagnosisOptions, EnvironmentOptions):
     """Tell up to which horizon the gradient of the return by the actions can be trusted: whether neighbouring states
     part exponentially, whether the first-order gradient has less variance than the zeroth-order one and the same mean,
     whether the return has jumps, and what single precision costs. Recommends a horizon, noise to smooth with, the
-    weight of the first order, and a precision. Float64 and the Jacobians take most of the time.
+    weight of the first order, and a precision. Most of the time goes into noisy episodes and their gradients: fewer
+    samples and shorter horizons take less.
 
     Examples:
       pliant diagnose FingerReach
@@ -175,7 +176,7 @@ def _episode(env_id: str, arguments: Arguments, keywords: dict[str, Any]) -> tup
 
 
 def _read_actions(path: str) -> np.ndarray:
-    """Actions, shape (T, A), of a file as `pliant optimize` writes it, or of the folder that holds it.
+    """Actions, shape (T, A), of a file as `pliant optimize` writes it.
 
     Raises:
         CommandError: it is missing, broken, or holds something else.

@@ -111,7 +111,7 @@ def diagnose(
 
     Raises:
         ValueError: a setting is out of range, or the shape of the actions does not fit.
-        SimulationDiverged: the episode diverges without noise.
+        RuntimeError: the episode diverges without noise.
     """
     _check(settings, actions)
     horizons, random = settings.horizons, np.random.default_rng(settings.seed)
