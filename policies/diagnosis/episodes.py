@@ -86,12 +86,12 @@ def _contact_forces(env: Any) -> np.ndarray | None:
 
 
 def count_contacts(forces: np.ndarray) -> int:
-    """How often a contact of an effector begins or ends from one step to the next, given forces (T, E) [N].
+    """How often a contact of an effector begins or ends in an episode, given forces (T, E) [N]; none is there before it.
 
     What is below 1e-6 of the largest force is no contact, but what soft contact leaves at a distance.
     """
     touches = forces > 1e-6 * max(float(forces.max(initial=0.0)), 1e-300)
-    return int((touches[1:] != touches[:-1]).sum())
+    return int(np.diff(touches, axis=0, prepend=False).sum())
 
 
 class Tangents:

@@ -184,6 +184,8 @@ def test_slices_tell_jumps_from_curvature():
 def test_contacts_are_counted_as_they_begin_and_end():
     forces = np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 1e-9], [0.0, 3.0]])
     assert count_contacts(forces) == 3
+    assert count_contacts(forces[1:]) == 3  # the first one began with the episode
+    assert count_contacts(np.zeros((3, 2))) == 0
 
 
 def toy(kind, **words):
