@@ -86,7 +86,7 @@ def _contact_forces(env: Any) -> np.ndarray | None:
 
 
 def count_contacts(forces: np.ndarray) -> int:
-    """How often a contact of an effector begins or ends in an episode, given forces (T, E) [N]; none is there before it.
+    """How often a contact of an effector begins or ends in an episode, given forces (T, E) [N]; none is there before.
 
     What is below 1e-6 of the largest force is no contact, but what soft contact leaves at a distance.
     """
