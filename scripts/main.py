@@ -20,6 +20,7 @@ COMMANDS = {
     "optimize": "optimise the actions of one episode, at once or over a receding horizon",
     "train": "train a closed-loop policy, through the physics or by reinforcement learning",
     "gradcheck": "compare analytic gradients with central differences",
+    "diagnose": "tell how far gradients can be trusted: growth, variance, bias, rounding",
     "replay": "play the saved actions or policy of a run again and write the video",
     "rods": "identify real wires from recordings, score predictions of them, watch both",
     "tactile": "calibrate tactile sensors from frames, say how well that predicts others",

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from pliant.policies.methods import OnIteration, Result
+from pliant.policies.mixture import mixing_weight, sample_variance
 from pliant.policies.through_physics.noisy_episodes import (
     Estimate,
     NoisyEpisodes,
@@ -83,36 +84,16 @@ def estimate_gradient(episodes: NoisyEpisodes, policy: Any, settings: Settings) 
 
 def mix(first: torch.Tensor, zeroth: torch.Tensor, settings: Settings) -> Estimate:
     """The mixture of samples of both kinds, shape (N, P) each."""
-    count = len(first)
     means = first.mean(0), zeroth.mean(0)
-    variances = [float((s - m).pow(2).sum() / (count - 1)) for s, m in zip((first, zeroth), means, strict=True)]
-    if not all(map(math.isfinite, variances[1:])):
+    variances = sample_variance(first), sample_variance(zeroth)
+    if not math.isfinite(variances[1]):
         raise FloatingPointError("a zeroth-order gradient is not finite")
-    if not math.isfinite(variances[0]):
-        alpha = 0.0  # the gradient has overflowed: its variance is infinite
-        return Estimate(means[0], means[1], means[1], alpha, math.inf, variances[1])
+    if not math.isfinite(variances[0]):  # the mean is no number either
+        return Estimate(means[0], means[1], means[1], 0.0, math.inf, variances[1])
     alpha = settings.alpha
     if alpha < 0:
-        alpha = variances[1] / max(variances[0] + variances[1], 1e-300)
-        if settings.tolerance > 0:
-            gap = float((means[0] - means[1]).norm())
-            room = settings.tolerance - zeroth_error(zeroth, settings.delta)
-            alpha = min(alpha, max(room, 0.0) / max(gap, 1e-300))
+        alpha = mixing_weight(first, zeroth, tolerance=settings.tolerance, delta=settings.delta)
     return Estimate(*means, alpha * means[0] + (1 - alpha) * means[1], alpha, *variances)
-
-
-def zeroth_error(samples: torch.Tensor, delta: float) -> float:
-    """Norm that the error of the mean of samples (N, P) exceeds with probability at most ``delta``.
-
-    Vector Bernstein inequality, P(error >= eps) <= (P + 1) exp(-N eps^2 / (2 v + 2 R eps / 3)), with the empirical
-    variance v and the empirical bound R on ||sample - mean|| in place of the true ones.
-    """
-    count, size = samples.shape
-    deviation = (samples - samples.mean(0)).norm(dim=1)
-    variance, bound = float(deviation.pow(2).sum() / (count - 1)), float(deviation.max())
-    logarithm = math.log((size + 1) / delta)
-    linear = bound * logarithm / (3 * count)
-    return linear + math.sqrt(linear**2 + 2 * variance * logarithm / count)
 
 
 def check_settings(settings: Settings) -> None:

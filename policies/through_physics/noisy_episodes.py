@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from pliant.policies.methods import OnIteration, Result
+from pliant.policies.mixture import advantages
 from pliant.policies.settings import check_ranges, half_cosine
 from pliant.policies.through_physics.learning import Run, make_mlp, used_share
 from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
@@ -135,13 +136,9 @@ def play_noisy_episodes(
     by_step = torch.stack([reward.detach().clone() for reward in rewards])  # (T, B)
     first = torch.stack(torch.autograd.grad(torch.stack(rewards).sum(), actions))
 
-    to_go = by_step.flip(0).cumsum(0).flip(0)
-    groups = to_go.reshape(horizon, -1, settings.samples)
-    others = (groups.sum(2, keepdim=True) - groups) / (settings.samples - 1)
-    advantage = (groups - others).reshape(horizon, -1)
-    zeroth = torch.stack(noises) * advantage[:, :, None] / settings.sigma**2
+    zeroth = torch.stack(noises) * advantages(by_step, settings.samples)[:, :, None] / settings.sigma**2
     seen = torch.stack([row.detach() for row in observations])
-    return NoisyEpisodes(seen, first, zeroth, to_go[0], np.asarray(info["score"]))
+    return NoisyEpisodes(seen, first, zeroth, by_step.sum(0), np.asarray(info["score"]))
 
 
 def train_on_noisy_episodes(

@@ -2,7 +2,7 @@
 
 SHAC: the values of the authors' own tasks (NVlabs/DiffRL, examples/cfg/shac). Methods of stable-baselines3 and
 sb3-contrib: RL Baselines3 Zoo (rl_zoo3/hyperparams_opt.py), learning rates up to 0.01, beyond which no network here
-learns. SAPO, BPTT and mixed gradients publish single values: ranges around them as wide as SHAC's. Optimisers of plans
+learns. SAPO, AHAC, BPTT and mixed gradients publish single values: ranges around them as wide as SHAC's. Optimisers of plans
 publish none: ranges around their defaults. A method without an entry is searched nowhere, and runs with its defaults.
 """
 
@@ -54,6 +54,7 @@ ACTOR_CRITIC: Mapping[str, Range] = {
     "normalize": OneOf(("true", "false")),
 }
 ADAM: Mapping[str, Range] = {"learning_rate": Log(1e-3, 2e-2), "clip_norm": OneOf((0.3, 1.0, 3.0))}
+NOISY: Mapping[str, Range] = {**ADAM, "sigma": OneOf((0.05, 0.1, 0.2))}
 SEARCH: Mapping[str, Range] = {"sigma": Log(0.1, 1.0), "knots": OneOf((6, 12, 24))}
 
 RANGES: dict[str, Mapping[str, Range]] = {
@@ -64,9 +65,11 @@ RANGES: dict[str, Mapping[str, Range]] = {
     "mppi": {**SEARCH, "temperature": Log(0.03, 0.3)},
     "random-search": {"knots": OneOf((6, 12, 24)), "sampling": OneOf(("uniform", "around-best"))},
     "bptt": ADAM,
-    "mixed": {**ADAM, "sigma": OneOf((0.05, 0.1, 0.2))},
+    "mixed": NOISY,
+    "ivw": NOISY,
     "shac": {**ACTOR_CRITIC, "target_rate": OneOf((0.005, 0.8))},
     "sapo": ACTOR_CRITIC,
+    "ahac": {**ACTOR_CRITIC, "stiffness_limit": Log(1.2, 5.0)},
     "ppo": {
         "learning_rate": Log(1e-5, 2e-3),
         "clip_range": OneOf((0.1, 0.2, 0.3, 0.4)),

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 from closed_loop import regret  # noqa: E402  needs torch
 
 from pliant.policies.files.training_state import pack, unpack  # noqa: E402
+from pliant.policies.mixture import zeroth_error  # noqa: E402
 from pliant.policies.networks.controllers import Mlp  # noqa: E402
 from pliant.policies.through_physics import mixed_gradients as mixed  # noqa: E402
 from pliant.policies.through_physics.noisy_episodes import play_noisy_episodes  # noqa: E402
@@ -73,7 +74,7 @@ def test_the_mixture_weighs_by_variance_and_bounds_the_bias():
     assert free.alpha == pytest.approx(0.9, abs=0.02)
     torch.testing.assert_close(free.mixed, free.alpha * free.first + (1 - free.alpha) * free.zeroth)
     bounded = mixed.mix(first, zeroth, mixed.Settings(tolerance=0.5))
-    gap, error = float((free.first - free.zeroth).norm()), mixed.zeroth_error(zeroth, 0.05)
+    gap, error = float((free.first - free.zeroth).norm()), zeroth_error(zeroth, 0.05)
     assert bounded.alpha == pytest.approx((0.5 - error) / gap) and 0 < bounded.alpha < 0.9
     assert float((bounded.mixed - zeroth.mean(0)).norm()) <= 0.5 - error + 1e-6
     assert mixed.mix(first, zeroth, mixed.Settings(tolerance=1e-3)).alpha == 0.0  # the bound cannot be known to hold
@@ -86,9 +87,9 @@ def test_the_error_bound_holds():
     broken = 0
     for seed in range(200):
         samples = torch.rand(50, 3, generator=torch.Generator().manual_seed(seed))
-        broken += float((samples.mean(0) - 0.5).norm()) > mixed.zeroth_error(samples, 0.05)
+        broken += float((samples.mean(0) - 0.5).norm()) > zeroth_error(samples, 0.05)
     assert broken <= 10
-    assert mixed.zeroth_error(samples, 0.05) < 0.6  # and says something
+    assert zeroth_error(samples, 0.05) < 0.6  # and says something
 
 
 def test_a_resumed_run_equals_one_that_was_not_interrupted():

@@ -35,6 +35,7 @@ def say(capsys, monkeypatch):
         (["optimize"], "ENV"),
         (["train"], "ENV"),
         (["gradcheck"], "[ENV]"),
+        (["diagnose"], "ENV"),
         (["list"], "[ENV]"),
         (["replay"], "RUN"),
         (["gallery"], "[RUN [RUN ...]]"),
