@@ -114,9 +114,8 @@ def _leaderboard(track: str, rows: Iterable[Mapping[str, Any]]) -> str:
         )
         for rank, row in enumerate(rows, 1)
     ]
-    return (
-        f"<h3>Track: {_text(track)}</h3>{_table(COLUMNS, cells, first=1) if cells else '<p>No run has ended yet.</p>'}"
-    )
+    table = _table(COLUMNS, cells, first=1) if cells else "<p>No run has ended yet.</p>"
+    return f"<h3>Track: {_text(track)}</h3>{table}"
 
 
 def _facts(results: Mapping[str, Any]) -> str:

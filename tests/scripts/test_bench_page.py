@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 import time
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 

@@ -124,7 +124,7 @@ function ticks(low, high, log) {
       for (const digit of high / low > 60 ? [1] : [1, 2, 5]) found.push(digit * 10 ** power);
     return found.filter((value) => value >= low * 0.999 && value <= high * 1.001);
   }
-  const rough = (high - low) / 5, unit = 10 ** Math.floor(Math.log10(rough));
+  const rough = (high - low) / 6, unit = 10 ** Math.floor(Math.log10(rough));
   const step = unit * [1, 2, 5, 10].find((factor) => factor * unit >= rough * 0.999);
   const found = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) found.push(k * step);
