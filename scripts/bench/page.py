@@ -57,7 +57,10 @@ def _page(results: Mapping[str, Any], videos: Mapping[str, Path]) -> str:
         style=_asset("page.css"),
         facts=_facts(results),
         contents=_contents(results),
-        leaderboards="".join(_leaderboard(track, rows) for track, rows in results["leaderboards"].items())
+        leaderboards="".join(
+            _leaderboard(track, rows, has_intervals=len(results["seeds"]) > 1)
+            for track, rows in results["leaderboards"].items()
+        )
         or "<p>No run has ended yet.</p>",
         videos=_videos(videos),
         data=_embedded(results),
@@ -99,13 +102,14 @@ def _table(columns: Iterable[str], rows: Iterable[Iterable[Any]], first: int = 0
     )
 
 
-def _leaderboard(track: str, rows: Iterable[Mapping[str, Any]]) -> str:
+def _leaderboard(track: str, rows: Iterable[Mapping[str, Any]], *, has_intervals: bool) -> str:
+    """A table of the methods of a track; one seed says nothing about how far others would differ."""
     cells = [
         (
             rank,
             row["method"],
             _number(row["iqm"]),
-            f"{_number(row['low'])} to {_number(row['high'])}",
+            f"{_number(row['low'])} to {_number(row['high'])}" if has_intervals else _number(None),
             _number(row["median"]),
             _number(row["mean"]),
             row["tasks_solved"],
@@ -129,8 +133,8 @@ def _facts(results: Mapping[str, Any]) -> str:
     status = [cell["status"] for cell in results["cells"]]
     counts = ", ".join(f"{status.count(word)} {word}" for word in ("done", "failed", "pending"))
     facts = {
-        "runs": f"{counts}; {len(results['tasks'])} tasks, {len(results['methods'])} methods, "
-        f"{len(results['seeds'])} seeds",
+        "runs": f"{counts}; tasks: {len(results['tasks'])}, methods: {len(results['methods'])}, "
+        f"seeds: {len(results['seeds'])}",
         "budget": _budget(results["budget"]),
         "machine": ", ".join(str(part) for part in where if part),
         "python": machine.get("python", ""),

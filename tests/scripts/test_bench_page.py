@@ -219,6 +219,14 @@ def test_leaderboards_and_circumstances_read_without_scripts(tmp_path):
         assert word in page
 
 
+def test_one_seed_has_no_interval(tmp_path):
+    write_page(tmp_path / "report.html", made_up_results(tasks=2, seeds=1, policies=()))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"<td>0\.\d+ to", page)
+    write_page(tmp_path / "report.html", made_up_results(tasks=2, seeds=2, policies=()))
+    assert re.search(r"<td>0\.\d+ to", (tmp_path / "report.html").read_text(encoding="utf-8"))
+
+
 def test_budgets_of_seconds_and_of_single_tasks_are_named(tmp_path):
     results = made_up_results(tasks=2)
     for budget, words in (
@@ -284,6 +292,7 @@ def test_the_script_draws_the_page(name, tmp_path):
     curves = len(scored) + sum(len(profile) - 1 for profile in profiles)
     assert page.count('<g class="series"') == curves
     assert page.count('class="meter"') == sum(map(len, boards))
+    assert page.count('class="whisker"') == (sum(map(len, boards)) if len(results["seeds"]) > 1 else 0)
     rows = page[page.index('<tbody id="runs-body">') : page.index("</tbody>", page.index("runs-body"))]
     assert rows.count("<tr>") == min(len(results["cells"]), 200)
     assert page.count('<td class="text">') == sum(cell["status"] == "failed" for cell in results["cells"])

@@ -7,6 +7,7 @@ const trackOf = (method) => results.methods[method].track;
 const familyOf = (task) => results.tasks[task]?.family || "none";
 const unique = (values) => [...new Set(values)];
 const tracks = unique(methodNames.map(trackOf));
+const hasIntervals = results.seeds.length > 1; // one seed says nothing about how far others would differ
 const SOLVED = 0.8; // mean score from which a task counts as solved
 const REPLICATES = 200; // of the bootstrap of a part; the whole has its intervals from the benchmark
 const COLOURS = 7, DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2", "12 4"]; // no common factor: 42 pairs
@@ -22,7 +23,7 @@ function element(make, name, attributes, children) {
     else if (value === true) made.setAttribute(key, "");
     else if (value !== false && value != null) made.setAttribute(key, value);
   }
-  made.append(...children.flat(Infinity).filter((child) => child != null));
+  made.append(...children.flat(Infinity).filter((child) => child != null && child !== false));
   return made;
 }
 const h = (name, attributes, ...children) => element((n) => document.createElement(n), name, attributes, children);

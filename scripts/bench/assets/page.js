@@ -40,7 +40,7 @@ function meter(row, low, high) {
   return s("svg", { class: "meter", viewBox: "0 0 260 22", role: "img", "aria-label": `IQM ${fixed(row.iqm)}` }, grid,
     s("rect", { class: "bar", x: Math.min(x(0), x(row.iqm)), y: 4, width: Math.abs(x(row.iqm) - x(0)), height: 14,
       fill: colour }),
-    s("path", { class: "whisker", d: `M${x(row.low)} 7v8m0-4H${x(row.high)}m0-4v8` }));
+    hasIntervals && s("path", { class: "whisker", d: `M${x(row.low)} 7v8m0-4H${x(row.high)}m0-4v8` }));
 }
 
 function drawLeaderboards(view) {
@@ -58,7 +58,7 @@ function drawLeaderboards(view) {
         h("th", { scope: "row", class: "pinned", title: results.methods[row.method].about || null },
           sample(row.method), row.method),
         h("td", {}, meter(row, low, high)), h("td", { class: "number" }, fixed(row.iqm)),
-        h("td", { class: "number" }, `${fixed(row.low)} to ${fixed(row.high)}`),
+        h("td", { class: "number" }, hasIntervals ? `${fixed(row.low)} to ${fixed(row.high)}` : "–"),
         h("td", { class: "number" }, fixed(row.median)), h("td", { class: "number spare" }, fixed(row.mean)),
         h("td", { class: "number" }, `${row.tasks_solved}`), h("td", { class: "number" }, `${row.cells}`),
         h("td", { class: "number" }, `${row.failed}`)))));
@@ -81,8 +81,8 @@ function drawImprovement(view) {
     const cell = (one, other) => {
       const found = one === other ? null : view.isPart ? computed(one, other) : given[one]?.[other];
       if (!found) return h("td", {}, "–");
-      const [value, low, high] = found, made = h("td", { class: low > 0.5 || high < 0.5 ? "sure" : "" },
-        fixed(value, 2), h("small", {}, `${fixed(low, 2)}–${fixed(high, 2)}`));
+      const [value, low, high] = found, made = h("td", { class: hasIntervals && (low > 0.5 || high < 0.5) ? "sure" : "" },
+        fixed(value, 2), hasIntervals && h("small", {}, `${fixed(low, 2)}–${fixed(high, 2)}`));
       made.style.background = `rgb(var(--${value > 0.5 ? "better" : "worse"}) / ${Math.abs(value - 0.5).toFixed(3)})`;
       return made;
     };
@@ -117,7 +117,8 @@ function taskChart(task, byMethod, names) {
     return found ? [{ method, ...found }] : [];
   });
   if (!series.length) return null;
-  let left = Infinity, right = -Infinity, low = choice.y === "return" ? Infinity : 0, high = choice.y === "return" ? -Infinity : 1;
+  const isScore = choice.y !== "return"; // scores of all tasks are on one scale
+  let left = Infinity, right = -Infinity, low = isScore ? 0 : Infinity, high = isScore ? 1 : -Infinity;
   for (const { points, range } of series) {
     left = Math.min(left, points[0][0]);
     right = Math.max(right, points[points.length - 1][0]);
@@ -127,7 +128,8 @@ function taskChart(task, byMethod, names) {
   if (left === right) [left, right] = choice.log ? [left / 2, right * 2] : [left, right + 1];
   if (low === high) [low, high] = [low - 1, high + 1];
   const { family, horizon, summary: words } = results.tasks[task] || {};
-  return h("div", {}, h("h4", {}, task, " ", h("small", {}, [family, horizon && `${horizon} steps`].filter(Boolean).join(", "))),
+  const kind = [family, horizon && `${horizon} steps`].filter(Boolean).join(", ");
+  return h("div", {}, h("h4", {}, task, " ", h("small", {}, kind)),
     h("p", { class: "small", title: words || null }, words || ""),
     chart(`${LABELS[choice.y]} on ${task}`, { low: left, high: right, log: choice.log, label: LABELS[choice.x] },
       { low, high, label: LABELS[choice.y] }, series));
@@ -189,7 +191,8 @@ function drawFailures(view) {
   const failed = view.cells.filter((cell) => cell.status === "failed");
   const row = (cell) => h("tr", {}, h("th", { scope: "row" }, cell.task), h("td", {}, cell.method),
     h("td", { class: "number" }, `${cell.seed}`), h("td", { class: "text" }, cell.message || "no message"));
-  const more = failed.length > FIRST_ROWS ? h("p", { class: "about" }, `The first ${FIRST_ROWS} of ${failed.length}.`) : null;
+  const more = failed.length > FIRST_ROWS &&
+    h("p", { class: "about" }, `The first ${FIRST_ROWS} of ${failed.length}.`);
   byId("failures").replaceChildren(...(failed.length ? [more, wide("Failures", h("table", {},
     h("thead", {}, h("tr", {}, ["task", "method", "seed", "message"].map((text) => h("th", { scope: "col" }, text)))),
     h("tbody", {}, failed.slice(0, FIRST_ROWS).map(row))))].filter(Boolean) : [nothing()]));
@@ -228,7 +231,8 @@ function filter(kind, values) {
     h("button", { type: "button", onclick: change(() => false) }, "none"),
     boxes.map((box, k) => h("label", { onchange: change((other) => other.checked) }, box, ` ${values[k]}`))));
   details.addEventListener("toggle", () => { // one is open at a time
-    if (details.open) for (const other of document.querySelectorAll("details.filter")) if (other !== details) other.open = false;
+    for (const other of document.querySelectorAll("details.filter"))
+      if (details.open && other !== details) other.open = false;
   });
   show();
   return { details, reset: () => { boxes.forEach((box) => { box.checked = true; }); show(); } };
@@ -260,7 +264,7 @@ function makeChoices() {
 
 function makeRuns() {
   const sort = (key) => () => {
-    Object.assign(order, { falling: order.key === key ? !order.falling : COLUMNS.find((c) => c.key === key).key === "score", key });
+    Object.assign(order, { falling: order.key === key ? !order.falling : key === "score", key });
     drawRows(view);
   };
   const head = h("tr", { id: "runs-head" }, COLUMNS.map(({ key, format }) => h("th", { scope: "col", "data-key": key,
