@@ -2,8 +2,9 @@
 
 SHAC: the values of the authors' own tasks (NVlabs/DiffRL, examples/cfg/shac). Methods of stable-baselines3 and
 sb3-contrib: RL Baselines3 Zoo (rl_zoo3/hyperparams_opt.py), learning rates up to 0.01, beyond which no network here
-learns. SAPO, AHAC, BPTT and mixed gradients publish single values: ranges around them as wide as SHAC's. Optimisers of plans
-publish none: ranges around their defaults. A method without an entry is searched nowhere, and runs with its defaults.
+learns. SAPO, AHAC, BPTT and mixed gradients publish single values: ranges around them as wide as SHAC's. Optimisers of
+plans publish none: ranges around their defaults. A method without an entry is searched nowhere, and runs with its
+defaults.
 """
 
 from __future__ import annotations

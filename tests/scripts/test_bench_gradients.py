@@ -1,4 +1,4 @@
-"""`pliant bench gradients`: rows that are true of a particle whose gradients are known, a table that is gone on with."""
+"""`pliant bench gradients`: rows that are true of a particle with known gradients, a table that is gone on with."""
 
 import json
 

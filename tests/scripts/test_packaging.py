@@ -49,6 +49,7 @@ def test_every_requirement_is_imported_or_says_by_whom():
         "imageio-ffmpeg": "imageio_ffmpeg",
         "opencv-python": "cv2",
         "stable-baselines3": "stable_baselines3",
+        "sb3-contrib": "sb3_contrib",
         "tensorboard": "torch.utils.tensorboard",
     }
     loaded = {"moviepy", "pygame", "pytest-xdist", "rtree", "ruff", "mypy"}  # by Gymnasium, pytest, trimesh, commands
