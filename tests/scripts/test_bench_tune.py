@@ -37,12 +37,12 @@ def run(capsys, monkeypatch):
 
 def test_the_best_trial_is_found_and_used(run, tmp_path):
     words = ("--tasks", point_mass.ID, "--methods", "gradient", "--budget-steps", 800)
-    tune = ("tune", *words, "--trials", 3, "--seeds", 1, "--workers", 2, "--out", tmp_path / "tune")
+    tune = ("tune", *words, "--trials", 2, "--seeds", 1, "--workers", 2, "--out", tmp_path / "tune")
     status, output, _ = run(*tune)
-    assert status == 0 and "3 of 3 trials have ended" in output
+    assert status == 0 and "2 of 2 trials have ended" in output
     with open(tmp_path / "tune" / "trials.csv", encoding="utf-8") as file:
         trials = list(csv.DictReader(file))
-    assert [row["trial"] for row in trials] == ["trial0", "trial1", "trial2"]
+    assert [row["trial"] for row in trials] == ["trial0", "trial1"]
     assert {row["seed"] for row in trials} == {str(FIRST_SEED)} and trials[0]["settings"] == "{}"
     best = max(trials, key=lambda row: float(row["score"]))
     tuned = tmp_path / "tune" / "tuned.json"
@@ -50,14 +50,18 @@ def test_the_best_trial_is_found_and_used(run, tmp_path):
     logs = {path: path.stat().st_mtime_ns for path in (tmp_path / "tune").rglob("log.txt")}
     assert run(*tune)[0] == 0 and {path: path.stat().st_mtime_ns for path in logs} == logs  # nothing is run twice
 
-    tuned.write_text(json.dumps({"PointMass": {"gradient": {"learning_rate": 0.123}}}))
-    compare = ("methods", *words, "--seeds", 1, "--tuned", tuned, "--out", tmp_path / "bench")
-    assert run(*compare)[0] == 0
-    config = json.loads((tmp_path / "bench" / "cells" / "PointMass" / "gradient" / "seed0" / "config.json").read_text())
-    assert config["settings"]["learning_rate"] == 0.123
-    status, _, error = run(*compare[:-4], "--out", tmp_path / "bench")
+
+def test_settings_that_were_tuned_are_used_and_kept(run, tmp_path):
+    (tmp_path / "tuned.json").write_text(json.dumps({"PointMass": {"gradient": {"learning_rate": 0.123}}}))
+    words = ("methods", "--tasks", point_mass.ID, "--methods", "gradient", "--seeds", 1, "--budget-steps", 800)
+    out = ("--out", tmp_path / "bench")
+    status, output, _ = run(*words, "--tuned", tmp_path / "tuned.json", *out, "--list")
+    assert status == 0 and "--learning-rate 0.123" in " ".join(output.replace("│", " ").split())
+    (tmp_path / "bench").mkdir()
+    kept = {"asked": {}, "budget": {"steps": {"PointMass": 800}}, "tuned": {"PointMass": {}}}
+    (tmp_path / "bench" / "benchmark.json").write_text(json.dumps(kept))
+    status, _, error = run(*words, *out)
     assert status == 1 and "holds a benchmark with other settings" in error
-    assert run("report", tmp_path / "bench")[0] == 0
 
 
 def test_every_method_has_as_many_trials_and_other_seeds_than_the_comparison(tmp_path):
