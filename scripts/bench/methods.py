@@ -57,7 +57,7 @@ def report(arguments: Report) -> int:
     try:
         content = load_json(root / PLAN_FILE)
         asked, tuned = content["asked"], content.get("tuned", {})
-        plan = plan_of(Methods(**{name: asked[name] for name in ASKED}))
+        plan = plan_of(Methods(**{name: asked[name] for name in ASKED if name in asked}))
     except (KeyError, TypeError, ValueError) as error:
         raise CommandError(f"{root / PLAN_FILE} describes no benchmark: {error!r}") from error
     return _finish(root, plan, list(cells_of(plan, root, tuned)))

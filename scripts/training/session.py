@@ -89,6 +89,7 @@ class Training:
         self.history: list[dict[str, float]] = []
         self.wall_seconds = 0.0  # of earlier sessions
         self.timing = NO_TIME  # likewise
+        self.training_seconds = 0.0  # of all sessions, without evaluations and files
         self.state = self._stored_state() if arguments.resume else None
 
     def _check_memory(self) -> int:
@@ -133,6 +134,7 @@ class Training:
             self.evaluations = history_from_tree(tree["evaluations"])
             self.wall_seconds = tree["wall_seconds"]
             self.timing = Timing(*tree.get("timing", NO_TIME))
+            self.training_seconds = tree.get("training_seconds", 0.0)
             return tree["state"]
         except (KeyError, TypeError, ValueError) as error:
             raise CommandError(f"cannot resume {self.folder.path}: {error}") from error
@@ -174,14 +176,17 @@ class Training:
 
     def _train(self, env: Any) -> Any:
         """The policy after the last update. A signal waits until an iteration is over, a second one does not."""
+        self._resumed_at = time.perf_counter()
         with self._interrupts.held(until_the_second=True):
             result = self.module.train(env, self.settings, on_iteration=self._on_iteration, state=self.state)
+            self.training_seconds += time.perf_counter() - self._resumed_at
             self.history, self._snapshot = result.history, lambda: result.state
             return result.policy
 
     # ------------------------------------------------------------------ while it trains
 
     def _on_iteration(self, snapshot: Any, policy: Any, row: dict[str, float]) -> None:
+        self.training_seconds += time.perf_counter() - self._resumed_at
         self._snapshot = snapshot
         if self._log is not None:
             self._log.add_iteration(row)
@@ -191,6 +196,7 @@ class Training:
         if self._interrupts.received or time.monotonic() - self._saved > self.arguments.checkpoint_seconds:
             self._checkpoint()
         self._interrupts.check()
+        self._resumed_at = time.perf_counter()
 
     def _due(self, row: dict[str, float]) -> bool:
         """Whether an evaluation is: at fixed numbers of steps or, where there is no budget of steps, at fixed times."""
@@ -234,6 +240,7 @@ class Training:
             "evaluations": history_to_tree(self.evaluations),
             "wall_seconds": self.wall_seconds + time.monotonic() - self._began,
             "timing": list(self.timing + timing_of(self._env)),
+            "training_seconds": self.training_seconds,
         }
         self.folder.write_checkpoint(pack(tree))
         self._saved = time.monotonic()
@@ -258,6 +265,7 @@ class Training:
             "reverse_steps": row.get("reverse_steps", 0.0),
             "seconds": row["seconds"],
             "wall_seconds": self.wall_seconds + time.monotonic() - self._began,
+            "training_seconds": self.training_seconds,
             "simulation_seconds": timing.forward,
             "gradient_seconds": timing.reverse,
             "test_episodes": self.arguments.evaluation_episodes,
