@@ -150,7 +150,7 @@ METHODS: dict[str, Method] = {
         "pliant.policies.through_physics.mixed_gradients", "gradients through the physics mixed with zeroth-order ones"
     ),
     "ivw": Method(
-        "pliant.policies.through_physics.ivw", "the same mixed step by step, by the inverse of their variances"
+        "pliant.policies.through_physics.ivw", "first and zeroth order mixed step by step, by inverse variances"
     ),
     "ppo": Method("pliant.policies.reinforcement.ppo", "proximal policy optimisation, from rewards", FROM_REWARDS),
     "sac": Method("pliant.policies.reinforcement.sac", "soft actor-critic, from rewards", FROM_REWARDS),

@@ -17,20 +17,20 @@ are fitted to TD(lambda) returns of the window until their loss stands still.
 
 **Stiffness.** The paper bounds the norm of the Jacobian of the dynamics, and in rigid bodies it takes the stiffness of
 contacts for it. Reverse sweeps of these environments form no Jacobian, and soft bodies are in contact nearly always.
-What a sweep does give is the growth of the state's cotangent v through a step, s_t = |J_t^T v| / |v|. This is at most
-the norm of J_t, in the one direction that matters to the policy's gradient: the product of the s_t is what makes it
-explode. Unlike contact forces, it sees every source of stiffness. Arrays of the state stand side by side in SI units.
-At the last step of a sum v is that of the reward and the value alone, and its growth says more of the units of what
-they look at than of the physics: this step has no constraint.
+What a sweep does give is the growth of the state's cotangent x_bar through a step, s_t = |J_t^T x_bar| / |x_bar|. This
+is at most the norm of J_t, in the one direction that matters to the policy's gradient: the product of the s_t is what
+makes it explode. Unlike contact forces, it sees every source of stiffness. Arrays of the state stand side by side in SI
+units. At the last step of a sum x_bar is that of the reward and the value alone, and its growth says more of the units
+of what they look at than of the physics: this step has no constraint.
 
 **Gradient of the constraint.** s_t comes from a reverse sweep, and there is no second one through it. The gradient of
 the constraint's term is estimated by likelihood ratios of the actions (zeroth order), with the mean over the other
-worlds as baseline; that v depends on the weights, too, is left out.
+worlds as baseline; that x_bar depends on the weights, too, is left out.
 
-**Choices of this module.** The paper's constraint is on the plain difference s_t - C; the logarithm bounds what one
-extreme step does. The bounds of phi keep a long time on one side of the limit from lasting, and since phi never is
-negative, the 1 in the rule of h is what lets windows grow. Episodes that end within a window are dealt with as in
-`pliant.policies.through_physics.shac`.
+**Choices of this module.** Of the paper its summary and accounts of its algorithm were at hand, not its text. The
+constraint there is on the plain difference s_t - C; the logarithm bounds what one extreme step does. The bounds of phi
+keep a long time on one side of the limit from lasting, and since phi is never negative, the 1 in the rule of h is what
+lets windows grow. Episodes that end within a window are dealt with as in `pliant.policies.through_physics.shac`.
 """
 
 from __future__ import annotations
@@ -286,7 +286,7 @@ def train(
                 critics, values, critic_adam, window, policy, settings, generator, settings.critic_tolerance
             )
             reward = float(torch.stack(window.rewards).mean())
-            stiffness = float(np.stack(window.growth).max())
+            stiffness = float(np.stack(window.growth)[~np.array(window.ended)].max(initial=0.0))
 
         columns = {
             "return": float(episodes.finished_return.mean()),

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from closed_loop import regret  # noqa: E402  needs torch
 
 from pliant.policies.files.training_state import pack, unpack  # noqa: E402
-from pliant.policies.networks.gaussian import GaussianPolicy  # noqa: E402
+from pliant.policies.networks.gaussian import GaussianPolicy, value_network  # noqa: E402
 from pliant.policies.through_physics import ahac  # noqa: E402
 from pliant.policies.through_physics.critics import has_converged  # noqa: E402
 from pliant.policies.through_physics.windows import Window  # noqa: E402
@@ -50,6 +50,40 @@ def test_it_comes_within_three_percent_of_the_optimum():
     env.close()
     assert regret(result.policy) < 0.03
     assert result.history[-1]["window"] == 20
+
+
+def test_the_gradient_of_a_window_ends_with_the_smaller_value(few):
+    """Central differences of the window's objective; each critic has the smaller value in one of the worlds."""
+    policy = ahac.train(few, ahac.Settings(steps=1, window=4, discount=0.9, clip_norm=0.0, **SMALL)).policy
+    gradient = torch.cat([p.grad.flatten() for p in policy.parameters()]).double()
+
+    policy = GaussianPolicy(6, 2, hidden=[8], seed=0).double()
+    critics = [value_network(6, [8], "elu", seed).double() for seed in (1, 2)]
+    generator = torch.Generator().manual_seed(0)
+    noise = [torch.randn(2, 2, generator=generator).double() for _ in range(4)]
+    bridge = TorchEnv(few, dtype=torch.float64)
+    smaller = set()
+
+    @torch.no_grad()
+    def objective():
+        observation, total = bridge.reset([0, 1]), 0.0
+        for t in range(4):
+            mean, log_std = policy.distribution(observation)
+            observation, reward, _ = bridge.step(torch.tanh(mean + log_std.exp() * noise[t]))
+            total += 0.9**t * reward.sum()
+        values = torch.stack([critic(observation)[:, 0] for critic in critics])
+        smaller.update(values.argmin(0).tolist())
+        return -(total + 0.9**4 * values.min(0).values.sum()) / (2 * 4)
+
+    weights = list(policy.parameters())
+    point = torch.nn.utils.parameters_to_vector(weights).clone()
+    direction = torch.randn(len(point), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    values = []
+    for step in (1e-5, -1e-5):
+        torch.nn.utils.vector_to_parameters(point + step * direction, weights)
+        values.append(float(objective()))
+    assert float(gradient @ direction) == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-4)
+    assert smaller == {0, 1}
 
 
 def test_the_growth_is_that_of_the_transposed_jacobian(few):
