@@ -30,7 +30,7 @@ def write_page(path: Path, results: Mapping[str, Any], *, videos: Mapping[str, P
     Args:
         path: of the HTML file.
         results: "format", "suite", "budget", "machine", "versions", "command", "tasks", "methods", "seeds", "cells",
-            "leaderboards", "improvement" and "profiles", as in the results.json of `pliant bench methods`; times in
+            "solved_score", "leaderboards", "improvement" and "profiles", as in the results.json of `pliant bench methods`; times in
             seconds, scores without a unit, null for what is not known.
         videos: MP4 and WebM files by run, "TASK/METHOD/seedN"; they are put into the page, a third larger.
 
@@ -63,6 +63,7 @@ def _page(results: Mapping[str, Any], videos: Mapping[str, Path]) -> str:
         )
         or "<p>No run has ended yet.</p>",
         videos=_videos(videos),
+        solved=_text(results["solved_score"]),
         data=_embedded(results),
         script=script,
     )

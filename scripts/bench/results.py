@@ -65,6 +65,7 @@ def collect(plan: Plan, cells: Iterable[Cell], command: str) -> dict[str, Any]:
             m.name: {"track": m.track, "about": m.about, "differentiable": m.differentiable} for m in plan.methods
         },
         "seeds": list(range(plan.seeds)),
+        "solved_score": SOLVED,
         "cells": rows,
     }
     tracks = [track for track in ("plan", "policy") if any(m.track == track for m in plan.methods)]

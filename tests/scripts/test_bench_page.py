@@ -95,6 +95,7 @@ def made_up_results(tasks=4, plans=PLANS, policies=POLICIES, seeds=3, points=30)
             for k, name in enumerate(names)
         },
         "methods": methods,
+        "solved_score": 0.8,
         "seeds": list(range(seeds)),
         "cells": cells,
         "leaderboards": {},

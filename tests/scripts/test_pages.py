@@ -128,9 +128,10 @@ def test_a_family_without_a_title_has_the_name_of_its_folder():
 
 
 def commands(document):
-    """The `pliant` commands of the blocks of shell lines in a document."""
+    """The `pliant` commands of the blocks of shell lines in a document, without variables and redirections."""
     blocks = re.findall(r"^```sh\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line.startswith("pliant ")]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [found[1] for line in lines if (found := re.match(r"(?:\w+=\S+ )*(pliant .*?)(?: > \S+)?$", line))]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(DOCS.parent)))

@@ -8,7 +8,7 @@ const familyOf = (task) => results.tasks[task]?.family || "none";
 const unique = (values) => [...new Set(values)];
 const tracks = unique(methodNames.map(trackOf));
 const hasIntervals = results.seeds.length > 1; // one seed says nothing about how far others would differ
-const SOLVED = 0.8; // mean score from which a task counts as solved
+const SOLVED = results.solved_score; // mean score from which a task counts as solved
 const REPLICATES = 200; // of the bootstrap of a part; the whole has its intervals from the benchmark
 const COLOURS = 7, DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2", "12 4"]; // no common factor: 42 pairs
 
