@@ -30,8 +30,8 @@ def write_page(path: Path, results: Mapping[str, Any], *, videos: Mapping[str, P
     Args:
         path: of the HTML file.
         results: "format", "suite", "budget", "machine", "versions", "command", "tasks", "methods", "seeds", "cells",
-            "solved_score", "leaderboards", "improvement" and "profiles", as in the results.json of `pliant bench methods`; times in
-            seconds, scores without a unit, null for what is not known.
+            "solved_score", "leaderboards", "improvement" and "profiles", as in the results.json of `pliant bench
+            methods`; times in seconds, scores without a unit, null for what is not known.
         videos: MP4 and WebM files by run, "TASK/METHOD/seedN"; they are put into the page, a third larger.
 
     Raises:
