@@ -117,4 +117,6 @@ def load(path: str | Path, kind: str, settings: dict[str, Any]) -> LearnedPolicy
         size = settings["observation_size"]
         weights, moments = load_weights(path, _Moments(size)), RunningMeanStd(shape=(size,))
         moments.mean, moments.var = weights["observation.mean"].numpy(), weights["observation.variance"].numpy()
+        if (moments.var < 0).any():
+            raise ValueError(f"{path}: observation.variance must not be negative")
     return LearnedPolicy(kind, network, settings["hidden"], settings["activation"], moments=moments)

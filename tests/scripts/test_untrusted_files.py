@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pliant.policies.files import checkpoints
-from pliant.policies.files.checkpoints import load_arrays, load_json
+from pliant.policies.files.checkpoints import load_arrays, load_json, save_arrays
 from pliant.policies.networks.controllers import Mlp, SinSin
 from pliant.policies.networks.policy_files import load_policy, save_policy
 from pliant.scripts.main import main
@@ -405,10 +405,12 @@ def gaussian():
 def learned():
     from gymnasium.spaces import Box
 
-    from pliant.policies.networks.learned import KINDS, LearnedPolicy, network_options
+    from pliant.policies.networks.learned import LearnedPolicy, network_options, policy_class
 
     spaces = Box(-10, 10, (4,)), Box(-1, 1, (2,))
-    return LearnedPolicy("ppo", KINDS["ppo"](*spaces, lambda _: 0.0, **network_options([8], "tanh")), [8], "tanh")
+    return LearnedPolicy(
+        "ppo", policy_class("ppo")(*spaces, lambda _: 0.0, **network_options([8], "tanh")), [8], "tanh"
+    )
 
 
 @pytest.mark.parametrize("kind", POLICIES)
@@ -581,3 +583,26 @@ def test_json_numbers_without_end_are_refused(tmp_path):
     (tmp_path / "a.json").write_text('{"a": Infinity}')
     with pytest.raises(ValueError, match=r"a\.json is not a readable JSON file: Infinity is no JSON number"):
         load_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"observation.mean": np.full(4, np.nan)}, "observation.mean must be finite"),
+        ({"observation.variance": np.ones(5)}, "observation.variance must be finite numbers of shape"),
+        ({"observation.variance": np.full(4, -1.0)}, "observation.variance must not be negative"),
+        ({"observation.mean": None}, "observation.mean"),
+    ],
+)
+def test_moments_of_observations_are_checked(change, message, tmp_path):
+    pytest.importorskip("stable_baselines3")
+    from stable_baselines3.common.running_mean_std import RunningMeanStd
+
+    policy = learned()
+    policy.moments, policy.settings["normalize"] = RunningMeanStd(shape=(4,)), True
+    save_policy(tmp_path / "policy", policy)
+    assert load_policy(tmp_path / "policy").act(np.zeros((1, 4))).shape == (1, 2)
+    arrays = load_arrays(tmp_path / "policy.npz") | change
+    save_arrays(tmp_path / "policy.npz", {name: value for name, value in arrays.items() if value is not None})
+    with pytest.raises(ValueError, match=message):
+        load_policy(tmp_path / "policy")
