@@ -102,9 +102,9 @@ class Keeper:
 
 
 def _version() -> str:
-    from pliant import __version__
+    from importlib.metadata import version
 
-    return __version__
+    return version("pliant")
 
 
 def _run_remotely(keeper: object, folder: str, words: list[str], program: list[str], version: str) -> int:
