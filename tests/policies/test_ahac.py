@@ -33,6 +33,7 @@ def window_of(growth, ended=None):
     return Window(growth=list(np.asarray(growth, float)), ended=ended or [False] * (steps - 1) + [True])
 
 
+@pytest.mark.slow
 def test_it_comes_within_three_percent_of_the_optimum():
     settings = ahac.Settings(
         steps=16_000,

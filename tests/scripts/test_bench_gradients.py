@@ -107,10 +107,13 @@ def test_a_task_that_cannot_be_measured_is_told_and_tried_again(run, tmp_path):
     command.PROBE = ("sh", "-c", "echo a reason >&2; exit 3")
     try:
         status, output, _ = run(*words)
+        assert status == 1 and "a reason" in output
+        command.PROBE = ("sh", "-c", "echo 'a word'; echo '{\"environment\": \"mended\"}'")
+        assert run(*words, "--json")[0] == 0
     finally:
         command.PROBE = usual
-    assert status == 1 and "a reason" in output
-    assert run(*words)[0] == 0
+    table = json.loads((tmp_path / "table.json").read_text())
+    assert table["tasks"] == {point_mass.ID: {"environment": "mended"}}
 
 
 @pytest.mark.parametrize(
