@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sb3_contrib
 
-from pliant.policies.methods import OnIteration, Result
 from pliant.policies.reinforcement.off_policy import OffPolicySettings, check_off_policy, learn_off_policy
 
 
@@ -25,26 +25,12 @@ class Settings(OffPolicySettings):
     """Updates of the critics for one of the policy."""
 
 
-def train(
-    env: Any, settings: Settings, *, on_iteration: OnIteration | None = None, state: dict[str, Any] | None = None
-) -> Result:
-    """Train a policy by CrossQ; see `learn_off_policy`.
-
-    Raises:
-        ValueError: a setting is out of range, or the state is of another run.
-    """
-    check_settings(settings)
-    return learn_off_policy(
-        sb3_contrib.CrossQ,
-        "crossq",
-        env,
-        settings,
-        on_iteration=on_iteration,
-        state=state,
-        shown=("train/ent_coef",),
-        ent_coef=f"auto_{settings.initial_alpha}",
-        policy_delay=settings.policy_delay,
-    )
+def own_options(env: Any, settings: Settings) -> dict[str, Any]:
+    """What the algorithm takes besides what all take."""
+    return {
+        "ent_coef": f"auto_{settings.initial_alpha}",
+        "policy_delay": settings.policy_delay,
+    }
 
 
 def check_settings(settings: Settings) -> None:
@@ -54,3 +40,7 @@ def check_settings(settings: Settings) -> None:
         initial_alpha=(1e-12, math.inf),
         policy_delay=(1, math.inf),
     )
+
+
+train = partial(learn_off_policy, sb3_contrib.CrossQ, "crossq", check_settings, own_options, shown=("train/ent_coef",))
+"""``train(env, settings, *, on_iteration=None, state=None)``, see `learn_off_policy`."""

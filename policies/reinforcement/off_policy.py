@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
@@ -47,32 +48,39 @@ class OffPolicySettings:
     """Their activation."""
 
 
+Given = TypeVar("Given", bound=OffPolicySettings)
+
+
 def learn_off_policy(
     algorithm: type[OffPolicyAlgorithm],
     kind: str,
+    check_settings: Callable[[Given], None],
+    own_options: Callable[[Any, Given], dict[str, Any]],
     env: Any,
-    settings: OffPolicySettings,
+    settings: Given,
+    /,
     *,
     shown: tuple[str, ...] = (),
     on_iteration: OnIteration | None = None,
     state: dict[str, Any] | None = None,
-    **own: Any,
 ) -> Result:
     """Train a policy by an algorithm with a replay buffer.
 
     Args:
         algorithm: of stable-baselines3 or sb3-contrib.
         kind: of its policy, as files name it.
+        check_settings: raises ``ValueError`` where a setting is out of range.
+        own_options: from the environment and the settings to what this algorithm takes besides.
         env: a vector environment made with ``autoreset_mode="SameStep"``.
         settings: what all such algorithms take.
         shown: names of the model's own figures that rows report, beside the losses of actor and critics.
         on_iteration: called as ``on_iteration(snapshot, policy, row)`` after each episode; ``snapshot()`` is a state.
         state: go on from here; the rest of the run is the same as if it had not been interrupted (on a CPU).
-        own: what this algorithm takes besides.
 
     Raises:
-        ValueError: the state is of another run.
+        ValueError: a setting is out of range, or the state is of another run.
     """
+    check_settings(settings)
     hidden = [settings.hidden] * settings.layers
     model = algorithm(
         "MlpPolicy",
@@ -87,7 +95,7 @@ def learn_off_policy(
         policy_kwargs=network_options(hidden, settings.activation),
         seed=settings.seed,
         device="cpu",
-        **own,
+        **own_options(env, settings),
     )
     return learn(
         model,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import stable_baselines3
 
-from pliant.policies.methods import OnIteration, Result
 from pliant.policies.reinforcement.off_policy import OffPolicySettings, check_off_policy, learn_off_policy
 
 
@@ -22,26 +22,12 @@ class Settings(OffPolicySettings):
     """Weight of the entropy at the start; it is tuned from then on."""
 
 
-def train(
-    env: Any, settings: Settings, *, on_iteration: OnIteration | None = None, state: dict[str, Any] | None = None
-) -> Result:
-    """Train a policy by SAC; see `learn_off_policy`.
-
-    Raises:
-        ValueError: a setting is out of range, or the state is of another run.
-    """
-    check_settings(settings)
-    return learn_off_policy(
-        stable_baselines3.SAC,
-        "sac",
-        env,
-        settings,
-        on_iteration=on_iteration,
-        state=state,
-        shown=("train/ent_coef",),
-        tau=settings.target_rate,
-        ent_coef=f"auto_{settings.initial_alpha}",
-    )
+def own_options(env: Any, settings: Settings) -> dict[str, Any]:
+    """What the algorithm takes besides what all take."""
+    return {
+        "tau": settings.target_rate,
+        "ent_coef": f"auto_{settings.initial_alpha}",
+    }
 
 
 def check_settings(settings: Settings) -> None:
@@ -51,3 +37,7 @@ def check_settings(settings: Settings) -> None:
         target_rate=(1e-12, 1),
         initial_alpha=(1e-12, math.inf),
     )
+
+
+train = partial(learn_off_policy, stable_baselines3.SAC, "sac", check_settings, own_options, shown=("train/ent_coef",))
+"""``train(env, settings, *, on_iteration=None, state=None)``, see `learn_off_policy`."""

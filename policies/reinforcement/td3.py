@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import stable_baselines3
 from stable_baselines3.common.noise import NormalActionNoise
 
-from pliant.policies.methods import OnIteration, Result
 from pliant.policies.reinforcement.off_policy import OffPolicySettings, check_off_policy, learn_off_policy
 
 
@@ -28,28 +28,15 @@ class Settings(OffPolicySettings):
     """Updates of the critics for one of the policy."""
 
 
-def train(
-    env: Any, settings: Settings, *, on_iteration: OnIteration | None = None, state: dict[str, Any] | None = None
-) -> Result:
-    """Train a policy by TD3; see `learn_off_policy`.
-
-    Raises:
-        ValueError: a setting is out of range, or the state is of another run.
-    """
-    check_settings(settings)
+def own_options(env: Any, settings: Settings) -> dict[str, Any]:
+    """What the algorithm takes besides what all take."""
     actions = env.unwrapped.single_action_space.shape[0]
-    return learn_off_policy(
-        stable_baselines3.TD3,
-        "td3",
-        env,
-        settings,
-        on_iteration=on_iteration,
-        state=state,
-        tau=settings.target_rate,
-        action_noise=NormalActionNoise(np.zeros(actions), np.full(actions, settings.noise)),
-        target_policy_noise=settings.target_noise,
-        policy_delay=settings.policy_delay,
-    )
+    return {
+        "tau": settings.target_rate,
+        "action_noise": NormalActionNoise(np.zeros(actions), np.full(actions, settings.noise)),
+        "target_policy_noise": settings.target_noise,
+        "policy_delay": settings.policy_delay,
+    }
 
 
 def check_settings(settings: Settings) -> None:
@@ -61,3 +48,7 @@ def check_settings(settings: Settings) -> None:
         target_noise=(0, math.inf),
         policy_delay=(1, math.inf),
     )
+
+
+train = partial(learn_off_policy, stable_baselines3.TD3, "td3", check_settings, own_options)
+"""``train(env, settings, *, on_iteration=None, state=None)``, see `learn_off_policy`."""

@@ -4,49 +4,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sb3_contrib
 
-from pliant.policies.methods import OnIteration, Result
-from pliant.policies.reinforcement.off_policy import OffPolicySettings, check_off_policy, learn_off_policy
+from pliant.policies.reinforcement import sac
+from pliant.policies.reinforcement.off_policy import check_off_policy, learn_off_policy
 
 QUANTILES = 25  # of each critic
 
 
 @dataclass
-class Settings(OffPolicySettings):
+class Settings(sac.Settings):
     """Settings of a training run."""
 
-    target_rate: float = 0.005
-    """Share of the way to the critics that their targets go with each update."""
-    initial_alpha: float = 0.1
-    """Weight of the entropy at the start; it is tuned from then on."""
     dropped_quantiles: int = 2
     """Of each critic's quantiles, the largest ones, which targets leave out."""
 
 
-def train(
-    env: Any, settings: Settings, *, on_iteration: OnIteration | None = None, state: dict[str, Any] | None = None
-) -> Result:
-    """Train a policy by TQC; see `learn_off_policy`.
-
-    Raises:
-        ValueError: a setting is out of range, or the state is of another run.
-    """
-    check_settings(settings)
-    return learn_off_policy(
-        sb3_contrib.TQC,
-        "tqc",
-        env,
-        settings,
-        on_iteration=on_iteration,
-        state=state,
-        shown=("train/ent_coef",),
-        tau=settings.target_rate,
-        ent_coef=f"auto_{settings.initial_alpha}",
-        top_quantiles_to_drop_per_net=settings.dropped_quantiles,
-    )
+def own_options(env: Any, settings: Settings) -> dict[str, Any]:
+    """What the algorithm takes besides what all take."""
+    return sac.own_options(env, settings) | {"top_quantiles_to_drop_per_net": settings.dropped_quantiles}
 
 
 def check_settings(settings: Settings) -> None:
@@ -57,3 +36,7 @@ def check_settings(settings: Settings) -> None:
         initial_alpha=(1e-12, math.inf),
         dropped_quantiles=(0, QUANTILES - 1),
     )
+
+
+train = partial(learn_off_policy, sb3_contrib.TQC, "tqc", check_settings, own_options, shown=("train/ent_coef",))
+"""``train(env, settings, *, on_iteration=None, state=None)``, see `learn_off_policy`."""

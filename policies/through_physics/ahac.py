@@ -39,7 +39,7 @@ import math
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,22 +51,14 @@ from pliant.policies.through_physics.critics import all_values, fit_critics
 from pliant.policies.through_physics.episodes import Episodes
 from pliant.policies.through_physics.learning import Run, used_share
 from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
-from pliant.policies.through_physics.windows import Window, play_window
+from pliant.policies.through_physics.windows import ActorCriticSettings, Window, check_actor_critic, play_window
 from pliant.policies.torch_bridge import TorchEnv
 
 
 @dataclass
-class Settings:
+class Settings(ActorCriticSettings):
     """Settings of a training run."""
 
-    steps: int = 100_000
-    """Budget of simulated steps, all worlds together; a window is finished once begun."""
-    minutes: float = 0.0
-    """Budget of training time; 0 is none. Where it is the tighter one, step sizes fall by the clock."""
-    seed: int = 0
-    """Seed of networks, noise and episodes."""
-    horizon: int = 0
-    """Steps of an episode; 0 takes the environment's."""
     window: int = 16
     """Steps h that a gradient runs through, at the start."""
     shortest_window: int = 4
@@ -81,40 +73,10 @@ class Settings:
     """Steps by which h grows in an iteration while no multiplier is positive."""
     constraint_weight: float = 1.0
     """Weight of the constraint's term in the policy's objective; 0 leaves stiffness to the window's length alone."""
-    discount: float = 0.99
-    """Discount factor gamma per step."""
-    td_lambda: float = 0.95
-    """Mixing factor lambda of the critics' targets: 0 looks one step ahead, 1 to the end of the window."""
-    finite_horizon: bool = False
-    """Value nothing after the end of an episode. For tasks whose observation tells how much time is left."""
-    policy_learning_rate: float = 2e-3
-    """Step size of the policy's Adam."""
-    critic_learning_rate: float = 2e-3
-    """Step size of the critics' Adam."""
-    schedule: Literal["constant", "linear"] = "linear"
-    """How step sizes fall: not at all, or along a line to 1 %."""
-    beta1: float = 0.7
-    """Decay of Adam's mean of gradients."""
-    beta2: float = 0.95
-    """Decay of Adam's mean of squared gradients."""
-    clip_norm: float = 1.0
-    """The policy's (and the critics') gradients longer than this are shortened to it; 0 does not clip."""
     critic_epochs: int = 32
     """Most passes of the critics over a window's data."""
     critic_tolerance: float = 0.02
     """Passes end once the critics' loss changes by less than this share of itself a pass; 0 takes all of them."""
-    critic_batches: int = 4
-    """Batches that a pass is divided into."""
-    hidden: int = 64
-    """Width of hidden layers, of all networks."""
-    layers: int = 2
-    """Number of hidden layers."""
-    activation: Literal["tanh", "elu", "silu"] = "elu"
-    """Their activation."""
-    log_std: float = -1.0
-    """Logarithm of the standard deviation of the noise at the start."""
-    normalize: bool = False
-    """Normalise observations by their running mean and standard deviation."""
 
 
 class AdaptiveWindow:
@@ -312,28 +274,12 @@ def check_settings(settings: Settings) -> None:
     """Raise ``ValueError`` naming the first field that is out of range, its value and what is allowed."""
     check_ranges(settings, shortest_window=(2, math.inf))
     check_ranges(settings, longest_window=(settings.shortest_window, math.inf))
-    check_ranges(
+    check_actor_critic(
         settings,
-        steps=(1, math.inf),
-        minutes=(0, math.inf),
-        seed=(0, math.inf),
-        horizon=(0, math.inf),
         window=(settings.shortest_window, settings.longest_window),
         stiffness_limit=(1e-12, math.inf),
         multiplier_rate=(0, math.inf),
         window_rate=(0, math.inf),
         constraint_weight=(0, math.inf),
-        discount=(1e-12, 1),
-        td_lambda=(0, 1),
-        policy_learning_rate=(1e-12, math.inf),
-        critic_learning_rate=(1e-12, math.inf),
-        beta1=(0, 0.9999999),
-        beta2=(0, 0.9999999),
-        clip_norm=(0, math.inf),
-        critic_epochs=(1, math.inf),
         critic_tolerance=(0, math.inf),
-        critic_batches=(1, math.inf),
-        hidden=(1, math.inf),
-        layers=(0, math.inf),
-        log_std=(-5, 2),
     )

@@ -29,11 +29,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
-from pliant.policies.methods import OnIteration, Result
 from pliant.policies.through_physics.noisy_episodes import (
     Estimate,
     NoisyEpisodes,
@@ -46,33 +46,6 @@ from pliant.policies.through_physics.noisy_episodes import (
 @dataclass
 class Settings(NoisySettings):
     """Settings of a training run."""
-
-
-def train(
-    env: Any,
-    settings: Settings,
-    *,
-    policy: Any = None,
-    on_iteration: OnIteration | None = None,
-    state: dict[str, Any] | None = None,
-) -> Result:
-    """Train a policy by gradients that are mixed step by step.
-
-    Args:
-        env: a differentiable vector environment, whose number of worlds is the number of samples N.
-        settings: see ``Settings``.
-        policy: a module from observations (B, O) to actions (B, A); None makes an ``Mlp``. It is changed in place.
-        on_iteration: called as ``on_iteration(snapshot, policy, row)`` after each iteration; ``snapshot()`` is a state.
-        state: go on from here; the rest of the run is the same as if it had not been interrupted.
-
-    Raises:
-        ValueError: a setting is out of range, or the state is of another run.
-        SimulationDiverged: episodes diverge however short the steps are.
-    """
-    check_settings(settings)
-    return train_on_noisy_episodes(
-        env, settings, estimate_gradient, policy=policy, on_iteration=on_iteration, state=state
-    )
 
 
 def estimate_gradient(episodes: NoisyEpisodes, policy: Any, settings: Settings) -> Estimate:
@@ -141,3 +114,7 @@ def step_weights(first_variance: torch.Tensor, zeroth_variance: torch.Tensor) ->
 def check_settings(settings: Settings) -> None:
     """Raise ``ValueError`` naming the first field that is out of range, its value and what is allowed."""
     check_noisy_settings(settings)
+
+
+train = partial(train_on_noisy_episodes, check_settings, estimate_gradient)
+"""``train(env, settings, *, policy=None, on_iteration=None, state=None)``, see `train_on_noisy_episodes`."""

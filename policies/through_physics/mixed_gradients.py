@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
-from pliant.policies.methods import OnIteration, Result
 from pliant.policies.mixture import mixing_weight, sample_variance
 from pliant.policies.through_physics.noisy_episodes import (
     Estimate,
@@ -41,33 +41,6 @@ class Settings(NoisySettings):
     """With alpha = -1: bound on the bias of the mixture (norm of the gradient); 0 does not bound it."""
     delta: float = 0.05
     """Probability with which the bound may be broken."""
-
-
-def train(
-    env: Any,
-    settings: Settings,
-    *,
-    policy: Any = None,
-    on_iteration: OnIteration | None = None,
-    state: dict[str, Any] | None = None,
-) -> Result:
-    """Train a policy by mixed gradients.
-
-    Args:
-        env: a differentiable vector environment, whose number of worlds is the number of samples N.
-        settings: see ``Settings``.
-        policy: a module from observations (B, O) to actions (B, A); None makes an ``Mlp``. It is changed in place.
-        on_iteration: called as ``on_iteration(snapshot, policy, row)`` after each iteration; ``snapshot()`` is a state.
-        state: go on from here; the rest of the run is the same as if it had not been interrupted.
-
-    Raises:
-        ValueError: a setting is out of range, or the state is of another run.
-        SimulationDiverged: episodes diverge however short the steps are.
-    """
-    check_settings(settings)
-    return train_on_noisy_episodes(
-        env, settings, estimate_gradient, policy=policy, on_iteration=on_iteration, state=state
-    )
 
 
 def estimate_gradient(episodes: NoisyEpisodes, policy: Any, settings: Settings) -> Estimate:
@@ -101,3 +74,7 @@ def check_settings(settings: Settings) -> None:
     if settings.alpha != -1 and not 0 <= settings.alpha <= 1:
         raise ValueError(f"alpha={settings.alpha!r} is out of range; it must be -1 (chosen) or between 0 and 1")
     check_noisy_settings(settings, tolerance=(0, math.inf), delta=(1e-12, 1))
+
+
+train = partial(train_on_noisy_episodes, check_settings, estimate_gradient)
+"""``train(env, settings, *, policy=None, on_iteration=None, state=None)``, see `train_on_noisy_episodes`."""

@@ -142,9 +142,11 @@ def play_noisy_episodes(
 
 
 def train_on_noisy_episodes(
+    check_settings: Callable[[Given], None],
+    estimate_gradient: Callable[[NoisyEpisodes, Any, Given], Estimate],
     env: Any,
     settings: Given,
-    estimate_gradient: Callable[[NoisyEpisodes, Any, Given], Estimate],
+    /,
     *,
     policy: Any = None,
     on_iteration: OnIteration | None = None,
@@ -153,17 +155,19 @@ def train_on_noisy_episodes(
     """Train a policy along a mixture of both orders.
 
     Args:
-        env: a differentiable vector environment, whose number of worlds is the number of samples N.
-        settings: see ``NoisySettings``.
+        check_settings: raises ``ValueError`` where a setting is out of range.
         estimate_gradient: from episodes, the policy and the settings to the gradient to follow.
+        env: a differentiable vector environment, whose number of worlds is the number of samples N.
+        settings: see ``NoisySettings`` and the method's own.
         policy: a module from observations (B, O) to actions (B, A); None makes an ``Mlp``. It is changed in place.
         on_iteration: called as ``on_iteration(snapshot, policy, row)`` after each iteration; ``snapshot()`` is a state.
         state: go on from here; the rest of the run is the same as if it had not been interrupted.
 
     Raises:
-        ValueError: the number of worlds or the state does not fit.
+        ValueError: a setting is out of range, or the number of worlds or the state does not fit.
         SimulationDiverged: episodes diverge however short the steps are.
     """
+    check_settings(settings)
     bridge = TorchEnv(env)
     if bridge.num_envs % settings.samples:
         raise ValueError(f"samples={settings.samples} must divide the number of worlds, {bridge.num_envs}")

@@ -25,47 +25,20 @@ import torch
 
 from pliant.policies.methods import OnIteration, Result
 from pliant.policies.networks.gaussian import GaussianPolicy, value_network
-from pliant.policies.settings import check_ranges
 from pliant.policies.through_physics.critics import all_values, fit_critics
 from pliant.policies.through_physics.episodes import Episodes
 from pliant.policies.through_physics.learning import Run, used_share
 from pliant.policies.through_physics.setbacks import FAILURES, Setbacks, clipped_norm
-from pliant.policies.through_physics.windows import play_window
+from pliant.policies.through_physics.windows import ActorCriticSettings, check_actor_critic, play_window
 from pliant.policies.torch_bridge import TorchEnv
 
 
 @dataclass
-class Settings:
+class Settings(ActorCriticSettings):
     """Settings of a training run."""
 
-    steps: int = 100_000
-    """Budget of simulated steps, all worlds together; a window is finished once begun."""
-    minutes: float = 0.0
-    """Budget of training time; 0 is none. Where it is the tighter one, step sizes fall by the clock."""
-    seed: int = 0
-    """Seed of networks, noise and episodes."""
-    horizon: int = 0
-    """Steps of an episode; 0 takes the environment's."""
-    window: int = 16
-    """Steps h that a gradient runs through."""
-    discount: float = 0.99
-    """Discount factor gamma per step."""
-    td_lambda: float = 0.95
-    """Mixing factor lambda of the critics' targets: 0 looks one step ahead, 1 to the end of the window."""
-    finite_horizon: bool = False
-    """Value nothing after the end of an episode. For tasks whose observation tells how much time is left."""
-    policy_learning_rate: float = 2e-3
-    """Step size of the policy's AdamW."""
-    critic_learning_rate: float = 2e-3
-    """Step size of the critics' AdamW."""
     entropy_learning_rate: float = 5e-3
     """Step size of Adam on log alpha."""
-    schedule: Literal["constant", "linear"] = "linear"
-    """How step sizes fall: not at all, or along a line to 1 %."""
-    beta1: float = 0.7
-    """Decay of Adam's mean of gradients."""
-    beta2: float = 0.95
-    """Decay of Adam's mean of squared gradients."""
     weight_decay: float = 0.01
     """Decay of weights a step, in units of the step size (AdamW)."""
     clip_norm: float = 0.5
@@ -74,20 +47,8 @@ class Settings:
     """Wanted entropy of the actions: minus this, times their number."""
     initial_alpha: float = 0.1
     """Weight alpha of the entropy at the start."""
-    critic_epochs: int = 8
-    """Passes of the critics over a window's data."""
-    critic_batches: int = 4
-    """Batches that a pass is divided into."""
-    hidden: int = 64
-    """Width of hidden layers, of all networks."""
-    layers: int = 2
-    """Number of hidden layers."""
     activation: Literal["tanh", "elu", "silu"] = "silu"
     """Their activation."""
-    log_std: float = -1.0
-    """Logarithm of the standard deviation of the noise at the start."""
-    normalize: bool = False
-    """Normalise observations by their running mean and standard deviation."""
 
 
 def train(
@@ -208,27 +169,10 @@ def train(
 
 def check_settings(settings: Settings) -> None:
     """Raise ``ValueError`` naming the first field that is out of range, its value and what is allowed."""
-    check_ranges(
+    check_actor_critic(
         settings,
-        steps=(1, math.inf),
-        minutes=(0, math.inf),
-        seed=(0, math.inf),
-        horizon=(0, math.inf),
-        window=(1, math.inf),
-        discount=(1e-12, 1),
-        td_lambda=(0, 1),
-        policy_learning_rate=(1e-12, math.inf),
-        critic_learning_rate=(1e-12, math.inf),
         entropy_learning_rate=(0, math.inf),
-        beta1=(0, 0.9999999),
-        beta2=(0, 0.9999999),
         weight_decay=(0, math.inf),
-        clip_norm=(0, math.inf),
         target_entropy=(1e-6, math.inf),
         initial_alpha=(1e-12, math.inf),
-        critic_epochs=(1, math.inf),
-        critic_batches=(1, math.inf),
-        hidden=(1, math.inf),
-        layers=(0, math.inf),
-        log_std=(-5, 2),
     )

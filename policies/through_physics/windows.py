@@ -2,16 +2,66 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 
 from pliant.policies.networks.gaussian import GaussianPolicy
+from pliant.policies.settings import check_ranges
 from pliant.policies.through_physics.episodes import Episodes
 from pliant.policies.torch_bridge import TorchEnv
+
+
+@dataclass
+class ActorCriticSettings:
+    """Settings of a training in windows, with one critic or several."""
+
+    steps: int = 100_000
+    """Budget of simulated steps, all worlds together; a window is finished once begun."""
+    minutes: float = 0.0
+    """Budget of training time; 0 is none. Where it is the tighter one, step sizes fall by the clock."""
+    seed: int = 0
+    """Seed of networks, noise and episodes."""
+    horizon: int = 0
+    """Steps of an episode; 0 takes the environment's."""
+    window: int = 16
+    """Steps h that a gradient runs through."""
+    discount: float = 0.99
+    """Discount factor gamma per step."""
+    td_lambda: float = 0.95
+    """Mixing factor lambda of the critics' targets: 0 looks one step ahead, 1 to the end of the window."""
+    finite_horizon: bool = False
+    """Value nothing after the end of an episode. For tasks whose observation tells how much time is left."""
+    policy_learning_rate: float = 2e-3
+    """Step size of the policy's optimiser."""
+    critic_learning_rate: float = 2e-3
+    """Step size of the critics' optimiser."""
+    schedule: Literal["constant", "linear"] = "linear"
+    """How step sizes fall: not at all, or along a line to 1 %."""
+    beta1: float = 0.7
+    """Decay of Adam's mean of gradients."""
+    beta2: float = 0.95
+    """Decay of Adam's mean of squared gradients."""
+    clip_norm: float = 1.0
+    """The policy's (and the critics') gradients longer than this are shortened to it; 0 does not clip."""
+    critic_epochs: int = 8
+    """Passes of the critics over a window's data."""
+    critic_batches: int = 4
+    """Batches that a pass is divided into."""
+    hidden: int = 64
+    """Width of hidden layers, of all networks."""
+    layers: int = 2
+    """Number of hidden layers."""
+    activation: Literal["tanh", "elu", "silu"] = "elu"
+    """Their activation."""
+    log_std: float = -1.0
+    """Logarithm of the standard deviation of the noise at the start."""
+    normalize: bool = False
+    """Normalise observations by their running mean and standard deviation."""
 
 
 @dataclass
@@ -98,3 +148,27 @@ def play_window(
             value, discount = torch.zeros(bridge.num_envs), 1.0
             observation = episodes.cut()
     return window
+
+
+def check_actor_critic(settings: ActorCriticSettings, **own: tuple[float, float]) -> None:
+    """Raise ``ValueError`` naming the first field out of range; ``own`` are ranges of the fields that a method adds."""
+    ranges: dict[str, tuple[float, float]] = {
+        "steps": (1, math.inf),
+        "minutes": (0, math.inf),
+        "seed": (0, math.inf),
+        "horizon": (0, math.inf),
+        "window": (1, math.inf),
+        "discount": (1e-12, 1),
+        "td_lambda": (0, 1),
+        "policy_learning_rate": (1e-12, math.inf),
+        "critic_learning_rate": (1e-12, math.inf),
+        "beta1": (0, 0.9999999),
+        "beta2": (0, 0.9999999),
+        "clip_norm": (0, math.inf),
+        "critic_epochs": (1, math.inf),
+        "critic_batches": (1, math.inf),
+        "hidden": (1, math.inf),
+        "layers": (0, math.inf),
+        "log_std": (-5, 2),
+    }
+    check_ranges(settings, **ranges | own)

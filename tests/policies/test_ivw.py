@@ -9,7 +9,6 @@ torch = pytest.importorskip("torch")
 
 from closed_loop import regret  # noqa: E402  needs torch
 
-from pliant.policies.files.training_state import pack, unpack  # noqa: E402
 from pliant.policies.networks.controllers import Mlp  # noqa: E402
 from pliant.policies.through_physics import ivw  # noqa: E402
 from pliant.policies.through_physics.noisy_episodes import NoisyEpisodes, play_noisy_episodes  # noqa: E402
@@ -113,18 +112,6 @@ def test_the_mixture_estimates_the_gradient_of_the_return():
     env.close()
     assert float((estimate.mixed - estimate.first).norm()) < 0.02 * float(estimate.first.norm())
     assert 0.5 < estimate.alpha < 1.0 and estimate.first_variance < estimate.zeroth_variance
-
-
-def test_a_resumed_run_equals_one_that_was_not_interrupted():
-    env = point_mass.make(4, differentiable=True)
-    settings = ivw.Settings(steps=400, samples=2, hidden=8, layers=1)
-    kept = []
-    whole = ivw.train(env, settings, on_iteration=lambda snapshot, policy, row: kept.append(pack(snapshot())))
-    rest = ivw.train(env, settings, state=unpack(kept[1]))
-    env.close()
-    assert [{**row, "seconds": 0} for row in rest.history] == [{**row, "seconds": 0} for row in whole.history]
-    for name, value in whole.policy.state_dict().items():
-        assert torch.equal(rest.policy.state_dict()[name], value), name
 
 
 def test_settings_out_of_range_are_named():

@@ -13,6 +13,7 @@ from closed_loop import regret  # noqa: E402  needs torch
 from pliant.policies.files.training_state import pack, unpack  # noqa: E402
 from pliant.policies.mixture import zeroth_error  # noqa: E402
 from pliant.policies.networks.controllers import Mlp  # noqa: E402
+from pliant.policies.through_physics import ivw  # noqa: E402
 from pliant.policies.through_physics import mixed_gradients as mixed  # noqa: E402
 from pliant.policies.through_physics.noisy_episodes import play_noisy_episodes  # noqa: E402
 from pliant.policies.torch_bridge import TorchEnv  # noqa: E402
@@ -92,12 +93,13 @@ def test_the_error_bound_holds():
     assert zeroth_error(samples, 0.05) < 0.6  # and says something
 
 
-def test_a_resumed_run_equals_one_that_was_not_interrupted():
+@pytest.mark.parametrize("method", [mixed, ivw])
+def test_a_resumed_run_equals_one_that_was_not_interrupted(method):
     env = point_mass.make(4, differentiable=True)
-    settings = mixed.Settings(steps=400, samples=2, hidden=8, layers=1)
+    settings = method.Settings(steps=400, samples=2, hidden=8, layers=1)
     kept = []
-    whole = mixed.train(env, settings, on_iteration=lambda snapshot, policy, row: kept.append(pack(snapshot())))
-    rest = mixed.train(env, settings, state=unpack(kept[1]))
+    whole = method.train(env, settings, on_iteration=lambda snapshot, policy, row: kept.append(pack(snapshot())))
+    rest = method.train(env, settings, state=unpack(kept[1]))
     env.close()
     assert [{**row, "seconds": 0} for row in rest.history] == [{**row, "seconds": 0} for row in whole.history]
     for name, value in whole.policy.state_dict().items():
