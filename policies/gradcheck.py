@@ -239,7 +239,7 @@ def _draws_parameters(env: Any) -> bool:
 def _compare_differences(
     problem: _Problem, wide: _Evaluation, name: str, directions: int, random: np.random.Generator, tolerance: float
 ) -> GradientRow:
-    """The worst of some random directions; the difference quotients of a direction are simulated in one batch."""
+    """The worst of some random directions; those of ``BATCH`` directions are simulated at a time."""
     gradient, point = wide.arrays[name], wide.points[name]
     scale: Any = float(np.abs(point).max(initial=0.0)) or (DISPLACED if name.endswith("displacement") else 1.0)
     if (
@@ -256,7 +256,7 @@ def _compare_differences(
     points = point + np.multiply.outer(np.multiply.outer([1.0, -1.0], every), bearings)  # (2, steps, directions, ...)
     if on_sphere:
         points /= np.linalg.norm(points, axis=-1, keepdims=True)
-    together = min(directions, BATCH)
+    together = BATCH if directions % BATCH == 0 else 1  # all parts alike: worlds are made once
     values = np.concatenate(
         [
             problem.values(name, part.reshape(-1, *point.shape), wide.points["actions"]).reshape(part.shape[:3])

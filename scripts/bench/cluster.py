@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pliant.policies.files.checkpoints import replacing
-from pliant.scripts.bench.cells import LOG_FILE, Cell
+from pliant.scripts.bench.cells import FAILED, LOG_FILE, PENDING, Cell
 from pliant.scripts.bench.pool import ONE_THREAD, PROGRAM, OnChange, end_cell
 from pliant.scripts.errors import CommandError
 from pliant.scripts.folders import make_folder
@@ -36,7 +36,7 @@ def run_on_ray(
     limit_seconds: float = 0.0,
     program: Sequence[str] = PROGRAM,
     on_change: OnChange = lambda running, ended, failed: None,
-) -> None:
+) -> int:
     """Run cells on the cluster that ``RAY_ADDRESS`` names, else on one that Ray starts here, until all have ended.
 
     Args:
@@ -44,6 +44,9 @@ def run_on_ray(
         limit_seconds: begin none after this time [s]; 0 is no bound.
         program: the words before those of a cell's command, on every node.
         on_change: see `pliant.scripts.bench.pool.OnChange`.
+
+    Returns:
+        how many were killed by a signal, and are yet to be run.
 
     Raises:
         CommandError: Ray is not installed, or the cluster cannot be reached.
@@ -63,7 +66,7 @@ def run_on_ray(
     keeper = ray.remote(Keeper).options(num_cpus=0, scheduling_strategy=here).remote()
     remote = ray.remote(_run_remotely).options(num_cpus=1, max_retries=-1)
     waiting, running = deque(cells), dict[object, Cell]()
-    ended = failed = 0
+    ended = failed = killed = 0
     try:
         while waiting or running:
             if limit_seconds and time.monotonic() - began > limit_seconds:
@@ -78,9 +81,12 @@ def run_on_ray(
             done, _ = ray.wait(list(running), timeout=SECONDS_BETWEEN_LOOKS)
             for handle in done:
                 cell = running.pop(handle)
+                status = end_cell(cell, ray.get(handle))
                 ended += 1
-                failed += not end_cell(cell, ray.get(handle))
+                failed += status == FAILED
+                killed += status == PENDING
                 on_change([one.name for one in running.values()], ended, failed)
+        return killed
     finally:
         for handle in running:
             ray.cancel(handle, force=True)

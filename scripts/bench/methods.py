@@ -24,7 +24,7 @@ ASKED = ("suite", "tasks", "methods", "seeds", "budget_steps", "budget_seconds",
 
 
 def compare(arguments: Methods) -> int:
-    """Run the cells that have not ended, and write tables and report; 1 if any failed.
+    """Run the cells that have not ended, and write tables and report; 1 if any failed or was killed.
 
     Raises:
         CommandError: flags are wrong, or the folder holds a benchmark with another budget.
@@ -41,8 +41,8 @@ def compare(arguments: Methods) -> int:
     with held(root):
         _keep_plan(root, arguments, plan, tuned)
         todo = [cell for cell in cells if not has_ended(cell, retry=arguments.retry)]
-        run(todo, len(cells), arguments)
-        return _finish(root, plan, cells)
+        killed = run(todo, len(cells), arguments)
+        return _finish(root, plan, cells) or int(killed > 0)
 
 
 def report(arguments: Report) -> int:
@@ -68,10 +68,11 @@ def _keep_plan(root: Path, arguments: Methods, plan: Plan, tuned: Mapping[str, A
     path = root / PLAN_FILE
     budget = plan.budget()
     if path.exists():
-        before = load_json(path).get("budget", {})
+        content = load_json(path)
+        before = content.get("budget", {})
         if set(before) != set(budget) or _differs(before, budget):
             raise CommandError(f"{root} holds a benchmark with the budget {before}, not {budget}; pass another --out")
-        if load_json(path).get("tuned", {}) != tuned:
+        if content.get("tuned", {}) != tuned:
             raise CommandError(f"{root} holds a benchmark with other settings; pass its --tuned or another --out")
         if "steps" in before:
             budget = {"steps": before["steps"] | budget["steps"]}
@@ -100,12 +101,12 @@ def _finish(root: Path, plan: Plan, cells: Sequence[Cell]) -> int:
     films = {cell.name: cell.folder / "video.mp4" for cell in cells}
     write_page(root / "report.html", results, videos={name: path for name, path in films.items() if path.exists()})
     _print_boards(results)
-    statuses = [cell.status() for cell in cells]
+    statuses = [row["status"] for row in results["cells"]]
     left = len(cells) - statuses.count(DONE) - statuses.count(FAILED)
     print(f"{statuses.count(DONE)} of {len(cells)} runs done, {statuses.count(FAILED)} failed; {root / 'report.html'}")
-    for cell in cells:
-        if cell.status() == FAILED:
-            print(f"failed: {cell.name}: {cell.message()}", file=sys.stderr)
+    for cell, row in zip(cells, results["cells"], strict=True):
+        if row["status"] == FAILED:
+            print(f"failed: {cell.name}: {row['message']}", file=sys.stderr)
     if left:
         print(f"{left} runs are left: the same command goes on with them", file=sys.stderr)
     return 1 if FAILED in statuses else 0

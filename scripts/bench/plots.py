@@ -69,7 +69,8 @@ def draw_profiles(path: Path, results: Mapping[str, Any]) -> None:
         axis.set_ylabel("share of runs above it")
         axis.set_title(TRACKS[track], fontsize="medium")
         axis.grid(alpha=0.3)
-        axis.legend(fontsize="x-small")
+        if axis.lines:  # a run has ended
+            axis.legend(fontsize="x-small")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pliant.scripts.bench.cells import DONE, FAILED, LOG_FILE, Cell
+from pliant.scripts.bench.cells import DONE, FAILED, LOG_FILE, PENDING, Cell
 from pliant.scripts.folders import make_folder
 from pliant.scripts.locks import FolderLock
 
@@ -39,7 +39,7 @@ def run_cells(
     limit_seconds: float = 0.0,
     program: Sequence[str] = PROGRAM,
     on_change: OnChange = lambda running, ended, failed: None,
-) -> None:
+) -> int:
     """Run cells, so many at a time, until all have ended.
 
     Whatever ends this process leaves each run with its last checkpoint, from which the cell goes on. A run that
@@ -52,12 +52,15 @@ def run_cells(
         program: the words before those of a cell's command.
         on_change: see `OnChange`.
 
+    Returns:
+        how many were killed by a signal from elsewhere, and are yet to be run.
+
     Raises:
         KeyboardInterrupt, SystemExit: a signal arrived; runs have been told to end, and have.
     """
     began = time.monotonic()
     waiting, running = deque(cells), list[_Running]()
-    ended = failed = 0
+    ended = failed = killed = 0
     try:
         while waiting or running:
             late = bool(limit_seconds) and time.monotonic() - began > limit_seconds
@@ -76,9 +79,12 @@ def run_cells(
             time.sleep(SECONDS_BETWEEN_LOOKS)
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
+                status = end_cell(one.cell, one.process.returncode)
                 ended += 1
-                failed += not end_cell(one.cell, one.process.returncode)
+                failed += status == FAILED
+                killed += status == PENDING
                 on_change([one.cell.name for one in running], ended, failed)
+        return killed
     finally:
         _stop([one.process for one in running])
 
@@ -98,13 +104,15 @@ def _start(cell: Cell, program: Sequence[str]) -> subprocess.Popen[bytes] | None
         )
 
 
-def end_cell(cell: Cell, status: int) -> bool:
-    """Write how a cell has ended, by the exit status of its run; whether it is done."""
+def end_cell(cell: Cell, status: int) -> str:
+    """Write how a cell has ended, by the exit status of its run; its new status."""
     if status == 0:
         cell.end(DONE)
-    elif 0 < status < 128:  # not by a signal: that is no result, and the cell is run again
+        return DONE
+    if 0 < status < 128:
         cell.end(FAILED, cell.log_line())
-    return status == 0
+        return FAILED
+    return PENDING  # by a signal: that is no result, and the cell is run again
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -46,8 +46,8 @@ def has_ended(cell: Cell, *, retry: bool) -> bool:
     return cell.status() == DONE or (cell.status() == FAILED and not retry)
 
 
-def run(todo: Sequence[Cell], total: int, arguments: Methods) -> None:
-    """Run cells here or on a cluster, with a bar over the ``total`` of the benchmark."""
+def run(todo: Sequence[Cell], total: int, arguments: Methods) -> int:
+    """Run cells here or on a cluster, with a bar over the ``total`` of the benchmark; how many were killed."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -72,6 +72,5 @@ def run(todo: Sequence[Cell], total: int, arguments: Methods) -> None:
         if arguments.cluster == "ray":
             from pliant.scripts.bench.cluster import run_on_ray
 
-            run_on_ray(todo, **common)
-        else:
-            pool.run_cells(todo, workers=arguments.workers or thread_count(), **common)
+            return run_on_ray(todo, **common)
+        return pool.run_cells(todo, workers=arguments.workers or thread_count(), **common)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,6 +117,7 @@ def plan_of(arguments: Methods) -> Plan:
         raise CommandError("give the methods a budget: --suite, --budget-steps or --budget-seconds")
     named = arguments.tasks or ",".join(suite.tasks) or "all"
     tasks = [_task(env_id) for env_id in environments(named)]
+    _check_folders(tasks)
     budgeted = tuple(_with_budget(task, suite, arguments) for task in tasks)
     methods = _words("methods", arguments.methods) if arguments.methods else suite.methods or tuple(contestants())
     return Plan(
@@ -137,6 +138,18 @@ def _check(arguments: Methods) -> None:
     for name, most in bounds.items():
         if not 0 <= getattr(arguments, name) <= most:
             raise CommandError(f"{name}={getattr(arguments, name)} must be at least 0, at most {most:g}")
+
+
+def _check_folders(tasks: Sequence[Task]) -> None:
+    """Refuse environments that would share a folder: the same one by two names, or two that differ in their namespace
+    or version alone."""
+    ids: dict[str, str] = {}
+    for task in tasks:
+        if task.name in ids:
+            raise CommandError(
+                f"tasks: {ids[task.name]} and {task.env_id} are both {task.name} here; compare them in two benchmarks"
+            )
+        ids[task.name] = task.env_id
 
 
 def _words(name: str, text: str) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ TUNED_FILE = "tuned.json"
 
 
 def tune(arguments: Tune) -> int:
-    """Run the trials that have not ended, and write the best settings; 1 if any failed.
+    """Run the trials that have not ended, and write the best settings; 1 if any failed or was killed.
 
     Raises:
         CommandError: flags are wrong, or the folder holds trials with another budget.
@@ -52,7 +52,7 @@ def tune(arguments: Tune) -> int:
     make_folder(root)
     with held(root):
         _check_budget(root, plan)
-        run([cell for cell in cells if not has_ended(cell, retry=arguments.retry)], len(cells), asked)
+        killed = run([cell for cell in cells if not has_ended(cell, retry=arguments.retry)], len(cells), asked)
         rows = [_row(cell) for cell in cells]
         _write_trials(root / "trials.csv", rows)
         save_json(root / TUNED_FILE, best_of(rows))
@@ -61,7 +61,7 @@ def tune(arguments: Tune) -> int:
     print(f"{len(rows) - left} of {len(rows)} trials have ended; {root / TUNED_FILE}")
     if unsearched:
         print(f"no range is known for {', '.join(unsearched)}: these keep their defaults")
-    return 1 if any(row["status"] == FAILED for row in rows) else 0
+    return 1 if killed or any(row["status"] == FAILED for row in rows) else 0
 
 
 def trials_of(plan: Plan, trials: int, root: Path) -> Sequence[Cell]:

@@ -120,6 +120,13 @@ def test_what_fails_is_told_and_run_again_when_asked(run, tmp_path):
     assert status == 1 and "holds a benchmark with the budget {'steps': {'PointMass': 10}}" in error
 
 
+def test_a_run_that_is_killed_is_no_result_and_no_success(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(pool, "PROGRAM", ("sh", "-c", "kill -9 $$"))
+    words = ("--tasks", point_mass.ID, "--methods", "gradient", "--seeds", 1, "--budget-steps", 400)
+    status, output, error = run("methods", *words, "--out", tmp_path)
+    assert status == 1 and "0 of 1 runs done, 0 failed" in output and "1 runs are left" in error
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -128,6 +135,10 @@ def test_what_fails_is_told_and_run_again_when_asked(run, tmp_path):
         (("--suite", "smoke", "--methods", "gradient,a2c"), "methods='a2c' is unknown; allowed: gradient, "),
         (("--suite", "smoke", "--tasks", "Mve"), "did you mean pliant/Move-v0"),
         (("--suite", "smoke", "--tasks", "Move,Move"), "names Move twice"),
+        (
+            ("--suite", "smoke", "--tasks", "Move,pliant/Move-v0"),
+            "tasks: pliant/Move-v0 and pliant/Move-v0 are both Move",
+        ),
         (("--suite", "smoke", "--seeds", "-1"), "seeds=-1 must be at least 0"),
         (("--suite", "smoke", "--budget-steps", "5", "--budget-seconds", "5"), "steps or seconds"),
     ],
