@@ -33,6 +33,7 @@ SOLVED = 0.8
 """Score from which a task counts as solved, by the mean of its runs."""
 THRESHOLDS = np.linspace(0.0, 1.0, 41)
 CURVE = ("simulated_steps", "reverse_steps", "seconds", "score", "return", "best_score")
+COUNTS = ("simulated_steps", "reverse_steps")
 TIMES = ("seconds", "simulation_seconds", "gradient_seconds")
 FIGURES = ("score", "return", "simulated_steps", "reverse_steps", *TIMES)
 
@@ -130,7 +131,7 @@ def _row_of(cell: Cell) -> dict[str, Any]:
     run = cell.run_of()
     summary, history = run["summary"], run["history"]
     try:
-        row |= {name: summary[name] for name in FIGURES}
+        row |= {name: int(summary[name]) if name in COUNTS else summary[name] for name in FIGURES}
         row["seconds"] = summary.get("training_seconds", row["seconds"])  # kernels' compilation included
         points = history if cell.method.track == "plan" else summary["evaluations"]
         row["curve"] = _curve(points)
@@ -147,12 +148,13 @@ def _curve(points: list[dict[str, Any]]) -> dict[str, list[Any]]:
         best = max(best, -math.inf if score is None else score)
         whole.append({**point, "best_score": best if math.isfinite(best) else None})
     kept = sorted({round(k) for k in np.linspace(0, len(whole) - 1, min(POINTS, len(whole)))}) if whole else []
-    return {name: [_short(whole[k].get(name)) for k in kept] for name in CURVE}
+    short = {name: int if name in COUNTS else _short for name in CURVE}
+    return {name: [None if whole[k].get(name) is None else short[name](whole[k][name]) for k in kept] for name in CURVE}
 
 
-def _short(value: Any) -> Any:
+def _short(value: float) -> float:
     """A figure with six digits, which is more than it is worth."""
-    return value if value is None else float(f"{value:.6g}")
+    return float(f"{value:.6g}")
 
 
 def _rounded(values: np.ndarray) -> list[float]:

@@ -223,7 +223,13 @@ class Training:
         value, score = self._play(policy, EVALUATION_SEED)
         steps, seconds = row["simulated_steps"], row["seconds"]
         best = max((entry["score"] for entry in self.evaluations), default=-math.inf)
-        entry = {"simulated_steps": steps, "seconds": seconds, "return": value, "score": score}
+        entry = {
+            "simulated_steps": steps,
+            "reverse_steps": row.get("reverse_steps", 0.0),
+            "seconds": seconds,
+            "return": value,
+            "score": score,
+        }
         self.evaluations.append(entry)
         if score >= best:
             save_policy(self.folder.path / "policy", policy)

@@ -14,7 +14,7 @@ import pytest
 from bench_runs import BENCH, RUN, TABLES, WORDS
 
 from pliant.policies.methods import METHODS, Method
-from pliant.scripts.bench import pool, statistics
+from pliant.scripts.bench import pool, results, statistics
 from pliant.scripts.bench.contestants import contestants
 from pliant.scripts.bench.options import Methods
 from pliant.scripts.bench.suites import SUITES, plan_of
@@ -161,6 +161,28 @@ def test_suites_are_as_large_as_they_say():
     assert (len(smoke.tasks), len(smoke.methods), smoke.seeds) == (3, 4, 1)
     assert {method.track for method in smoke.methods} == {"plan", "policy"}
     assert plan_of(Methods(suite="full")).seeds == 10 and set(SUITES) == {"smoke", "quick", "full"}
+
+
+def test_curves_of_policies_tell_reverse_steps(tmp_path):
+    pytest.importorskip("torch")
+    point_mass.register()
+    words = ("train", point_mass.ID, "--algo", "shac", "--steps", "160", "--num-envs", "2", "--no-video")
+    words = (*words, "--no-tensorboard", "--evaluation-episodes", "1", "--settings", "hidden=8,window=10")
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    entries = json.loads((tmp_path / "run" / "metrics.json").read_text())["summary"]["evaluations"]
+    assert entries and all(entry["reverse_steps"] == entry["simulated_steps"] > 0 for entry in entries)
+
+
+def test_steps_are_counted_to_the_last_one():
+    points = [{"simulated_steps": 12_345_678.0, "seconds": 1.0, "score": 0.123456789, "return": -1.0}]
+    assert results._curve(points) == {
+        "simulated_steps": [12_345_678],
+        "reverse_steps": [None],
+        "seconds": [1.0],
+        "score": [0.123457],
+        "return": [-1.0],
+        "best_score": [0.123457],
+    }
 
 
 def test_interquartile_means_and_intervals():
